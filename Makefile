@@ -1,0 +1,19 @@
+.PHONY: check lint format test slow
+
+check: lint test ## what a change must pass before it is handed in
+
+lint:
+	ruff check
+	ruff format --check
+	pyright
+	lint-imports
+
+format:
+	ruff check --fix
+	ruff format
+
+test:
+	pytest
+
+slow:
+	pytest -m "slow and not gpu"
