@@ -1,0 +1,155 @@
+"""What a knob may be: Optuna's own distributions as leaves, one `OneOf` for conditional branches.
+
+Spaces are plain data, so that they can be printed, compared and saved beside the results. Nothing
+here samples: `search/searcher.py` walks the tree with an Optuna trial.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from spaces.errors import InputError, unknown
+
+Domain = FloatDistribution | IntDistribution | CategoricalDistribution
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A choice between named branches, each with a space of its own (Optuna: conditional)."""
+
+    branches: Mapping[str, Space]
+
+
+Space = Mapping[str, "Domain | OneOf | Space"]
+
+
+class Knob(NamedTuple):
+    """A field that may vary: its published default and the values it may take."""
+
+    default: Value
+    domain: Domain
+    help: str
+    searched: bool
+    """Whether a search varies it without being told to."""
+
+
+def knob(default: Value, domain: Domain, help: str, searched: bool = True) -> Any:
+    """A dataclass field that is a knob; the default must lie in its own domain.
+
+    The return type is `Any` as that of `dataclasses.field`, which it wraps.
+    """
+    if not contains(domain, default):
+        raise InputError(f"the default {default!r} lies outside {domain}")
+    return dataclasses.field(
+        default=default, metadata={"domain": domain, "help": help, "searched": searched}
+    )
+
+
+def knobs_of(cls: type) -> dict[str, Knob]:
+    """The knobs of a dataclass, by field name, in the order of declaration."""
+    return {
+        f.name: Knob(f.default, **f.metadata)  # type: ignore[arg-type]
+        for f in dataclasses.fields(cls)
+        if "domain" in f.metadata
+    }
+
+
+def contains(domain: Domain, value: object) -> bool:
+    """Whether `value` is one that `domain` allows; an int is a fine value of a float domain."""
+    if isinstance(domain, CategoricalDistribution):
+        return any(value == c and type(value) is type(c) for c in domain.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(domain, IntDistribution) and not float(value).is_integer():
+        return False
+    return domain.low <= value <= domain.high and _on_grid(domain, value)
+
+
+def _on_grid(domain: FloatDistribution | IntDistribution, value: float) -> bool:
+    """Whether `value` is a whole number of the domain's steps, if it has any, from its low end."""
+    steps = (value - domain.low) / domain.step if domain.step else 0.0
+    return abs(steps - round(steps)) < 1e-8
+
+
+def check_knobs(cls: type, values: Mapping[str, object], where: str) -> None:
+    """Raise `InputError` for a name in `values` that is no knob of `cls`, or a value outside it."""
+    known = knobs_of(cls)
+    for name, value in values.items():
+        if name not in known:
+            raise unknown(f"knob of {where}", name, known)
+        if not contains(known[name].domain, value):
+            raise InputError(
+                f"{where}.{name} must lie in {describe(known[name].domain)}, got {value!r}"
+            )
+
+
+def parse_domain(where: str, spec: object, like: Domain) -> Domain | Value:
+    """A domain or a fixed value from a plan file: `{low, high, log, step}`, a list, or a scalar."""
+    if isinstance(spec, Mapping):
+        return _parse_range(where, spec, like)
+    if isinstance(spec, list):
+        bad = [v for v in spec if not contains(like, v)]
+        if not spec or bad:
+            raise InputError(f"{where}: choices must lie in {describe(like)}, got {bad or spec}")
+        return CategoricalDistribution(spec)
+    if not contains(like, spec):
+        raise InputError(f"{where} must lie in {describe(like)}, got {spec!r}")
+    return spec  # type: ignore[return-value]
+
+
+def _parse_range(where: str, spec: Mapping[str, Any], like: Domain) -> Domain:
+    if isinstance(like, CategoricalDistribution):
+        raise InputError(
+            f"{where} has the choices {list(like.choices)}: give a list of some of them"
+        )
+    for key in spec:
+        if key not in ("low", "high", "log", "step"):
+            raise unknown(f"key of the domain {where}", key, ("low", "high", "log", "step"))
+    low, high = spec.get("low", like.low), spec.get("high", like.high)
+    for name, value in (("low", low), ("high", high)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{where}: {name} must be a number, got {value!r}")
+    if low >= high:
+        raise InputError(
+            f"{where}: low must be less than high, got {low=}, {high=}; for a fixed value give it alone"
+        )
+    for name, value in (("low", low), ("high", high)):
+        if not contains(like, value):
+            raise InputError(f"{where}: {name} must lie in {describe(like)}, got {value!r}")
+    log, step = _grid(where, spec, like)
+    try:
+        if isinstance(like, IntDistribution):
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(float(low), float(high), log=log, step=step)
+    except ValueError as error:  # e.g. log together with step, or log from low <= 0
+        raise InputError(f"{where}: {error}") from error
+
+
+def _grid(
+    where: str, spec: Mapping[str, Any], like: FloatDistribution | IntDistribution
+) -> tuple[bool, float | None]:
+    """`log` and `step` of a range."""
+    log, step = spec.get("log", like.log), spec.get("step")
+    if not isinstance(log, bool):
+        raise InputError(f"{where}: log must be true or false, got {log!r}")
+    if step is None:
+        return log, None
+    if isinstance(step, bool) or not isinstance(step, int | float) or not step > 0:
+        raise InputError(f"{where}: step must be more than 0, got {step!r}")
+    if isinstance(like, IntDistribution) and not float(step).is_integer():
+        raise InputError(f"{where}: step must be a whole number, got {step!r}")
+    return log, step
+
+
+def describe(domain: Domain) -> str:
+    """A domain in a few words, for plans and messages."""
+    if isinstance(domain, CategoricalDistribution):
+        return "{" + ", ".join(str(c) for c in domain.choices) + "}"
+    log = ", log" if domain.log else ""
+    return f"[{domain.low:g}, {domain.high:g}{log}]"

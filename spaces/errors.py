@@ -1,0 +1,21 @@
+"""The one exception for a caller's mistake, and the wording of "no such name"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used: the message says what must hold, what was got, what would do.
+
+    The commands print it as one line (or one list) and exit with status 2, before any worker starts.
+    """
+
+
+def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
+    """An `InputError` for a name that is not among `known`, with the nearest valid one."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
+    hint = f' — did you mean "{near[0]}"?' if near else ""
+    return InputError(f'unknown {kind} "{got}"; known: {", ".join(names)}{hint}')
