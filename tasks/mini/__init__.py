@@ -1,0 +1,1 @@
+"""The embedded benchmark: twelve small tasks over real, human-made images, remade by code."""

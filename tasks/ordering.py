@@ -1,0 +1,198 @@
+"""Orderings of tasks: how they are named on the command line, and the stages that they share."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from spaces.errors import InputError, unknown
+
+MOST = math.factorial(7)  # orderings of one panel: nobody trains more
+
+
+@dataclass(frozen=True, order=True)
+class TaskOrdering:
+    """A sequence of tasks, written `a>b>c`."""
+
+    tasks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ">".join(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tasks)
+
+
+def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]:
+    """The orderings of `tasks` that `spec` names, without duplicates, in the order named.
+
+    given | reverse | alphabetical | rotations (every task once in every position) | all |
+    random:K@seed | shared:K | a>b>c;b>a>c | any of these joined by +.
+    """
+    names = tuple(tasks)
+    _require(bool(names), "an ordering needs at least one task: got none")
+    _require(len(set(names)) == len(names), f"tasks must differ: got {', '.join(names)}")
+    found = (order for part in spec.split("+") for order in _orderings(part.strip(), names))
+    return tuple(TaskOrdering(order) for order in dict.fromkeys(found))
+
+
+def prefix_nodes(orderings: Iterable[TaskOrdering]) -> list[tuple[str, ...]]:
+    """The distinct prefixes of the orderings, depth first, parents first: the stages of a panel."""
+    tree: dict[str, dict] = {}
+    for ordering in orderings:
+        node = tree
+        for task in ordering:
+            node = node.setdefault(task, {})
+    return list(_walk(tree, ()))
+
+
+def stage_counts(orderings: Sequence[TaskOrdering]) -> tuple[int, int]:
+    """Stages as configured, and the distinct ones that are really trained."""
+    return sum(len(ordering) for ordering in orderings), len(prefix_nodes(orderings))
+
+
+def _walk(tree: dict[str, dict], prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for task, children in tree.items():
+        yield (*prefix, task)
+        yield from _walk(children, (*prefix, task))
+
+
+Order = tuple[str, ...]
+
+NAMED: dict[str, Callable[[Order], list[Order]]] = {
+    "given": lambda tasks: [tasks],
+    "reverse": lambda tasks: [tasks[::-1]],
+    "alphabetical": lambda tasks: [tuple(sorted(tasks))],
+    "rotations": lambda tasks: [tasks[i:] + tasks[:i] for i in range(len(tasks))],
+    "all": lambda tasks: _all(tasks),
+}
+COUNTED: dict[str, Callable[[Order, int, int], list[Order]]] = {
+    "random": lambda tasks, count, seed: _random(tasks, count, seed),
+    "shared": lambda tasks, count, seed: _shared(tasks, count),
+}
+FORMS = (*NAMED, "random:K", "random:K@seed", "shared:K", "a>b>c")
+
+
+def _orderings(part: str, tasks: Order) -> list[Order]:
+    """The orderings of one part of a specification (between two +)."""
+    if part in NAMED:
+        return NAMED[part](tasks)
+    counted = re.fullmatch(r"(random|shared):(\d+)(?:@(\d+))?", part)
+    if counted and not (counted[1] == "shared" and counted[3]):
+        count = _checked_count(part, int(counted[2]), len(tasks))
+        return COUNTED[counted[1]](tasks, count, int(counted[3] or 0))
+    if ">" in part or ";" in part or part in tasks:
+        return [_explicit(one, tasks) for one in part.split(";") if one.strip()]
+    raise unknown("ordering", part, FORMS)
+
+
+def _checked_count(part: str, count: int, length: int) -> int:
+    most = min(math.factorial(length), MOST)
+    _require(
+        1 <= count <= most,
+        f'"{part}" must ask for 1 to {most} orderings: {length} tasks have {math.factorial(length)}'
+        f"{f', and a panel holds at most {MOST}' if most == MOST else ''}; got {count}",
+    )
+    return count
+
+
+def _explicit(text: str, tasks: Order) -> Order:
+    names = tuple(name.strip() for name in text.split(">"))
+    for name in names:
+        if name not in tasks:
+            raise unknown("task", name, tasks)
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    missing = [name for name in tasks if name not in names]
+    _require(
+        not twice and not missing,
+        f'an ordering holds every task once: "{text.strip()}"'
+        + (f" repeats {', '.join(twice)}" if twice else "")
+        + (" and" if twice and missing else "")
+        + (f" omits {', '.join(missing)}" if missing else ""),
+    )
+    return names
+
+
+def _all(tasks: Order) -> list[Order]:
+    count = math.factorial(len(tasks))
+    _require(
+        count <= MOST,
+        f'"all" is for at most 7 tasks ({MOST} orderings): {len(tasks)} tasks have {count}; '
+        f"ask for rotations ({len(tasks)}), shared:K or random:K@seed",
+    )
+    return list(itertools.permutations(tasks))
+
+
+def _random(tasks: Order, count: int, seed: int) -> list[Order]:
+    rng, found = random.Random(seed), {}
+    while len(found) < count:
+        found[tuple(rng.sample(tasks, len(tasks)))] = None
+    return list(found)
+
+
+def _shared(tasks: Order, count: int) -> list[Order]:
+    """`count` orderings that share prefixes, first and last tasks used as evenly as that allows.
+
+    Orderings share stages only if they begin alike, so half as many tasks as orderings come first
+    (all of them from two orderings a task on); those that begin alike differ in their last tasks.
+    """
+    groups = _group_count(len(tasks), count)
+    starts = [group * len(tasks) // groups for group in range(groups)]
+    lasts: Counter[str] = Counter()
+    found: list[Order] = []
+    for group, start in enumerate(starts):
+        size = count * (group + 1) // groups - count * group // groups
+        later = {tasks[other] for other in starts[group + 1 :]}
+        found += _sharing(tasks[start:] + tasks[:start], size, lasts, later)
+    return found
+
+
+def _group_count(length: int, count: int) -> int:
+    """How many tasks come first: two orderings each, or as many as there are ways to go on."""
+    return min(length, -(-count // min(2, math.factorial(length - 1))))
+
+
+def _sharing(tasks: Order, size: int, lasts: Counter[str], later: set[str]) -> list[Order]:
+    """`size` orderings that begin with tasks[0].
+
+    `lasts` counts what came last in all groups so far, and is kept up; `later` come first in groups
+    yet to be made.
+    """
+    first, others = tasks[0], tasks[1:]
+    if not others:
+        return [tasks]
+    ends = _choose_lasts(others, size, lasts, later)
+    late = sorted(others, key=lambda task: task in ends)  # what differs goes to the end
+    used: Counter[str] = Counter()
+    found = []
+    for last in ends:
+        middles = itertools.permutations(task for task in late if task != last)
+        found.append((first, *next(itertools.islice(middles, used[last], None)), last))
+        used[last] += 1
+    return found
+
+
+def _choose_lasts(others: Order, size: int, lasts: Counter[str], later: set[str]) -> list[str]:
+    """Who comes last in each ordering of a group: who did so least often here, then in all.
+
+    Of equals, those that cannot in a later group because they come first there; then the latest.
+    """
+    ends: Counter[str] = Counter()
+    for _ in range(size):
+        last = min(reversed(others), key=lambda task: (ends[task], lasts[task], task not in later))
+        ends[last] += 1
+        lasts[last] += 1
+    return list(ends.elements())
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)

@@ -1,0 +1,137 @@
+"""Every row of a benchmark looked at before any worker starts: all faults are said at once."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from spaces.errors import InputError, unknown
+from tasks.answers import METRICS, Metric
+from tasks.benchmark import Benchmark
+from tasks.rows import image_bytes, read_table, row_id
+from tasks.task import SPLITS, Task
+
+CHUNK = 256  # rows whose images are Python objects at the same time
+
+
+@dataclass(frozen=True)
+class BrokenRow:
+    """One thing wrong with one row (counted from 0), or with a whole file where `row` is None."""
+
+    task: str
+    split: str
+    row: int | None
+    id: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.task}/{self.split}"
+        where = place if self.row is None else f"{place} row {self.row} (id {self.id})"
+        return f"{where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """What `check_rows` found: how many rows it looked at, and every fault."""
+
+    checked: int
+    broken: tuple[BrokenRow, ...]
+
+    def __str__(self) -> str:
+        """How many rows are broken, and how many for each reason."""
+        rows = len({(fault.task, fault.split, fault.row) for fault in self._of_rows()})
+        kinds = Counter(fault.reason for fault in self.broken if fault.row is not None)
+        text = f"{rows} of {self.checked} rows are broken"
+        text += ": " + ", ".join(f"{n} {why}" for why, n in kinds.most_common()) if kinds else ""
+        files = {(fault.task, fault.split) for fault in self.broken if fault.row is None}
+        return text + (f"; {len(files)} files cannot be used" if files else "")
+
+    def raise_if_broken(self) -> None:
+        """One `InputError` with every broken row and its reason, then the counts."""
+        if self.broken:
+            raise InputError("\n".join([*map(str, self.broken), str(self)]))
+
+    def _of_rows(self) -> Iterator[BrokenRow]:
+        return (fault for fault in self.broken if fault.row is not None)
+
+
+def check_rows(
+    benchmark: Benchmark, tasks: Iterable[str] | None = None, splits: Iterable[str] = SPLITS
+) -> RowReport:
+    """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
+    checked, broken, splits = 0, [], tuple(splits)
+    for name in benchmark.tasks if tasks is None else tasks:
+        for split in splits:
+            rows, faults = _check_file(benchmark.task(name), split)
+            checked += rows
+            broken += faults
+    return RowReport(checked, tuple(broken))
+
+
+def _check_file(task: Task, split: str) -> tuple[int, list[BrokenRow]]:
+    if split not in task.files:
+        raise unknown("split", split, task.files)
+    try:
+        table = read_table(task.files[split])
+        table.validate(full=True)  # texts that are no UTF-8
+    except (InputError, pa.ArrowInvalid) as error:
+        return 0, [BrokenRow(task.name, split, None, "", str(error))]
+    if not table.num_rows:
+        return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
+    metric, seen, faults = METRICS[task.metric], set(), []
+    for row, values in enumerate(_values(table)):
+        name = row_id(values, split, row)
+        found = [*_text_faults(values, metric), *_image_faults(values)]
+        found += [("id is not unique", "")] if name in seen else []
+        seen.add(name)
+        faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
+    return table.num_rows, faults
+
+
+def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=CHUNK):
+        yield from batch.to_pylist()
+
+
+def _text_faults(values: dict[str, Any], metric: Metric) -> Iterator[tuple[str, str]]:
+    """Reason and detail of each fault of prompt, answer and answers."""
+    for name in ("prompt", "answer"):
+        if not (values[name] or "").strip():
+            yield f"empty {name}", ""
+    answer, answers = values["answer"] or "", values.get("answers")
+    if not answer.strip():
+        return
+    plain = metric.normalise(answer)
+    if not plain:
+        yield f"nothing of the answer is left for {metric.name}", repr(answer)
+    elif answers and any(not isinstance(one, str) for one in answers):
+        yield "null among answers", ""
+    elif answers and plain not in map(metric.normalise, answers):
+        yield "answer is not among answers", f"{answer!r} is not in {answers}"
+
+
+def _image_faults(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Reason and detail where the image is no image; no image at all is a row of text."""
+    cell = values["image"]
+    image = image_bytes(cell)
+    if isinstance(cell, dict) and image is None and cell.get("path"):
+        yield "image has a path but no bytes", str(cell["path"])
+    elif image is not None and (fault := _decoding_fault(image)):
+        yield "image cannot be decoded", fault
+
+
+def _decoding_fault(image: bytes) -> str | None:
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            picture.load()  # all of it: a truncated file has a good header
+    except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
+        # Without the address of the buffer, which differs from run to run.
+        return "no image format known" if "BytesIO" in str(error) else f"{error}"
+    return None

@@ -1,0 +1,176 @@
+"""The rows of one split: a sequence of examples over a Parquet or Arrow file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spaces.errors import InputError
+
+TEXT_COLUMNS = ("id", "prompt", "answer", "answers")
+COLUMNS = (*TEXT_COLUMNS, "image")
+DERIVED = frozenset({"id", "answers"})  # may be missing: row number, and the answer alone
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One instruction: encoded image file (None for text only), prompt, and the right answer.
+
+    `answer` is what is trained on; `answers` are all references that a metric may compare with.
+    """
+
+    id: str
+    image: bytes | None
+    prompt: str
+    answer: str
+    answers: tuple[str, ...]
+
+
+class Rows(Sequence[Example]):
+    """The examples of one file. They stay in Arrow until a row is indexed."""
+
+    def __init__(self, path: Path, split: str) -> None:
+        self.path, self.split = path, split
+
+    @cached_property
+    def _text(self) -> pa.Table:
+        return read_table(self.path, TEXT_COLUMNS)
+
+    @cached_property
+    def _images(self) -> pa.ChunkedArray:
+        return read_table(self.path, ("image",)).column("image")
+
+    def __len__(self) -> int:
+        return self._text.num_rows
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self._example(row) for row in range(*index.indices(len(self)))]
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {index} of {len(self)} in {self.path}")
+        return self._example(row)
+
+    def _example(self, row: int) -> Example:
+        text = {name: self._text.column(name)[row].as_py() for name in self._text.column_names}
+        return Example(
+            id=row_id(text, self.split, row),
+            image=image_bytes(self._images[row].as_py()),
+            prompt=text["prompt"],
+            answer=text["answer"],
+            answers=tuple(text.get("answers") or (text["answer"],)),
+        )
+
+
+def row_id(values: dict[str, Any], split: str, row: int) -> str:
+    """The row's own id, or split and row number where the file has none."""
+    own = values.get("id")
+    return f"{split}-{row}" if own is None else str(own)
+
+
+def image_bytes(cell: dict[str, Any] | bytes | None) -> bytes | None:
+    """The encoded image of a cell: {bytes, path} as Hugging Face writes it, or plain bytes."""
+    return cell.get("bytes") if isinstance(cell, dict) else cell
+
+
+def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
+    """Those of `columns` that the file has; an `InputError` names every fault of the file."""
+    try:
+        table = _reader(path)(path, tuple(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {path}: {_first_line(error)}; write it again") from error
+    faults = column_faults(table.schema, columns)
+    if faults:
+        raise InputError(f"{path}: {'; '.join(faults)}; columns are {_listed(_schema(path))}")
+    return table
+
+
+def column_faults(schema: pa.Schema, columns: Iterable[str] = COLUMNS) -> list[str]:
+    """What is wrong with a file's columns: missing, or of a type that no example can be made of."""
+    faults = []
+    for name in columns:
+        if name in schema.names:
+            kind, wanted = schema.field(name).type, _WANTED[name]
+            if not wanted.fits(kind):
+                faults.append(f'column "{name}" must be {wanted.text}, got {kind}')
+        elif name not in DERIVED:
+            faults.append(f'column "{name}" is missing')
+    return faults
+
+
+def _reader(path: Path) -> Callable[[Path, tuple[str, ...]], pa.Table]:
+    return _read_arrow if path.suffix == ".arrow" else _read_parquet
+
+
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    known = [name for name in pq.read_schema(path).names if name in columns]
+    return pq.read_table(path, columns=known, memory_map=True)
+
+
+def _read_arrow(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    table = _open_arrow(path).read_all()
+    return table.select([name for name in table.column_names if name in columns])
+
+
+def _open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid:  # Hugging Face datasets write the stream form under the same suffix
+        return pa.ipc.open_stream(pa.memory_map(str(path)))
+
+
+def _schema(path: Path) -> pa.Schema:
+    return _open_arrow(path).schema if path.suffix == ".arrow" else pq.read_schema(path)
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind  # pandas categories
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_texts(kind: pa.DataType) -> bool:
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in lists) and _is_text(kind.value_type)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
+    return _is_bytes(kind) or pa.types.is_null(kind)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    text: str
+    fits: Callable[[pa.DataType], bool]
+
+
+_WANTED = {
+    "id": _Wanted("string or integer", lambda kind: _is_text(kind) or pa.types.is_integer(kind)),
+    "image": _Wanted("struct<bytes: binary, path: string> or binary", _is_image),
+    "prompt": _Wanted("string", _is_text),
+    "answer": _Wanted("string", _is_text),
+    "answers": _Wanted("list<string>", _is_texts),
+}
