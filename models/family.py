@@ -1,0 +1,50 @@
+"""The LMM families that are known: where vision tower, connector and language model sit in each.
+
+A new family is one declaration here; the classes themselves are those of stock transformers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spaces.errors import InputError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of modules and parameters inside a stock transformers class."""
+
+    name: str
+    model_type: str
+    connector: tuple[str, ...]
+    """Prefixes of the parameters that join the vision tower and the language model."""
+    language_model: str
+    """Path of the module that LoRA is put on."""
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="LLaVA",
+        model_type="llava",
+        connector=("model.multi_modal_projector.",),
+        language_model="model.language_model",
+    ),
+    Family(
+        name="InstructBLIP",
+        model_type="instructblip",
+        connector=("query_tokens", "qformer.", "language_projection."),
+        language_model="language_model",
+    ),
+)
+
+
+def family_of(model_type: str) -> Family:
+    """The family whose `config.json` says `model_type`; raises `InputError` for any other."""
+    for family in FAMILIES:
+        if family.model_type == model_type:
+            return family
+    known = ", ".join(f.model_type for f in FAMILIES)
+    raise InputError(
+        f'the model must be of a known family ({known}), got model_type "{model_type}"; '
+        "declare it in models/family.py"
+    )
