@@ -1,0 +1,20 @@
+"""Joint instruction tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strategies.strategy import Strategy
+
+
+@dataclass
+class Joint(Strategy):
+    """All tasks at once from the start: the ceiling, which needs all data at the same time."""
+
+    name = "joint"
+    reference = True
+
+    def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """One stage on the union of the tasks, sorted: the same stage for every ordering."""
+        return (tuple(sorted(ordering)),)
