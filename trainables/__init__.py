@@ -1,0 +1,1 @@
+"""One trial: a configuration walked through a panel of task orderings, stage by stage."""

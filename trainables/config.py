@@ -1,0 +1,60 @@
+"""The typed form of one trial, to and from a plain dict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spaces.adapter import Adapter
+from spaces.domains import check_knobs
+from spaces.errors import InputError, unknown
+from spaces.training import Training
+from strategies import Strategy, strategy_class
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One configuration: a strategy with its knobs, and the knobs that all strategies share."""
+
+    strategy: Strategy
+    training: Training
+    adapter: Adapter
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON- and YAML-safe; `from_dict` reads it back."""
+        return {
+            "strategy": {"name": self.strategy.name, **self.strategy.knobs()},
+            "training": dataclasses.asdict(self.training),
+            "adapter": dataclasses.asdict(self.adapter),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
+        """Knobs left out take their defaults; raises `InputError` for what is no knob or outside."""
+        for key in values:
+            if key not in ("strategy", "training", "adapter"):
+                raise unknown("part of a configuration", key, ("strategy", "training", "adapter"))
+        strategy = values.get("strategy")
+        if not isinstance(strategy, Mapping) or "name" not in strategy:
+            raise InputError(f"a configuration must name its strategy, got {strategy!r}")
+        knobs = {k: v for k, v in strategy.items() if k != "name"}
+        chosen = strategy_class(strategy["name"])
+        check_knobs(chosen, knobs, chosen.name)
+        return cls(
+            strategy=chosen(**knobs),
+            training=_shared(Training, values.get("training", {}), "training"),
+            adapter=_shared(Adapter, values.get("adapter", {}), "adapter"),
+        )
+
+    def fresh_strategy(self) -> Strategy:
+        """The same knobs without any stage's state."""
+        return type(self.strategy)(**self.strategy.knobs())
+
+
+def _shared(cls: type[Any], values: object, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must be a mapping of knobs to values, got {values!r}")
+    check_knobs(cls, values, where)
+    return cls(**values)

@@ -1,0 +1,86 @@
+"""The examples of a benchmark as one rank meets them: encoded once, in batches that ranks share out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+
+from models.batching import Encoded, encode
+from models.lmm import LMM
+from spaces.training import Training
+from strategies import Pick
+from tasks import Benchmark, Example
+from trainables.job import digest
+
+CACHE_BYTES = 1 << 30
+
+
+class Data:
+    """Encoded examples by (task, split, row), the latest gigabyte of them kept in memory."""
+
+    def __init__(self, benchmark: Benchmark, lmm: LMM, seed: int) -> None:
+        self.benchmark = benchmark
+        self.lmm = lmm
+        self.seed = seed
+        self._splits: dict[tuple[str, str], Sequence[Example]] = {}
+        self._encoded: OrderedDict[tuple[str, str, int], Encoded] = OrderedDict()
+        self._bytes = 0
+
+    def examples(self, task: str, split: str) -> Sequence[Example]:
+        """One split of a task, read lazily."""
+        if (task, split) not in self._splits:
+            self._splits[task, split] = self.benchmark.tasks[task].examples(split)
+        return self._splits[task, split]
+
+    def sizes(self, tasks: Sequence[str]) -> dict[str, int]:
+        """Training examples of each task."""
+        return {task: len(self.examples(task, "train")) for task in tasks}
+
+    def encoded(self, task: str, split: str, row: int) -> Encoded:
+        """One example as model input."""
+        key = (task, split, row)
+        if key in self._encoded:
+            self._encoded.move_to_end(key)
+            return self._encoded[key]
+        encoded = encode(self.lmm.processor, self.examples(task, split)[row])
+        self._encoded[key] = encoded
+        self._bytes += encoded.bytes
+        while self._bytes > CACHE_BYTES and len(self._encoded) > 1:
+            self._bytes -= self._encoded.popitem(last=False)[1].bytes
+        return encoded
+
+    def training(self, picks: Sequence[Pick]) -> list[Encoded]:
+        """Training examples as model input."""
+        return [self.encoded(task, "train", row) for task, row in picks]
+
+    def shuffled(self, task: str) -> list[int]:
+        """A permutation of a task's training rows that depends on the plan's seed and the task alone."""
+        return permutation(len(self.examples(task, "train")), digest(self.seed, "memory", task))
+
+
+def permutation(size: int, key: str) -> list[int]:
+    """The permutation of range(size) that `key`, a hexadecimal digest, names."""
+    generator = torch.Generator().manual_seed(int(key[:12], 16))
+    return torch.randperm(size, generator=generator).tolist()
+
+
+def batches(picks: Sequence[Pick], training: Training, seed: int) -> list[list[Pick]]:
+    """The batches of a stage: its examples shuffled anew each epoch, one after the other, cut evenly.
+
+    The rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
+    """
+    size = training.batch_size
+    stream: list[Pick] = []
+    for epoch in range(training.epochs):
+        stream += [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
+    while len(stream) < size:
+        stream += stream
+    return [stream[i : i + size] for i in range(0, len(stream) - size + 1, size)]
+
+
+def micro_batches(batch: Sequence[Pick], micro: int, rank: int, workers: int) -> list[list[Pick]]:
+    """What one rank sees of a batch: every `workers`-th slice of `micro` examples."""
+    slices = [list(batch[i : i + micro]) for i in range(0, len(batch), micro)]
+    return slices[rank::workers]

@@ -1,0 +1,187 @@
+"""One DeepSpeed engine over the trainable parts of an LMM, whatever the ZeRO stage.
+
+Weights and gradients come and go whole, gathered where ZeRO keeps them in parts: the trainable parts
+are adapters and connectors, small beside the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from transformers import get_scheduler
+
+from models.lmm import LMM
+from spaces.training import Training
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it looks for devices, and warns
+
+import deepspeed
+from deepspeed.runtime.zero.linear import zero3_linear_wrap
+from deepspeed.utils import logger as deepspeed_logger
+from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad, safe_set_full_grad
+
+deepspeed_logger.setLevel("ERROR")
+# Else every new environment compiles, for half a minute and with a C++ compiler that may not be
+# there, a kernel that only DeepSpeed's inference uses.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+Tensors = dict[str, torch.Tensor]
+LINEAR = torch.nn.functional.linear
+
+
+class Engine:
+    """The trainable parts under DeepSpeed: AdamW, a schedule over `steps`, clipping, precision, ZeRO."""
+
+    def __init__(self, lmm: LMM, training: Training, workers: int, steps: int) -> None:
+        self.lmm = lmm
+        self.workers = workers
+        self.accumulation = training.accumulation(workers)
+        self.parameters = lmm.trainable()
+        values = list(self.parameters.values())
+        optimizer = torch.optim.AdamW(
+            values, lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        scheduler: Any = get_scheduler(
+            training.schedule, optimizer, round(training.warmup * steps), max(1, steps)
+        )
+        with _quiet():
+            self._engine, *_ = deepspeed.initialize(
+                model=lmm.model,
+                model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
+                optimizer=optimizer,
+                lr_scheduler=scheduler,
+                config=_config(training, self.accumulation),
+                dist_init_required=False,
+            )
+        self._engine.train()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of one micro-batch's loss; DeepSpeed averages over ranks and micro-batches."""
+        self._engine.backward(loss)
+
+    def step(self, penalty: Tensors | None = None) -> None:
+        """After each micro-batch; at the last of a batch, `penalty` joins the gradient, then AdamW."""
+        if penalty and self._engine.is_gradient_accumulation_boundary():
+            # In the order of the parameters, for each is a collective call, and tensors read from a
+            # file come in an order that differs between processes.
+            for name in (name for name in self.parameters if name in penalty):
+                parameter = self.parameters[name]
+                task = safe_get_full_grad(parameter)
+                assert task is not None, f"no gradient reached {name}"
+                safe_set_full_grad(parameter, task + penalty[name].to(parameter.device))
+        self._engine.step()
+
+    @property
+    def ends_batch(self) -> bool:
+        """Whether the micro-batch at hand is the last of its batch."""
+        return bool(self._engine.is_gradient_accumulation_boundary())
+
+    def weights(self) -> Tensors:
+        """The trainable weights, fp32 and whole, on the CPU; the same on every rank."""
+        return {
+            name: (p.detach() if (full := safe_get_full_fp32_param(p)) is None else full)
+            .float()
+            .cpu()
+            .clone()
+            for name, p in self.parameters.items()
+        }
+
+    def gradients(self) -> Tensors:
+        """The gradients before the step, whole, on the CPU; zero where none reached a weight."""
+        found = {name: safe_get_full_grad(p) for name, p in self.parameters.items()}
+        return {
+            name: torch.zeros(self.parameters[name].shape) if g is None else g.float().cpu().clone()
+            for name, g in found.items()
+        }
+
+    def close(self) -> None:
+        """Give the module back without hooks, and free what the engine held."""
+        self._engine.destroy()
+
+
+@contextlib.contextmanager
+def opened(
+    lmm: LMM, training: Training, workers: int, start: Mapping[str, torch.Tensor], steps: int
+) -> Iterator[Engine]:
+    """An engine on `lmm` whose trainable weights are `start`."""
+    set_weights(lmm, start)
+    engine = Engine(lmm, training, workers, steps)
+    try:
+        with _linear(training.zero):
+            yield engine
+    finally:
+        engine.close()
+
+
+def still(training: Training, batch_size: int, micro_batch: int) -> Training:
+    """The same with another batch and a step that moves nothing: for gradients without training."""
+    return dataclasses.replace(
+        training,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        learning_rate=0.0,
+        weight_decay=0.0,
+        clip=0.0,
+    )
+
+
+def set_weights(lmm: LMM, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put `weights` into the trainable parts, which an earlier ZeRO-3 engine may have split up."""
+    parameters = lmm.trainable()
+    assert parameters.keys() == weights.keys(), parameters.keys() ^ weights.keys()
+    for name, parameter in parameters.items():
+        split = hasattr(parameter, "ds_id")
+        gathered = deepspeed.zero.GatheredParameters([parameter], modifier_rank=0)
+        with gathered if split else contextlib.nullcontext(), torch.no_grad():
+            parameter.copy_(weights[name])
+
+
+@contextlib.contextmanager
+def generating(lmm: LMM) -> Iterator[None]:
+    """`generate` does not pass through the hook by which ZeRO-3 gathers the whole model's own weights.
+
+    Those that belong to one of its parts are gathered there; InstructBLIP's query tokens do not.
+    """
+    own = [p for p in lmm.base.parameters(recurse=False) if hasattr(p, "ds_id")]
+    with deepspeed.zero.GatheredParameters(own) if own else contextlib.nullcontext():
+        yield
+
+
+def _config(training: Training, accumulation: int) -> dict[str, Any]:
+    return {
+        "train_batch_size": training.batch_size,
+        "train_micro_batch_size_per_gpu": training.micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": training.clip,
+        "bf16": {"enabled": training.precision == "bf16"},
+        "zero_optimization": {"stage": training.zero, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 1_000_000_000,
+    }
+
+
+@contextlib.contextmanager
+def _linear(zero: int) -> Iterator[None]:
+    """ZeRO-3's own linear layer, which sums in another order, for its stages and for no others.
+
+    DeepSpeed replaces torch's with the first ZeRO-3 engine of a process, and never puts it back.
+    """
+    torch.nn.functional.linear = zero3_linear_wrap if zero == 3 else LINEAR
+    try:
+        yield
+    finally:
+        torch.nn.functional.linear = LINEAR
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """DeepSpeed prints a page at every start."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

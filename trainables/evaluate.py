@@ -1,0 +1,54 @@
+"""Scoring: greedy answers in batches, shared out over the ranks, and each task's own metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.distributed as dist
+
+from models.lmm import LMM
+from tasks import Task, format_compliance, score_answers
+from trainables.data import Data
+from trainables.engine import generating
+
+ANSWER_BATCH = 64
+
+
+def answers(lmm: LMM, data: Data, task: str, split: str, zero: int) -> list[str]:
+    """The model's answers to one split of a task, in its order, the same list on every rank."""
+    rank, workers = dist.get_rank(), dist.get_world_size()
+    size = len(data.examples(task, split))
+    share = -(-size // workers)
+    # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
+    rows = [min(rank * share + i, size - 1) for i in range(share)]
+    mine: list[str] = []
+    length = data.benchmark.tasks[task].max_new_tokens
+    with generating(lmm):
+        for i in range(0, share, ANSWER_BATCH):
+            batch = [data.encoded(task, split, row) for row in rows[i : i + ANSWER_BATCH]]
+            mine += lmm.answers(batch, length, synced=zero == 3 and workers > 1)
+    if workers == 1:
+        return mine
+    parts: list[list[str]] = [[] for _ in range(workers)]
+    dist.all_gather_object(parts, mine)
+    return [text for part in parts for text in part][:size]
+
+
+def scored(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
+    """The record of a score: the mean, its parts, and every answer, so that metrics can be remade."""
+    examples = task.examples(split)
+    values = score_answers(task.metric, predictions, [e.answers for e in examples])
+    answer_set = task.answer_set()
+    return {
+        "kind": "scored",
+        "task": task.name,
+        "split": split,
+        "metric": task.metric,
+        "score": sum(values) / len(values),
+        "format_compliance": format_compliance(predictions, answer_set) if answer_set else None,
+        "predictions": [
+            {"id": e.id, "prediction": p, "score": v}
+            for e, p, v in zip(examples, predictions, values, strict=True)
+        ],
+    }

@@ -1,0 +1,134 @@
+"""A lane: a warm Ray Train worker group that serves stage after stage, trial after trial.
+
+One long `TorchTrainer.fit()` runs in a thread; its ranks ask a mailbox for jobs and answer through
+it, so that a stage costs milliseconds of orchestration and no process is started for a trial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from trainables.job import DivergedError, Place, StageJob
+
+POLL_SECONDS = 2.0
+Answer = dict[str, Any]
+"""A rank's answer: {"seconds": {...}} or {"diverged": message}."""
+
+
+class LaneError(RuntimeError):
+    """The lane's worker group died."""
+
+
+class Mailbox:
+    """Where a trial leaves jobs for its lane, and the lane's ranks their answers."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.jobs: list[StageJob | None] = []
+        self.answers: dict[int, list[Answer]] = {}
+        self.news = asyncio.Condition()
+
+    async def post(self, job: StageJob | None) -> int:
+        """Leave a job, None to dismiss the ranks; returns its number."""
+        async with self.news:
+            self.jobs.append(job)
+            self.news.notify_all()
+            return len(self.jobs) - 1
+
+    async def job(self, number: int) -> StageJob | None:
+        """Wait for a job."""
+        async with self.news:
+            await self.news.wait_for(lambda: len(self.jobs) > number)
+            return self.jobs[number]
+
+    async def answer(self, number: int, answer: Answer) -> None:
+        """Leave one rank's answer."""
+        async with self.news:
+            self.answers.setdefault(number, []).append(answer)
+            self.news.notify_all()
+
+    async def answered(self, number: int) -> list[Answer]:
+        """Wait until every rank has answered a job."""
+        async with self.news:
+            await self.news.wait_for(lambda: len(self.answers.get(number, [])) == self.workers)
+            return self.answers.pop(number)
+
+
+def serve(config: dict[str, Any]) -> None:
+    """What each rank runs: stage after stage, until it is dismissed."""
+    # The trial that holds the lane and Train's controller import this module, too, and need no
+    # transformers, peft and DeepSpeed.
+    from trainables.worker import Worker
+
+    mailbox, place = config["mailbox"], config["place"]
+    worker, number = Worker(place), 0
+    get: Any = ray.get  # its annotation knows lists of references only
+    while (job := get(mailbox.job.remote(number))) is not None:
+        try:
+            answer: Answer = {"seconds": worker.run(job)}
+        except DivergedError as error:  # every rank sees the same weights: the lane is still sound
+            answer = {"diverged": str(error)}
+        ray.get(mailbox.answer.remote(number, answer))
+        number += 1
+
+
+class Lane:
+    """A worker group of `workers` DeepSpeed ranks; a runner for `Walk`."""
+
+    def __init__(self, place: Place, workers: int, storage: Path) -> None:
+        # Made inside a trial, an actor would be put into the trial's placement group and refused.
+        mailbox: Any = ray.remote(Mailbox)
+        self.mailbox: Any = mailbox.options(
+            num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
+        ).remote(workers)
+        self.error: BaseException | None = None
+        gpu = torch.cuda.is_available()
+        self._trainer = TorchTrainer(
+            serve,
+            train_loop_config={"mailbox": self.mailbox, "place": place},
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers, use_gpu=gpu, resources_per_worker={"GPU" if gpu else "CPU": 1}
+            ),
+            run_config=ray.train.RunConfig(
+                name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(storage)
+            ),
+        )
+        self._thread = threading.Thread(target=self._fit, daemon=True)
+        self._thread.start()
+
+    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+        """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
+        number = ray.get(self.mailbox.post.remote(job))
+        waiting = self.mailbox.answered.remote(number)
+        while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
+            alive()
+            if not self._thread.is_alive():
+                raise LaneError(f"the lane's workers died during {job.tasks}: {self.error}")
+        answers = ray.get(waiting)
+        for answer in answers:
+            if "diverged" in answer:
+                raise DivergedError(answer["diverged"])
+        return answers[0]["seconds"]
+
+    def close(self) -> None:
+        """Dismiss the ranks and wait until they have gone."""
+        ray.get(self.mailbox.post.remote(None))
+        self._thread.join(timeout=30)
+        ray.kill(self.mailbox)
+
+    def _fit(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as error:
+            self.error = error

@@ -1,0 +1,38 @@
+"""The worker in this very process, without Ray: for tests, debugging and as a bare baseline."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from trainables.job import Place, StageJob
+from trainables.worker import Worker
+
+for library in ("deepspeed", "torch", "transformers"):  # deprecations among themselves
+    warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{library}\.")
+
+
+class Local:
+    """A runner with one rank in this process, the same code as in a lane."""
+
+    def __init__(self, place: Place) -> None:
+        join_alone()
+        self.worker = Worker(place)
+
+    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+        return self.worker.run(job)
+
+
+def join_alone() -> None:
+    """A process group of one, unless there is a group already."""
+    if not dist.is_initialized():
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists
+        meeting = Path(tempfile.mkdtemp(prefix="citune-")) / "group"
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, init_method=f"file://{meeting}", rank=0, world_size=1)

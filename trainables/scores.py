@@ -1,0 +1,300 @@
+"""The score matrix of one ordering, and every continual metric made of it.
+
+a[t][j] is the score on the j-th task of the ordering after stage t; a[0][j] is the score before any
+stage, T the number of tasks. Formulas: `GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting,
+intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023 (`backward_transfer_clmm`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, NamedTuple, ParamSpec
+
+import numpy as np
+
+from spaces.errors import InputError, unknown
+
+P = ParamSpec("P")
+
+
+class Undefined(Exception):
+    """A metric does not exist for a matrix; the message says what it needs and what would do."""
+
+
+def _metric(
+    formula: Callable[Concatenate[ScoreMatrix, P], float],
+) -> Callable[Concatenate[ScoreMatrix, P], float]:
+    """NaN where the formula is undefined: a search goes on, `why_undefined` tells the reason."""
+
+    @functools.wraps(formula)
+    def value(matrix: ScoreMatrix, *args: P.args, **kwargs: P.kwargs) -> float:
+        try:
+            return formula(matrix, *args, **kwargs)
+        except Undefined:
+            return math.nan
+
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMatrix:
+    """Row t, column j: the score on the j-th task learned after stage t.
+
+    `values`: float64 (T+1, T), read-only; row 0 is before any stage; NaN = never evaluated.
+    """
+
+    tasks: tuple[str, ...]
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        tasks, values = tuple(self.tasks), np.array(self.values, dtype=np.float64)
+        count = len(tasks)
+        if not count or len(set(tasks)) != count:
+            raise InputError(
+                f"a score matrix needs tasks that differ: got {', '.join(tasks) or 'none'}"
+            )
+        if values.shape != (count + 1, count):
+            raise InputError(
+                f"{count} tasks need a matrix of {count + 1} rows (row 0 is before any stage) and "
+                f"{count} columns: got {' x '.join(map(str, values.shape))}"
+            )
+        if np.isinf(values).any():
+            raise InputError("scores must be finite, or NaN where never evaluated: got an infinity")
+        values.setflags(write=False)
+        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "values", values)
+
+    @classmethod
+    def from_rows(
+        cls, tasks: Sequence[str], rows: Mapping[int, Mapping[str, float]]
+    ) -> ScoreMatrix:
+        """A matrix from {stage: {task: score}}; what is not given was never evaluated."""
+        count = len(tasks)
+        values = np.full((count + 1, count), math.nan)
+        for stage, row in rows.items():
+            if not 0 <= stage <= count:
+                raise InputError(f"stages of {count} tasks are 0 to {count}: got {stage}")
+            for task, score in row.items():
+                if task not in tasks:
+                    raise unknown("task", task, tasks)
+                values[stage, list(tasks).index(task)] = score
+        return cls(tuple(tasks), values)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ScoreMatrix:
+        """The matrix that `to_dict` wrote."""
+        rows = [[math.nan if score is None else score for score in row] for row in data["values"]]
+        return cls(tuple(data["tasks"]), np.array(rows, dtype=np.float64))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: a cell never evaluated is null."""
+        rows = [
+            [None if math.isnan(score) else score for score in row] for row in self.values.tolist()
+        ]
+        return {"tasks": list(self.tasks), "values": rows}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ScoreMatrix):
+            return NotImplemented
+        return self.tasks == other.tasks and np.array_equal(
+            self.values, other.values, equal_nan=True
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.tasks, self.values.tobytes()))
+
+    @property
+    def stages(self) -> int:
+        """T, the number of stages of the whole ordering."""
+        return len(self.tasks)
+
+    def row(self, stage: int) -> dict[str, float]:
+        """The scores after `stage` by task; NaN where never evaluated."""
+        return dict(zip(self.tasks, self.values[stage].tolist(), strict=True))
+
+    def after(self, stage: int) -> ScoreMatrix:
+        """The matrix as if the ordering ended after `stage`: the metrics of an unfinished trial."""
+        if not 1 <= stage <= self.stages:
+            raise InputError(f"stage must be 1 to {self.stages}: got {stage}")
+        return ScoreMatrix(self.tasks[:stage], self.values[: stage + 1, :stage])
+
+    @_metric
+    def final_average(self) -> float:
+        """mean_j a[T][j]"""
+        return _mean(self._at(self.stages, j) for j in self._positions())
+
+    @_metric
+    def average_over_stages(self) -> float:
+        """mean_t mean_{j<=t} a[t][j]"""
+        seen = (_mean(self._at(t, j) for j in range(1, t + 1)) for t in self._positions())
+        return _mean(seen)
+
+    @_metric
+    def learning_average(self) -> float:
+        """mean_t a[t][t]"""
+        return _mean(self._at(t, t) for t in self._positions())
+
+    @_metric
+    def forgetting(self) -> float:
+        """mean_{j<T} (max_{j<=l<T} a[l][j] - a[T][j]), the maximum over the evaluated stages."""
+        return _mean(self._best(j) - self._at(self.stages, j) for j in self._earlier())
+
+    @_metric
+    def backward_transfer(self) -> float:
+        """mean_{j<T} (a[T][j] - a[j][j])"""
+        return _mean(self._at(self.stages, j) - self._at(j, j) for j in self._earlier())
+
+    @_metric
+    def backward_transfer_clmm(self) -> float:
+        """mean_j min_t (a[T][j] - a[t][j]) over all columns and all evaluated rows, 0 and T too."""
+        best = np.fmax.reduce(self.values)  # of each column, without the cells never evaluated
+        return _mean(self._at(self.stages, j) - float(best[j - 1]) for j in self._positions())
+
+    @_metric
+    def forward_transfer(self) -> float:
+        """mean_{j>=2} (a[j-1][j] - a[0][j])"""
+        return _mean(self._at(j, j + 1) - self._at(0, j + 1) for j in self._earlier())
+
+    @_metric
+    def intransigence(self, joint: Mapping[str, float]) -> float:
+        """mean_j (J[j] - a[j][j]), J: the scores of joint tuning by task."""
+        return _mean(self._reference(joint, j) - self._at(j, j) for j in self._positions())
+
+    @_metric
+    def relative_final(self, reference: Mapping[str, float]) -> float:
+        """mean_j a[T][j] / s[j], s: the scores of each task tuned alone (or of joint tuning)."""
+        return _mean(
+            self._at(self.stages, j) / self._reference(reference, j, nonzero=True)
+            for j in self._positions()
+        )
+
+    def why_undefined(self, name: str, *args: Mapping[str, float]) -> str | None:
+        """Why the metric `name` is NaN here, and what would do; None if it is defined.
+
+        `args`: what the metric itself takes, the reference of `intransigence`, `relative_final`.
+        """
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+        try:
+            METRICS[name].__wrapped__(self, *args)
+        except Undefined as reason:
+            return f"{name} {reason}"
+        return None
+
+    def _positions(self) -> range:
+        return range(1, self.stages + 1)
+
+    def _earlier(self) -> range:
+        """Positions of all tasks but the last one learned."""
+        if self.stages < 2:
+            raise Undefined("needs at least two tasks: the ordering has one")
+        return range(1, self.stages)
+
+    def _at(self, stage: int, position: int) -> float:
+        """a[stage][position]."""
+        score = float(self.values[stage, position - 1])
+        if math.isnan(score):
+            when = f"after stage {stage}" if stage else "before any stage"
+            cell = f'a[{stage}][{position}] (task "{self.tasks[position - 1]}" {when})'
+            raise Undefined(f"needs {cell}: {_remedy(stage, position)}")
+        return score
+
+    def _best(self, position: int) -> float:
+        """The best score of a task from its own stage to the last but one.
+
+        Its own stage must have been scored; of the stages between, those that were count, so that
+        the metric exists where a task is scored only when it was learned and at the end.
+        """
+        self._at(position, position)
+        return float(np.nanmax(self.values[position : self.stages, position - 1]))
+
+    def _reference(
+        self, scores: Mapping[str, float], position: int, nonzero: bool = False
+    ) -> float:
+        task = self.tasks[position - 1]
+        score = scores.get(task, math.nan)
+        if math.isnan(score):
+            raise Undefined(f'needs a reference score of task "{task}": train the reference too')
+        if nonzero and score == 0:
+            raise Undefined(f'divides by the reference score of task "{task}": it is 0')
+        return score
+
+
+def _mean(scores: Iterable[float]) -> float:
+    scores = list(scores)
+    return math.fsum(scores) / len(scores)
+
+
+def _remedy(stage: int, position: int) -> str:
+    if stage == 0:
+        return "score all tasks before the first stage"
+    if position > stage:
+        return "score the next task too after each stage"
+    return "score every task seen after each stage"
+
+
+class Entry(NamedTuple):
+    """What the report says of a metric."""
+
+    formula: str
+    also_called: str
+    higher_is_better: bool
+
+
+GLOSSARY: dict[str, Entry] = {
+    "final_average": Entry("mean_j a[T][j]", "AA, Last, MFN, AP", True),
+    "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "Avg, MAA, AIA", True),
+    "learning_average": Entry("mean_t a[t][t]", "MFT, plasticity", True),
+    "forgetting": Entry(
+        "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages",
+        "F_T (Chaudhry)",
+        False,
+    ),
+    "backward_transfer": Entry("mean_{j<T} (a[T][j] - a[j][j])", "BWT (Lopez-Paz)", True),
+    "backward_transfer_clmm": Entry(
+        "mean_j min_t (a[T][j] - a[t][j]), all columns, all evaluated rows t = 0..T",
+        "BWT in the code of the founding paper",
+        True,
+    ),
+    "forward_transfer": Entry("mean_{j≥2} (a[j-1][j] - a[0][j])", "FWT", True),
+    "intransigence": Entry("mean_j (J[j] - a[j][j]), J: joint tuning", "", False),
+    "relative_final": Entry(
+        "mean_j a[T][j] / s[j], s: each task tuned alone", "relative to single-task tuning", True
+    ),
+    "worst_ordering": Entry("the worst final_average of the orderings", "", True),
+    "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
+    "constrained_accuracy": Entry(
+        "accuracy when the answer is chosen within the task's own answer set", "", True
+    ),
+}
+METRICS: dict[str, Any] = {
+    name: getattr(ScoreMatrix, name) for name in GLOSSARY if hasattr(ScoreMatrix, name)
+}
+WITH_REFERENCE = ("intransigence", "relative_final")
+
+
+def summary(
+    matrix: ScoreMatrix,
+    joint: Mapping[str, float] | None = None,
+    reference: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Every metric by name, NaN where undefined; those against a reference where it is given."""
+    given = {"intransigence": joint, "relative_final": reference}
+    return {
+        name: metric(matrix, *([given[name]] if name in given else []))
+        for name, metric in METRICS.items()
+        if name not in given or given[name] is not None
+    }
+
+
+def worst_ordering(matrices: Iterable[ScoreMatrix], metric: str = "final_average") -> float:
+    """The worst value of a metric over the orderings; NaN if it is undefined for any of them."""
+    if metric not in METRICS or metric in WITH_REFERENCE:
+        raise unknown("metric", metric, METRICS.keys() - set(WITH_REFERENCE))
+    values = [METRICS[metric](matrix) for matrix in matrices]
+    if not values or any(math.isnan(value) for value in values):
+        return math.nan
+    return min(values) if GLOSSARY[metric].higher_is_better else max(values)

@@ -1,0 +1,126 @@
+"""The Tune trainable: one trial is one configuration over the panel, one step is one stage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from trainables.config import TrialConfig
+from trainables.job import DivergedError, Place, Setting
+from trainables.lane import Lane
+from trainables.panel import Panel, Walk
+from trainables.stages import StageStore
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all trials of a search share."""
+
+    place: Place
+    setting: Setting
+    panel: Panel
+    run: Path
+    """The search's folder; a trial's record is `run/trials/NAME.json`."""
+
+
+class Sequence(tune.Trainable):
+    """Walks one configuration through the panel on a warm lane, which outlives the trial."""
+
+    def setup(self, config: dict[str, Any], search: Search | None = None) -> None:
+        assert search is not None, "give it with tune.with_parameters"
+        self.search = search
+        self.lane: Lane | None = None
+        self.begin(config)
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`."""
+        self.name = str(config["name"])
+        if self.lane is None:
+            workers = self.search.setting.workers
+            self.lane = Lane(self.search.place, workers, self.search.run / "lanes")
+        self.walk = Walk(
+            TrialConfig.from_dict(config["trial"]),
+            self.search.panel,
+            self.search.setting,
+            StageStore(self.search.place.store),
+            self.lane,
+        )
+
+    def step(self) -> dict[str, Any]:
+        """One stage. A configuration that diverges ends here, with NaN for every metric."""
+        diverged = ""
+        try:
+            self.walk.step()
+        except DivergedError as error:
+            diverged = str(error)
+        except Exception as error:
+            failed = trial_record(self.name, self.walk, "failed") | {"message": str(error)}
+            write_record(self.search.run / "trials", failed)
+            raise
+        state = "diverged" if diverged else "finished" if self.walk.finished else "running"
+        record = trial_record(self.name, self.walk, state) | {"message": diverged}
+        write_record(self.search.run / "trials", record)
+        metrics = self.walk.metrics()
+        return {
+            **(dict.fromkeys(metrics, float("nan")) if diverged else metrics),
+            "progress": float("nan") if diverged else self.walk.progress(),
+            "state": state,
+            "stages_done": stages_done(self.walk),
+            "stages": [s["trained"] for s in self.walk.stages],
+            "done": state != "running",
+        }
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Tune hands this actor the next trial: the lane stays."""
+        self.begin(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: stages are in the store and the record is written at every step."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: a trial begun again finds its stages in the store."""
+
+    def cleanup(self) -> None:
+        if self.lane is not None:
+            self.lane.close()
+
+
+def stages_done(walk: Walk) -> int:
+    """Stages of the panel done, on the scale of a sequential strategy; joint tuning jumps to its end."""
+    return panel_stages(walk.panel) if walk.finished else walk.done
+
+
+def panel_stages(panel: Panel) -> int:
+    """Distinct stages of the panel for a strategy that takes one task after the other."""
+    return len({o[:i] for o in panel.orderings for i in range(1, len(o) + 1)})
+
+
+def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
+    """Everything known of a trial, JSON-safe: what tables, reports and `best.yaml` are made of."""
+    return {
+        "name": name,
+        "state": state,
+        "config": walk.config.to_dict(),
+        "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
+        "orderings": [m.to_dict() for m in walk.matrices()],
+        "stages": walk.stages,
+        "rungs": walk.rungs,
+        "stages_done": stages_done(walk),
+        "stages_total": panel_stages(walk.panel),
+        "panel": asdict(walk.panel),
+    }
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Replace a trial's record in one move."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{record['name']}.{os.getpid()}"
+    temporary.write_text(json.dumps(record, indent=1))
+    os.replace(temporary, folder / f"{record['name']}.json")

@@ -1,0 +1,158 @@
+"""The stage store: what stages made, by content address, shared by all trials and searches.
+
+Two kinds of file. A *blob* is a safetensors file named by the SHA-256 of its bytes. A *record* is a
+JSON file named by its key; it names the blobs it needs, and it is there or not there: written beside
+its place, synced, then renamed. A record is thus published after its blobs, and a kill at any moment
+leaves at most an unnamed blob or a temporary file behind, never half a stage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+LEASE_SECONDS = 60.0
+"""A stage whose owner has not been heard of for so long may be taken over."""
+
+
+class StageStore:
+    """Records and blobs under one folder, which all nodes must see at the same path."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # Records -----------------------------------------------------------------------------------
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The record, or None if there is none that is whole."""
+        try:
+            record = json.loads(self._record(key).read_text())
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return record if isinstance(record, dict) and self._blobs_whole(record) else None
+
+    def has(self, key: str) -> bool:
+        """Whether `get` would return a record."""
+        return self.get(key) is not None
+
+    def put(
+        self, key: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
+        """Publish a record, its tensors first. The first publication stands; a second is dropped."""
+        if self.has(key):
+            return
+        entry = dict(record)
+        if tensors is not None:
+            content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
+            entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            _publish(self._blob(entry["blob"]["sha256"]), content)
+        _publish(self._record(key), json.dumps(entry, indent=1).encode())
+
+    def tensors(self, key: str) -> dict[str, torch.Tensor]:
+        """The tensors published with a record; raises `KeyError` if there are none or they changed."""
+        record = self.get(key)
+        if record is None or "blob" not in record:
+            raise KeyError(f"stage {key} has no tensors in {self.root}")
+        content = self._blob(record["blob"]["sha256"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
+            self._blob(record["blob"]["sha256"]).unlink(missing_ok=True)
+            raise KeyError(
+                f"the tensors of stage {key} were damaged and have been removed; run again"
+            )
+        return load(content)
+
+    def _blobs_whole(self, record: Mapping[str, Any]) -> bool:
+        blob = record.get("blob")
+        if blob is None:
+            return True
+        try:
+            path = self._blob(blob["sha256"])
+            stat = path.stat()
+        except (KeyError, TypeError, OSError):
+            return False
+        return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
+
+    def _record(self, key: str) -> Path:
+        return self.root / "records" / key[:2] / f"{key}.json"
+
+    def _blob(self, sha256: str) -> Path:
+        return self.root / "blobs" / sha256[:2] / f"{sha256}.safetensors"
+
+    # Leases ------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lease(self, key: str) -> Iterator[Lease]:
+        """Hold `key` while making it, after waiting for whoever holds it now.
+
+        Two trials that want one stage train it once: whoever waited finds it in the store.
+        """
+        path = self.root / "leases" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lease = Lease(path)
+        start = time.monotonic()
+        while not lease.take():
+            time.sleep(0.1)
+        lease.waited = time.monotonic() - start
+        try:
+            yield lease
+        finally:
+            lease.give_back()
+
+
+class Lease:
+    """A file that says who makes a stage now; its age says whether the owner is still alive."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.owner = uuid.uuid4().hex
+        self.waited = 0.0
+
+    def take(self) -> bool:
+        """Take the lease if it is free or has expired."""
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - self.path.stat().st_mtime > LEASE_SECONDS:
+                self.path.unlink()
+        try:
+            with open(self.path, "x") as file:
+                file.write(self.owner)
+        except FileExistsError:
+            return False
+        return True
+
+    def renew(self) -> None:
+        """Say that the owner is alive."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path)
+
+    def give_back(self) -> None:
+        """Free the lease, unless another has taken it over."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.read_text() == self.owner:
+                self.path.unlink()
+
+
+@functools.lru_cache(maxsize=4096)  # read once by a process, unless it changes
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _publish(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
