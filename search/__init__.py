@@ -1,0 +1,1 @@
+"""What to spend, and on what: the only package that knows Tune and Optuna's study."""

@@ -1,0 +1,172 @@
+"""`best.yaml`: one trial with all that is needed to train it again, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.location import model_fingerprint, model_folder
+from search.front import best
+from search.records import TrialRecord, read_run
+from search.results import tables
+from spaces import InputError, unknown
+from tasks import Benchmark, load_benchmark
+from trainables.config import TrialConfig
+from trainables.job import Setting, code_version
+from trainables.panel import Panel
+from trainables.scores import ScoreMatrix
+
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
+KEYS = (
+    *("trial", "search", "config", "metrics", "matrices", "panel", "seed", "workers"),
+    *("model", "benchmark", "fingerprints", "code", "versions"),
+)
+
+
+@dataclass(frozen=True)
+class Best:
+    """What `best.yaml` says: a configuration, where it was found, and what it reached."""
+
+    config: TrialConfig
+    panel: Panel
+    seed: int
+    workers: int
+    model: Path
+    benchmark: Benchmark
+    setting: Setting
+    matrices: tuple[ScoreMatrix, ...]
+    made_with: Mapping[str, Any]
+    """Code and library versions of the search."""
+
+
+def export_best(run: Path, trial: str | None, by: str | None, out: Path | None) -> Path:
+    """Write the best trial, or the one named, as `best.yaml`; returns its path."""
+    found = read_run(run)
+    name = trial or best(tables(found).trials, found.objectives, by)
+    record = found.trial(name)
+    if record.state != "finished":
+        raise InputError(
+            f"only a finished trial can be exported, and {name} is {record.state} after "
+            f"{record.stages_done} of {record.stages_total} stages"
+        )
+    path = out or run / "best.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(_content(found.plan, record, run), sort_keys=False))
+    return path
+
+
+def _content(plan: Mapping[str, Any], record: TrialRecord, run: Path) -> dict[str, Any]:
+    return {
+        "trial": record.name,
+        "search": run.name,
+        "config": _plain(record.config),
+        "metrics": dict(record.metrics),
+        "matrices": [m.to_dict() for m in record.matrices],
+        "panel": _plain(plan["panel"]),
+        "seed": plan["seed"],
+        "workers": plan["fields"]["workers_per_trial"],
+        "model": _plain(plan["model"]),
+        "benchmark": _plain(plan["benchmark"]),
+        "fingerprints": _plain(plan["fingerprints"]),
+        "code": plan["code"],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a result may depend on."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as YAML's own dicts and lists."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def read_best(path: Path, model: str | None = None, benchmark: str | None = None) -> Best:
+    """Read `best.yaml` and find its model and data, or those given instead; raises `InputError`."""
+    values = _parsed(path)
+    try:
+        return _best(values, model, benchmark)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f'"{path}" must be as export.py wrote it; {error!r} is wrong') from error
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f'the configuration must be a file that export.py wrote; no "{path}"')
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'"{path}" must be YAML: {error}') from error
+    if not isinstance(values, dict):
+        raise InputError(f'"{path}" must be a mapping, got {type(values).__name__}')
+    for key in values:
+        if key not in KEYS:
+            raise unknown(f'key in "{path}"', key, KEYS)
+    missing = [key for key in KEYS if key not in values]
+    if missing:
+        raise InputError(f'"{path}" must hold {", ".join(missing)}; it does not')
+    return values
+
+
+def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -> Best:
+    folder = model_folder(model or _found(values["model"]))
+    data = load_benchmark(benchmark or _found(values["benchmark"]))
+    panel = Panel(**{**values["panel"], "orderings": _tuples(values["panel"]["orderings"])})
+    setting = Setting(
+        model=model_fingerprint(folder),
+        tasks={task: data.task(task).fingerprint() for task in panel.tasks},
+        seed=values["seed"],
+        workers=values["workers"],
+    )
+    saved = values["fingerprints"]
+    if not model and setting.model != saved["model"]:
+        raise InputError(
+            f'the model in "{folder}" is not the one of the search; --model NAME takes it'
+        )
+    changed = [t for t, print_ in setting.tasks.items() if print_ != saved["tasks"].get(t)]
+    if not benchmark and changed:
+        raise InputError(
+            f"the data of {', '.join(changed)} are not those of the search; --benchmark NAME takes them"
+        )
+    return Best(
+        config=TrialConfig.from_dict(values["config"]),
+        panel=panel,
+        seed=values["seed"],
+        workers=values["workers"],
+        model=folder,
+        benchmark=data,
+        setting=setting,
+        matrices=tuple(ScoreMatrix.from_dict(m) for m in values["matrices"]),
+        made_with={"code": values["code"], "versions": values["versions"]},
+    )
+
+
+def _found(place: Mapping[str, str]) -> str:
+    """The path where the search had it; its name where that is no more (another checkout)."""
+    return place["path"] if Path(place["path"]).exists() else place["name"]
+
+
+def _tuples(orderings: object) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(str, o)) for o in orderings)  # type: ignore[attr-defined]
+
+
+def held_out(found: Best, orderings: tuple[tuple[str, ...], ...]) -> Best:
+    """The same configuration on other orderings, with no matrices to compare with."""
+    return dataclasses.replace(
+        found, panel=dataclasses.replace(found.panel, orderings=orderings), matrices=()
+    )
+
+
+def same_code(found: Best) -> bool:
+    """Whether the code that trains now is that of the search."""
+    return found.made_with == {"code": code_version(), "versions": versions()}

@@ -1,0 +1,202 @@
+"""The command line of a search: flags -> SearchPlan -> Tuner -> report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.commands import guarded
+
+if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it is used
+    from search.plans import SearchPlan
+    from search.prepared import Prepared
+
+ROOT = Path(__file__).parent.parent
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags; those left out keep the plan's own values."""
+    p = argparse.ArgumentParser(
+        prog="search/run.py",
+        description="Search strategies against forgetting, across task orderings, for one model.",
+    )
+    plan = p.add_argument_group("what to search")
+    plan.add_argument("--plan", help="smoke, default, or a YAML file (default: default)")
+    plan.add_argument("--model", help="an embedded model or a folder that from_pretrained reads")
+    plan.add_argument("--benchmark", help="mini, or a folder or YAML file of your own")
+    plan.add_argument("--tasks", help="the tasks learned, comma-separated (default: all)")
+    plan.add_argument("--strategies", help="comma-separated; finetune and joint always run")
+    plan.add_argument(
+        "--orderings", help="given, reverse, rotations, random:K@seed, shared:K, a>b;b>a"
+    )
+    plan.add_argument("--objectives", help="comma-separated metrics; the first chooses the best")
+    plan.add_argument("--seed", type=int, help="of everything that is drawn")
+    spend = p.add_argument_group("what to spend")
+    spend.add_argument("--samples", type=int, help="configurations proposed by the search")
+    spend.add_argument("--concurrent", type=int, help="trials at once (default: as devices allow)")
+    spend.add_argument("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
+    spend.add_argument("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
+    spend.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop after so long")
+    where = p.add_argument_group("where")
+    where.add_argument("--name", help="of the search: its folder in the storage")
+    where.add_argument(
+        "--storage", type=Path, help="a folder that all nodes see (default: results)"
+    )
+    where.add_argument(
+        "--resume", action="store_true", help="go on with a search, the last if unnamed"
+    )
+    where.add_argument("--dry-run", action="store_true", help="check and print the plan, and stop")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a search; returns the exit status: 2 for a mistake in what was asked for."""
+    args = parser().parse_args(argv)
+    return guarded(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything, search, and write the report."""
+    start = time.monotonic()
+    from search.prepared import check_unchanged, prepare
+
+    storage = (args.storage or ROOT / "results").expanduser().resolve()
+    name = args.name or (latest(storage) if args.resume else None)
+    plan = plan_of(args, storage / name if args.resume and name else None)
+    prepared = prepare(plan, name, storage, args.resume)
+    if args.resume:
+        check_unchanged(prepared)
+    lanes = lanes_of(prepared)
+    print(describe(prepared, lanes), flush=True)
+    if args.dry_run:
+        return 0
+    return execute(prepared, lanes, start)
+
+
+def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
+    """The named, read or saved plan with the flags' values in place of its own."""
+    from search.plans import amended, named_plan
+    from search.prepared import saved_plan
+    from spaces.errors import InputError
+
+    free = ("samples", "concurrent", "time_budget")
+    names = ("model", "benchmark", "orderings", "workers_per_trial", "seed", *free)
+    values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
+    for n in ("tasks", "strategies", "objectives"):
+        if (text := getattr(args, n)) is not None:
+            values[n] = [part.strip() for part in text.split(",") if part.strip()]
+    if resumed:
+        other = sorted(
+            set(values) - set(free) | {n for n in ("plan", "zero") if vars(args)[n] is not None}
+        )
+        if other:
+            raise InputError(
+                f"a search is resumed with the plan it began with; got --{other[0].replace('_', '-')}, "
+                "and only --samples, --concurrent and --time-budget may differ"
+            )
+        return amended(saved_plan(resumed), values, "the flags")
+    plan = named_plan(args.plan or "default")
+    if args.zero is not None:
+        plan = dataclasses.replace(plan, training={**plan.training, "zero": args.zero})
+    return amended(plan, values, "the flags")
+
+
+def latest(storage: Path) -> str:
+    """The search in `storage` that was begun last."""
+    from spaces.errors import InputError
+
+    runs = sorted(storage.glob("*/plan.json"), key=lambda p: p.stat().st_mtime)
+    if not runs:
+        raise InputError(f'--resume needs a search to go on with; "{storage}" holds none')
+    return runs[-1].parent.name
+
+
+def lanes_of(prepared: Prepared) -> int:
+    """Trials at once: as asked for, else as many as this machine's devices hold."""
+    import torch
+
+    from models.location import weight_bytes
+    from search.cluster import check_memory, own_cpus
+    from spaces.errors import InputError
+
+    plan = prepared.plan
+    devices = torch.cuda.device_count() or own_cpus()
+    lanes = plan.concurrent if plan.concurrent is not None else devices // plan.workers_per_trial
+    if plan.concurrent is not None and plan.concurrent < 1:
+        raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
+    lanes = max(1, min(lanes, plan.samples + len(prepared.references)))
+    check_memory(lanes, plan.workers_per_trial, weight_bytes(prepared.folder))
+    return lanes
+
+
+def describe(prepared: Prepared, lanes: int) -> str:
+    """The plan in a few lines: what, how much, where."""
+    plan, panel = prepared.plan, prepared.panel
+    trials = plan.samples + len(prepared.references)
+    lines = [
+        f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
+        f"tasks       {', '.join(panel.tasks)}",
+        f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
+        f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(prepared.references)}",
+        f"trials      {trials}, {lanes} at once with {plan.workers_per_trial} workers each",
+        f"stages      {prepared.configured_stages()} configured, at most {prepared.most_stages()} "
+        f"to be trained: the rest is shared or in the store",
+        f"results     {prepared.run}",
+    ]
+    return "\n".join(lines)
+
+
+def execute(prepared: Prepared, lanes: int, start: float) -> int:
+    """Search until the plan is done or interrupted, then write tables and report."""
+    import ray
+
+    from search.cluster import connect
+    from search.progress import Progress
+    from search.report import write_report
+    from search.results import write_tables
+    from search.screen import show_results
+    from search.tuner import build_searcher, build_tuner
+    from trainables.sequence import panel_stages
+
+    prepared.run.mkdir(parents=True, exist_ok=True)
+    if not prepared.resumed:
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(
+            prepared.run / "plan.json", prepared.to_dict() | {"started": now, "seconds": 0.0}
+        )
+    connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
+    searcher, stages = build_searcher(prepared), panel_stages(prepared.panel)
+    if searcher.left():
+        trials = prepared.plan.samples + len(prepared.references)
+        progress = Progress(prepared.run, trials, stages, lanes, prepared.plan.directions())
+        try:
+            build_tuner(prepared, searcher, lanes, [progress]).fit()
+        finally:
+            progress.close()
+    ray.shutdown()
+    add_seconds(prepared.run / "plan.json", time.monotonic() - start)
+    write_tables(prepared.run)
+    write_report(prepared.run)
+    show_results(prepared.run)
+    print(f"done in {time.monotonic() - start:.0f} s")
+    return 0
+
+
+def add_seconds(path: Path, seconds: float) -> None:
+    """Add the wall time of this go at the search to those before it."""
+    plan = json.loads(path.read_text())
+    write_json(path, plan | {"seconds": plan.get("seconds", 0.0) + seconds})
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file in one move."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1))
+    os.replace(temporary, path)

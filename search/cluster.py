@@ -1,0 +1,73 @@
+"""Joining or starting Ray, and whether this machine can hold the lanes asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import psutil
+import ray
+
+from spaces import InputError
+
+ROOT = Path(__file__).parent.parent
+EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
+PROCESS_BYTES = 1.0e9
+"""Of one rank beside its model: torch, transformers, DeepSpeed and a cache of encoded examples."""
+MODEL_COPIES = 4
+"""Bytes of the weights on disk (16 bit) -> fp32 weights, and working memory as much again."""
+
+
+def connect(cpus: int) -> None:
+    """Join the cluster that this machine belongs to, or start Ray here with `cpus` CPUs.
+
+    Ray's token authentication stays on: it is the default of `ray.init` and of cluster.yaml.
+    """
+    quiet = {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even when it is told to be quiet
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process per lane, for what no lane asks
+        # A cold environment on a busy machine takes more than the minute that is Ray's own limit.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+        "PYTHONWARNINGS": "ignore",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    os.environ.update({k: v for k, v in quiet.items() if k not in os.environ})
+    env = {**quiet, "PYTHONPATH": str(ROOT)}
+    try:
+        if os.environ.get("RAY_ADDRESS") == "local":
+            raise ConnectionError
+        job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+        ray.init(address="auto", runtime_env={**job, "env_vars": quiet}, log_to_driver=False)
+    except ConnectionError:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=256 << 20,
+            runtime_env={"env_vars": env},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+
+
+def own_cpus() -> int:
+    """CPUs of this machine that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def check_memory(lanes: int, workers: int, weights: int) -> None:
+    """Raise `InputError` if this machine's free memory cannot hold the lanes; `weights` in bytes."""
+    needed = lanes * workers * (PROCESS_BYTES + MODEL_COPIES * weights) + lanes * 0.4e9
+    free = psutil.virtual_memory().available
+    if needed > free:
+        fit = int(free // (needed / lanes))
+        raise InputError(
+            f"{lanes} lanes of {workers} workers need about {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free; --concurrent {max(1, fit)} would do"
+            if fit
+            else f"one lane of {workers} workers needs about {needed / lanes / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free; fewer --workers-per-trial or a smaller model would do"
+        )

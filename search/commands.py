@@ -1,0 +1,76 @@
+"""The command lines around a search: analyze, export, train."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def analyze(argv: Sequence[str] | None = None) -> int:
+    """Write a search's tables and report again, and print its outcome."""
+    p = argparse.ArgumentParser(prog="search/analyze.py", description=analyze.__doc__)
+    p.add_argument("run", type=Path, help="the search's folder")
+    args = p.parse_args(argv)
+
+    def act() -> int:
+        from search.report import write_report
+        from search.results import write_tables
+        from search.screen import show_results
+
+        write_tables(args.run)
+        write_report(args.run)
+        show_results(args.run)
+        return 0
+
+    return guarded(act)
+
+
+def export(argv: Sequence[str] | None = None) -> int:
+    """Write the best configuration of a search as best.yaml."""
+    p = argparse.ArgumentParser(prog="search/export.py", description=export.__doc__)
+    p.add_argument("run", type=Path, help="the search's folder")
+    p.add_argument("--trial", help="this trial instead of the best one")
+    p.add_argument("--by", help="the metric that chooses on the Pareto front (default: the first)")
+    p.add_argument("--out", type=Path, help="the file to write (default: RUN/best.yaml)")
+    args = p.parse_args(argv)
+
+    def act() -> int:
+        from search.best import export_best
+
+        path = export_best(args.run, args.trial, args.by, args.out)
+        print(f"{path}\ntrain it: python search/train.py {path}")
+        return 0
+
+    return guarded(act)
+
+
+def train(argv: Sequence[str] | None = None) -> int:
+    """Train a best.yaml again, score it on the test split, and save its adapters."""
+    p = argparse.ArgumentParser(prog="search/train.py", description=train.__doc__)
+    p.add_argument("best", type=Path, help="what export.py wrote")
+    p.add_argument("--out", type=Path, help="the folder to make (default: final beside best.yaml)")
+    p.add_argument("--held-out", help="further orderings to score, such as random:2@1")
+    p.add_argument("--model", help="another model than that of the search")
+    p.add_argument("--benchmark", help="other data than those of the search")
+    args = p.parse_args(argv)
+
+    def act() -> int:
+        from search.final import train_final
+
+        out = (args.out or args.best.parent / "final").expanduser().resolve()
+        return train_final(args.best, out, args.held_out, args.model, args.benchmark)
+
+    return guarded(act)
+
+
+def guarded(act: Callable[[], int]) -> int:
+    """The exit status of `act`; 2, with one message, for a mistake in what was asked for."""
+    from spaces.errors import InputError
+
+    try:
+        return act()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

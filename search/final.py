@@ -1,0 +1,196 @@
+"""Training a `best.yaml` again: the same matrices, then the test split, held-out orderings, adapters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.lmm import LMM
+from search.best import Best, held_out, read_best, same_code
+from spaces import InputError
+from strategies import Tensors
+from tasks import check_rows, parse_orderings
+from trainables.job import Place
+from trainables.panel import Panel, Runner, Walk
+from trainables.scores import ScoreMatrix, summary
+from trainables.stages import StageStore
+
+
+def train_final(
+    path: Path, out: Path, orderings: str | None, model: str | None, data: str | None
+) -> int:
+    """Train `path` from nothing into the new folder `out`; returns the exit status.
+
+    1 if the matrices of the search were not reproduced though code and versions are the same.
+    """
+    found = read_best(path, model, data)
+    others = _others(found, orderings)
+    check_rows(
+        found.benchmark, found.panel.tasks, ("train", "validation", "test")
+    ).raise_if_broken()
+    if out.exists() and any(out.iterdir()) and not (out / "stages").is_dir():
+        raise InputError(f'--out must be a new folder, or one of an earlier training; got "{out}"')
+    store = StageStore(out / "stages")
+    place = Place(found.model, found.benchmark.file, store.root, found.seed)
+    with _runner(place, found.workers, out) as runner:
+        walk = _walked(found, found.panel, store, runner, "training")
+        compared = _compare(found, walk)
+        test = _walked(found, _on_test(found.panel), store, runner, "test split")
+        unseen = held_out(found, others)
+        apart = (
+            _walked(unseen, _on_test(unseen.panel), store, runner, "held out") if others else None
+        )
+    folders = _save_models(found, walk, store, out)
+    _write(out, found, compared, walk, test, apart)
+    print(f"adapters    {', '.join(str(f) for f in folders)}")
+    return 1 if compared["same_code"] and not compared["reproduced"] and found.matrices else 0
+
+
+def _others(found: Best, spec: str | None) -> tuple[tuple[str, ...], ...]:
+    if not spec:
+        return ()
+    given = found.panel.orderings
+    others = tuple(o.tasks for o in parse_orderings(spec, given[0]))
+    return tuple(o for o in others if o not in given)
+
+
+@contextmanager
+def _runner(place: Place, workers: int, out: Path) -> Iterator[Runner]:
+    """This process for one rank; a lane for several."""
+    if workers == 1:
+        from trainables.local import Local
+
+        yield Local(place)
+        return
+    import ray
+
+    from search.cluster import connect
+    from trainables.lane import Lane
+
+    connect(workers + 1)
+    lane = Lane(place, workers, out / "lanes")
+    try:
+        yield lane
+    finally:
+        lane.close()
+        ray.shutdown()
+
+
+def _on_test(panel: Panel) -> Panel:
+    return dataclasses.replace(panel, split="test")
+
+
+def _walked(found: Best, panel: Panel, store: StageStore, runner: Runner, what: str) -> Walk:
+    walk = Walk(found.config, panel, found.setting, store, runner)
+    while not walk.finished:
+        walk.step()
+        tasks = ">".join("+".join(group) for group in walk.paths[walk.done - 1])
+        print(f"{what:11s} {walk.done}/{len(walk.paths)}  {tasks}", flush=True)
+    return walk
+
+
+def _compare(found: Best, walk: Walk) -> dict[str, Any]:
+    """Whether the matrices are those of the search, to the last bit, and what is said of it."""
+    pairs = list(zip(walk.matrices(), found.matrices, strict=False))
+    reproduced = bool(pairs) and all(ours == theirs for ours, theirs in pairs)
+    gaps = [np.nanmax(np.abs(a.values - b.values)) for a, b in pairs if a.tasks == b.tasks]
+    largest = float(max(gaps, default=0.0))
+    same = same_code(found)
+    if reproduced:
+        print(f"reproduced  exactly: {len(pairs)} matrices equal those of the search")
+    else:
+        why = "" if same else " (code or library versions differ from the search's)"
+        print(f"reproduced  NOT exactly: largest difference of a score {largest:.4f}{why}")
+    return {"reproduced": reproduced, "largest_difference": largest, "same_code": same}
+
+
+def _save_models(found: Best, walk: Walk, store: StageStore, out: Path) -> list[Path]:
+    """The model at the end of each ordering, as stock peft and transformers load it."""
+    lmm, folders = LMM(found.model), []
+    lmm.adapt(found.config.adapter, found.seed)
+    for number, ordering in enumerate(found.panel.orderings, start=1):
+        key = walk.key(found.config.strategy.curriculum(ordering))
+        folder = out / f"ordering-{number}"
+        save_model(lmm, store.tensors(key), folder, ordering)
+        folders.append(folder)
+    return folders
+
+
+def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ...]) -> None:
+    """Adapters in peft's format, the connector as safetensors, and how to load both."""
+    from safetensors.torch import save_file
+
+    from trainables.engine import set_weights
+
+    set_weights(lmm, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    if lmm.peft is not None:
+        lmm.peft.save_pretrained(str(folder / "adapter"))
+    connector = {n: w.contiguous() for n, w in weights.items() if "lora_" not in n}
+    if connector:
+        save_file(connector, str(folder / "connector.safetensors"))
+    (folder / "README.md").write_text(
+        HOW_TO_LOAD.format(
+            ordering=" > ".join(ordering),
+            base=lmm.folder,
+            connector=CONNECTOR if connector else "",
+            adapter=ADAPTER if lmm.peft is not None else "",
+        )
+    )
+
+
+HOW_TO_LOAD = """# Tuned on {ordering}
+
+Plain transformers and peft load it:
+
+```python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+processor = AutoProcessor.from_pretrained("{base}")
+model = AutoModelForImageTextToText.from_pretrained("{base}", dtype="float32")
+{connector}{adapter}```
+"""
+CONNECTOR = """
+from safetensors.torch import load_file
+
+model.load_state_dict(load_file("connector.safetensors"), strict=False)
+"""
+ADAPTER = """
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(model, "adapter")
+"""
+
+
+def _write(
+    out: Path, found: Best, compared: dict[str, Any], walk: Walk, test: Walk, apart: Walk | None
+) -> None:
+    """`scores.json`, and the test split's scores on the screen."""
+    scores = {
+        "config": found.config.to_dict(),
+        **compared,
+        "validation": [m.to_dict() for m in walk.matrices()],
+        "test": _told("test", test.matrices()),
+        "held_out_test": _told("held out", apart.matrices()) if apart else [],
+    }
+    (out / "scores.json").write_text(json.dumps(scores, indent=1))
+    print(f"scores      {out / 'scores.json'}")
+
+
+def _told(what: str, matrices: list[ScoreMatrix]) -> list[dict[str, Any]]:
+    for matrix in matrices:
+        values = summary(matrix)
+        final = ", ".join(f"{t} {s:.3f}" for t, s in matrix.row(matrix.stages).items())
+        forgetting = values["forgetting"]
+        lost = "" if forgetting != forgetting else f", forgetting {forgetting:.3f}"
+        print(
+            f"{what:11s} {'>'.join(matrix.tasks)}: final average {values['final_average']:.3f}{lost}"
+        )
+        print(f"{'':11s}   {final}")
+    return [m.to_dict() for m in matrices]

@@ -1,0 +1,142 @@
+"""Named searches: functions that return a `SearchPlan`, derived from one another or from a YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spaces.errors import InputError, unknown
+
+DIRECTIONS = {"final_average": "max", "forgetting": "min", "train_seconds": "min"}
+"""Which way a metric is good where an objective names it without saying so; others are maximised."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """Space, benchmark, panel, model, budget and objectives of one search."""
+
+    plan: str
+    benchmark: str = "mini"
+    model: str = "llava-aligned"
+    tasks: tuple[str, ...] = ()
+    """The tasks learned; empty = the benchmark's own order."""
+    orderings: str = "given"
+    """The panel, as `tasks.parse_orderings` reads it."""
+    strategies: tuple[str, ...] = ("replay", "ewc")
+    samples: int = 12
+    """Configurations proposed by the search, beside the reference runs."""
+    objectives: tuple[str, ...] = ("final_average", "forgetting")
+    """Metrics, each with `:max` or `:min` where that is not known; the first one chooses the best."""
+    scoring: str = "seen"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    adapter: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """Domains by knob: `replay.ratio`, `adapter.rank`; a shared knob is searched if it is here."""
+    halving: int = 2
+    """Reduction factor of the scheduler; 0 = every trial walks the whole panel."""
+    concurrent: int | None = None
+    """Trials at once; None = as many lanes as there are devices."""
+    workers_per_trial: int = 1
+    seed: int = 0
+    time_budget: float | None = None
+    """Seconds; None = until the samples are done."""
+
+    def directions(self) -> list[tuple[str, str]]:
+        """The objectives as (metric, "max" or "min")."""
+        pairs = []
+        for objective in self.objectives:
+            name, _, given = objective.partition(":")
+            if given not in ("", "max", "min"):
+                raise InputError(f'an objective must end in ":max" or ":min", got "{objective}"')
+            pairs.append((name, given or DIRECTIONS.get(name, "max")))
+        return pairs
+
+
+MINI_TRAINING = {"epochs": 3, "learning_rate": 3e-3}
+"""For the embedded models: small, so far larger steps than the published ones of 7B models."""
+
+
+def default() -> SearchPlan:
+    """Two strategies on four tasks of the embedded benchmark in three orderings; minutes on two cores."""
+    return SearchPlan(
+        plan="default",
+        tasks=("animal", "flag_continent", "digit", "textile"),
+        orderings="shared:3",
+        samples=12,
+        # Smaller batches and fewer epochs than in docs/mini.md: as many steps at half the time.
+        training={**MINI_TRAINING, "epochs": 2, "batch_size": 8, "micro_batch": 8},
+        adapter={"rank": 8},
+        space={
+            "replay.ratio": {"low": 0.01, "high": 0.3, "log": True},
+            "ewc.fisher_examples": 192,
+            "ewc.fisher_batch": 16,
+        },
+    )
+
+
+def smoke() -> SearchPlan:
+    """The same on two tasks, in both orders and one epoch: does everything work here?"""
+    return dataclasses.replace(
+        default(),
+        plan="smoke",
+        tasks=("animal", "digit"),
+        orderings="given+reverse",
+        samples=2,
+        training={**MINI_TRAINING, "epochs": 1, "batch_size": 8, "micro_batch": 8},
+    )
+
+
+PLANS: dict[str, Callable[[], SearchPlan]] = {"smoke": smoke, "default": default}
+
+
+def named_plan(name: str) -> SearchPlan:
+    """A plan of this file by name, or one from a YAML file by path."""
+    if name.endswith((".yaml", ".yml")):
+        return read_plan(Path(name))
+    if name not in PLANS:
+        raise unknown("plan", name, PLANS)
+    return PLANS[name]()
+
+
+def read_plan(path: Path) -> SearchPlan:
+    """A plan file: `extends:` a named plan, and any field of `SearchPlan` instead of its own."""
+    if not path.is_file():
+        raise InputError(f'the plan must be one of {", ".join(PLANS)} or a YAML file; no "{path}"')
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'"{path}" must be YAML: {error}') from error
+    if not isinstance(values, dict):
+        raise InputError(f'"{path}" must be a mapping of plan fields, got {type(values).__name__}')
+    extends = values.pop("extends", "default")
+    base = named_plan(str(extends))
+    return amended(dataclasses.replace(base, plan=path.stem), values, str(path))
+
+
+def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
+    """The plan with some fields replaced; raises `InputError` for no field or a wrong type."""
+    kinds = {f.name: type(getattr(plan, f.name)) for f in dataclasses.fields(plan)}
+    optional: dict[str, type] = {"concurrent": int, "time_budget": float}
+    new: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds or name == "plan":
+            raise unknown(f"field in {where}", name, set(kinds) - {"plan"})
+        new[name] = _typed(f"{where}: {name}", value, optional.get(name, kinds[name]))
+    return dataclasses.replace(plan, **new)
+
+
+def _typed(where: str, value: Any, kind: type) -> Any:
+    if kind is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    mapping = issubclass(kind, Mapping) and isinstance(value, Mapping)
+    if mapping or (isinstance(value, kind) and not isinstance(value, bool)):
+        return value
+    wanted = {tuple: "list of names", dict: "mapping"}.get(kind, kind.__name__)
+    raise InputError(f"{where} must be a {wanted}, got {value!r}")

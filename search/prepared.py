@@ -1,0 +1,227 @@
+"""A plan checked against the world: every mistake in it stops here, before any worker starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import IntDistribution
+
+from models.location import embedded_names, model_fingerprint, model_folder
+from search.plans import SearchPlan, amended
+from search.space import ConfigSpace, config_space
+from spaces import InputError, unknown
+from strategies import STRATEGIES, strategy_class
+from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from trainables.job import Place, Setting, code_version
+from trainables.panel import SCORING, Panel
+from trainables.scores import METRICS
+from trainables.stages import StageStore
+
+REFERENCES = ("finetune", "joint")
+"""Run first in every search: the floor and the ceiling."""
+TRIAL_METRICS = (*METRICS, "worst_ordering", "final_average_std", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with everything that it names found, read and checked."""
+
+    plan: SearchPlan
+    run: Path
+    folder: Path
+    """Of the model."""
+    place: Place
+    setting: Setting
+    panel: Panel
+    space: ConfigSpace
+    benchmark: Benchmark
+    resumed: bool
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        return REFERENCES
+
+    def stages(self, strategy: str) -> int:
+        """Distinct stages that one configuration of `strategy` walks through."""
+        return len(self.panel.paths(self.space.reference(strategy)))
+
+    def configured_stages(self) -> int:
+        """Stages of all trials if every one walked every ordering for itself."""
+        sampled = sum(len(o) for o in self.panel.orderings) * self.plan.samples
+        return sampled + sum(
+            len(self.space.reference(r).strategy.curriculum(o))
+            for r in REFERENCES
+            for o in self.panel.orderings
+        )
+
+    def most_stages(self) -> int:
+        """Stages that are trained at the most: shared prefixes once, first stages once."""
+        store, keys = StageStore(self.place.store), set()
+        for name in REFERENCES:
+            keys |= self.keys(name)
+        known = sum(store.has(key) for key in keys)
+        firsts = len({o[0] for o in self.panel.orderings})
+        shared = 0 if any(self.space.open[p] for p in ("training", "adapter")) else firsts
+        longest = max(self.stages(name) for name in self.plan.strategies)
+        return len(keys) - known + self.plan.samples * (longest - shared)
+
+    def keys(self, strategy: str) -> set[str]:
+        """Keys of the stages of a reference run."""
+        from trainables.panel import Walk
+
+        config = self.space.reference(strategy)
+        walk = Walk(config, self.panel, self.setting, StageStore(self.place.store), _NoRunner())
+        return {walk.key(path) for path in walk.paths}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `plan.json` holds: enough to resume, to report, and to train the best again."""
+        return {
+            "name": self.run.name,
+            "plan": self.plan.plan,
+            "fields": dataclasses.asdict(self.plan),
+            "objectives": self.plan.directions(),
+            "panel": dataclasses.asdict(self.panel),
+            "references": REFERENCES,
+            "seed": self.plan.seed,
+            "model": {"name": self.plan.model, "path": str(self.folder)},
+            "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
+            "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
+            "code": code_version(),
+            "strategies": self.plan.strategies,
+            "samples": self.plan.samples,
+            "stages_configured": self.configured_stages(),
+            "stages_distinct": self.most_stages(),
+        }
+
+
+class _NoRunner:
+    def run(self, job: object, alive: object) -> Mapping[str, float]:
+        raise AssertionError("a plan is only counted, never run")
+
+
+def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> Prepared:
+    """Check a plan; raises `InputError` for the first thing that does not hold."""
+    strategies = _strategies(plan)
+    benchmark = load_benchmark(plan.benchmark)
+    tasks = plan.tasks or benchmark.order
+    for task in tasks:
+        benchmark.task(task)
+    if len(set(tasks)) != len(tasks):
+        raise InputError(f"tasks must differ, got {', '.join(tasks)}")
+    panel = Panel(
+        tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)), scoring=plan.scoring
+    )
+    _check_objectives(plan, panel)
+    space = config_space(
+        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
+    )
+    _check_batches(space, plan.workers_per_trial)
+    folder = model_folder(plan.model)
+    check_rows(benchmark, tasks, ("train", "validation")).raise_if_broken()
+    storage = storage.expanduser().resolve()
+    prepared = Prepared(
+        plan=dataclasses.replace(plan, strategies=strategies),
+        run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
+        folder=folder,
+        place=Place(
+            # Embedded ones by name: on other nodes the checkout lies elsewhere.
+            plan.model if plan.model in embedded_names() else folder,
+            plan.benchmark if plan.benchmark in EMBEDDED else benchmark.file,
+            storage / "stages",
+            plan.seed,
+        ),
+        setting=Setting(
+            model=model_fingerprint(folder),
+            tasks={task: benchmark.tasks[task].fingerprint() for task in tasks},
+            seed=plan.seed,
+            workers=plan.workers_per_trial,
+        ),
+        panel=panel,
+        space=space,
+        benchmark=benchmark,
+        resumed=resume,
+    )
+    if not resume and prepared.run.exists():
+        raise InputError(
+            f'the name of a search must be new, and "{prepared.run}" is there: '
+            f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
+        )
+    return prepared
+
+
+def _strategies(plan: SearchPlan) -> tuple[str, ...]:
+    """The strategies that are searched; joint tuning is a bound and always runs as one."""
+    for name in plan.strategies:
+        strategy_class(name)
+    searched = tuple(dict.fromkeys(n for n in plan.strategies if not STRATEGIES[n].reference))
+    if not searched:
+        raise InputError(
+            "at least one strategy must be searched beside the bounds "
+            f"({', '.join(REFERENCES)}, which always run); known: {', '.join(STRATEGIES)}"
+        )
+    for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
+        if least < 1:
+            raise InputError(f"{name} must be at least 1, got {least}")
+    if plan.time_budget is not None and not plan.time_budget > 0:
+        raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
+    if plan.scoring not in SCORING:
+        raise unknown("scoring", plan.scoring, SCORING)
+    return searched
+
+
+def _check_batches(space: ConfigSpace, workers: int) -> None:
+    """Every batch size and micro-batch that may be proposed must go together."""
+    fixed = space.reference("finetune").training
+
+    def values(knob: str) -> Iterable[int]:
+        domain = space.open["training"].get(knob)
+        if isinstance(domain, IntDistribution):
+            return range(domain.low, domain.high + 1, domain.step)
+        return domain.choices if domain else (getattr(fixed, knob),)
+
+    for size in values("batch_size"):
+        for micro in values("micro_batch"):
+            training = dataclasses.replace(fixed, batch_size=size, micro_batch=micro)
+            training.accumulation(workers)
+
+
+def _check_objectives(plan: SearchPlan, panel: Panel) -> None:
+    names = [name for name, _ in plan.directions()]
+    for name in names:
+        if name not in TRIAL_METRICS:
+            raise unknown("objective", name, TRIAL_METRICS)
+    shortest = min(len(ordering) for ordering in panel.orderings)
+    if "forward_transfer" in names and plan.scoring == "seen":
+        raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if shortest < 2 and {"forgetting", "backward_transfer"} & set(names):
+        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")
+
+
+def saved_plan(run: Path) -> SearchPlan:
+    """The plan of a search that was begun; raises `InputError` if there is none."""
+    try:
+        saved = json.loads((run / "plan.json").read_text())["fields"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f'there must be a search to resume in "{run}", and no plan is there'
+        ) from error
+    name = saved.pop("plan")
+    values = {k: v for k, v in saved.items() if v is not None}
+    return amended(SearchPlan(plan=name), values, str(run / "plan.json"))
+
+
+def check_unchanged(prepared: Prepared) -> None:
+    """Raise `InputError` if the model or the data are not those that the search began with."""
+    saved = json.loads((prepared.run / "plan.json").read_text())
+    now = prepared.to_dict()
+    if saved["fingerprints"] != now["fingerprints"]:
+        raise InputError(
+            f'a search is resumed on the model and data it began with; those of "{prepared.run.name}" '
+            "have changed since: put them back, or start anew with another --name"
+        )

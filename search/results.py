@@ -1,0 +1,214 @@
+"""A search's folder as tidy Arrow tables: its trials, the cells of their matrices, its strategies.
+
+Columns are flat but for lists of one value per ordering; a metric or cell without a value is null.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from search import arrow
+from search.front import (
+    Objective,
+    best,
+    defined,
+    goodness,
+    is_reference,
+    left_out,
+    pareto_front,
+)
+from search.records import Run, TrialRecord, read_run
+from trainables.scores import METRICS, ScoreMatrix
+
+__all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
+
+TIME_COLUMNS = (
+    *("train_seconds", "stages_trained", "stages_shared"),
+    *("seconds_trained", "seconds_shared", "seconds_waited", "seconds_scored"),
+)
+"""What depends on the clock and on who came first; all else is equal when a search is run again."""
+
+SPREAD = ("final_average", "learning_average", "forgetting")
+"""Metrics whose spread over orderings, and value for each of them, the table `strategies` holds."""
+
+TRIALS = dict.fromkeys(["name", "strategy", "state", "message"], pa.string())
+CELLS = {
+    **dict.fromkeys(["trial", "strategy", "tasks", "task"], pa.string()),
+    **dict.fromkeys(["ordering", "stage", "position"], pa.int64()),
+    "score": pa.float64(),
+}
+STRATEGIES = dict.fromkeys(["strategy", "best"], pa.string())
+SPREADS = {
+    **{f"{name}_std": pa.float64() for name in SPREAD},
+    **{f"{name}_by_ordering": pa.list_(pa.float64()) for name in SPREAD},
+}
+
+COUNTS = {
+    "finished": ("finished",),
+    "stopped": ("stopped",),
+    "failed": ("diverged", "failed"),
+    "running": ("running",),
+}
+
+
+class Tables(NamedTuple):
+    """What came of a search. Rows are sorted, so that equal searches give equal tables."""
+
+    trials: pa.Table
+    """A row a trial: state, knobs (columns with a dot, such as `replay.ratio`), metrics, costs."""
+    cells: pa.Table
+    """A row a cell of a score matrix; `stage` 0 is before any stage, `position` counts from 1."""
+    strategies: pa.Table
+    """A row a strategy, the best first: its best finished trial, its spread, how trials ended."""
+
+
+def tables(run: Run) -> Tables:
+    """The tables of a search that has been read."""
+    joint = _joint(run)
+    rows = [_trial_row(trial, joint) for trial in run.trials]
+    cells = [cell for trial in run.trials for cell in _cell_rows(trial)]
+    metrics = [*dict.fromkeys(m for t in run.trials for m in t.metrics), "intransigence"]
+    floats = dict.fromkeys(metrics, pa.float64())
+    return Tables(
+        arrow.table(rows, TRIALS | floats),
+        arrow.table(cells, CELLS),
+        arrow.table(_strategy_rows(run, rows), STRATEGIES | floats | SPREADS),
+    )
+
+
+def write_tables(folder: Path) -> Tables:
+    """Write `tables/{trials,cells,strategies}.{arrow,csv}` into a search's folder."""
+    made = tables(read_run(folder))
+    target = folder / "tables"
+    target.mkdir(exist_ok=True)
+    for name, table in made._asdict().items():
+        arrow.write(table, target / name)
+    return made
+
+
+def knob_columns(trials: pa.Table, strategy: str | None = None) -> list[str]:
+    """The columns that are knobs; those that mean something to `strategy` if it is given."""
+    knobs = [name for name in trials.column_names if "." in name]
+    shared = ("training", "adapter", strategy)
+    return [k for k in knobs if strategy is None or k.split(".")[0] in shared]
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+def _trial_row(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> dict[str, Any]:
+    return {
+        "name": trial.name,
+        "strategy": trial.strategy,
+        "state": trial.state,
+        "stages_done": trial.stages_done,
+        "stages_total": trial.stages_total,
+        "message": trial.message,
+        **dict(sorted(trial.knobs().items())),
+        **trial.metrics,
+        "intransigence": _intransigence(trial, joint),
+        **_costs(trial),
+    }
+
+
+def _costs(trial: TrialRecord) -> dict[str, float]:
+    trained = [s for s in trial.stages if s.get("trained")]
+    shared = [s for s in trial.stages if not s.get("trained")]
+    parts = [s.get("seconds") or {} for s in trial.stages]
+    return {
+        "stages_trained": len(trained),
+        "stages_shared": len(shared),
+        "seconds_trained": math.fsum(s.get("train_seconds") or 0.0 for s in trained),
+        "seconds_shared": math.fsum(s.get("train_seconds") or 0.0 for s in shared),
+        "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in trial.stages),
+        "seconds_scored": math.fsum(p.get("score", 0.0) + p.get("keep", 0.0) for p in parts),
+    }
+
+
+def _joint(run: Run) -> tuple[ScoreMatrix, ...]:
+    """The matrices of joint tuning, or none."""
+    found = [t for t in run.trials if t.strategy == "joint" and t.state == "finished"]
+    return found[0].matrices if found else ()
+
+
+def _intransigence(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> float | None:
+    if trial.state != "finished" or len(joint) != len(trial.matrices):
+        return None
+    pairs = zip(trial.matrices, joint, strict=True)
+    return _mean([matrix.intransigence(j.row(j.stages)) for matrix, j in pairs])
+
+
+def _cell_rows(trial: TrialRecord) -> Iterable[dict[str, Any]]:
+    for number, matrix in enumerate(trial.matrices, start=1):
+        for stage in range(matrix.stages + 1):
+            for position, (task, score) in enumerate(matrix.row(stage).items(), start=1):
+                yield {
+                    "trial": trial.name,
+                    "strategy": trial.strategy,
+                    "ordering": number,
+                    "tasks": " > ".join(matrix.tasks),
+                    "stage": stage,
+                    "position": position,
+                    "task": task,
+                    "score": _value(score),
+                }
+
+
+def _strategy_rows(run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for strategy in sorted({t.strategy for t in run.trials}):
+        mine = [row for row in rows if row["strategy"] == strategy]
+        chosen = _best_of(mine, run.objectives)
+        found.append(
+            {
+                "strategy": strategy,
+                "reference": is_reference(strategy),
+                "best": chosen["name"] if chosen else None,
+                "trials": len(mine),
+                **{k: sum(row["state"] in v for row in mine) for k, v in COUNTS.items()},
+                **_of_best(run, chosen),
+            }
+        )
+    return sorted(found, key=lambda row: [-v for v in goodness(row, run.objectives)])
+
+
+def _best_of(
+    rows: Sequence[dict[str, Any]], objectives: Sequence[Objective]
+) -> dict[str, Any] | None:
+    """The best finished trial; one with every objective defined before one without."""
+    finished = [row for row in rows if row["state"] == "finished"]
+    if not finished:
+        return None
+    return max(finished, key=lambda r: (defined(r, objectives), goodness(r, objectives)))
+
+
+def _of_best(run: Run, row: Mapping[str, Any] | None) -> dict[str, Any]:
+    if row is None:
+        return {}
+    trial = run.trial(row["name"])
+    metrics = {k: row[k] for k in [*trial.metrics, "intransigence"]}
+    for name in SPREAD:
+        values = [_value(METRICS[name](matrix)) for matrix in trial.matrices]
+        metrics[f"{name}_std"] = _std(values)
+        metrics[f"{name}_by_ordering"] = values
+    return metrics
+
+
+def _value(score: float) -> float | None:
+    return None if math.isnan(score) else score
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return _value(statistics.fmean(values)) if values else None
+
+
+def _std(values: Sequence[float | None]) -> float | None:
+    """The sample standard deviation; none over a single ordering."""
+    known = [v for v in values if v is not None]
+    return statistics.stdev(known) if len(known) == len(values) > 1 else None

@@ -1,0 +1,199 @@
+"""The space in Optuna's tongue, and OptunaSearch made right for stages.
+
+Stock `OptunaSearch` files a trial that a scheduler stopped as complete with its last values;
+forgetting is near zero after one task, so that stopped trials would fill the Pareto front.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.search.optuna import OptunaSearch
+
+from search.space import ConfigSpace, Space
+from spaces import Domain, OneOf
+from trainables.config import TrialConfig
+from trainables.job import digest
+from trainables.sequence import write_record
+
+STUDY = "citune"
+
+
+def define(trial: optuna.Trial, space: Space) -> None:
+    """Walk the space with an Optuna trial; parameter names are paths such as `strategy/ewc/decay`.
+
+    At module level, for Tune pickles its searcher.
+    """
+    _define(trial, space, "")
+
+
+def _define(trial: optuna.Trial, space: Mapping[str, Any], prefix: str) -> None:
+    for name, domain in space.items():
+        path = f"{prefix}{name}"
+        if isinstance(domain, OneOf):
+            chosen = trial.suggest_categorical(f"{path}/name", sorted(domain.branches))
+            _define(trial, domain.branches[str(chosen)], f"{path}/{chosen}/")
+        elif isinstance(domain, Mapping):
+            _define(trial, domain, f"{path}/")
+        else:
+            _suggest(trial, path, domain)
+
+
+def _suggest(trial: optuna.Trial, path: str, domain: Domain) -> None:
+    match domain:
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_float(path, low, high, log=log, step=step)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_int(path, low, high, log=log, step=step)
+        case CategoricalDistribution(choices=choices):
+            trial.suggest_categorical(path, choices)
+
+
+class StagedOptuna(OptunaSearch):
+    """Proposes configurations; the reference runs first, and what a kill interrupted before new ones.
+
+    Trials stopped before the last stage are filed as pruned, diverged or failed ones as failed. The
+    sampler is seeded anew for every trial from (seed, number), so that a suggestion depends on the
+    trials before it and not on whether the search was interrupted between them.
+    """
+
+    def __init__(
+        self,
+        space: ConfigSpace,
+        objectives: Sequence[tuple[str, str]],
+        run: Path,
+        seed: int,
+        samples: int,
+        references: Sequence[str],
+    ) -> None:
+        self.config_space = space
+        self.run = run
+        self.base_seed = seed
+        self.samples = samples
+        self.startup = min(10, max(3, samples // 3))
+        self.given: dict[str, dict[str, Any]] = {}
+        """What each trial was given, by Tune's trial id."""
+        self.halted: set[str] = set()
+        """Names of the trials that the scheduler stopped, which it notes here."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        journal = run / "optuna.journal"
+        super().__init__(
+            space=functools.partial(define, space=space.open),
+            metric=[metric for metric, _ in objectives],
+            mode=[mode for _, mode in objectives],
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            study_name=STUDY,
+        )
+        for point in space.starting_points()[:samples]:
+            self.study.enqueue_trial(point, skip_if_exists=True)
+        self.references = [name for name in references if not finished(run, name)]
+        self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study behind the search."""
+        return self._ot_study  # type: ignore[return-value]
+
+    def left(self) -> int:
+        """Trials still to be run: references, and samples that are not over, whatever came of them."""
+        over = sum(t.state.is_finished() for t in self.study.trials)
+        return len(self.references) + max(0, self.samples - over)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self.references:
+            name = self.references.pop(0)
+            return self._give(trial_id, name, self.config_space.reference(name))
+        if self.interrupted:
+            frozen = self.study.trials[self.interrupted.pop(0)]
+            self._seed_sampler(frozen.number)
+            self._ot_trials[trial_id] = optuna.Trial(self.study, frozen._trial_id)
+            # What was drawn stays; a kill while it was being drawn left the rest open.
+            define(self._ot_trials[trial_id], self.config_space.open)
+        else:
+            self._seed_sampler(sum(t.state != TrialState.WAITING for t in self.study.trials))
+            super().suggest(trial_id)
+        trial = self._ot_trials[trial_id]
+        config = self.config_space.config(nested(trial.params))
+        return self._give(trial_id, f"{trial.number:04d}", config)
+
+    def _seed_sampler(self, number: int) -> None:
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=int(digest("suggestion", self.base_seed, number)[:8], 16),
+            n_startup_trials=self.startup,
+        )
+
+    def _give(self, trial_id: str, name: str, config: TrialConfig) -> dict[str, Any]:
+        self.given[trial_id] = {"name": name, "trial": config.to_dict()}
+        return self.given[trial_id]
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Optuna takes no intermediate values with several objectives."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if trial_id not in self.given or trial_id in self._completed_trials:
+            return
+        self._completed_trials.add(trial_id)
+        result = result or {}
+        state = "failed" if error else result.get("state", "failed")
+        if state == "running":
+            if self.given[trial_id]["name"] not in self.halted:
+                return  # the time is up: a resumed search goes on with it
+            state = "stopped"
+        mark(self.run, self.given[trial_id], state)
+        if trial_id in self._ot_trials:
+            self._tell(self._ot_trials[trial_id], state, result)
+
+    def _tell(self, trial: optuna.Trial, state: str, result: Mapping[str, Any]) -> None:
+        values = [result.get(metric) for metric in self._metric]
+        undefined = [v is None or v != v for v in values]
+        if state == "stopped":
+            self.study.tell(trial, state=TrialState.PRUNED)
+        elif state != "finished" or any(undefined):
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, values)  # type: ignore[arg-type]
+
+
+def nested(params: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"a/b": 1}` as `{"a": {"b": 1}}`."""
+    tree: dict[str, Any] = {"strategy": {}}
+    for path, value in params.items():
+        *parts, last = path.split("/")
+        branch = tree
+        for part in parts:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree
+
+
+def record(run: Path, name: str) -> dict[str, Any]:
+    """A trial's record; empty if there is none that can be read."""
+    try:
+        return json.loads((run / "trials" / f"{name}.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def finished(run: Path, name: str) -> bool:
+    """Whether a trial is over and done with."""
+    return record(run, name).get("state") == "finished"
+
+
+def mark(run: Path, given: Mapping[str, Any], state: str) -> None:
+    """Note in a trial's record how it ended; one that never got to a stage gets a short record."""
+    name = given["name"]
+    short = {"name": name, "config": given["trial"], "metrics": {}, "orderings": [], "stages": []}
+    known = record(run, name) or short
+    if known.get("state") != state:
+        write_record(run / "trials", {**known, "state": state})

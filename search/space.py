@@ -1,0 +1,113 @@
+"""The space of a plan: training x adapter x OneOf(strategies), and its starting points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from spaces import Adapter, Domain, InputError, OneOf, Training, knobs_of, unknown
+from spaces.domains import Value, contains, parse_domain
+from strategies import strategy_class
+from trainables.config import TrialConfig
+
+SHARED: dict[str, type] = {"training": Training, "adapter": Adapter}
+Space = dict[str, Any]
+"""{"strategy": OneOf(name -> {knob: Domain}), "training": {knob: Domain}, "adapter": ...}"""
+
+
+@dataclass(frozen=True)
+class ConfigSpace:
+    """What the search may vary, and the values of everything that it may not."""
+
+    open: Space
+    fixed: dict[str, dict[str, Value]]
+    """Values by part: "training", "adapter", and one for each strategy."""
+
+    def config(self, sampled: Mapping[str, Any]) -> TrialConfig:
+        """The typed configuration of a sampled point, `{"strategy": {"name", name: {...}}, ...}`."""
+        name = sampled["strategy"]["name"]
+        knobs = {**self.fixed.get(name, {}), **sampled["strategy"].get(name, {})}
+        shared = {part: {**self.fixed[part], **sampled.get(part, {})} for part in SHARED}
+        return TrialConfig.from_dict({"strategy": {"name": name, **knobs}, **shared})
+
+    def reference(self, strategy: str) -> TrialConfig:
+        """A strategy with its published knobs under the plan's fixed values."""
+        return self.config({"strategy": {"name": strategy}})
+
+    def starting_points(self) -> list[dict[str, Value]]:
+        """Each strategy's published defaults, as flat names; the search begins with them."""
+        points = []
+        for name, branch in self.open["strategy"].branches.items():
+            point: dict[str, Value] = {"strategy/name": name}
+            for knob, domain in branch.items():
+                default = knobs_of(strategy_class(name))[knob].default
+                point[f"strategy/{name}/{knob}"] = _nearest(domain, default)
+            for part, cls in SHARED.items():
+                for knob, domain in self.open[part].items():
+                    value = self.fixed[part].get(knob, knobs_of(cls)[knob].default)
+                    point[f"{part}/{knob}"] = _nearest(domain, value)
+            points.append(point)
+        return points
+
+
+def config_space(
+    strategies: Sequence[str],
+    fixed: Mapping[str, Mapping[str, Any]],
+    domains: Mapping[str, Any],
+) -> ConfigSpace:
+    """The space of `strategies` with their own domains, changed and widened by `domains`.
+
+    A strategy's knob is searched as it declares, a shared one only if `domains` names it; a single
+    value there fixes a knob.
+    """
+    classes: dict[str, type] = {name: strategy_class(name) for name in strategies}
+    opened: Space = {"training": {}, "adapter": {}}
+    branches = {
+        n: {k: v.domain for k, v in knobs_of(c).items() if v.searched} for n, c in classes.items()
+    }
+    values: dict[str, dict[str, Value]] = {n: {} for n in (*SHARED, *classes)}
+    for part in SHARED:
+        values[part].update(fixed.get(part, {}))
+    for name, spec in domains.items():
+        part, _, knob = str(name).partition(".")
+        cls = _part(str(name), part, classes)
+        if cls is None:
+            continue
+        if knob not in knobs_of(cls):
+            raise unknown(f"knob of {part}", knob, knobs_of(cls))
+        domain = parse_domain(str(name), spec, knobs_of(cls)[knob].domain)
+        space = opened[part] if part in SHARED else branches[part]
+        if isinstance(domain, Domain):
+            space[knob] = domain
+        else:
+            space.pop(knob, None)
+            values[part][knob] = domain
+    opened["strategy"] = OneOf(branches)
+    space = ConfigSpace(opened, values)
+    for name in strategies:
+        space.reference(name)  # a mistake in a fixed value stops here
+    return space
+
+
+def _part(name: str, part: str, classes: Mapping[str, type]) -> type | None:
+    """The class whose knob is meant; None for a strategy that this search leaves out."""
+    if "." not in name:
+        raise InputError(f'a domain must be named "part.knob", such as replay.ratio; got "{name}"')
+    if part in SHARED:
+        return SHARED[part]
+    return classes[part] if part in classes else (strategy_class(part) and None)
+
+
+def _nearest(domain: Domain, value: Value) -> Value:
+    """The value itself if the domain allows it, else the nearest that it does, or the first choice."""
+    if contains(domain, value):
+        return value
+    if isinstance(domain, CategoricalDistribution):
+        return domain.choices[0]  # type: ignore[return-value]
+    inside = min(max(float(value), domain.low), domain.high)
+    if domain.step:
+        inside = domain.low + round((inside - domain.low) / domain.step) * domain.step
+    return int(inside) if isinstance(domain, IntDistribution) else inside
