@@ -1,0 +1,75 @@
+"""One rank of several, as a process of its own: `python tests/ranks.py RANK RANKS WORK`.
+
+`WORK` is a JSON file: {"meeting", "model", "benchmark", "walks": [{"store", "config", "orderings"}]}.
+Rank 0 walks; the others do what it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ.update({"OMP_NUM_THREADS": "1", "LOCAL_RANK": "0", "HF_HUB_OFFLINE": "1"})
+
+
+class Leader:
+    """A runner on rank 0 that has the other ranks run every job too."""
+
+    def __init__(self) -> None:
+        self.worker: Any = None
+
+    def run(self, job: Any, alive: Callable[[], None]) -> Mapping[str, float]:
+        import torch.distributed as dist
+
+        dist.broadcast_object_list([job])
+        return self.worker.run(job)
+
+
+def main(rank: int, ranks: int, work: dict[str, Any]) -> None:
+    import torch.distributed as dist
+    from toy import Toy, walked
+
+    from trainables.config import TrialConfig
+    from trainables.panel import Panel, Walk
+    from trainables.stages import StageStore
+    from trainables.worker import Worker
+
+    dist.init_process_group("gloo", f"file://{work['meeting']}", rank=rank, world_size=ranks)
+    toy, leader = Toy(Path(work["benchmark"]), Path(work["model"])), Leader()
+    for walk in work["walks"]:
+        store = Path(walk["store"])
+        if leader.worker is None:
+            leader.worker = Worker(toy.place(store))
+        leader.worker.place = replace(leader.worker.place, store=store)
+        leader.worker.store = StageStore(store)
+        if rank == 0:
+            panel = Panel(tuple(map(tuple, walk["orderings"])))
+            chosen = TrialConfig.from_dict(walk["config"])
+            walked(Walk(chosen, panel, toy.setting(workers=ranks), StageStore(store), leader))
+            dist.broadcast_object_list([None])
+        else:
+            follow(leader.worker)
+    dist.destroy_process_group()
+
+
+def follow(worker: Any) -> None:
+    """Run what rank 0 runs until it is through."""
+    import torch.distributed as dist
+
+    while True:
+        box: list[Any] = [None]
+        dist.broadcast_object_list(box)
+        if box[0] is None:
+            return
+        worker.run(box[0])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(Path(sys.argv[3]).read_text()))

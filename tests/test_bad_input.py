@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from small import row, write_benchmark, write_rows
+
+from search import commands
+
+WRONG_FLAGS = {
+    "a plan": (["--plan", "smok"], 'unknown plan "smok"; .*did you mean "smoke"'),
+    "a plan file": (["--plan", "no/such.yaml"], r'YAML file; no "no/such.yaml"'),
+    "a strategy": (["--strategies", "replay,ewk"], 'unknown strategy "ewk"; .*mean "ewc"'),
+    "no strategy": (["--strategies", "joint"], "at least one strategy must be searched"),
+    "a task": (["--tasks", "hue,lihgt"], 'unknown task "lihgt"; .*did you mean "light"'),
+    "a task twice": (["--tasks", "hue,hue"], "tasks must differ"),
+    "an ordering": (["--orderings", "revers"], 'unknown ordering "revers"; .*mean "reverse"'),
+    "a task of an ordering": (["--orderings", "hue>liht"], 'unknown task "liht".*"light"'),
+    "an ordering too short": (["--orderings", "hue"], "omits light"),
+    "too many orderings": (["--orderings", "random:3"], "must ask for 1 to 2 orderings"),
+    "an objective": (["--objectives", "forgeting"], 'unknown objective .*mean "forgetting"'),
+    "a direction": (["--objectives", "forgetting:up"], 'must end in ":max" or ":min"'),
+    "an unscored objective": (["--objectives", "forward_transfer"], 'needs scoring "next"'),
+    "a benchmark": (["--benchmark", "minni"], 'unknown benchmark "minni"; .*mean "mini"'),
+    "a model": (["--model", "no/such/folder"], 'folder or one of .*got "no/such/folder"'),
+    "no samples": (["--samples", "0"], "samples must be at least 1, got 0"),
+    "no trial at once": (["--concurrent", "0"], "--concurrent must be at least 1, got 0"),
+    "no workers": (["--workers-per-trial", "0"], "workers_per_trial must be at least 1, got 0"),
+    "no time": (["--time-budget", "0"], "time_budget must be more than 0 seconds, got 0"),
+    "ranks that do not divide": (
+        ["--workers-per-trial", "3"],
+        r"batch_size must be a multiple of micro_batch x workers, got 8 and 8 x 3",
+    ),
+    "nothing to resume": (["--resume"], "--resume needs a search to go on with"),
+    "no such search": (["--resume", "--name", "gone"], "no plan is there"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_FLAGS)
+def test_a_wrong_flag_is_one_clear_error(what: str, plan: Callable, refused: Callable) -> None:
+    flags, message = WRONG_FLAGS[what]
+    resuming = "--resume" in flags or "--plan" in flags
+    error = refused(*([] if resuming else ["--plan", plan()]), *flags)
+    assert re.search(message, error), error
+    assert "\n" not in error
+
+
+WRONG_FIELDS = {
+    "a field": ({"sample": 3}, 'unknown field in .*"sample"; .*did you mean "samples"'),
+    "a type": ({"samples": "many"}, "samples must be a int, got 'many'"),
+    "a base": ({"extends": "smok"}, 'unknown plan "smok"; .*did you mean "smoke"'),
+    "a knob": ({"space": {"replay.ration": 0.1}}, 'knob of replay "ration".*mean "ratio"'),
+    "a part": ({"space": {"reply.ratio": 0.1}}, 'unknown strategy "reply".*mean "replay"'),
+    "a name without a part": ({"space": {"ratio": 0.1}}, r'"part.knob", such as replay.ratio'),
+    "a fixed knob": ({"training": {"epoch": 1}}, 'unknown knob of training "epoch".*"epochs"'),
+    "a fixed value": ({"adapter": {"rank": 3}}, r"adapter.rank must lie in \{1, 2.*got 3"),
+    "low above high": (
+        {"space": {"replay.ratio": {"low": 0.2, "high": 0.1}}},
+        "replay.ratio: low must be less than high, got low=0.2, high=0.1",
+    ),
+    "low at high": (
+        {"space": {"ewc.strength": {"low": 1e3, "high": 1e3}}},
+        "low must be less than high.*for a fixed value give it alone",
+    ),
+    "outside": ({"space": {"replay.ratio": [0.1, 2.0]}}, r"choices must lie in .*got \[2.0\]"),
+    "batches that do not divide": (
+        {"space": {"training.batch_size": [8, 12]}},
+        "batch_size must be a multiple of micro_batch x workers, got 12 and 8 x 1",
+    ),
+    "scoring": ({"scoring": "sene"}, 'unknown scoring "sene"; .*did you mean "seen"'),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_FIELDS)
+def test_a_wrong_field_of_a_plan_file_is_one_clear_error(
+    what: str, plan: Callable, refused: Callable
+) -> None:
+    fields, message = WRONG_FIELDS[what]
+    error = refused("--plan", plan(**fields))
+    assert re.search(message, error), error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("content", ["a: [", "a:\n\tb", "- samples", "7", "", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_plan_is_one_error(
+    content: str | bytes, tmp_path: Path, refused: Callable
+) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert str(path) in refused("--plan", str(path))
+    assert str(path) in refused(str(path), command=commands.train, where=False)
+
+
+# The model and the data --------------------------------------------------------------------------
+
+
+def test_a_model_folder_that_cannot_be_loaded_is_one_error(
+    plan: Callable, refused: Callable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert "must hold a config.json" in refused("--plan", plan(), "--model", str(folder))
+    (folder / "config.json").write_text('{"model_type": "llava"}')
+    assert "must hold *.safetensors" in refused("--plan", plan(), "--model", str(folder))
+    (folder / "model.safetensors").touch()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    unknown = refused("--plan", plan(), "--model", str(folder))
+    assert 'must be of a known family (llava, instructblip), got model_type "bert"' in unknown
+    for content in ("{", "\0"):
+        (folder / "config.json").write_text(content)
+        assert "must be readable JSON" in refused("--plan", plan(), "--model", str(folder))
+
+
+def test_every_broken_row_is_named_with_its_reason_and_counted(
+    plan: Callable, refused: Callable, tmp_path: Path
+) -> None:
+    root = write_benchmark(tmp_path / "data")
+    broken = [row(0), row(1, prompt=" "), row(2, image={"bytes": b"GIF", "path": None})]
+    write_rows(root / "left" / "train.parquet", broken)
+    write_rows(root / "right" / "validation.parquet", [row(0), row(0)])
+    lines = refused("--plan", plan(benchmark=str(root), tasks=["left", "right"])).splitlines()
+    assert lines == [
+        "left/train row 1 (id a1): empty prompt",
+        "left/train row 2 (id a2): image cannot be decoded (no image format known)",
+        "right/validation row 1 (id a0): id is not unique",
+        "3 of 15 rows are broken: 1 empty prompt, 1 image cannot be decoded, 1 id is not unique",
+    ]
+
+
+def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(
+    plan: Callable, refused: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, remedy in ((3.0e9, "--concurrent 2 would do"), (0.1e9, "fewer --workers-per-trial")):
+        monkeypatch.setattr(
+            psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free)
+        )
+        error = refused("--plan", plan(), "--concurrent", "4")
+        assert f"{free / 1e9:.1f} GB are free" in error
+        assert remedy in error

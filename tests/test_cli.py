@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+
+from search import commands
+from search.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+# Names and going on ------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_path: Path) -> None:
+    (tmp_path / "storage" / "mine").mkdir(parents=True)
+    error = refused("--plan", plan(), "--name", "mine")
+    assert "must be new" in error
+    assert "--resume --name mine" in error
+
+
+@pytest.fixture
+def begun(plan: Callable, tmp_path: Path) -> Path:
+    """A search that was begun and has no trial yet."""
+    from search.cli import parser, plan_of, write_json
+    from search.prepared import prepare
+
+    args = parser().parse_args(["--plan", plan()])
+    prepared = prepare(plan_of(args, None), "begun", tmp_path / "storage", False)
+    prepared.run.mkdir(parents=True)
+    write_json(prepared.run / "plan.json", prepared.to_dict())
+    return prepared.run
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--seed 1", "--zero 0", "--model x", "--plan smoke", "--strategies ewc", "--orderings given"],
+)
+def test_a_search_is_not_resumed_as_another_one(flag: str, begun: Path, refused: Callable) -> None:
+    error = refused("--resume", "--name", "begun", *flag.split())
+    assert f"got {flag.split()[0]}" in error
+    assert "only --samples, --concurrent and --time-budget may differ" in error
+
+
+def test_a_search_is_not_resumed_on_other_data(begun: Path, refused: Callable) -> None:
+    saved = json.loads((begun / "plan.json").read_text())
+    saved["fingerprints"]["tasks"]["hue"] = "0" * 64
+    (begun / "plan.json").write_text(json.dumps(saved))
+    assert "have changed since" in refused("--resume")
+
+
+# What needs no search ----------------------------------------------------------------------------
+
+
+def test_a_dry_run_prints_the_stages_and_writes_nothing(
+    plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "storage"
+    assert main(["--plan", plan(), "--storage", str(storage), "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    # finetune 2 x 2, joint 1 x 2, samples 3 x 2 x 2; finetune 4, joint 1, samples 3 x the last two
+    assert "stages      18 configured, at most 11 to be trained" in out
+    assert "orderings   2: hue>light; light>hue" in out
+    assert "trials      5, 1 at once with 1 workers each" in out
+    assert not err
+    assert not storage.exists()
+    assert not ray.is_initialized()
+
+
+def test_flags_take_the_place_of_the_plans_values(
+    plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--strategies ewc,replay --orderings given --samples 7 --seed 5 --tasks light,hue,half"
+    assert main(["--plan", plan(), "--dry-run", "--storage", str(tmp_path), *flags.split()]) == 0
+    out = capsys.readouterr().out
+    assert "seed 5" in out
+    assert "orderings   1: light>hue>half" in out
+    assert "strategies  ewc, replay, beside finetune and joint" in out
+    assert "trials      9," in out
+
+
+@pytest.mark.parametrize("command", ["run", "train", "export", "analyze"])
+def test_help_answers_at_once(command: str, tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    script = [sys.executable, str(ROOT / "search" / f"{command}.py"), "--help"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert f"search/{command}.py" in done.stdout
+    # CPU time, which a busy machine does not lengthen; the bound is a promise of the README.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+@pytest.mark.parametrize("command", ["train", "export", "analyze"])
+def test_the_commands_after_a_search_refuse_what_is_no_search(
+    command: str, tmp_path: Path, refused: Callable
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for what in ("empty", "gone"):
+        where = str(tmp_path / what)
+        assert where in refused(where, command=getattr(commands, command), where=False)

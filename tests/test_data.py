@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from spaces import InputError, Training
+from trainables.data import batches, micro_batches, permutation
+
+PICKS = [("a", row) for row in range(13)]
+
+
+def stream(training: Training, seed: int = 0) -> list[tuple[str, int]]:
+    return [pick for batch in batches(PICKS, training, seed) for pick in batch]
+
+
+def test_every_example_is_seen_once_an_epoch_and_the_rest_of_the_last_batch_left_out() -> None:
+    training = Training(epochs=3, batch_size=4, micro_batch=4)
+    seen = stream(training)
+    assert len(seen) == 36  # 39, whole batches of 4
+    assert Counter(seen[:13]) == Counter(seen[13:26]) == Counter(PICKS)
+
+
+def test_every_epoch_and_every_seed_has_an_order_of_its_own() -> None:
+    training = Training(epochs=2, batch_size=13, micro_batch=13)
+    first, second = batches(PICKS, training, seed=0)
+    assert first != second
+    assert batches(PICKS, training, seed=0) == [first, second]
+    assert batches(PICKS, training, seed=1)[0] != first
+
+
+def test_fewer_examples_than_a_batch_are_repeated_to_fill_it() -> None:
+    (batch,) = batches(PICKS, Training(epochs=1, batch_size=32, micro_batch=32), seed=0)
+    assert len(batch) == 32
+    assert set(Counter(batch).values()) <= {2, 3}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("micro", [1, 2])
+def test_ranks_share_a_batch_out_evenly(workers: int, micro: int) -> None:
+    batch = PICKS[:8]
+    shares = [micro_batches(batch, micro, rank, workers) for rank in range(workers)]
+    assert Counter(p for share in shares for part in share for p in part) == Counter(batch)
+    assert {len(share) for share in shares} == {8 // (micro * workers)}
+
+
+def test_a_permutation_is_named_by_its_key() -> None:
+    assert sorted(permutation(50, "ab" * 20)) == list(range(50))
+    assert permutation(50, "ab" * 20) == permutation(50, "ab" * 20)
+    assert permutation(50, "ab" * 20) != permutation(50, "ac" * 20)
+
+
+def test_a_batch_that_micro_batches_and_ranks_do_not_divide_is_an_input_error() -> None:
+    assert Training(batch_size=16, micro_batch=4).accumulation(workers=2) == 2
+    with pytest.raises(InputError, match=r"got 16 and 16 x 2; micro_batch 8 would do"):
+        Training(batch_size=16, micro_batch=16).accumulation(workers=2)
+    with pytest.raises(InputError, match="must be a multiple of micro_batch x workers"):
+        Training(batch_size=10, micro_batch=4).accumulation(workers=1)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toy import adapted, config
+
+from trainables.job import Setting, stage_seed
+from trainables.panel import Panel, Walk
+from trainables.stages import StageStore
+
+TASKS = ("a", "b", "c")
+SETTING = Setting(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)
+
+
+def key(strategy="finetune", path: str = "a>b", setting: Setting = SETTING, **training) -> str:
+    """The key of the last stage of `path`."""
+    chosen = strategy if hasattr(strategy, "adapter") else config(strategy, **training)
+    tasks = tuple(path.split(">"))
+    unrun = Walk(chosen, Panel((tasks,)), setting, StageStore(Path("nowhere")), None)
+    return unrun.key(chosen.strategy.curriculum(tasks))
+
+
+REPLAYS = [{"name": "replay", "ratio": ratio} for ratio in (0.01, 0.3)]
+EWCS = [{"name": "ewc", "strength": strength} for strength in (1e3, 1e9)]
+
+
+def test_the_first_stage_is_the_same_for_every_strategy_and_its_strength() -> None:
+    assert len({key(s, "a") for s in ("finetune", "replay", "ewc", *REPLAYS, *EWCS)}) == 1
+
+
+def test_from_the_second_stage_on_a_strategy_and_its_knobs_count() -> None:
+    assert len({key(s, "a>b") for s in ("finetune", *REPLAYS, *EWCS)}) == 5
+
+
+def test_a_knob_without_effect_on_a_stage_is_not_in_its_key() -> None:
+    decays = [{"name": "ewc", "decay": decay} for decay in (1.0, 0.5)]
+    assert len({key(s, "a>b") for s in decays}) == 1
+    assert len({key(s, "a>b>c") for s in decays}) == 2
+    wide, narrow = (adapted(config(), parts="connector", rank=rank) for rank in (4, 64))
+    assert key(wide) == key(narrow)
+
+
+def test_what_is_kept_depends_on_the_estimate_and_not_on_the_strength() -> None:
+    def kept(**knobs) -> str:
+        unrun = Walk(
+            config({"name": "ewc", **knobs}),
+            Panel((TASKS,)),
+            SETTING,
+            StageStore(Path("nowhere")),
+            None,
+        )
+        return unrun.job((("a",),)).keep
+
+    assert kept() == kept(strength=1e3) == kept(decay=0.5)
+    assert kept() != kept(fisher_examples=10)
+
+
+DIFFERENT = {
+    "seed": lambda: key(setting=replace(SETTING, seed=1)),
+    "model": lambda: key(setting=replace(SETTING, model="n")),
+    "workers": lambda: key(setting=replace(SETTING, workers=2)),
+    "data": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "b": "other data"})),
+    "data before": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "a": "other"})),
+    "rank": lambda: key(adapted(config(), rank=16)),
+    "parts": lambda: key(adapted(config(), parts="lm_lora")),
+    "learning rate": lambda: key(learning_rate=0.001),
+    "precision": lambda: key(precision="bf16"),
+    "ZeRO": lambda: key(zero=2),
+    "order": lambda: key(path="b>a"),
+    "position": lambda: key(path="b"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_a_key_differs_by_all_that_has_effect(what: str) -> None:
+    assert DIFFERENT[what]() != key()
+
+
+def test_data_of_a_later_task_do_not_change_an_earlier_stage() -> None:
+    assert key(path="a", setting=replace(SETTING, tasks={**SETTING.tasks, "b": "x"})) == key(
+        path="a"
+    )
+
+
+def test_joint_tuning_has_one_key_for_every_ordering() -> None:
+    assert len({key("joint", path) for path in ("a>b>c", "c>a>b")}) == 1
+    assert key("joint", "a>b>c") != key("joint", "a>b")
+
+
+def test_the_seed_of_a_stage_is_of_the_plans_seed_its_tasks_and_its_position() -> None:
+    seeds = [stage_seed(0, "a", 1), stage_seed(1, "a", 1), stage_seed(0, "b", 1)]
+    seeds += [stage_seed(0, "a", 2), stage_seed(0, ("a", "b"), 1)]
+    assert len(set(seeds)) == 5
+    assert stage_seed(0, ("a",), 1) == stage_seed(0, ["a"], 1)

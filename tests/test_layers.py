@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("search", "trainables", "models", "tasks", "strategies", "spaces")
+FILES = sorted(
+    path for folder in (*PACKAGES, "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+DRAWERS = {"utils", "util", "common", "core", "helpers", "misc"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_imports_go_down_the_layers_only() -> None:
+    pytest.importorskip("importlinter")
+    command = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    run = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_outside_search_only_distributions_of_optuna_are_imported() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), module)
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in set(PACKAGES) - {"search"}
+        for module in imported(path)
+        if module.split(".")[0] == "optuna" and module != "optuna.distributions"
+    }
+    assert not found
+
+
+def test_no_file_is_longer_than_400_lines_and_no_function_than_60() -> None:
+    long = []
+    for path in FILES:
+        source = path.read_text()
+        long += [path.name] * (len(source.splitlines()) > 400)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
+                long.append(f"{path.name}: {node.name}")
+    assert not long
+
+
+def test_no_module_is_a_drawer() -> None:
+    names = {path: {path.stem, path.parent.name} & DRAWERS for path in FILES}
+    assert not {path for path, found in names.items() if found}
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in FILES
+        if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] in PACKAGES
+    }
+    assert there <= set(listed)

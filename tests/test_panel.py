@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import config
+
+from trainables.job import Setting, StageJob
+from trainables.panel import Panel, Walk
+from trainables.scores import summary
+from trainables.stages import StageStore
+
+TASKS = ("a", "b", "c")
+SETTING = Setting(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)
+BRANCHED = (("a", "b", "c"), ("a", "c", "b"))
+"""Two orderings with a common first stage: five stages of six."""
+
+
+class Scribe:
+    """A runner that trains nothing: it writes the records that a lane would write.
+
+    The score of a task falls by a tenth with every stage since it was learned; unseen tasks have 0.1.
+    """
+
+    def __init__(self, store: StageStore) -> None:
+        self.store = store
+        self.jobs: list[StageJob] = []
+
+    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+        assert not (job.train and self.store.has(job.key)), "trained twice"
+        self.jobs.append(job)
+        if job.train:
+            self.store.put(job.key, {"kind": "trained", "seconds": 2.0})
+        learned = [*job.old, *job.tasks]
+        for task, split, key in job.score:
+            age = len(learned) - 1 - learned.index(task) if task in learned else 0
+            score = 0.9 - 0.1 * age if task in learned else 0.1
+            self.store.put(key, {"kind": "scored", "split": split, "score": score})
+        if job.keep:
+            self.store.put(job.keep, {"kind": "kept"})
+        return {"train": 2.0}
+
+    @property
+    def trained(self) -> list[tuple[str, ...]]:
+        return [(*job.old, "+".join(job.tasks)) for job in self.jobs if job.train]
+
+
+@pytest.fixture
+def scribe(tmp_path: Path) -> Scribe:
+    return Scribe(StageStore(tmp_path))
+
+
+def walk(chosen, scribe: Scribe, *orderings: tuple[str, ...], **panel: str) -> Walk:
+    shown = Panel(orderings or BRANCHED, **panel)
+    found = Walk(chosen, shown, SETTING, scribe.store, scribe)
+    while not found.finished:
+        found.step()
+    return found
+
+
+# Paths and sharing -------------------------------------------------------------------------------
+
+
+def test_the_paths_are_the_distinct_prefixes_each_after_its_parent(scribe: Scribe) -> None:
+    paths = Panel(BRANCHED).paths(config())
+    written = [">".join(task for group in path for task in group) for path in paths]
+    assert written == ["a", "a>b", "a>b>c", "a>c", "a>c>b"]
+
+
+def test_a_common_prefix_is_trained_once_in_a_trial(scribe: Scribe) -> None:
+    walk(config(), scribe)
+    assert scribe.trained == [
+        ("a",),
+        ("a", "b"),
+        ("a", "b", "c"),
+        ("a", "c"),
+        ("a", "c", "b"),
+    ]
+
+
+def test_another_strategy_shares_the_first_stage_and_trains_the_others(scribe: Scribe) -> None:
+    walk(config(), scribe)
+    scribe.jobs.clear()
+    shared = walk(config("replay"), scribe)
+    assert ("a",) not in scribe.trained
+    assert len(scribe.trained) == 4
+    assert [stage["trained"] for stage in shared.stages] == [False, True, True, True, True]
+
+
+def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scribe: Scribe) -> None:
+    first = walk(config("ewc"), scribe)
+    scribe.jobs.clear()
+    second = walk(config("ewc"), scribe)
+    assert not scribe.jobs
+    assert second.matrices() == first.matrices()
+    assert not any(stage["trained"] for stage in second.stages)
+    assert second.metrics()["train_seconds"] == first.metrics()["train_seconds"] == 10.0
+
+
+def test_a_stage_is_kept_for_later_ones_only_where_there_are_any(scribe: Scribe) -> None:
+    walk(config("ewc"), scribe, ("a", "b", "c"))
+    keeps = {job.stage: job.keep is not None for job in scribe.jobs}
+    assert keeps == {0: False, 1: True, 2: True, 3: False}
+    assert [len(job.kept) for job in scribe.jobs] == [0, 0, 1, 2]
+    assert not any(job.keep for job in _jobs_of(config("finetune"), scribe))
+
+
+def test_a_longer_panel_later_makes_what_was_not_kept_before(scribe: Scribe) -> None:
+    walk(config("ewc"), scribe, ("a", "b"))
+    scribe.jobs.clear()
+    walk(config("ewc"), scribe, ("a", "b", "c"))
+    assert [(job.stage, job.train, bool(job.keep)) for job in scribe.jobs if job.stage] == [
+        (2, False, True),
+        (3, True, False),
+    ]
+
+
+def _jobs_of(chosen, scribe: Scribe) -> list[StageJob]:
+    scribe.jobs.clear()
+    walk(chosen, scribe, ("c", "b", "a"))
+    return scribe.jobs
+
+
+def test_joint_tuning_is_one_stage_for_all_orderings(scribe: Scribe) -> None:
+    walk(config("joint"), scribe)
+    assert scribe.trained == [("a+b+c",)]
+
+
+# Scoring -----------------------------------------------------------------------------------------
+
+N = math.nan
+MATRICES = {
+    "seen": [[0.1, 0.1, 0.1], [0.9, N, N], [0.8, 0.9, N], [0.7, 0.8, 0.9]],
+    "next": [[0.1, 0.1, 0.1], [0.9, 0.1, N], [0.8, 0.9, 0.1], [0.7, 0.8, 0.9]],
+    "all": [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.8, 0.9, 0.1], [0.7, 0.8, 0.9]],
+}
+
+
+@pytest.mark.parametrize("scoring", MATRICES)
+def test_the_schedule_says_which_cells_are_scored(scoring: str, scribe: Scribe) -> None:
+    (matrix,) = walk(config(), scribe, TASKS, scoring=scoring).matrices()
+    assert matrix.values == pytest.approx(np.array(MATRICES[scoring]), nan_ok=True)
+
+
+def test_where_orderings_branch_every_next_task_is_scored(scribe: Scribe) -> None:
+    first, second = walk(config(), scribe, scoring="next").matrices()
+    assert first.row(1) == pytest.approx({"a": 0.9, "b": 0.1, "c": 0.1})
+    assert second.row(1) == pytest.approx({"a": 0.9, "c": 0.1, "b": 0.1})
+    assert not math.isnan(summary(first)["forward_transfer"])
+
+
+def test_the_split_asked_for_is_scored_and_has_scores_of_its_own(scribe: Scribe) -> None:
+    walk(config(), scribe)
+    scribe.jobs.clear()
+    walk(config(), scribe, split="test")
+    assert {cell[1] for job in scribe.jobs for cell in job.score} == {"test"}
+    assert not scribe.trained
+
+
+def test_joint_tuning_stands_where_each_sequence_ends(scribe: Scribe) -> None:
+    for matrix in walk(config("joint"), scribe).matrices():
+        assert matrix.row(3) == pytest.approx({"a": 0.7, "b": 0.8, "c": 0.9})
+        assert math.isnan(matrix.values[1:3].min())
+        assert math.isnan(summary(matrix)["forgetting"])
+
+
+# Metrics -----------------------------------------------------------------------------------------
+
+
+def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe: Scribe) -> None:
+    found = Walk(config(), Panel(BRANCHED), SETTING, scribe.store, scribe)
+    for _ in range(2):
+        found.step()
+        assert math.isnan(found.metrics()["final_average"])
+        assert math.isnan(found.metrics()["worst_ordering"])
+    assert found.progress() == pytest.approx((0.9 + 0.85) / 2)
+    found.step()
+    assert found.metrics()["final_average"] == pytest.approx(0.8)
+    assert found.metrics()["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)
+    while not found.finished:
+        found.step()
+    metrics = found.metrics()
+    assert metrics["final_average"] == metrics["worst_ordering"] == pytest.approx(0.8)
+    assert metrics["final_average_std"] == pytest.approx(0.0)
+    assert len(found.rungs) == 5
+    assert found.rungs[0] == pytest.approx(0.9)
+
+
+def test_progress_compares_like_with_like_whatever_the_schedule(scribe: Scribe) -> None:
+    rungs = {s: walk(config(), scribe, TASKS, scoring=s).rungs for s in MATRICES}
+    assert rungs["next"] == pytest.approx(rungs["seen"])
+    assert rungs["all"] == pytest.approx(rungs["seen"])

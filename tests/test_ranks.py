@@ -1,0 +1,157 @@
+"""Several DeepSpeed ranks, and a batch in several parts, make what one rank makes of the whole batch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy import Toy, adapted, blobs, config, walked
+
+from spaces import InputError
+from trainables.panel import Panel, Walk
+from trainables.stages import StageStore
+
+SCRIPT = Path(__file__).with_name("ranks.py")
+ORDERING = ("hue", "light")
+STRATEGIES = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
+CASES = [(name, zero) for zero in (0, 2, 3) for name in STRATEGIES]
+ODD = {"name": "ewc", "fisher_batch": 1, "fisher_examples": 3}
+"""Fewer examples than the two ranks can share out."""
+TOLERANCE = 1e-4
+"""Relative: sums are made in another order, and AdamW divides by what may be small."""
+
+
+def job(name: str, zero: int, micro_batch: int):
+    return config(STRATEGIES.get(name, ODD), zero=zero, micro_batch=micro_batch)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores of every case after two ranks have walked it, in one pair of processes."""
+    root = tmp_path_factory.mktemp("ranks")
+    cases = [(f"{name}-{zero}", job(name, zero, 4)) for name, zero in CASES]
+    cases += [("parts-2", job("ewc", 2, 2)), ("odd-2", job("odd", 2, 4))]
+    work = {
+        "meeting": str(root / "meeting"),
+        "model": str(toy.model),
+        "benchmark": str(toy.benchmark),
+        "walks": [
+            {"store": str(root / case), "config": chosen.to_dict(), "orderings": [ORDERING]}
+            for case, chosen in cases
+        ],
+    }
+    (root / "work.json").write_text(json.dumps(work))
+    command = [sys.executable, str(SCRIPT), "RANK", "2", str(root / "work.json")]
+    ranks = [
+        subprocess.Popen(
+            [part.replace("RANK", str(rank)) for part in command],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [rank.communicate(timeout=500)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)[-4000:]
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_rank(toy: Toy, tmp_path_factory: pytest.TempPathFactory):
+    """The same cases in this process, each made when it is asked for."""
+    root, made = tmp_path_factory.mktemp("one"), {}
+
+    def walk(name: str, zero: int) -> Walk:
+        if (name, zero) not in made:
+            made[name, zero] = walked(toy.walk(job(name, zero, 8), root, ORDERING))
+        return made[name, zero]
+
+    return walk
+
+
+def taken(toy: Toy, store: Path, chosen) -> Walk:
+    """What two ranks left, read back: no runner, for nothing may be missing."""
+    panel, setting = Panel((ORDERING,)), toy.setting(workers=2)
+    return walked(Walk(chosen, panel, setting, StageStore(store), None))
+
+
+def assert_alike(one: Walk, other: Walk) -> None:
+    """The same losses, weights and scores within the tolerance."""
+    for path in one.paths:
+        ours, theirs = (walk.store.get(walk.key(path)) for walk in (one, other))
+        assert ours["steps"] == theirs["steps"]
+        for loss in ("first_loss", "last_loss"):
+            assert theirs[loss] == pytest.approx(ours[loss], rel=TOLERANCE)
+        weights, others = (walk.store.tensors(walk.key(path)) for walk in (one, other))
+        assert weights.keys() == others.keys()
+        for name, weight in weights.items():
+            assert float((weight - others[name]).norm()) <= TOLERANCE * float(weight.norm()), name
+    for ours, theirs in zip(one.matrices(), other.matrices(), strict=True):
+        assert theirs.values == pytest.approx(ours.values, abs=TOLERANCE, nan_ok=True)
+
+
+@pytest.mark.parametrize(("name", "zero"), CASES)
+def test_two_ranks_make_the_stages_of_one(
+    name: str, zero: int, toy: Toy, two_ranks: Path, one_rank
+) -> None:
+    two = taken(toy, two_ranks / f"{name}-{zero}", job(name, zero, 4))
+    assert_alike(one_rank(name, zero), two)
+    assert two.matrices()[0].final_average() > 0
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_zero_stage_makes_the_same(name: str, one_rank) -> None:
+    for zero in (2, 3):
+        assert_alike(one_rank(name, 0), one_rank(name, zero))
+
+
+def test_two_ranks_with_a_batch_in_parts_make_the_same(toy: Toy, two_ranks: Path, one_rank) -> None:
+    assert_alike(one_rank("ewc", 2), taken(toy, two_ranks / "parts-2", job("ewc", 2, 2)))
+
+
+def test_what_is_kept_is_the_same_too(toy: Toy, two_ranks: Path, one_rank) -> None:
+    one, two = one_rank("ewc", 0), taken(toy, two_ranks / "ewc-3", job("ewc", 3, 4))
+    kept = [walk.store.tensors(walk.job(walk.paths[1]).kept[0]) for walk in (one, two)]
+    for name, importance in kept[0].items():
+        assert torch.allclose(importance, kept[1][name], rtol=1e-2, atol=1e-6), name
+
+
+def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
+    walk = taken(toy, two_ranks / "odd-2", job("odd", 2, 4))
+    kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
+    assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("zero", [0, 2])
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_a_batch_in_parts_makes_what_the_whole_makes(
+    zero: int, micro_batch: int, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    parts = walked(toy.walk(job("ewc", zero, micro_batch), tmp_path, ORDERING))
+    assert_alike(one_rank("ewc", zero), parts)
+
+
+def test_a_batch_that_is_no_whole_number_of_parts_is_an_input_error(
+    toy: Toy, tmp_path: Path
+) -> None:
+    walk = toy.walk(config(micro_batch=3), tmp_path)
+    with pytest.raises(InputError, match="batch_size must be a multiple of micro_batch x workers"):
+        walk.step()
+
+
+def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> None:
+    """Whether the stage was trained just now or taken from the store."""
+    dropping = adapted(config("ewc", epochs=1), dropout=0.3)
+    whole = walked(toy.walk(dropping, tmp_path / "whole"))
+    plain = replace(dropping, strategy=config("finetune").strategy)
+    runner = walked(toy.walk(plain, tmp_path / "shared")).runner
+    shared = walked(toy.walk(dropping, tmp_path / "shared", runner=runner))
+    assert [stage["trained"] for stage in shared.stages] == [False, True]
+    assert blobs(shared) == blobs(whole)
