@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tasks.rows import Example
 # Columns that run along the language model's sequence; all others belong to the image or the
 # instruction as a Q-Former reads it.
 SEQUENCE = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+PIXELS, FEATURES = "pixel_values", "features"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Encoded:
     prompt: dict[str, torch.Tensor]
     answer: torch.Tensor
     """Token ids of the answer and the end-of-sequence token, (length,)."""
+
+    def seen(self, features: torch.Tensor) -> Encoded:
+        """The same with what the vision tower saw in place of the pixels."""
+        rest = {name: value for name, value in self.prompt.items() if name != PIXELS}
+        return dataclasses.replace(self, prompt=rest | {FEATURES: features})
 
     @property
     def bytes(self) -> int:

@@ -20,6 +20,12 @@ class Family:
     """Prefixes of the parameters that join the vision tower and the language model."""
     language_model: str
     """Path of the module that LoRA is put on."""
+    vision_tower: str
+    """Path of the module that sees the image; what comes out of it is what the connector reads."""
+    vision_layer: str | None = None
+    """The setting that names the layers of the tower that are read; None if it is the last one."""
+    text_alone: bool = True
+    """Whether the stock class answers a prompt without an image."""
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -28,12 +34,16 @@ FAMILIES: tuple[Family, ...] = (
         model_type="llava",
         connector=("model.multi_modal_projector.",),
         language_model="model.language_model",
+        vision_tower="model.vision_tower",
+        vision_layer="vision_feature_layer",
     ),
     Family(
         name="InstructBLIP",
         model_type="instructblip",
         connector=("query_tokens", "qformer.", "language_projection."),
         language_model="language_model",
+        vision_tower="vision_model",
+        text_alone=False,
     ),
 )
 

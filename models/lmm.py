@@ -12,7 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from models.batching import Encoded, collate
+from models.batching import FEATURES, PIXELS, Encoded, collate
+from models.frozen import FrozenTower
 from models.location import folder_family
 from spaces.adapter import Adapter
 
@@ -37,6 +38,7 @@ class LMM:
         ).eval()
         self.model: Any = self.base
         self.base.requires_grad_(False)
+        self.tower = FrozenTower(self.base, self.family)
         self.peft: PeftModel | None = None
         self._adapter: Adapter | None = None
         self._connector = {
@@ -105,6 +107,18 @@ class LMM:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights, the vision tower's too."""
+        self.base.to(device)
+        self.tower.move(device)
+
+    def seen(self, batch: Sequence[Encoded]) -> list[Encoded]:
+        """The examples with what the vision tower saw in place of the pixels, where there are any."""
+        shown = [place for place, encoded in enumerate(batch) if PIXELS in encoded.prompt]
+        features = self.tower.look([batch[place].prompt[PIXELS] for place in shown])
+        found = dict(zip(shown, features, strict=True))
+        return [e.seen(found[place]) if place in found else e for place, e in enumerate(batch)]
+
     def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
         """Summed negative log-likelihood of the answers' tokens, in nats (a scalar).
 
@@ -117,7 +131,8 @@ class LMM:
         # multiplies in one product instead of one per example.
         length = inputs["input_ids"].shape[1]
         kept = torch.arange(length - width - 1, length - 1, device=self.device)
-        logits = self.model(**self._to_device(inputs), logits_to_keep=kept).logits.float()
+        with self._given(inputs) as given:
+            logits = self.model(**given, logits_to_keep=kept).logits.float()
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, 1),
             answers.to(logits.device).flatten(),
@@ -131,9 +146,9 @@ class LMM:
     ) -> list[str]:
         """Greedy answers, one string an example; `synced` where ranks hold parts of the weights."""
         inputs, _ = collate(self.processor, batch, with_answers=False)
-        with _evaluating(self.model):
+        with _evaluating(self.model), self._given(inputs) as given:
             output = self.model.generate(
-                **self._to_device(inputs),
+                **given,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
@@ -144,12 +159,16 @@ class LMM:
             text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)
         ]
 
-    def _to_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    @contextlib.contextmanager
+    def _given(self, inputs: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        """The model's arguments where its weights are; features pass for pixels meanwhile."""
         dtype = next(self.model.parameters()).dtype
         moved = {}
         for name, value in inputs.items():
-            moved[name] = value.to(self.device, dtype if value.is_floating_point() else None)
-        return moved
+            argument = PIXELS if name == FEATURES else name
+            moved[argument] = value.to(self.device, dtype if value.is_floating_point() else None)
+        with self.tower.seen(FEATURES in inputs):
+            yield moved
 
 
 @contextlib.contextmanager

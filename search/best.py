@@ -18,7 +18,7 @@ from search.results import tables
 from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
-from trainables.job import Setting, code_version
+from trainables.job import Setting, strategy_code
 from trainables.panel import Panel
 from trainables.scores import ScoreMatrix
 
@@ -55,9 +55,18 @@ def export_best(run: Path, trial: str | None, by: str | None, out: Path | None) 
             f"only a finished trial can be exported, and {name} is {record.state} after "
             f"{record.stages_done} of {record.stages_total} stages"
         )
+    try:
+        content = yaml.safe_dump(_content(found.plan, record, run), sort_keys=False)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run / 'plan.json'} must be as a search wrote it: {error!r}") from error
     path = out or run / "best.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(_content(found.plan, record, run), sort_keys=False))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    except OSError as error:
+        raise InputError(
+            f'--out must be a file that can be written, got "{path}": {error.strerror}'
+        ) from error
     return path
 
 
@@ -74,7 +83,7 @@ def _content(plan: Mapping[str, Any], record: TrialRecord, run: Path) -> dict[st
         "model": _plain(plan["model"]),
         "benchmark": _plain(plan["benchmark"]),
         "fingerprints": _plain(plan["fingerprints"]),
-        "code": plan["code"],
+        "code": plan["code"][record.strategy],
         "versions": versions(),
     }
 
@@ -146,7 +155,10 @@ def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -
         model=folder,
         benchmark=data,
         setting=setting,
-        matrices=tuple(ScoreMatrix.from_dict(m) for m in values["matrices"]),
+        # Of another model, or on other data, they have nothing to say.
+        matrices=()
+        if model or benchmark
+        else tuple(ScoreMatrix.from_dict(m) for m in values["matrices"]),
         made_with={"code": values["code"], "versions": values["versions"]},
     )
 
@@ -169,4 +181,5 @@ def held_out(found: Best, orderings: tuple[tuple[str, ...], ...]) -> Best:
 
 def same_code(found: Best) -> bool:
     """Whether the code that trains now is that of the search."""
-    return found.made_with == {"code": code_version(), "versions": versions()}
+    code = strategy_code(found.config.strategy.name)
+    return found.made_with == {"code": code, "versions": versions()}

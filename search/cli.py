@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -112,10 +113,13 @@ def latest(storage: Path) -> str:
     """The search in `storage` that was begun last."""
     from spaces.errors import InputError
 
-    runs = sorted(storage.glob("*/plan.json"), key=lambda p: p.stat().st_mtime)
-    if not runs:
+    begun = {}
+    for path in storage.glob("*/plan.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            begun[path.parent.name] = str(json.loads(path.read_text())["started"])
+    if not begun:
         raise InputError(f'--resume needs a search to go on with; "{storage}" holds none')
-    return runs[-1].parent.name
+    return max(begun, key=lambda name: (begun[name], name))
 
 
 def lanes_of(prepared: Prepared) -> int:
@@ -123,16 +127,19 @@ def lanes_of(prepared: Prepared) -> int:
     import torch
 
     from models.location import weight_bytes
-    from search.cluster import check_memory, own_cpus
+    from search.cluster import check_memory, lanes_that_fit, own_cpus
     from spaces.errors import InputError
 
     plan = prepared.plan
-    devices = torch.cuda.device_count() or own_cpus()
-    lanes = plan.concurrent if plan.concurrent is not None else devices // plan.workers_per_trial
-    if plan.concurrent is not None and plan.concurrent < 1:
+    workers, weights = plan.workers_per_trial, weight_bytes(prepared.folder)
+    most = plan.samples + len(prepared.references)
+    if plan.concurrent is None:
+        devices = torch.cuda.device_count() or own_cpus()
+        return max(1, min(devices // workers, lanes_that_fit(workers, weights), most))
+    if plan.concurrent < 1:
         raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
-    lanes = max(1, min(lanes, plan.samples + len(prepared.references)))
-    check_memory(lanes, plan.workers_per_trial, weight_bytes(prepared.folder))
+    lanes = min(plan.concurrent, most)
+    check_memory(lanes, workers, weights)
     return lanes
 
 
@@ -154,23 +161,54 @@ def describe(prepared: Prepared, lanes: int) -> str:
 
 
 def execute(prepared: Prepared, lanes: int, start: float) -> int:
-    """Search until the plan is done or interrupted, then write tables and report."""
+    """Search until the plan is done or interrupted, then write tables and report.
+
+    Returns the exit status: 1 if no trial that the search proposed could be finished.
+    """
+    from search.report import write_report
+    from search.results import write_tables
+    from search.screen import show_results
+    from spaces.errors import InputError
+    from trainables.leases import held
+
+    prepared.run.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(prepared.run / "lease", patience=0.0):
+            save_plan(prepared)
+            run_trials(prepared, lanes)
+            add_seconds(prepared.run / "plan.json", time.monotonic() - start)
+    except TimeoutError:
+        raise InputError(
+            f'a search is run by one process at a time, and another runs "{prepared.run.name}" now: '
+            "wait for it, or start anew with another --name"
+        ) from None
+    trials = write_tables(prepared.run).trials.to_pylist()
+    write_report(prepared.run)
+    show_results(prepared.run)
+    print(f"done in {time.monotonic() - start:.0f} s")
+    proposed = [t["state"] for t in trials if t["name"] not in prepared.references]
+    return int(bool(proposed) and set(proposed) <= {"failed", "diverged"})
+
+
+def save_plan(prepared: Prepared) -> None:
+    """Write the plan down, with what a resumed search was given anew."""
+    path = prepared.run / "plan.json"
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    begun = {"started": now, "seconds": 0.0}
+    if prepared.resumed:
+        begun = {name: json.loads(path.read_text())[name] for name in begun}
+    write_json(path, prepared.to_dict() | begun)
+
+
+def run_trials(prepared: Prepared, lanes: int) -> None:
+    """Run what is left of the plan's trials."""
     import ray
 
     from search.cluster import connect
     from search.progress import Progress
-    from search.report import write_report
-    from search.results import write_tables
-    from search.screen import show_results
     from search.tuner import build_searcher, build_tuner
     from trainables.sequence import panel_stages
 
-    prepared.run.mkdir(parents=True, exist_ok=True)
-    if not prepared.resumed:
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        write_json(
-            prepared.run / "plan.json", prepared.to_dict() | {"started": now, "seconds": 0.0}
-        )
     connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
     searcher, stages = build_searcher(prepared), panel_stages(prepared.panel)
     if searcher.left():
@@ -181,12 +219,6 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
         finally:
             progress.close()
     ray.shutdown()
-    add_seconds(prepared.run / "plan.json", time.monotonic() - start)
-    write_tables(prepared.run)
-    write_report(prepared.run)
-    show_results(prepared.run)
-    print(f"done in {time.monotonic() - start:.0f} s")
-    return 0
 
 
 def add_seconds(path: Path, seconds: float) -> None:

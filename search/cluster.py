@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import ray
+from ray._private.services import find_bootstrap_address
 
 from spaces import InputError
 
@@ -38,10 +39,11 @@ def connect(cpus: int) -> None:
     os.environ.update({k: v for k, v in quiet.items() if k not in os.environ})
     env = {**quiet, "PYTHONPATH": str(ROOT)}
     try:
-        if os.environ.get("RAY_ADDRESS") == "local":
+        address = cluster_address()
+        if address is None:
             raise ConnectionError
         job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
-        ray.init(address="auto", runtime_env={**job, "env_vars": quiet}, log_to_driver=False)
+        ray.init(address=address, runtime_env={**job, "env_vars": quiet}, log_to_driver=False)
     except ConnectionError:
         ray.init(
             address="local",
@@ -53,21 +55,47 @@ def connect(cpus: int) -> None:
         )
 
 
+def cluster_address() -> str | None:
+    """The cluster of RAY_ADDRESS, or the one that `ray start` or `ray up` made this machine part of.
+
+    Not "auto": that joins any Ray at hand, such as the one that another search started for itself and
+    takes down when it ends.
+    """
+    given = os.environ.get("RAY_ADDRESS")
+    if given:
+        return None if given == "local" else given
+    return find_bootstrap_address(None)
+
+
 def own_cpus() -> int:
     """CPUs of this machine that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def check_memory(lanes: int, workers: int, weights: int) -> None:
-    """Raise `InputError` if this machine's free memory cannot hold the lanes; `weights` in bytes."""
-    needed = lanes * workers * (PROCESS_BYTES + MODEL_COPIES * weights) + lanes * 0.4e9
-    free = psutil.virtual_memory().available
-    if needed > free:
-        fit = int(free // (needed / lanes))
+def lanes_that_fit(workers: int, weights: int) -> int:
+    """Lanes that this machine's free memory holds; `weights` in bytes on disk.
+
+    Raises `InputError` if it holds none.
+    """
+    lane, free = _lane_bytes(workers, weights), psutil.virtual_memory().available
+    if free < lane:
         raise InputError(
-            f"{lanes} lanes of {workers} workers need about {needed / 1e9:.1f} GB of memory, "
-            f"{free / 1e9:.1f} GB are free; --concurrent {max(1, fit)} would do"
-            if fit
-            else f"one lane of {workers} workers needs about {needed / lanes / 1e9:.1f} GB of memory, "
+            f"one lane of {workers} workers needs about {lane / 1e9:.1f} GB of memory, "
             f"{free / 1e9:.1f} GB are free; fewer --workers-per-trial or a smaller model would do"
         )
+    return int(free // lane)
+
+
+def check_memory(lanes: int, workers: int, weights: int) -> None:
+    """Raise `InputError` if this machine's free memory cannot hold the lanes that were asked for."""
+    fit = lanes_that_fit(workers, weights)
+    if lanes > fit:
+        needed = lanes * _lane_bytes(workers, weights)
+        raise InputError(
+            f"{lanes} lanes of {workers} workers need about {needed / 1e9:.1f} GB of memory, "
+            f"{psutil.virtual_memory().available / 1e9:.1f} GB are free; --concurrent {fit} would do"
+        )
+
+
+def _lane_bytes(workers: int, weights: int) -> float:
+    return workers * (PROCESS_BYTES + MODEL_COPIES * weights) + 0.4e9

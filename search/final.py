@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from models.lmm import LMM
+from models.location import folder_family
 from search.best import Best, held_out, read_best, same_code
 from spaces import InputError
 from strategies import Tensors
@@ -31,10 +32,11 @@ def train_final(
     """
     found = read_best(path, model, data)
     others = _others(found, orderings)
-    check_rows(
-        found.benchmark, found.panel.tasks, ("train", "validation", "test")
-    ).raise_if_broken()
-    if out.exists() and any(out.iterdir()) and not (out / "stages").is_dir():
+    text_alone = folder_family(found.model).text_alone
+    check_rows(found.benchmark, found.panel.tasks, text_alone=text_alone).raise_if_broken()
+    if out.exists() and not (
+        out.is_dir() and ((out / "stages").is_dir() or not any(out.iterdir()))
+    ):
         raise InputError(f'--out must be a new folder, or one of an earlier training; got "{out}"')
     store = StageStore(out / "stages")
     place = Place(found.model, found.benchmark.file, store.root, found.seed)
@@ -49,7 +51,7 @@ def train_final(
     folders = _save_models(found, walk, store, out)
     _write(out, found, compared, walk, test, apart)
     print(f"adapters    {', '.join(str(f) for f in folders)}")
-    return 1 if compared["same_code"] and not compared["reproduced"] and found.matrices else 0
+    return 1 if compared["same_code"] and compared["reproduced"] is False else 0
 
 
 def _others(found: Best, spec: str | None) -> tuple[tuple[str, ...], ...]:
@@ -97,6 +99,9 @@ def _walked(found: Best, panel: Panel, store: StageStore, runner: Runner, what: 
 
 def _compare(found: Best, walk: Walk) -> dict[str, Any]:
     """Whether the matrices are those of the search, to the last bit, and what is said of it."""
+    if not found.matrices:
+        print("reproduced  nothing to compare with: another model or other data than the search's")
+        return {"reproduced": None, "largest_difference": None, "same_code": same_code(found)}
     pairs = list(zip(walk.matrices(), found.matrices, strict=False))
     reproduced = bool(pairs) and all(ours == theirs for ours, theirs in pairs)
     gaps = [np.nanmax(np.abs(a.values - b.values)) for a, b in pairs if a.tasks == b.tasks]

@@ -15,6 +15,9 @@ from trainables.scores import GLOSSARY
 Objective = tuple[str, str]
 """A metric and its direction, "max" or "min"."""
 
+TRIAL_DIRECTIONS = {"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"}
+"""Metrics of a trial over its orderings, beside those of a score matrix."""
+
 Row = Mapping[str, Any]
 """One trial of the table `trials`; None where a metric is undefined."""
 
@@ -92,7 +95,10 @@ def best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = Non
     front = pareto_front(trials, objectives)
     if not front:
         raise InputError(f"no trial can be chosen: {why_none(trials, objectives)}")
-    first = [(by, _direction(by, objectives))] if by else []
+    if by and by not in trials.column_names:
+        known = [n for n in trials.column_names if n in {*GLOSSARY, *TRIAL_DIRECTIONS}]
+        raise unknown("metric of this search", by, known)
+    first = [(by, dict(objectives).get(by) or direction(by))] if by else []
     rows = {row["name"]: row for row in trials.to_pylist()}
     order = [*first, *objectives]
     return min(front, key=lambda name: ([-v for v in goodness(rows[name], order)], name))
@@ -105,10 +111,10 @@ def why_none(trials: pa.Table, objectives: Sequence[Objective]) -> str:
     return ("; ".join(reasons[:5]) + more) or "the search has no trial yet"
 
 
-def _direction(metric: str, objectives: Sequence[Objective]) -> str:
-    given = dict(objectives)
-    if metric in given:
-        return given[metric]
+def direction(metric: str) -> str:
+    """Which way a trial's metric is good, "max" or "min"; raises `InputError` for none that is known."""
+    if metric in TRIAL_DIRECTIONS:
+        return TRIAL_DIRECTIONS[metric]
     if metric not in GLOSSARY:
-        raise unknown("metric", metric, {*GLOSSARY, *given})
+        raise unknown("metric", metric, {*GLOSSARY, *TRIAL_DIRECTIONS})
     return "max" if GLOSSARY[metric].higher_is_better else "min"

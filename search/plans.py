@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
+from models.location import embedded_names
+from search.front import direction
 from spaces.errors import InputError, unknown
-
-DIRECTIONS = {"final_average": "max", "forgetting": "min", "train_seconds": "min"}
-"""Which way a metric is good where an objective names it without saying so; others are maximised."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SearchPlan:
     """The panel, as `tasks.parse_orderings` reads it."""
     strategies: tuple[str, ...] = ("replay", "ewc")
     samples: int = 12
-    """Configurations proposed by the search, beside the reference runs."""
+    """Configurations proposed by the search, beside the reference trials."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
     """Metrics, each with `:max` or `:min` where that is not known; the first one chooses the best."""
     scoring: str = "seen"
@@ -53,11 +52,17 @@ class SearchPlan:
             name, _, given = objective.partition(":")
             if given not in ("", "max", "min"):
                 raise InputError(f'an objective must end in ":max" or ":min", got "{objective}"')
-            pairs.append((name, given or DIRECTIONS.get(name, "max")))
+            pairs.append((name, given or direction(name)))
+        names = [name for name, _ in pairs]
+        if not names or len(set(names)) != len(names):
+            raise InputError(
+                "objectives must be one metric or more that differ, got "
+                + (", ".join(names) or "none")
+            )
         return pairs
 
 
-MINI_TRAINING = {"epochs": 3, "learning_rate": 3e-3}
+MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, "micro_batch": 8}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
 
 
@@ -68,8 +73,7 @@ def default() -> SearchPlan:
         tasks=("animal", "flag_continent", "digit", "textile"),
         orderings="shared:3",
         samples=12,
-        # Smaller batches and fewer epochs than in docs/mini.md: as many steps at half the time.
-        training={**MINI_TRAINING, "epochs": 2, "batch_size": 8, "micro_batch": 8},
+        training=MINI_TRAINING,
         adapter={"rank": 8},
         space={
             "replay.ratio": {"low": 0.01, "high": 0.3, "log": True},
@@ -87,24 +91,30 @@ def smoke() -> SearchPlan:
         tasks=("animal", "digit"),
         orderings="given+reverse",
         samples=2,
-        training={**MINI_TRAINING, "epochs": 1, "batch_size": 8, "micro_batch": 8},
+        training={**MINI_TRAINING, "epochs": 1},
     )
 
 
 PLANS: dict[str, Callable[[], SearchPlan]] = {"smoke": smoke, "default": default}
 
 
-def named_plan(name: str) -> SearchPlan:
-    """A plan of this file by name, or one from a YAML file by path."""
+def named_plan(name: str, extended: tuple[Path, ...] = ()) -> SearchPlan:
+    """A plan of this file by name, or one from a YAML file by path, which others may extend."""
     if name.endswith((".yaml", ".yml")):
-        return read_plan(Path(name))
+        return read_plan(Path(name), extended)
     if name not in PLANS:
         raise unknown("plan", name, PLANS)
     return PLANS[name]()
 
 
-def read_plan(path: Path) -> SearchPlan:
-    """A plan file: `extends:` a named plan, and any field of `SearchPlan` instead of its own."""
+def read_plan(path: Path, extended: tuple[Path, ...] = ()) -> SearchPlan:
+    """A plan file: `extends:` a named plan, and any field of `SearchPlan` instead of its own.
+
+    Paths in it are relative to its folder.
+    """
+    path = path.expanduser().resolve()
+    if path in extended:
+        raise InputError(f'a plan must not extend itself; "{path}" does')
     if not path.is_file():
         raise InputError(f'the plan must be one of {", ".join(PLANS)} or a YAML file; no "{path}"')
     try:
@@ -113,9 +123,16 @@ def read_plan(path: Path) -> SearchPlan:
         raise InputError(f'"{path}" must be YAML: {error}') from error
     if not isinstance(values, dict):
         raise InputError(f'"{path}" must be a mapping of plan fields, got {type(values).__name__}')
-    extends = values.pop("extends", "default")
-    base = named_plan(str(extends))
+    values = {name: _beside(path, name, value) for name, value in values.items()}
+    base = named_plan(str(values.pop("extends", "default")), (*extended, path))
     return amended(dataclasses.replace(base, plan=path.stem), values, str(path))
+
+
+def _beside(path: Path, name: str, value: Any) -> Any:
+    """A path in a plan file, if it names something beside that file."""
+    if name not in ("extends", "model", "benchmark") or not isinstance(value, str):
+        return value
+    return str(path.parent / value) if (path.parent / value).exists() else value
 
 
 def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
@@ -127,7 +144,18 @@ def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPl
         if name not in kinds or name == "plan":
             raise unknown(f"field in {where}", name, set(kinds) - {"plan"})
         new[name] = _typed(f"{where}: {name}", value, optional.get(name, kinds[name]))
-    return dataclasses.replace(plan, **new)
+    return dataclasses.replace(plan, **_left_behind(plan, new), **new)
+
+
+def _left_behind(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan for an embedded model or benchmark says of it alone, where another takes its place."""
+    gone: dict[str, Any] = {}
+    if new.get("benchmark", plan.benchmark) != plan.benchmark:
+        gone |= {"tasks": ()}
+    embedded = embedded_names()
+    if plan.model in embedded and new.get("model", plan.model) not in embedded:
+        gone |= {"training": {}, "adapter": {}, "space": {}}
+    return {name: value for name, value in gone.items() if name not in new}
 
 
 def _typed(where: str, value: Any, kind: type) -> Any:

@@ -121,7 +121,11 @@ def _figure(height: int) -> go.Figure:
 
 
 def _second(verdict: Verdict) -> str:
-    return verdict.objectives[1][0] if verdict.objectives[1:] else "forgetting"
+    """What the front is plotted against: the second objective, or a stand-in where there is one."""
+    (first, _), *others = verdict.objectives
+    if others:
+        return others[0][0]
+    return "forgetting" if first != "forgetting" else "final_average"
 
 
 def _plotted(verdict: Verdict, x: str, y: str) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +14,23 @@ from typing import Any
 
 from optuna.distributions import IntDistribution
 
-from models.location import embedded_names, model_fingerprint, model_folder
+from models.location import embedded_names, folder_family, model_fingerprint, model_folder
+from search.front import TRIAL_DIRECTIONS
 from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError, unknown
 from strategies import STRATEGIES, strategy_class
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
-from trainables.job import Place, Setting, code_version
+from trainables.job import Place, Setting, strategy_code
 from trainables.panel import SCORING, Panel
-from trainables.scores import METRICS
+from trainables.scores import METRICS, WITH_REFERENCE
 from trainables.stages import StageStore
 
 REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""
-TRIAL_METRICS = (*METRICS, "worst_ordering", "final_average_std", "train_seconds")
+STAGES = "stages"
+"""Folder of the stage store in the storage, beside the searches."""
+TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,16 @@ class Prepared:
         return len(keys) - known + self.plan.samples * (longest - shared)
 
     def keys(self, strategy: str) -> set[str]:
-        """Keys of the stages of a reference run."""
+        """Keys of the stages of a reference trial."""
         from trainables.panel import Walk
 
         config = self.space.reference(strategy)
         walk = Walk(config, self.panel, self.setting, StageStore(self.place.store), _NoRunner())
         return {walk.key(path) for path in walk.paths}
+
+    def code(self) -> dict[str, str]:
+        """Fingerprints of the code that the trials of each strategy come from."""
+        return {name: strategy_code(name) for name in (*self.references, *self.plan.strategies)}
 
     def to_dict(self) -> dict[str, Any]:
         """What `plan.json` holds: enough to resume, to report, and to train the best again."""
@@ -92,7 +101,7 @@ class Prepared:
             "model": {"name": self.plan.model, "path": str(self.folder)},
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
-            "code": code_version(),
+            "code": self.code(),
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,
             "stages_configured": self.configured_stages(),
@@ -101,12 +110,14 @@ class Prepared:
 
 
 class _NoRunner:
-    def run(self, job: object, alive: object) -> Mapping[str, float]:
+    def run(self, job: object) -> Mapping[str, float]:
         raise AssertionError("a plan is only counted, never run")
 
 
 def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> Prepared:
     """Check a plan; raises `InputError` for the first thing that does not hold."""
+    storage = storage.expanduser().resolve()
+    _check_place(name, storage)
     strategies = _strategies(plan)
     benchmark = load_benchmark(plan.benchmark)
     tasks = plan.tasks or benchmark.order
@@ -123,19 +134,16 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     )
     _check_batches(space, plan.workers_per_trial)
     folder = model_folder(plan.model)
-    check_rows(benchmark, tasks, ("train", "validation")).raise_if_broken()
-    storage = storage.expanduser().resolve()
+    text_alone = folder_family(folder).text_alone
+    check_rows(benchmark, tasks, text_alone=text_alone).raise_if_broken()
+    # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
+    model = plan.model if plan.model in embedded_names() else str(folder)
+    data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
     prepared = Prepared(
-        plan=dataclasses.replace(plan, strategies=strategies),
+        plan=dataclasses.replace(plan, strategies=strategies, model=model, benchmark=data),
         run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
         folder=folder,
-        place=Place(
-            # Embedded ones by name: on other nodes the checkout lies elsewhere.
-            plan.model if plan.model in embedded_names() else folder,
-            plan.benchmark if plan.benchmark in EMBEDDED else benchmark.file,
-            storage / "stages",
-            plan.seed,
-        ),
+        place=Place(model, data, storage / STAGES, plan.seed),
         setting=Setting(
             model=model_fingerprint(folder),
             tasks={task: benchmark.tasks[task].fingerprint() for task in tasks},
@@ -147,7 +155,7 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         benchmark=benchmark,
         resumed=resume,
     )
-    if not resume and prepared.run.exists():
+    if not resume and (prepared.run / "plan.json").exists():
         raise InputError(
             f'the name of a search must be new, and "{prepared.run}" is there: '
             f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
@@ -155,15 +163,30 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     return prepared
 
 
+def _check_place(name: str | None, storage: Path) -> None:
+    if name is not None and (name == STAGES or not re.fullmatch(r"[\w][\w.-]*", name)):
+        raise InputError(
+            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}", got "{name}"'
+        )
+    if "://" in str(storage) or ":/" in str(storage):
+        raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')
+    there = next(folder for folder in (storage, *storage.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(
+            f'--storage must be a folder that can be written, got "{storage}": "{there}" is none'
+        )
+
+
 def _strategies(plan: SearchPlan) -> tuple[str, ...]:
     """The strategies that are searched; joint tuning is a bound and always runs as one."""
     for name in plan.strategies:
         strategy_class(name)
-    searched = tuple(dict.fromkeys(n for n in plan.strategies if not STRATEGIES[n].reference))
+    searched = tuple(dict.fromkeys(n for n in plan.strategies if n not in REFERENCES))
     if not searched:
+        others = ", ".join(name for name in STRATEGIES if name not in REFERENCES)
         raise InputError(
             "at least one strategy must be searched beside the bounds "
-            f"({', '.join(REFERENCES)}, which always run); known: {', '.join(STRATEGIES)}"
+            f"({', '.join(REFERENCES)}, which always run); to search: {others}"
         )
     for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
         if least < 1:
@@ -192,10 +215,10 @@ def _check_batches(space: ConfigSpace, workers: int) -> None:
 
 
 def _check_objectives(plan: SearchPlan, panel: Panel) -> None:
-    names = [name for name, _ in plan.directions()]
-    for name in names:
-        if name not in TRIAL_METRICS:
+    for objective in plan.objectives:
+        if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
             raise unknown("objective", name, TRIAL_METRICS)
+    names = [name for name, _ in plan.directions()]
     shortest = min(len(ordering) for ordering in panel.orderings)
     if "forward_transfer" in names and plan.scoring == "seen":
         raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
@@ -224,4 +247,9 @@ def check_unchanged(prepared: Prepared) -> None:
         raise InputError(
             f'a search is resumed on the model and data it began with; those of "{prepared.run.name}" '
             "have changed since: put them back, or start anew with another --name"
+        )
+    if saved.get("code") != now["code"]:
+        raise InputError(
+            f"a search is resumed with the code and library versions it began with; those of "
+            f'"{prepared.run.name}" have changed since: put them back, or start anew with another --name'
         )

@@ -215,5 +215,5 @@ def _scores(entry: Entry, objectives: Sequence[Objective]) -> str:
 
 
 def _label(entry: Entry) -> str:
-    """A reference run is called by its strategy."""
+    """A reference trial is called by its strategy."""
     return entry.name if entry.name == entry.strategy else f"{entry.strategy} {entry.name}"

@@ -12,7 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 
 class StageHalving(AsyncHyperBandScheduler):
-    """Stock ASHA whose rungs are stages, whose reference runs always finish, and which remembers.
+    """Stock ASHA whose rungs are stages, whose reference trials always finish, and which remembers.
 
     No rung before the end of the first ordering (the second stage where there is but one): replay
     and regularisation do nothing on the first task, and forgetting shows late.
@@ -53,13 +53,15 @@ class StageHalving(AsyncHyperBandScheduler):
         progress = result.get("progress")
         return trial.config["name"] in self.references or progress is None or progress != progress
 
-    def remember(self, run: Path) -> None:
-        """Fill the rungs with what an interrupted search had reached.
+    def remember(self, run: Path, begun: Collection[str]) -> None:
+        """Fill the rungs with what an interrupted search had reached, but for the trials run again.
 
         The rungs are ASHA's own, which it has no call to fill; a test holds that they are there.
         """
         for path in sorted((run / "trials").glob("[0-9]*.json")):
             record = json.loads(path.read_text())
+            if path.stem in begun:  # killed between its record and the journal: it reports again
+                continue
             if record.get("state") in ("finished", "stopped"):
                 for milestone, recorded in self._brackets[0]._rungs:
                     if len(record.get("rungs", ())) >= milestone:

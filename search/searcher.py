@@ -6,9 +6,9 @@ forgetting is near zero after one task, so that stopped trials would fill the Pa
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +28,40 @@ from trainables.sequence import write_record
 STUDY = "citune"
 
 
-def define(trial: optuna.Trial, space: Space) -> None:
-    """Walk the space with an Optuna trial; parameter names are paths such as `strategy/ewc/decay`.
+@dataclass(frozen=True)
+class Definition:
+    """Walks the space with an Optuna trial; parameter names are paths such as `strategy/ewc/decay`.
 
-    At module level, for Tune pickles its searcher.
+    The sampler is seeded anew for every parameter from (seed, trial number, path): a suggestion depends
+    on the trials before it, and on no kill between two of them or in the middle of one.
     """
-    _define(trial, space, "")
 
+    space: Space
+    seed: int
+    startup: int
+    """Trials that are drawn at random, before TPE has anything to go by."""
 
-def _define(trial: optuna.Trial, space: Mapping[str, Any], prefix: str) -> None:
-    for name, domain in space.items():
-        path = f"{prefix}{name}"
-        if isinstance(domain, OneOf):
-            chosen = trial.suggest_categorical(f"{path}/name", sorted(domain.branches))
-            _define(trial, domain.branches[str(chosen)], f"{path}/{chosen}/")
-        elif isinstance(domain, Mapping):
-            _define(trial, domain, f"{path}/")
-        else:
-            _suggest(trial, path, domain)
+    def __call__(self, trial: optuna.Trial) -> None:
+        self._walk(trial, self.space, "")
+
+    def _walk(self, trial: optuna.Trial, space: Mapping[str, Any], prefix: str) -> None:
+        for name, domain in space.items():
+            path = f"{prefix}{name}"
+            if isinstance(domain, OneOf):
+                self._seed(trial, f"{path}/name")
+                chosen = trial.suggest_categorical(f"{path}/name", sorted(domain.branches))
+                self._walk(trial, domain.branches[str(chosen)], f"{path}/{chosen}/")
+            elif isinstance(domain, Mapping):
+                self._walk(trial, domain, f"{path}/")
+            else:
+                self._seed(trial, path)
+                _suggest(trial, path, domain)
+
+    def _seed(self, trial: optuna.Trial, path: str) -> None:
+        trial.study.sampler = optuna.samplers.TPESampler(
+            seed=int(digest("suggestion", self.seed, trial.number, path)[:8], 16),
+            n_startup_trials=self.startup,
+        )
 
 
 def _suggest(trial: optuna.Trial, path: str, domain: Domain) -> None:
@@ -59,11 +75,9 @@ def _suggest(trial: optuna.Trial, path: str, domain: Domain) -> None:
 
 
 class StagedOptuna(OptunaSearch):
-    """Proposes configurations; the reference runs first, and what a kill interrupted before new ones.
+    """Proposes configurations; the reference trials first, and what a kill interrupted before new ones.
 
-    Trials stopped before the last stage are filed as pruned, diverged or failed ones as failed. The
-    sampler is seeded anew for every trial from (seed, number), so that a suggestion depends on the
-    trials before it and not on whether the search was interrupted between them.
+    Trials stopped before the last stage are filed as pruned, diverged or failed ones as failed.
     """
 
     def __init__(
@@ -77,9 +91,8 @@ class StagedOptuna(OptunaSearch):
     ) -> None:
         self.config_space = space
         self.run = run
-        self.base_seed = seed
         self.samples = samples
-        self.startup = min(10, max(3, samples // 3))
+        self.define = Definition(space.open, seed, startup=min(10, max(3, samples // 3)))
         self.given: dict[str, dict[str, Any]] = {}
         """What each trial was given, by Tune's trial id."""
         self.halted: set[str] = set()
@@ -87,7 +100,7 @@ class StagedOptuna(OptunaSearch):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         journal = run / "optuna.journal"
         super().__init__(
-            space=functools.partial(define, space=space.open),
+            space=self.define,
             metric=[metric for metric, _ in objectives],
             mode=[mode for _, mode in objectives],
             storage=JournalStorage(JournalFileBackend(str(journal))),
@@ -97,6 +110,8 @@ class StagedOptuna(OptunaSearch):
             self.study.enqueue_trial(point, skip_if_exists=True)
         self.references = [name for name in references if not finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
+        self.begun = frozenset(f"{number:04d}" for number in self.interrupted)
+        """Names of the trials that an earlier go at the search left open: they are run again."""
 
     @property
     def study(self) -> optuna.Study:
@@ -114,22 +129,14 @@ class StagedOptuna(OptunaSearch):
             return self._give(trial_id, name, self.config_space.reference(name))
         if self.interrupted:
             frozen = self.study.trials[self.interrupted.pop(0)]
-            self._seed_sampler(frozen.number)
             self._ot_trials[trial_id] = optuna.Trial(self.study, frozen._trial_id)
             # What was drawn stays; a kill while it was being drawn left the rest open.
-            define(self._ot_trials[trial_id], self.config_space.open)
+            self.define(self._ot_trials[trial_id])
         else:
-            self._seed_sampler(sum(t.state != TrialState.WAITING for t in self.study.trials))
             super().suggest(trial_id)
         trial = self._ot_trials[trial_id]
         config = self.config_space.config(nested(trial.params))
         return self._give(trial_id, f"{trial.number:04d}", config)
-
-    def _seed_sampler(self, number: int) -> None:
-        self.study.sampler = optuna.samplers.TPESampler(
-            seed=int(digest("suggestion", self.base_seed, number)[:8], 16),
-            n_startup_trials=self.startup,
-        )
 
     def _give(self, trial_id: str, name: str, config: TrialConfig) -> dict[str, Any]:
         self.given[trial_id] = {"name": name, "trial": config.to_dict()}

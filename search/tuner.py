@@ -39,7 +39,7 @@ def build_tuner(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=scheduler(prepared, searcher.halted),
+            scheduler=scheduler(prepared, searcher),
             num_samples=searcher.left(),
             max_concurrent_trials=lanes,
             reuse_actors=True,
@@ -55,12 +55,14 @@ def build_tuner(
     )
 
 
-def scheduler(prepared: Prepared, halted: set[str]) -> TrialScheduler:
+def scheduler(prepared: Prepared, searcher: StagedOptuna) -> TrialScheduler:
     """ASHA over the panel's stages, its rungs refilled where the search is resumed."""
     plan, panel = prepared.plan, prepared.panel
     if plan.halving < 2:
         return FIFOScheduler()
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
-    halving = StageHalving(first, panel_stages(panel), plan.halving, prepared.references, halted)
-    halving.remember(prepared.run)
+    halving = StageHalving(
+        first, panel_stages(panel), plan.halving, prepared.references, searcher.halted
+    )
+    halving.remember(prepared.run, searcher.begun)
     return halving

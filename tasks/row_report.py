@@ -63,19 +63,25 @@ class RowReport:
 
 
 def check_rows(
-    benchmark: Benchmark, tasks: Iterable[str] | None = None, splits: Iterable[str] = SPLITS
+    benchmark: Benchmark,
+    tasks: Iterable[str] | None = None,
+    splits: Iterable[str] = SPLITS,
+    text_alone: bool = True,
 ) -> RowReport:
-    """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
+    """Look at every row: image decodes, texts are there, the metric can score it, ids differ.
+
+    `text_alone` says whether the model answers questions without an image.
+    """
     checked, broken, splits = 0, [], tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
         for split in splits:
-            rows, faults = _check_file(benchmark.task(name), split)
+            rows, faults = _check_file(benchmark.task(name), split, text_alone)
             checked += rows
             broken += faults
     return RowReport(checked, tuple(broken))
 
 
-def _check_file(task: Task, split: str) -> tuple[int, list[BrokenRow]]:
+def _check_file(task: Task, split: str, text_alone: bool) -> tuple[int, list[BrokenRow]]:
     if split not in task.files:
         raise unknown("split", split, task.files)
     try:
@@ -88,7 +94,7 @@ def _check_file(task: Task, split: str) -> tuple[int, list[BrokenRow]]:
     metric, seen, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*_text_faults(values, metric), *_image_faults(values)]
+        found = [*_text_faults(values, metric), *_image_faults(values, text_alone)]
         found += [("id is not unique", "")] if name in seen else []
         seen.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
@@ -117,12 +123,14 @@ def _text_faults(values: dict[str, Any], metric: Metric) -> Iterator[tuple[str, 
         yield "answer is not among answers", f"{answer!r} is not in {answers}"
 
 
-def _image_faults(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _image_faults(values: dict[str, Any], text_alone: bool) -> Iterator[tuple[str, str]]:
     """Reason and detail where the image is no image; no image at all is a row of text."""
     cell = values["image"]
     image = image_bytes(cell)
     if isinstance(cell, dict) and image is None and cell.get("path"):
         yield "image has a path but no bytes", str(cell["path"])
+    elif image is None and not text_alone:
+        yield "no image, and the model needs one", ""
     elif image is not None and (fault := _decoding_fault(image)):
         yield "image cannot be decoded", fault
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Leader:
     def __init__(self) -> None:
         self.worker: Any = None
 
-    def run(self, job: Any, alive: Callable[[], None]) -> Mapping[str, float]:
+    def run(self, job: Any) -> Mapping[str, float]:
         import torch.distributed as dist
 
         dist.broadcast_object_list([job])

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from small import row, write_benchmark, write_rows
+from toy import Toy
 
 from search import commands
 
 WRONG_FLAGS = {
     "a plan": (["--plan", "smok"], 'unknown plan "smok"; .*did you mean "smoke"'),
-    "a plan file": (["--plan", "no/such.yaml"], r'YAML file; no "no/such.yaml"'),
+    "a plan file": (["--plan", "no/such.yaml"], r'YAML file; no ".*no/such.yaml"'),
     "a strategy": (["--strategies", "replay,ewk"], 'unknown strategy "ewk"; .*mean "ewc"'),
     "no strategy": (["--strategies", "joint"], "at least one strategy must be searched"),
     "a task": (["--tasks", "hue,lihgt"], 'unknown task "lihgt"; .*did you mean "light"'),
@@ -25,6 +26,23 @@ WRONG_FLAGS = {
     "an objective": (["--objectives", "forgeting"], 'unknown objective .*mean "forgetting"'),
     "a direction": (["--objectives", "forgetting:up"], 'must end in ":max" or ":min"'),
     "an unscored objective": (["--objectives", "forward_transfer"], 'needs scoring "next"'),
+    "no objective": (["--objectives", ""], "one metric or more that differ, got none"),
+    "an objective twice": (
+        ["--objectives", "forgetting,forgetting:max"],
+        "must be one metric or more that differ, got forgetting, forgetting",
+    ),
+    "an objective against a reference": (
+        ["--objectives", "intransigence"],
+        'unknown objective "intransigence"',
+    ),
+    "only the floor": (["--strategies", "finetune"], "to search: replay, ewc"),
+    "the store's name": (["--name", "stages"], '--name must be letters.*not "stages"'),
+    "a name with folders": (["--name", "../mine"], "--name must be letters"),
+    "a bucket": (
+        ["--storage", "s3://bucket/path"],
+        "--storage must be a folder that all nodes see",
+    ),
+    "a storage that is a file": (["--storage", "README.md/results"], 'README.md" is none'),
     "a benchmark": (["--benchmark", "minni"], 'unknown benchmark "minni"; .*mean "mini"'),
     "a model": (["--model", "no/such/folder"], 'folder or one of .*got "no/such/folder"'),
     "no samples": (["--samples", "0"], "samples must be at least 1, got 0"),
@@ -44,7 +62,8 @@ WRONG_FLAGS = {
 def test_a_wrong_flag_is_one_clear_error(what: str, plan: Callable, refused: Callable) -> None:
     flags, message = WRONG_FLAGS[what]
     resuming = "--resume" in flags or "--plan" in flags
-    error = refused(*([] if resuming else ["--plan", plan()]), *flags)
+    where = "--storage" not in flags
+    error = refused(*([] if resuming else ["--plan", plan()]), *flags, where=where)
     assert re.search(message, error), error
     assert "\n" not in error
 
@@ -52,6 +71,7 @@ def test_a_wrong_flag_is_one_clear_error(what: str, plan: Callable, refused: Cal
 WRONG_FIELDS = {
     "a field": ({"sample": 3}, 'unknown field in .*"sample"; .*did you mean "samples"'),
     "a type": ({"samples": "many"}, "samples must be a int, got 'many'"),
+    "itself": ({"extends": "toy.yaml"}, "a plan must not extend itself"),
     "a base": ({"extends": "smok"}, 'unknown plan "smok"; .*did you mean "smoke"'),
     "a knob": ({"space": {"replay.ration": 0.1}}, 'knob of replay "ration".*mean "ratio"'),
     "a part": ({"space": {"reply.ratio": 0.1}}, 'unknown strategy "reply".*mean "replay"'),
@@ -127,8 +147,20 @@ def test_every_broken_row_is_named_with_its_reason_and_counted(
         "left/train row 1 (id a1): empty prompt",
         "left/train row 2 (id a2): image cannot be decoded (no image format known)",
         "right/validation row 1 (id a0): id is not unique",
-        "3 of 15 rows are broken: 1 empty prompt, 1 image cannot be decoded, 1 id is not unique",
+        "3 of 23 rows are broken: 1 empty prompt, 1 image cannot be decoded, 1 id is not unique",
     ]
+
+
+def test_text_alone_is_refused_for_a_model_that_needs_images(
+    plan: Callable, refused: Callable, tmp_path: Path, toy_instructblip: Toy
+) -> None:
+    root = write_benchmark(tmp_path / "data")
+    write_rows(root / "left" / "train.parquet", [row(0), row(1, image=None)])
+    lines = refused(
+        "--plan",
+        plan(benchmark=str(root), tasks=["left", "right"], model=str(toy_instructblip.model)),
+    )
+    assert "left/train row 1 (id a1): no image, and the model needs one" in lines
 
 
 def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(

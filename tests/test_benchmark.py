@@ -121,6 +121,14 @@ def test_good_rows_give_an_empty_report(tmp_path: Path) -> None:
     report.raise_if_broken()
 
 
+def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write_benchmark(tmp_path))
+    write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, image=None)])
+    assert not check_rows(benchmark, ["left"], ["train"]).broken
+    (fault,) = check_rows(benchmark, ["left"], ["train"], text_alone=False).broken
+    assert str(fault) == "left/train row 1 (id a1): no image, and the model needs one"
+
+
 def test_every_broken_row_is_named_with_its_reason_and_counted_at_the_end(tmp_path: Path) -> None:
     write_benchmark(tmp_path)
     content = [

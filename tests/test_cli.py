@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from toy import PROMPTS, Toy
 
 from search import commands
-from search.cli import main
+from search.cli import latest, main, parser, plan_of, save_plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_path: Path) -> None:
     (tmp_path / "storage" / "mine").mkdir(parents=True)
+    (tmp_path / "storage" / "mine" / "plan.json").write_text("{}")
     error = refused("--plan", plan(), "--name", "mine")
     assert "must be new" in error
     assert "--resume --name mine" in error
@@ -29,13 +31,12 @@ def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_
 @pytest.fixture
 def begun(plan: Callable, tmp_path: Path) -> Path:
     """A search that was begun and has no trial yet."""
-    from search.cli import parser, plan_of, write_json
     from search.prepared import prepare
 
     args = parser().parse_args(["--plan", plan()])
     prepared = prepare(plan_of(args, None), "begun", tmp_path / "storage", False)
     prepared.run.mkdir(parents=True)
-    write_json(prepared.run / "plan.json", prepared.to_dict())
+    save_plan(prepared)
     return prepared.run
 
 
@@ -54,6 +55,85 @@ def test_a_search_is_not_resumed_on_other_data(begun: Path, refused: Callable) -
     saved["fingerprints"]["tasks"]["hue"] = "0" * 64
     (begun / "plan.json").write_text(json.dumps(saved))
     assert "have changed since" in refused("--resume")
+
+
+def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable) -> None:
+    saved = json.loads((begun / "plan.json").read_text())
+    saved["code"]["ewc"] = "0" * 40
+    (begun / "plan.json").write_text(json.dumps(saved))
+    assert "the code and library versions it began with" in refused("--resume")
+
+
+def test_what_a_resumed_search_is_given_anew_is_kept(begun: Path) -> None:
+    from search.prepared import prepare, saved_plan
+
+    before = json.loads((begun / "plan.json").read_text())
+    args = parser().parse_args(["--resume", "--samples", "20"])
+    save_plan(prepare(plan_of(args, begun), begun.name, begun.parent, True))
+    assert saved_plan(begun).samples == 20
+    assert json.loads((begun / "plan.json").read_text())["started"] == before["started"]
+
+
+def test_a_search_is_resumed_from_any_folder(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["--resume", "--storage", str(begun.parent), "--dry-run"]) == 0
+
+
+def test_the_search_begun_last_is_resumed(tmp_path: Path) -> None:
+
+    for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text(json.dumps({"started": started}))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "plan.json").write_text("{")  # a broken one is passed over
+    assert latest(tmp_path) == "b"
+
+
+def test_one_process_at_a_time_runs_a_search(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainables.leases import held
+
+    with held(begun / "lease"):
+        assert main(["--resume", "--storage", str(begun.parent)]) == 2
+    assert "one process at a time" in capsys.readouterr().err
+
+
+# Another model, other data -----------------------------------------------------------------------
+
+
+def test_another_model_and_other_data_leave_the_embedded_ones_settings_behind(
+    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from spaces import Adapter, Training
+
+    flags = ["--model", str(toy.model), "--benchmark", str(toy.benchmark), "--orderings", "given"]
+    assert main([*flags, "--storage", str(tmp_path), "--dry-run"]) == 0
+    assert f"tasks       {', '.join(PROMPTS)}\n" in capsys.readouterr().out
+    plan = plan_of(parser().parse_args([*flags, "--zero", "2"]), None)
+    assert (plan.tasks, plan.training, plan.adapter, plan.space) == ((), {"zero": 2}, {}, {})
+    assert Training(**plan.training).learning_rate == Training().learning_rate
+    assert Adapter(**plan.adapter) == Adapter()
+    embedded = plan_of(parser().parse_args(["--model", "llava-instructed"]), None)
+    assert embedded.training and embedded.tasks
+
+
+def test_paths_in_a_plan_file_are_relative_to_it(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.plans import named_plan
+
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "data").symlink_to(toy.benchmark.parent)
+    (tmp_path / "plans" / "base.yaml").write_text("benchmark: ../data\nsamples: 3\n")
+    (tmp_path / "plans" / "mine.yaml").write_text("extends: base.yaml\nseed: 4\n")
+    monkeypatch.chdir("/")
+    plan = named_plan(str(tmp_path / "plans" / "mine.yaml"))
+    assert (plan.plan, plan.samples, plan.seed, plan.tasks) == ("mine", 3, 4, ())
+    assert Path(plan.benchmark).samefile(toy.benchmark.parent)
 
 
 # What needs no search ----------------------------------------------------------------------------

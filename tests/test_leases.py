@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables import stages
+from trainables import leases
+from trainables.leases import Lease
 from trainables.stages import StageStore
 
 ROOT = Path(__file__).parents[1]
@@ -61,14 +63,22 @@ def test_different_keys_do_not_wait_for_each_other(store: StageStore) -> None:
         assert lease.waited < 0.1
 
 
-def test_the_lease_of_a_killed_process_expires(
-    store: StageStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lease_of_a_killed_process_is_free_at_once(store: StageStore) -> None:
     with holder(store) as process:
         process.kill()
-    monkeypatch.setattr(stages, "LEASE_SECONDS", 1.0)
-    lease, end = stages.Lease(store.root / "leases" / "ab"), time.monotonic() + 60
-    os.utime(lease.path)
+    with store.lease("ab") as lease:
+        assert lease.waited < 0.5
+    assert list(lease.path.parent.iterdir()) == []
+
+
+def test_the_lease_of_another_machine_expires(
+    store: StageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    lease, end = Lease(store.root / "leases" / "ab"), time.monotonic() + 60
+    lease.path.parent.mkdir(parents=True)
+    owner = {**lease.owner, "machine": "another"}
+    lease.path.write_text(json.dumps(owner))
     assert not lease.take()
     while not lease.take():
         assert time.monotonic() < end
@@ -77,23 +87,59 @@ def test_the_lease_of_a_killed_process_expires(
     assert not lease.path.exists()
 
 
+def test_a_process_number_that_is_in_use_again_is_not_the_owner(store: StageStore) -> None:
+    lease = Lease(store.root / "leases" / "ab")
+    lease.path.parent.mkdir(parents=True)
+    lease.path.write_text(json.dumps({**lease.owner, "started": 1.0}))
+    assert lease.take()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"an id"', '{"machine": 3}'])
+def test_a_lease_that_says_nothing_counts_by_its_age(store: StageStore, content: str) -> None:
+    lease = Lease(store.root / "leases" / "ab")
+    lease.path.parent.mkdir(parents=True)
+    lease.path.write_text(content)
+    assert not lease.take()
+    long_ago = time.time() - 2 * leases.LEASE_SECONDS
+    os.utime(lease.path, (long_ago, long_ago))
+    assert lease.take()
+
+
+def test_a_lease_that_was_taken_meanwhile_is_put_back(store: StageStore) -> None:
+    with store.lease("ab") as lease:
+        Lease(lease.path)._clear("what was read before")
+        assert json.loads(lease.path.read_text()) == lease.owner
+        assert list(lease.path.parent.iterdir()) == [lease.path]
+
+
+def test_a_lease_is_renewed_while_it_is_held(
+    store: StageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
+    with store.lease("ab") as lease:
+        taken, end = lease.path.stat().st_mtime_ns, time.monotonic() + 60
+        while lease.path.stat().st_mtime_ns == taken:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
 def test_a_renewed_lease_does_not_expire(
     store: StageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "LEASE_SECONDS", 5.0)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 5.0)
     with store.lease("ab") as lease:
         long_ago = time.time() - 60
         os.utime(lease.path, (long_ago, long_ago))
         lease.renew()
-        assert not stages.Lease(lease.path).take()
+        assert not Lease(lease.path).take()
         os.utime(lease.path, (long_ago, long_ago))
-        assert stages.Lease(lease.path).take()
+        assert Lease(lease.path).take()
 
 
 def test_who_lost_a_lease_does_not_give_back_the_new_owners(store: StageStore) -> None:
     with store.lease("ab") as lease:
         lease.path.unlink()
-        other = stages.Lease(lease.path)
+        other = Lease(lease.path)
         assert other.take()
     assert lease.path.exists()
     other.give_back()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class Scribe:
         self.store = store
         self.jobs: list[StageJob] = []
 
-    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+    def run(self, job: StageJob) -> Mapping[str, float]:
         assert not (job.train and self.store.has(job.key)), "trained twice"
         self.jobs.append(job)
         if job.train:

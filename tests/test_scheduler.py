@@ -98,22 +98,27 @@ def write(run: Path, name: str, state: str, scores: list[float]) -> None:
 
 
 @pytest.mark.parametrize("done", [1, 4, 7])
-def test_a_resumed_search_stops_whom_an_undisturbed_one_stops(tmp_path: Path, done: int) -> None:
+@pytest.mark.parametrize(
+    "state_of_the_open_one", ["running", "stopped"]
+)  # killed before the journal
+def test_a_resumed_search_stops_whom_an_undisturbed_one_stops(
+    tmp_path: Path, done: int, state_of_the_open_one: str
+) -> None:
     undisturbed = halving()
     expected = [walk(undisturbed, f"{n:04d}", scores) for n, scores in enumerate(WALKS)]
     assert set(expected) == {3, 6, STAGES}  # some at each rung, some not at all
     for number in range(done):
         state = "finished" if expected[number] == STAGES else "stopped"
         write(tmp_path, f"{number:04d}", state, WALKS[number][: expected[number]])
-    write(tmp_path, f"{done:04d}", "running", [0.99] * 4)
+    write(tmp_path, f"{done:04d}", state_of_the_open_one, [0.99] * 4)
     write(tmp_path, "joint", "finished", [0.99] * STAGES)
     resumed = halving()
-    resumed.remember(tmp_path)
+    resumed.remember(tmp_path, begun={f"{done:04d}"})
     rest = [walk(resumed, f"{n:04d}", WALKS[n]) for n in range(done, len(WALKS))]
     assert rest == expected[done:]
 
 
 def test_there_may_be_nothing_to_remember(tmp_path: Path) -> None:
     scheduler = halving()
-    scheduler.remember(tmp_path)
+    scheduler.remember(tmp_path, begun=())
     assert not any(rungs(scheduler).values())

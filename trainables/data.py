@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from models.batching import Encoded, encode
+from models.frozen import LOOKED_AT_ONCE
 from models.lmm import LMM
 from spaces.training import Training
 from strategies import Pick
@@ -39,17 +40,26 @@ class Data:
         return {task: len(self.examples(task, "train")) for task in tasks}
 
     def encoded(self, task: str, split: str, row: int) -> Encoded:
-        """One example as model input."""
+        """One example as model input, with what the frozen vision tower sees in its image."""
         key = (task, split, row)
         if key in self._encoded:
             self._encoded.move_to_end(key)
             return self._encoded[key]
-        encoded = encode(self.lmm.processor, self.examples(task, split)[row])
+        # With its neighbours, always the same ones: what the tower sees then depends on nothing else.
+        examples = self.examples(task, split)
+        first = row - row % LOOKED_AT_ONCE
+        rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
+        block = self.lmm.seen([encode(self.lmm.processor, examples[row]) for row in rows])
+        for place, encoded in zip(rows, block, strict=True):
+            self._keep((task, split, place), encoded)
+        return block[row - first]
+
+    def _keep(self, key: tuple[str, str, int], encoded: Encoded) -> None:
+        replaced = self._encoded.pop(key, None)
         self._encoded[key] = encoded
-        self._bytes += encoded.bytes
+        self._bytes += encoded.bytes - (replaced.bytes if replaced else 0)
         while self._bytes > CACHE_BYTES and len(self._encoded) > 1:
             self._bytes -= self._encoded.popitem(last=False)[1].bytes
-        return encoded
 
     def training(self, picks: Sequence[Pick]) -> list[Encoded]:
         """Training examples as model input."""

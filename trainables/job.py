@@ -14,15 +14,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from strategies import Strategy, strategy_class
 from trainables.config import TrialConfig
 
 ROOT = Path(__file__).parent.parent
 TRAINING_CODE = (
     *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
     *("trainables/data.py", "trainables/job.py", "strategies/strategy.py"),
-    *("models/lmm.py", "models/batching.py", "models/family.py"),
+    *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("tasks/task.py", "tasks/rows.py", "tasks/answers.py"),
 )
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed")
@@ -120,8 +122,14 @@ def kept_key(config: TrialConfig, trained: str) -> str | None:
 
 def _identity(config: TrialConfig) -> dict[str, str]:
     """A strategy by name and code: where it acts, another version of it makes another stage."""
-    source = inspect.getsource(inspect.getmodule(type(config.strategy)) or type(config.strategy))
+    source = inspect.getsource(_module(type(config.strategy)))
     return {"name": config.strategy.name, "code": digest(source)}
+
+
+def _module(strategy: type[Strategy]) -> ModuleType:
+    module = inspect.getmodule(strategy)
+    assert module is not None, f"{strategy} comes from no file"
+    return module
 
 
 def scored_key(setting: Setting, trained: str, task: str, split: str) -> str:
@@ -142,6 +150,11 @@ def digest(*parts: object) -> str:
     """SHA-256 of the parts' canonical JSON, as 40 hex digits."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def strategy_code(name: str) -> str:
+    """Fingerprint of all code that a trial of this strategy comes from."""
+    return digest(code_version(), inspect.getsource(_module(strategy_class(name))))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,11 @@ class Lane:
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()
 
-    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+    def run(self, job: StageJob) -> Mapping[str, float]:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
         number = ray.get(self.mailbox.post.remote(job))
         waiting = self.mailbox.answered.remote(number)
         while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
-            alive()
             if not self._thread.is_alive():
                 raise LaneError(f"the lane's workers died during {job.tasks}: {self.error}")
         answers = ray.get(waiting)

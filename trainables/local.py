@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ class Local:
         join_alone()
         self.worker = Worker(place)
 
-    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
+    def run(self, job: StageJob) -> Mapping[str, float]:
         return self.worker.run(job)
 
 

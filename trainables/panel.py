@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,8 +25,8 @@ SCORING = {
 class Runner(Protocol):
     """Who makes a stage: a lane of Ray Train workers, or this very process."""
 
-    def run(self, job: StageJob, alive: Callable[[], None]) -> Mapping[str, float]:
-        """Make what `job` asks for; call `alive` at least every few seconds while it takes."""
+    def run(self, job: StageJob) -> Mapping[str, float]:
+        """Make what `job` asks for; returns the seconds that each part took."""
         ...
 
 
@@ -133,7 +133,7 @@ class Walk:
                 job = self.job(path)  # whoever held the lease may have made it
                 trained = job.train
                 if not job.empty:
-                    seconds = dict(self.runner.run(job, lease.renew))
+                    seconds = dict(self.runner.run(job))
         self._take(path, {"trained": trained, "waited": waited, "seconds": seconds})
 
     def _take(self, path: Prefix, made: dict[str, Any]) -> None:

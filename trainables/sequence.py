@@ -41,6 +41,7 @@ class Sequence(tune.Trainable):
     def begin(self, config: Mapping[str, Any]) -> None:
         """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`."""
         self.name = str(config["name"])
+        self.before = trained_before(self.search.run / "trials" / f"{self.name}.json")
         if self.lane is None:
             workers = self.search.setting.workers
             self.lane = Lane(self.search.place, workers, self.search.run / "lanes")
@@ -60,12 +61,10 @@ class Sequence(tune.Trainable):
         except DivergedError as error:
             diverged = str(error)
         except Exception as error:
-            failed = trial_record(self.name, self.walk, "failed") | {"message": str(error)}
-            write_record(self.search.run / "trials", failed)
+            self._write("failed", str(error))
             raise
         state = "diverged" if diverged else "finished" if self.walk.finished else "running"
-        record = trial_record(self.name, self.walk, state) | {"message": diverged}
-        write_record(self.search.run / "trials", record)
+        self._write(state, diverged)
         metrics = self.walk.metrics()
         return {
             **(dict.fromkeys(metrics, float("nan")) if diverged else metrics),
@@ -75,6 +74,12 @@ class Sequence(tune.Trainable):
             "stages": [s["trained"] for s in self.walk.stages],
             "done": state != "running",
         }
+
+    def _write(self, state: str, message: str) -> None:
+        # What this trial trained before it was interrupted is its own, not a gift of the store.
+        stages = [self.before.get(stage["key"], stage) for stage in self.walk.stages]
+        record = trial_record(self.name, self.walk, state) | {"message": message, "stages": stages}
+        write_record(self.search.run / "trials", record)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Tune hands this actor the next trial: the lane stays."""
@@ -90,6 +95,15 @@ class Sequence(tune.Trainable):
     def cleanup(self) -> None:
         if self.lane is not None:
             self.lane.close()
+
+
+def trained_before(path: Path) -> dict[str, dict[str, Any]]:
+    """The stages, by key, that a trial trained before it was interrupted, as its record says."""
+    try:
+        stages = json.loads(path.read_text())["stages"]
+        return {stage["key"]: stage for stage in stages if stage["trained"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def stages_done(walk: Walk) -> int:

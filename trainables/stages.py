@@ -13,17 +13,15 @@ import functools
 import hashlib
 import json
 import os
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
-LEASE_SECONDS = 60.0
-"""A stage whose owner has not been heard of for so long may be taken over."""
+from trainables.leases import Lease, held
 
 
 class StageStore:
@@ -31,8 +29,6 @@ class StageStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-
-    # Records -----------------------------------------------------------------------------------
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The record, or None if there is none that is whole."""
@@ -89,57 +85,12 @@ class StageStore:
     def _blob(self, sha256: str) -> Path:
         return self.root / "blobs" / sha256[:2] / f"{sha256}.safetensors"
 
-    # Leases ------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def lease(self, key: str) -> Iterator[Lease]:
+    def lease(self, key: str) -> contextlib.AbstractContextManager[Lease]:
         """Hold `key` while making it, after waiting for whoever holds it now.
 
         Two trials that want one stage train it once: whoever waited finds it in the store.
         """
-        path = self.root / "leases" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lease = Lease(path)
-        start = time.monotonic()
-        while not lease.take():
-            time.sleep(0.1)
-        lease.waited = time.monotonic() - start
-        try:
-            yield lease
-        finally:
-            lease.give_back()
-
-
-class Lease:
-    """A file that says who makes a stage now; its age says whether the owner is still alive."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.owner = uuid.uuid4().hex
-        self.waited = 0.0
-
-    def take(self) -> bool:
-        """Take the lease if it is free or has expired."""
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - self.path.stat().st_mtime > LEASE_SECONDS:
-                self.path.unlink()
-        try:
-            with open(self.path, "x") as file:
-                file.write(self.owner)
-        except FileExistsError:
-            return False
-        return True
-
-    def renew(self) -> None:
-        """Say that the owner is alive."""
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self.path)
-
-    def give_back(self) -> None:
-        """Free the lease, unless another has taken it over."""
-        with contextlib.suppress(FileNotFoundError):
-            if self.path.read_text() == self.owner:
-                self.path.unlink()
+        return held(self.root / "leases" / key)
 
 
 @functools.lru_cache(maxsize=4096)  # read once by a process, unless it changes

@@ -149,10 +149,9 @@ class Worker:
         if self._loaded != wanted or (changed and config.training.zero == 3):
             self.lmm = LMM(model_folder(self.place.model), config.training.precision)
             if torch.cuda.is_available():
-                self.lmm.base.to("cuda")
-            if self._loaded is None:
-                self.data = Data(self.benchmark, self.lmm, self.place.seed)
-            self.data.lmm, self._loaded, self._adapter = self.lmm, wanted, None
+                self.lmm.to("cuda")
+            self.data = Data(self.benchmark, self.lmm, self.place.seed)
+            self._loaded, self._adapter = wanted, None
         if self._adapter != config.adapter:
             self.lmm.adapt(config.adapter, self.place.seed)
             self._adapter = config.adapter

@@ -1,0 +1,107 @@
+"""The frozen vision tower, looked through once an image: against the stock model, which looks each time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy import Toy
+from transformers import AutoModelForImageTextToText
+
+from models.batching import FEATURES, PIXELS, Encoded, encode
+from models.lmm import LMM
+from spaces import Adapter
+from tasks import load_benchmark
+from trainables import data
+from trainables.data import Data
+
+
+@pytest.fixture(params=["toy", "toy_instructblip"])
+def lmm(request: pytest.FixtureRequest) -> LMM:
+    return LMM(request.getfixturevalue(request.param).model)
+
+
+@pytest.fixture
+def loaded(toy: Toy, lmm: LMM) -> Data:
+    return Data(load_benchmark(toy.benchmark), lmm, seed=0)
+
+
+def pixels_of(loaded: Data, task: str, rows: range) -> list[Encoded]:
+    examples = loaded.examples(task, "train")
+    return [encode(loaded.lmm.processor, examples[row]) for row in rows]
+
+
+def task_of(loaded: Data) -> str:
+    return loaded.benchmark.order[0]
+
+
+def test_the_model_reads_features_as_the_stock_model_reads_pixels(lmm: LMM, loaded: Data) -> None:
+    stock: Any = AutoModelForImageTextToText.from_pretrained(lmm.folder, dtype=torch.float32).eval()
+    (plain,) = pixels_of(loaded, task_of(loaded), range(1))
+    inputs = {name: value[None] for name, value in plain.prompt.items()}
+    with torch.no_grad():
+        expected = stock(**inputs).logits
+        seen = loaded.encoded(task_of(loaded), "train", 0)
+        given = {n: v[None] for n, v in seen.prompt.items()}
+        with lmm._given(given) as arguments:
+            logits = lmm.model(**arguments).logits
+    assert PIXELS not in seen.prompt and FEATURES in seen.prompt
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_losses_gradients_and_answers_are_those_of_pixels(lmm: LMM, loaded: Data) -> None:
+    task = task_of(loaded)
+    lmm.adapt(Adapter(rank=4), seed=0)
+    weights = list(lmm.trainable().values())
+    plain = pixels_of(loaded, task, range(6))
+    seen = loaded.training([(task, row) for row in range(6)])
+    losses = [lmm.answer_loss(batch) for batch in (plain, seen)]
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(loss, weights, allow_unused=True) for loss in losses)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our is None) == (their is None)
+        if our is not None and their is not None:
+            torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-6)
+    assert lmm.answers(seen, 4) == lmm.answers(plain, 4)
+
+
+def test_features_depend_on_the_image_alone(loaded: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(loaded)
+    rows = list(range(20))
+    first = {row: loaded.encoded(task, "train", row).prompt[FEATURES] for row in rows}
+    random.Random(0).shuffle(rows)
+    monkeypatch.setattr(data, "CACHE_BYTES", 1)  # each is forgotten at once
+    again = Data(loaded.benchmark, loaded.lmm, seed=0)
+    for row in rows:
+        assert torch.equal(again.encoded(task, "train", row).prompt[FEATURES], first[row])
+    assert len(again._encoded) == 1
+
+
+def test_the_tower_is_no_part_of_the_model_that_is_trained(lmm: LMM) -> None:
+    names = [name for name, _ in lmm.trainable_or_not()]
+    assert names and not [n for n in names if n.startswith(lmm.family.vision_tower + ".")]
+    assert {name for name, _ in lmm.base.named_modules()} >= {lmm.family.vision_tower}
+
+
+@pytest.mark.parametrize("layers", [-2, [-2, -1]])
+@pytest.mark.parametrize("strategy", ["default", "full"])
+def test_the_layers_that_llava_reads_are_kept(
+    toy: Toy, layers: int | list[int], strategy: str, tmp_path: Path
+) -> None:
+    stock: Any = AutoModelForImageTextToText.from_pretrained(toy.model)
+    config = stock.config
+    config.vision_feature_layer, config.vision_feature_select_strategy = layers, strategy
+    folder = tmp_path / "model"
+    made = type(stock)(config)
+    made.save_pretrained(folder)
+    LMM(toy.model).processor.save_pretrained(folder)
+    lmm = LMM(folder)
+    size = config.vision_config.image_size
+    image = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))
+    expected = made.eval().get_image_features(pixel_values=image[None]).pooler_output
+    with lmm.tower.seen(True), torch.no_grad():
+        found = lmm.base.get_image_features(pixel_values=lmm.tower.look([image])[0][None])
+    torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)
