@@ -103,10 +103,10 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
                 "and only --samples, --concurrent and --time-budget may differ"
             )
         return amended(saved_plan(resumed), values, "the flags")
-    plan = named_plan(args.plan or "default")
+    plan = amended(named_plan(args.plan or "default"), values, "the flags")
     if args.zero is not None:
         plan = dataclasses.replace(plan, training={**plan.training, "zero": args.zero})
-    return amended(plan, values, "the flags")
+    return plan
 
 
 def latest(storage: Path) -> str:
