@@ -1,0 +1,90 @@
+"""What a plan must hold, beside what its knobs and files check themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from optuna.distributions import IntDistribution
+
+from search.front import TRIAL_DIRECTIONS
+from search.plans import SearchPlan
+from search.space import ConfigSpace
+from spaces import InputError, unknown
+from strategies import STRATEGIES, strategy_class
+from trainables.panel import SCORING, Panel
+from trainables.scores import METRICS, WITH_REFERENCE
+
+REFERENCES = ("finetune", "joint")
+"""Run first in every search: the floor and the ceiling."""
+STAGES = "stages"
+"""Folder of the stage store in the storage, beside the searches."""
+TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
+
+
+def check_place(name: str | None, storage: Path) -> None:
+    """Raise `InputError` if there can be no folder of this name in the storage."""
+    if name is not None and (name == STAGES or not re.fullmatch(r"[\w][\w.-]*", name)):
+        raise InputError(
+            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}", got "{name}"'
+        )
+    if "://" in str(storage) or ":/" in str(storage):
+        raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')
+    there = next(folder for folder in (storage, *storage.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(
+            f'--storage must be a folder that can be written, got "{storage}": "{there}" is none'
+        )
+
+
+def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
+    """The strategies that are searched; joint tuning is a bound and always runs as one."""
+    for name in plan.strategies:
+        strategy_class(name)
+    searched = tuple(dict.fromkeys(n for n in plan.strategies if n not in REFERENCES))
+    if not searched:
+        others = ", ".join(name for name in STRATEGIES if name not in REFERENCES)
+        raise InputError(
+            "at least one strategy must be searched beside the bounds "
+            f"({', '.join(REFERENCES)}, which always run); to search: {others}"
+        )
+    for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
+        if least < 1:
+            raise InputError(f"{name} must be at least 1, got {least}")
+    if plan.time_budget is not None and not plan.time_budget > 0:
+        raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
+    if plan.scoring not in SCORING:
+        raise unknown("scoring", plan.scoring, SCORING)
+    return searched
+
+
+def check_batches(space: ConfigSpace, workers: int) -> None:
+    """Every batch size and micro-batch that may be proposed must go together."""
+    fixed = space.reference("finetune").training
+
+    def values(knob: str) -> Iterable[int]:
+        domain = space.open["training"].get(knob)
+        if isinstance(domain, IntDistribution):
+            return range(domain.low, domain.high + 1, domain.step)
+        return domain.choices if domain else (getattr(fixed, knob),)
+
+    for size in values("batch_size"):
+        for micro in values("micro_batch"):
+            training = dataclasses.replace(fixed, batch_size=size, micro_batch=micro)
+            training.accumulation(workers)
+
+
+def check_objectives(plan: SearchPlan, panel: Panel) -> None:
+    """Every objective must be defined for the trials of this panel."""
+    for objective in plan.objectives:
+        if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
+            raise unknown("objective", name, TRIAL_METRICS)
+    names = [name for name, _ in plan.directions()]
+    shortest = min(len(ordering) for ordering in panel.orderings)
+    if "forward_transfer" in names and plan.scoring == "seen":
+        raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if shortest < 2 and {"forgetting", "backward_transfer"} & set(names):
+        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")
