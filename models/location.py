@@ -47,6 +47,16 @@ def folder_family(folder: Path) -> Family:
     return family_of(str(config.get("model_type") if isinstance(config, dict) else None))
 
 
+def image_token(folder: Path) -> str | None:
+    """The token that stands for the image in a prompt; None if the folder names none."""
+    config, tokenizer = json.loads((folder / "config.json").read_text()), folder / "tokenizer.json"
+    number = config.get("image_token_id", config.get("image_token_index"))
+    if not isinstance(number, int) or not tokenizer.is_file():
+        return None
+    added = json.loads(tokenizer.read_text()).get("added_tokens", ())
+    return next((token["content"] for token in added if token["id"] == number), None)
+
+
 def weight_bytes(folder: Path) -> int:
     """Size of the weights on disk."""
     return sum(f.stat().st_size for f in folder.glob("*.safetensors"))

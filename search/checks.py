@@ -10,11 +10,13 @@ from pathlib import Path
 
 from optuna.distributions import IntDistribution
 
+from models.location import folder_family, image_token
 from search.front import TRIAL_DIRECTIONS
 from search.plans import SearchPlan
 from search.space import ConfigSpace
-from spaces import InputError, unknown
+from spaces import Adapter, InputError, unknown
 from strategies import STRATEGIES, strategy_class
+from tasks import Demands
 from trainables.panel import SCORING, Panel
 from trainables.scores import METRICS, WITH_REFERENCE
 
@@ -59,6 +61,15 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
     return searched
+
+
+def demands_of(folder: Path, adapters: Iterable[Adapter]) -> Demands:
+    """What every row must hold for this model, whichever of the adapters is on it."""
+    connector_alone = any(not adapter.lora for adapter in adapters)
+    return Demands(
+        image=connector_alone or not folder_family(folder).text_alone,
+        reserved=image_token(folder),
+    )
 
 
 def check_batches(space: ConfigSpace, workers: int) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from models.lmm import LMM
-from models.location import folder_family
 from search.best import Best, held_out, read_best, same_code
+from search.checks import demands_of
 from spaces import InputError
 from strategies import Tensors
 from tasks import check_rows, parse_orderings
@@ -32,8 +32,8 @@ def train_final(
     """
     found = read_best(path, model, data)
     others = _others(found, orderings)
-    text_alone = folder_family(found.model).text_alone
-    check_rows(found.benchmark, found.panel.tasks, text_alone=text_alone).raise_if_broken()
+    demands = demands_of(found.model, [found.config.adapter])
+    check_rows(found.benchmark, found.panel.tasks, demands=demands).raise_if_broken()
     if out.exists() and not (
         out.is_dir() and ((out / "stages").is_dir() or not any(out.iterdir()))
     ):

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.location import embedded_names, folder_family, model_fingerprint, model_folder
+from models.location import embedded_names, model_fingerprint, model_folder
 from search.checks import (
     REFERENCES,
     STAGES,
     check_batches,
     check_objectives,
     check_place,
+    demands_of,
     searched_strategies,
 )
 from search.plans import SearchPlan, amended
@@ -129,8 +130,8 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     )
     check_batches(space, plan.workers_per_trial)
     folder = model_folder(plan.model)
-    text_alone = folder_family(folder).text_alone
-    check_rows(benchmark, tasks, text_alone=text_alone).raise_if_broken()
+    demands = demands_of(folder, space.adapters())
+    check_rows(benchmark, tasks, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
     model = plan.model if plan.model in embedded_names() else str(folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)

@@ -13,12 +13,10 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from search import page, plots
-from search.front import is_reference
+from search import page, plots, report_tables
 from search.records import TrialRecord
-from search.screen import export_command, shown
-from search.verdict import Verdict, assigned, number, read_verdict, seconds, spread, words
-from trainables.scores import GLOSSARY, ScoreMatrix
+from search.verdict import Verdict, number, read_verdict, seconds, words
+from trainables.scores import ScoreMatrix
 
 TEMPLATE = Path(__file__).parent / "report_template.html"
 
@@ -86,27 +84,6 @@ def _summary(verdict: Verdict) -> str:
     return page.paragraph(verdict.summary(), "lead") + page.paragraph(note, "note")
 
 
-def _strategies(verdict: Verdict) -> str:
-    head = ["strategy", "", "best trial", "final average", "worst ordering", "forgetting"]
-    head += ["learning average", "training seconds", "finished", "stopped", "failed"]
-    rows = [
-        [
-            name,
-            ", ".join(verdict.marks(name)),
-            row["best"] or "-",
-            spread(row, "final_average"),
-            row.get("worst_ordering"),
-            row.get("forgetting"),
-            row.get("learning_average"),
-            row.get("train_seconds"),
-            *(row[state] for state in ("finished", "stopped", "failed")),
-        ]
-        for name, row in verdict.strategies.items()
-    ]
-    winner = verdict.winner["strategy"] if verdict.winner else ""
-    return page.table(head, rows, strong=winner)
-
-
 def _pareto(verdict: Verdict) -> str:
     hidden = plots.unplotted(verdict)
     note = (
@@ -117,24 +94,6 @@ def _pareto(verdict: Verdict) -> str:
     if hidden:
         note += f" Unfinished trials that walked no whole ordering are not drawn: {hidden}."
     return page.plot(plots.pareto(verdict), "pareto") + page.paragraph(note, "note")
-
-
-def _front(verdict: Verdict) -> str:
-    if not verdict.front:
-        return page.paragraph("The front is empty: no trial that may be on it has finished.")
-    metrics = [metric for metric, _ in verdict.objectives]
-    rows = [
-        [
-            name,
-            verdict.trials[name]["strategy"],
-            *(verdict.trials[name][metric] for metric in metrics),
-            assigned(verdict.knobs(name)),
-        ]
-        for name in verdict.front
-    ]
-    return page.table(
-        ["trial", "strategy", *map(words, metrics), "knobs"], rows, strong=verdict.best or ""
-    )
 
 
 def _matrices(verdict: Verdict) -> str:
@@ -180,64 +139,6 @@ def _orderings(verdict: Verdict) -> str:
     return page.plot(plots.orderings(verdict), "orderings") + f"<ol>{listed}</ol>"
 
 
-def _tasks(verdict: Verdict) -> str:
-    if verdict.best is None:
-        return page.paragraph("No trial can be chosen.")
-    return page.plot(plots.by_task(verdict), "tasks")
-
-
-def _best(verdict: Verdict) -> str:
-    if verdict.best is None:
-        return page.paragraph("No trial can be chosen.")
-    trial = verdict.run.trial(verdict.best)
-    command = export_command(shown(verdict.run.folder))
-    text = f"Trial {trial.name}, strategy {trial.strategy}. To export it for the final training:"
-    return page.paragraph(text) + f"<pre>{escape(command)}</pre>" + page.pairs(trial.knobs())
-
-
-def _trials(verdict: Verdict) -> str:
-    metrics = ["final_average", "worst_ordering", "forgetting", "learning_average"]
-    metrics += [m for m, _ in verdict.objectives if m not in metrics]
-    rows = [
-        [
-            name,
-            row["strategy"],
-            row["state"],
-            row["stages_done"],
-            *(row.get(metric) for metric in metrics),
-            row["seconds_trained"],
-            _standing(verdict, name),
-            assigned(verdict.knobs(name)),
-        ]
-        for name, row in verdict.trials.items()
-    ]
-    head = ["trial", "strategy", "state", "stages", *map(words, metrics)]
-    return page.table(
-        [*head, "seconds trained", "on front", "knobs"], rows, True, verdict.best or ""
-    )
-
-
-def _standing(verdict: Verdict, name: str) -> str:
-    """Whether a trial is on the front; of a finished one, why it could not be."""
-    if verdict.trials[name]["state"] != "finished":
-        return ""
-    if is_reference(verdict.trials[name]["strategy"]):
-        return "reference"
-    return verdict.left_out.get(name, "yes" if name in verdict.front else "no")
-
-
-def _failures(verdict: Verdict) -> str:
-    rows = [
-        [name, row["strategy"], row["state"], row["message"] or verdict.left_out.get(name)]
-        for name, row in verdict.trials.items()
-        if row["state"] in ("diverged", "failed")
-    ]
-    rows += [[file, "", "skipped", reason] for file, reason in verdict.run.skipped.items()]
-    if not rows:
-        return page.paragraph("None: no trial failed or diverged, and every record could be read.")
-    return page.table(["trial", "strategy", "state", "message"], rows)
-
-
 def _cost(verdict: Verdict) -> str:
     plan = verdict.run.plan
     facts = {
@@ -274,34 +175,21 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _glossary(verdict: Verdict) -> str:
-    rows = [
-        [
-            words(name),
-            entry.formula,
-            "more" if entry.higher_is_better else "less",
-            entry.also_called,
-        ]
-        for name, entry in GLOSSARY.items()
-    ]
-    return page.table(["metric", "formula", "better", "also called"], rows)
-
-
 PARTS = {
     "title": _title,
     "meta": _meta,
     "summary": _summary,
-    "strategies": _strategies,
+    "strategies": report_tables.strategies,
     "pareto": _pareto,
-    "front": _front,
+    "front": report_tables.front,
     "matrices": _matrices,
     "orderings": _orderings,
-    "tasks": _tasks,
-    "best": _best,
-    "trials": _trials,
-    "failures": _failures,
+    "tasks": report_tables.tasks,
+    "best": report_tables.best,
+    "trials": report_tables.trials,
+    "failures": report_tables.failures,
     "cost": _cost,
     "setting": _setting,
-    "glossary": _glossary,
+    "glossary": report_tables.glossary,
 }
 """What the template's places are filled with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,12 @@ class ConfigSpace:
     def reference(self, strategy: str) -> TrialConfig:
         """A strategy with its published knobs under the plan's fixed values."""
         return self.config({"strategy": {"name": strategy}})
+
+    def adapters(self) -> list[Adapter]:
+        """The adapters that trials may have, as far as the parts trained go."""
+        fixed, domain = self.reference("finetune").adapter, self.open["adapter"].get("parts")
+        parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
+        return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
     def starting_points(self) -> list[dict[str, Value]]:
         """Each strategy's published defaults, as flat names; the search begins with them."""

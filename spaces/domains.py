@@ -77,8 +77,11 @@ def _on_grid(domain: FloatDistribution | IntDistribution, value: float) -> bool:
     return abs(steps - round(steps)) < 1e-8
 
 
-def check_knobs(cls: type, values: Mapping[str, object], where: str) -> None:
-    """Raise `InputError` for a name in `values` that is no knob of `cls`, or a value outside it."""
+def checked_knobs(cls: type, values: Mapping[str, object], where: str) -> dict[str, Value]:
+    """The values, each of its domain's own type, so that 1 and 1.0 name the same stage.
+
+    Raises `InputError` for a name that is no knob of `cls`, or a value outside its domain.
+    """
     known = knobs_of(cls)
     for name, value in values.items():
         if name not in known:
@@ -87,6 +90,14 @@ def check_knobs(cls: type, values: Mapping[str, object], where: str) -> None:
             raise InputError(
                 f"{where}.{name} must lie in {describe(known[name].domain)}, got {value!r}"
             )
+    return {name: of_its_type(known[name].domain, value) for name, value in values.items()}
+
+
+def of_its_type(domain: Domain, value: Any) -> Value:
+    """A value that the domain contains, as an int where it holds ints and a float where floats."""
+    if isinstance(domain, CategoricalDistribution):
+        return value
+    return int(value) if isinstance(domain, IntDistribution) else float(value)
 
 
 def parse_domain(where: str, spec: object, like: Domain) -> Domain | Value:
@@ -97,10 +108,10 @@ def parse_domain(where: str, spec: object, like: Domain) -> Domain | Value:
         bad = [v for v in spec if not contains(like, v)]
         if not spec or bad:
             raise InputError(f"{where}: choices must lie in {describe(like)}, got {bad or spec}")
-        return CategoricalDistribution(spec)
+        return CategoricalDistribution([of_its_type(like, v) for v in spec])
     if not contains(like, spec):
         raise InputError(f"{where} must lie in {describe(like)}, got {spec!r}")
-    return spec  # type: ignore[return-value]
+    return of_its_type(like, spec)
 
 
 def _parse_range(where: str, spec: Mapping[str, Any], like: Domain) -> Domain:

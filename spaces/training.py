@@ -29,7 +29,9 @@ class Training:
     precision: str = knob(
         "fp32", CategoricalDistribution(["fp32", "bf16"]), "of weights in compute"
     )
-    zero: int = knob(0, CategoricalDistribution([0, 1, 2, 3]), "DeepSpeed ZeRO stage")
+    zero: int = knob(
+        0, CategoricalDistribution([0, 1, 2, 3]), "DeepSpeed ZeRO stage; with bf16, 0 acts as 1"
+    )
 
     def accumulation(self, workers: int) -> int:
         """Micro-batches per optimizer step and rank; raises `InputError` if they do not divide."""

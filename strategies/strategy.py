@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from spaces.domains import Value, check_knobs, knobs_of
+from spaces.domains import Value, checked_knobs, knobs_of
 
 Tensors = dict[str, torch.Tensor]
 """Trainable weights, gradients or importances by the parameter's name in the plain model."""
@@ -42,7 +42,7 @@ class Strategy:
     """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
 
     def __post_init__(self) -> None:
-        check_knobs(type(self), self.knobs(), self.name)
+        checked_knobs(type(self), self.knobs(), self.name)
 
     @classmethod
     def defaults(cls) -> dict[str, Value]:

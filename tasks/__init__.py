@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.answers import METRICS, Metric, format_compliance, score_answers
 from tasks.benchmark import EMBEDDED, Benchmark, load_benchmark
 from tasks.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
-from tasks.row_report import BrokenRow, RowReport, check_rows
+from tasks.row_report import BrokenRow, Demands, RowReport, check_rows
 from tasks.rows import Example
 from tasks.task import SPLITS, Task
 
@@ -15,6 +15,7 @@ __all__ = [
     "SPLITS",
     "Benchmark",
     "BrokenRow",
+    "Demands",
     "Example",
     "Metric",
     "RowReport",

@@ -21,6 +21,16 @@ CHUNK = 256  # rows whose images are Python objects at the same time
 
 
 @dataclass(frozen=True)
+class Demands:
+    """What the model and the parts that are trained ask of every row."""
+
+    image: bool = False
+    """Whether a question without an image can be neither asked nor learnt from."""
+    reserved: str | None = None
+    """The token that stands for the image; the model's own template puts it into the prompt."""
+
+
+@dataclass(frozen=True)
 class BrokenRow:
     """One thing wrong with one row (counted from 0), or with a whole file where `row` is None."""
 
@@ -66,22 +76,19 @@ def check_rows(
     benchmark: Benchmark,
     tasks: Iterable[str] | None = None,
     splits: Iterable[str] = SPLITS,
-    text_alone: bool = True,
+    demands: Demands = Demands(),  # it is frozen
 ) -> RowReport:
-    """Look at every row: image decodes, texts are there, the metric can score it, ids differ.
-
-    `text_alone` says whether the model answers questions without an image.
-    """
+    """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
     checked, broken, splits = 0, [], tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
         for split in splits:
-            rows, faults = _check_file(benchmark.task(name), split, text_alone)
+            rows, faults = _check_file(benchmark.task(name), split, demands)
             checked += rows
             broken += faults
     return RowReport(checked, tuple(broken))
 
 
-def _check_file(task: Task, split: str, text_alone: bool) -> tuple[int, list[BrokenRow]]:
+def _check_file(task: Task, split: str, demands: Demands) -> tuple[int, list[BrokenRow]]:
     if split not in task.files:
         raise unknown("split", split, task.files)
     try:
@@ -94,7 +101,7 @@ def _check_file(task: Task, split: str, text_alone: bool) -> tuple[int, list[Bro
     metric, seen, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*_text_faults(values, metric), *_image_faults(values, text_alone)]
+        found = [*_text_faults(values, metric, demands), *_image_faults(values, demands)]
         found += [("id is not unique", "")] if name in seen else []
         seen.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
@@ -106,11 +113,15 @@ def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _text_faults(values: dict[str, Any], metric: Metric) -> Iterator[tuple[str, str]]:
+def _text_faults(
+    values: dict[str, Any], metric: Metric, demands: Demands
+) -> Iterator[tuple[str, str]]:
     """Reason and detail of each fault of prompt, answer and answers."""
     for name in ("prompt", "answer"):
         if not (values[name] or "").strip():
             yield f"empty {name}", ""
+        elif demands.reserved and demands.reserved in values[name]:
+            yield f"{name} holds {demands.reserved}, which the model puts there itself", ""
     answer, answers = values["answer"] or "", values.get("answers")
     if not answer.strip():
         return
@@ -119,18 +130,20 @@ def _text_faults(values: dict[str, Any], metric: Metric) -> Iterator[tuple[str, 
         yield f"nothing of the answer is left for {metric.name}", repr(answer)
     elif answers and any(not isinstance(one, str) for one in answers):
         yield "null among answers", ""
+    elif answers and not all(map(metric.normalise, answers)):
+        yield f"nothing of one of the answers is left for {metric.name}", repr(answers)
     elif answers and plain not in map(metric.normalise, answers):
         yield "answer is not among answers", f"{answer!r} is not in {answers}"
 
 
-def _image_faults(values: dict[str, Any], text_alone: bool) -> Iterator[tuple[str, str]]:
+def _image_faults(values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
     """Reason and detail where the image is no image; no image at all is a row of text."""
     cell = values["image"]
     image = image_bytes(cell)
     if isinstance(cell, dict) and image is None and cell.get("path"):
         yield "image has a path but no bytes", str(cell["path"])
-    elif image is None and not text_alone:
-        yield "no image, and the model needs one", ""
+    elif image is None and demands.image:
+        yield "no image, and the model or the parts trained need one", ""
     elif image is not None and (fault := _decoding_fault(image)):
         yield "image cannot be decoded", fault
 

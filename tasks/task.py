@@ -47,7 +47,7 @@ class Task:
 
         Folder, file and task names have no part in it: the same data elsewhere is the same task.
         """
-        digest = hashlib.sha256(f"{self.metric} {self.max_new_tokens}".encode())
+        digest = hashlib.sha256(f"{self.metric} {self.max_new_tokens} {self.closed}".encode())
         for split in sorted(self.files):
             digest.update(f" {split} {_file_digest(self.files[split])}".encode())
         return digest.hexdigest()

@@ -151,6 +151,21 @@ def test_every_broken_row_is_named_with_its_reason_and_counted(
     ]
 
 
+def test_rows_that_the_connector_alone_cannot_learn_from_are_refused(
+    plan: Callable, refused: Callable, tmp_path: Path
+) -> None:
+    root = write_benchmark(tmp_path / "data")
+    rows = [row(0), row(1, image=None), row(2, prompt="<image> which half?")]
+    write_rows(root / "left" / "train.parquet", rows)
+    data = {"benchmark": str(root), "tasks": ["left", "right"]}
+    token = "left/train row 2 (id a2): prompt holds <image>, which the model puts there itself"
+    image = "left/train row 1 (id a1): no image, and the model or the parts trained need one"
+    assert refused("--plan", plan(**data)).splitlines()[:-1] == [token]
+    for adapter, space in (({"parts": "connector"}, {}), ({}, {"adapter.parts": ["connector"]})):
+        lines = refused("--plan", plan(**data, adapter=adapter, space=space)).splitlines()
+        assert lines[:-1] == [image, token]
+
+
 def test_text_alone_is_refused_for_a_model_that_needs_images(
     plan: Callable, refused: Callable, tmp_path: Path, toy_instructblip: Toy
 ) -> None:
@@ -160,7 +175,9 @@ def test_text_alone_is_refused_for_a_model_that_needs_images(
         "--plan",
         plan(benchmark=str(root), tasks=["left", "right"], model=str(toy_instructblip.model)),
     )
-    assert "left/train row 1 (id a1): no image, and the model needs one" in lines
+    assert (
+        "left/train row 1 (id a1): no image, and the model or the parts trained need one" in lines
+    )
 
 
 def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(

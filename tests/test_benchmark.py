@@ -10,7 +10,7 @@ import yaml
 from small import SCHEMA, png, row, rows, write_benchmark, write_rows
 
 from spaces.errors import InputError
-from tasks import check_rows, load_benchmark
+from tasks import Demands, check_rows, load_benchmark
 
 
 def change_task(root: Path, **changes: Any) -> Path:
@@ -125,8 +125,25 @@ def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, image=None)])
     assert not check_rows(benchmark, ["left"], ["train"]).broken
-    (fault,) = check_rows(benchmark, ["left"], ["train"], text_alone=False).broken
-    assert str(fault) == "left/train row 1 (id a1): no image, and the model needs one"
+    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(image=True)).broken
+    assert str(fault) == (
+        "left/train row 1 (id a1): no image, and the model or the parts trained need one"
+    )
+
+
+def test_the_token_of_the_image_is_the_models_to_place(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write_benchmark(tmp_path))
+    write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, prompt="<image> what?")])
+    assert not check_rows(benchmark, ["left"], ["train"]).broken
+    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<image>")).broken
+    assert fault.reason == "prompt holds <image>, which the model puts there itself"
+
+
+def test_a_reference_of_which_nothing_is_left_is_a_fault(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write_benchmark(tmp_path))
+    write_rows(tmp_path / "left" / "train.parquet", [row(0, answers=["yes", "."])])
+    (fault,) = check_rows(benchmark, ["left"], ["train"]).broken
+    assert "nothing of one of the answers is left for exact_match" in str(fault)
 
 
 def test_every_broken_row_is_named_with_its_reason_and_counted_at_the_end(tmp_path: Path) -> None:

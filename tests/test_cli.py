@@ -102,6 +102,14 @@ def test_one_process_at_a_time_runs_a_search(
     assert "one process at a time" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["smoke", "default"])
+def test_the_plans_that_ship_are_whole(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--plan", name, "--storage", str(tmp_path), "--dry-run"]) == 0
+    assert f"plan        {name}: llava-aligned on mini, seed 0\n" in capsys.readouterr().out
+
+
 # Another model, other data -----------------------------------------------------------------------
 
 

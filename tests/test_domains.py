@@ -12,7 +12,7 @@ from optuna.distributions import (
 )
 
 from spaces import Adapter, InputError, Training, knob, knobs_of
-from spaces.domains import check_knobs, contains, describe, parse_domain
+from spaces.domains import checked_knobs, contains, describe, parse_domain
 from spaces.errors import unknown
 from strategies import STRATEGIES
 
@@ -121,8 +121,10 @@ def test_an_unknown_name_is_told_with_the_known_ones_and_the_nearest() -> None:
 
 
 def test_knobs_are_checked_by_name_and_value() -> None:
-    check_knobs(Training, {"epochs": 3, "learning_rate": 1e-3}, "training")
+    checked = checked_knobs(Training, {"epochs": 3.0, "clip": 1, "schedule": "linear"}, "training")
+    assert checked == {"epochs": 3, "clip": 1.0, "schedule": "linear"}
+    assert [type(value) for value in checked.values()] == [int, float, str]
     with pytest.raises(InputError, match=r'unknown knob of training "epoch".*"epochs"'):
-        check_knobs(Training, {"epoch": 3}, "training")
+        checked_knobs(Training, {"epoch": 3}, "training")
     with pytest.raises(InputError, match=r"training.epochs must lie in \[1, 100\], got 0"):
-        check_knobs(Training, {"epochs": 0}, "training")
+        checked_knobs(Training, {"epochs": 0}, "training")

@@ -35,7 +35,8 @@ def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stores of every case after two ranks have walked it, in one pair of processes."""
     root = tmp_path_factory.mktemp("ranks")
     cases = [(f"{name}-{zero}", job(name, zero, 4)) for name, zero in CASES]
-    cases += [("parts-2", job("ewc", 2, 2)), ("odd-2", job("odd", 2, 4))]
+    cases += [(f"parts-{zero}", job("ewc", zero, 2)) for zero in (0, 2, 3)]
+    cases += [("odd-2", job("odd", 2, 4))]
     work = {
         "meeting": str(root / "meeting"),
         "model": str(toy.model),
@@ -112,8 +113,12 @@ def test_every_zero_stage_makes_the_same(name: str, one_rank) -> None:
         assert_alike(one_rank(name, 0), one_rank(name, zero))
 
 
-def test_two_ranks_with_a_batch_in_parts_make_the_same(toy: Toy, two_ranks: Path, one_rank) -> None:
-    assert_alike(one_rank("ewc", 2), taken(toy, two_ranks / "parts-2", job("ewc", 2, 2)))
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_two_ranks_with_a_batch_in_parts_make_the_same(
+    zero: int, toy: Toy, two_ranks: Path, one_rank
+) -> None:
+    parts = taken(toy, two_ranks / f"parts-{zero}", job("ewc", zero, 2))
+    assert_alike(one_rank("ewc", zero), parts)
 
 
 def test_what_is_kept_is_the_same_too(toy: Toy, two_ranks: Path, one_rank) -> None:
@@ -129,7 +134,7 @@ def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path)
     assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
 
 
-@pytest.mark.parametrize("zero", [0, 2])
+@pytest.mark.parametrize("zero", [0, 2, 3])
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_a_batch_in_parts_makes_what_the_whole_makes(
     zero: int, micro_batch: int, toy: Toy, tmp_path: Path, one_rank

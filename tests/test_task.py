@@ -107,7 +107,7 @@ def test_the_fingerprint_is_of_data_and_scoring_not_of_names(task: Task, tmp_pat
     other = tmp_path / "elsewhere"
     shutil.copytree(task.files["train"].parent, other)
     files = {split: other / path.name for split, path in task.files.items()}
-    moved = Task("renamed", task.metric, task.max_new_tokens, False, "other words", files)
+    moved = Task("renamed", task.metric, task.max_new_tokens, task.closed, "other words", files)
     assert moved.fingerprint() == task.fingerprint()
     assert Task("left", "rouge_l", 3, True, "", files).fingerprint() != task.fingerprint()
     assert Task("left", "exact_match", 4, True, "", files).fingerprint() != task.fingerprint()

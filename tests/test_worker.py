@@ -102,6 +102,17 @@ def test_half_precision_trains_to_finite_weights(knobs: dict, toy: Toy, tmp_path
     assert blobs(again) == blobs(walk)
 
 
+def test_half_precision_keeps_full_weights_behind_it_whatever_the_zero_stage(
+    toy: Toy, tmp_path: Path
+) -> None:
+    one, two = (
+        walked(toy.walk(config(precision="bf16", zero=zero), tmp_path, ("hue",))) for zero in (0, 1)
+    )
+    assert blobs(one) == blobs(two)
+    weights = one.store.tensors(one.key(one.paths[-1])).values()
+    assert any((weight != weight.bfloat16().float()).any() for weight in weights)
+
+
 def test_every_training_knob_changes_the_result(toy: Toy, tmp_path: Path) -> None:
     changes = {
         **{"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "schedule": "linear"},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spaces.adapter import Adapter
-from spaces.domains import check_knobs
+from spaces.domains import checked_knobs
 from spaces.errors import InputError, unknown
 from spaces.training import Training
 from strategies import Strategy, strategy_class
@@ -41,9 +41,8 @@ class TrialConfig:
             raise InputError(f"a configuration must name its strategy, got {strategy!r}")
         knobs = {k: v for k, v in strategy.items() if k != "name"}
         chosen = strategy_class(strategy["name"])
-        check_knobs(chosen, knobs, chosen.name)
         return cls(
-            strategy=chosen(**knobs),
+            strategy=chosen(**checked_knobs(chosen, knobs, chosen.name)),
             training=_shared(Training, values.get("training", {}), "training"),
             adapter=_shared(Adapter, values.get("adapter", {}), "adapter"),
         )
@@ -56,5 +55,4 @@ class TrialConfig:
 def _shared(cls: type[Any], values: object, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise InputError(f"{where} must be a mapping of knobs to values, got {values!r}")
-    check_knobs(cls, values, where)
-    return cls(**values)
+    return cls(**checked_knobs(cls, values, where))

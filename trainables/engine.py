@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from transformers import get_scheduler
 
+from models.batching import Encoded
 from models.lmm import LMM
 from spaces.training import Training
 
@@ -22,6 +23,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it looks for devices, and warns
 
 import deepspeed
+from deepspeed.runtime.base_optimizer import ZeROOptimizer
 from deepspeed.runtime.zero.linear import zero3_linear_wrap
 from deepspeed.utils import logger as deepspeed_logger
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad, safe_set_full_grad
@@ -60,6 +62,16 @@ class Engine:
                 dist_init_required=False,
             )
         self._engine.train()
+
+    def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
+        """`LMM.answer_loss` of one micro-batch, which DeepSpeed is told of.
+
+        It counts micro-batches by the forward passes through its own engine, and ZeRO-3 would let one
+        micro-batch's gradient take the place of the one before.
+        """
+        if isinstance(self._engine.optimizer, ZeROOptimizer):
+            self._engine.optimizer.clear_backward_seen_flag()
+        return self.lmm.answer_loss(batch)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of one micro-batch's loss; DeepSpeed averages over ranks and micro-batches."""
@@ -154,13 +166,15 @@ def generating(lmm: LMM) -> Iterator[None]:
 
 
 def _config(training: Training, accumulation: int) -> dict[str, Any]:
+    half = training.precision == "bf16"
     return {
         "train_batch_size": training.batch_size,
         "train_micro_batch_size_per_gpu": training.micro_batch,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": training.clip,
-        "bf16": {"enabled": training.precision == "bf16"},
-        "zero_optimization": {"stage": training.zero, "overlap_comm": False},
+        "bf16": {"enabled": half},
+        # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
+        "zero_optimization": {"stage": max(training.zero, int(half)), "overlap_comm": False},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1_000_000_000,

@@ -27,7 +27,7 @@ TRAINING_CODE = (
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("tasks/task.py", "tasks/rows.py", "tasks/answers.py"),
 )
-TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed")
+TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
 
 
 class DivergedError(RuntimeError):

@@ -80,7 +80,7 @@ class Worker:
             tokens = self._answer_tokens(batch)
             total = 0.0
             for share in shares:
-                loss = self.lmm.answer_loss(self.data.training(share)) / tokens
+                loss = engine.answer_loss(self.data.training(share)) / tokens
                 # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
                 # gradient is that of the mean over its answer tokens, however it is shared out.
                 engine.backward(loss * (self.workers * len(shares)))
@@ -187,7 +187,7 @@ class StageLearner:
             for i in range(0, len(full), size):
                 batch = full[i : i + size]
                 (share,) = micro_batches(batch, training.micro_batch, worker.rank, worker.workers)
-                loss = worker.lmm.answer_loss(worker.data.training(share))
+                loss = engine.answer_loss(worker.data.training(share))
                 engine.backward(loss * worker.workers / worker._answer_tokens(batch))
                 yield engine.gradients()
                 engine.step()
