@@ -95,8 +95,8 @@ def best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = Non
     front = pareto_front(trials, objectives)
     if not front:
         raise InputError(f"no trial can be chosen: {why_none(trials, objectives)}")
-    if by and by not in trials.column_names:
-        known = [n for n in trials.column_names if n in {*GLOSSARY, *TRIAL_DIRECTIONS}]
+    known = {*GLOSSARY, *TRIAL_DIRECTIONS} & set(trials.column_names)
+    if by and by not in known:
         raise unknown("metric of this search", by, known)
     first = [(by, dict(objectives).get(by) or direction(by))] if by else []
     rows = {row["name"]: row for row in trials.to_pylist()}

@@ -145,6 +145,11 @@ def test_one_objective_is_plotted_against_forgetting(tmp_path: Path) -> None:
     assert "0002" in report(folder)
 
 
+def test_forgetting_alone_is_plotted_against_the_final_average(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", objectives=[["forgetting", "min"]])
+    assert plots.pareto(read_verdict(folder)).layout.xaxis.title.text.startswith("final average")
+
+
 def test_colours_do_not_depend_on_how_the_strategies_rank(tmp_path: Path) -> None:
     one = plots.colours(read_verdict(write_run(tmp_path / "a")))
     poor = [t for t in sampled() if t["config"]["strategy"]["name"] == "ewc"]
