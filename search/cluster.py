@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 import psutil
@@ -61,10 +62,28 @@ def cluster_address() -> str | None:
     Not "auto": that joins any Ray at hand, such as the one that another search started for itself and
     takes down when it ends.
     """
-    given = os.environ.get("RAY_ADDRESS")
-    if given:
-        return None if given == "local" else given
-    return find_bootstrap_address(None)
+    given = os.environ.get("RAY_ADDRESS", "auto")
+    if given == "local":
+        return None
+    if given == "auto":
+        found = find_bootstrap_address(None)
+        # A machine that was switched off leaves an address that Ray would knock at for minutes.
+        return found if found and _answers(found) else None
+    if "://" not in given and not _answers(given):
+        raise InputError(
+            f'RAY_ADDRESS must be a cluster that answers, got "{given}"; '
+            "RAY_ADDRESS=local starts Ray on this machine alone"
+        )
+    return given
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def own_cpus() -> int:
