@@ -41,7 +41,7 @@ TRAINING = {
 
 InstructBLIP's connector is its queries, Q-Former and projection, as He et al. 2023 train them.
 """
-FAMILIES = tuple(dict.fromkeys(family for family, _ in TRAINING))
+CLASSES = {"llava": "LLaVA", "instructblip": "InstructBLIP"}
 SEEDS = (0, 1, 2)
 ORDERING = ("animal", "flag_continent", "digit", "sign_meaning", "textile")
 STRATEGIES = (
@@ -50,6 +50,7 @@ STRATEGIES = (
     {"name": "joint"},
 )
 BAR = 0.20
+STAGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,10 @@ def page(benchmark: Benchmark, made: Sequence[Made]) -> str:
         "`python benchmarks/mini_table.py --work FOLDER`.",
         "",
         f"A figure that misses its bar is marked (!): each task alone {BAR:.2f} above the commonest "
-        f"answer, forgetting of finetune {BAR:.2f}, joint {BAR:.2f} above finetune.",
+        f"answer, forgetting of finetune {BAR:.2f}, joint {BAR:.2f} above finetune, a stage of one task "
+        f"{STAGE_SECONDS:.0f} s of one core at the most.",
         "",
-        *(line for family in FAMILIES for line in _class(benchmark, made, family)),
+        *(line for family in CLASSES for line in _class(benchmark, made, family)),
         "## How",
         "",
         "finetune, joint, and replay with ratio 0.1; LoRA rank 8; "
@@ -174,7 +176,7 @@ def _class(benchmark: Benchmark, made: Sequence[Made], family: str) -> list[str]
     of = {s: [m for m in made if (m.family, m.start, m.parts) == (family, *s)] for s in settings}
     columns = " | ".join(f"{start}, {parts}" for start, parts in settings)
     lines = [
-        f"## {family}: each task tuned alone",
+        f"## {CLASSES[family]}: each task tuned alone",
         "",
         f"| | commonest answer | {columns} |",
         "|" + " --- |" * (len(settings) + 2),
@@ -186,7 +188,7 @@ def _class(benchmark: Benchmark, made: Sequence[Made], family: str) -> list[str]
         lines.append(f"| {task} ({metric}) | {floor:.3f} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"## {family}: {' > '.join(ORDERING)}",
+        f"## {CLASSES[family]}: {' > '.join(ORDERING)}",
         "",
         f"| | {columns} |",
         "|" + " --- |" * (len(settings) + 1),
@@ -201,7 +203,8 @@ def _class(benchmark: Benchmark, made: Sequence[Made], family: str) -> list[str]
         cells = [_cell([figure(m) for m in of[s]], bar) for s in settings]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, choose in (("median", statistics.median), ("longest", max)):
-        cells = [f"{choose([t for m in of[s] for t in m.cpu]):.1f}" for s in settings]
+        taken = [choose([t for m in of[s] for t in m.cpu]) for s in settings]
+        cells = [f"{t:.1f}" + " (!)" * (t > STAGE_SECONDS) for t in taken]
         lines.append(f"| {name} stage, s of one core | {' | '.join(cells)} |")
     stages = sum(len(m.cpu) for m in of[settings[0]])
     lines += [
