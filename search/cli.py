@@ -127,7 +127,7 @@ def lanes_of(prepared: Prepared) -> int:
     import torch
 
     from models.location import weight_bytes
-    from search.cluster import check_memory, lanes_that_fit, own_cpus
+    from search.cluster import check_memory, cluster_address, lanes_that_fit, own_cpus
     from spaces.errors import InputError
 
     plan = prepared.plan
@@ -139,7 +139,8 @@ def lanes_of(prepared: Prepared) -> int:
     if plan.concurrent < 1:
         raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
     lanes = min(plan.concurrent, most)
-    check_memory(lanes, workers, weights)
+    if cluster_address() is None:  # a cluster's memory lies on machines that may not even run yet
+        check_memory(lanes, workers, weights)
     return lanes
 
 
