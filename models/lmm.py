@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,18 +72,19 @@ class LMM:
         self._initial = {n: p.detach().clone() for n, p in self.trainable().items()}
 
     def _lora(self, adapter: Adapter) -> LoraConfig:
-        linear = [
-            name
+        path = self.family.language_model
+        kinds = {
+            name.rpartition(".")[2]
             for name, module in self.base.named_modules()
-            if isinstance(module, torch.nn.Linear)
-            and name.startswith(self.family.language_model + ".")
-            and not name.endswith("lm_head")
-        ]
+            if isinstance(module, torch.nn.Linear) and name.startswith(path + ".")
+        } - {"lm_head"}
         return LoraConfig(
             r=adapter.rank,
             lora_alpha=adapter.alpha_per_rank * adapter.rank,  # type: ignore[arg-type]  # any number
             lora_dropout=adapter.dropout,
-            target_modules=linear,
+            # A pattern of whole names: peft would shorten a list of them to endings, which in the stock
+            # model that the adapter is loaded into fit the vision tower's layers too.
+            target_modules=rf"{re.escape(path)}\..*\.({'|'.join(sorted(kinds))})",
             bias="none",
         )
 

@@ -120,7 +120,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise InputError(f'"{path}" must be a mapping, got {type(values).__name__}')
     for key in values:
         if key not in KEYS:
-            raise unknown(f'key in "{path}"', key, KEYS)
+            raise unknown(f'key in "{path}", which export.py must have written', key, KEYS)
     missing = [key for key in KEYS if key not in values]
     if missing:
         raise InputError(f'"{path}" must hold {", ".join(missing)}; it does not')

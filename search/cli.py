@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     where = p.add_argument_group("where")
     where.add_argument("--name", help="of the search: its folder in the storage")
     where.add_argument(
-        "--storage", type=Path, help="a folder that all nodes see (default: results)"
+        "--storage",
+        type=Path,
+        help="a folder that all nodes see (default: results in the checkout)",
     )
     where.add_argument(
         "--resume", action="store_true", help="go on with a search, the last if unnamed"
@@ -157,6 +159,7 @@ def describe(prepared: Prepared, lanes: int) -> str:
         f"stages      {prepared.configured_stages()} configured, at most {prepared.most_stages()} "
         f"to be trained: the rest is shared or in the store",
         f"results     {prepared.run}",
+        *(f"note        {caution}" for caution in prepared.cautions()),
     ]
     return "\n".join(lines)
 
@@ -172,7 +175,10 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
     from spaces.errors import InputError
     from trainables.leases import held
 
-    prepared.run.mkdir(parents=True, exist_ok=True)
+    try:
+        prepared.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'"{prepared.run}" cannot be made: {error.strerror}') from error
     try:
         with held(prepared.run / "lease", patience=0.0):
             save_plan(prepared)
@@ -183,6 +189,7 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
             f'a search is run by one process at a time, and another runs "{prepared.run.name}" now: '
             "wait for it, or start anew with another --name"
         ) from None
+    print("writing tables and report", flush=True)
     trials = write_tables(prepared.run).trials.to_pylist()
     write_report(prepared.run)
     show_results(prepared.run)
@@ -210,6 +217,7 @@ def run_trials(prepared: Prepared, lanes: int) -> None:
     from search.tuner import build_searcher, build_tuner
     from trainables.sequence import panel_stages
 
+    print("starting Ray and the workers", flush=True)
     connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
     searcher, stages = build_searcher(prepared), panel_stages(prepared.panel)
     if searcher.left():

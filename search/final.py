@@ -137,6 +137,9 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
     folder.mkdir(parents=True, exist_ok=True)
     if lmm.peft is not None:
         lmm.peft.save_pretrained(str(folder / "adapter"))
+        (folder / "adapter" / "README.md").unlink(
+            missing_ok=True
+        )  # peft's blank form of a model card
     connector = {n: w.contiguous() for n, w in weights.items() if "lora_" not in n}
     if connector:
         save_file(connector, str(folder / "connector.safetensors"))
@@ -146,13 +149,14 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
             base=lmm.folder,
             connector=CONNECTOR if connector else "",
             adapter=ADAPTER if lmm.peft is not None else "",
+            prompt=CHAT if getattr(lmm.processor, "chat_template", None) else PROMPT,
         )
     )
 
 
 HOW_TO_LOAD = """# Tuned on {ordering}
 
-Plain transformers and peft load it:
+Plain transformers and peft load it, in this folder:
 
 ```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -160,7 +164,24 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 processor = AutoProcessor.from_pretrained("{base}")
 model = AutoModelForImageTextToText.from_pretrained("{base}", dtype="float32")
 {connector}{adapter}```
+
+and ask it:
+
+```python
+from PIL import Image
+
+question, image = "what is shown?", Image.open("image.png").convert("RGB")
+{prompt}
+inputs = processor(images=image, text=prompt, return_tensors="pt")
+tokens = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+print(processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+```
 """
+PROMPT = """prompt = question"""
+CHAT = """asked = [{"type": "image"}, {"type": "text", "text": question}]
+prompt = processor.apply_chat_template(
+    [{"role": "user", "content": asked}], add_generation_prompt=True
+)"""
 CONNECTOR = """
 from safetensors.torch import load_file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class SearchPlan:
         return pairs
 
 
-MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, "micro_batch": 8}
+MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
 
 
@@ -123,9 +124,19 @@ def read_plan(path: Path, extended: tuple[Path, ...] = ()) -> SearchPlan:
         raise InputError(f'"{path}" must be YAML: {error}') from error
     if not isinstance(values, dict):
         raise InputError(f'"{path}" must be a mapping of plan fields, got {type(values).__name__}')
-    values = {name: _beside(path, name, value) for name, value in values.items()}
+    values = {name: _beside(path, name, _numbers(value)) for name, value in values.items()}
     base = named_plan(str(values.pop("extends", "default")), (*extended, path))
     return amended(dataclasses.replace(base, plan=path.stem), values, str(path))
+
+
+def _numbers(value: Any) -> Any:
+    """YAML takes 2e-4 for a text; here it is a number, as everywhere else."""
+    if isinstance(value, dict):
+        return {name: _numbers(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_numbers(part) for part in value]
+    exponent = isinstance(value, str) and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value)
+    return float(value) if exponent else value
 
 
 def _beside(path: Path, name: str, value: Any) -> Any:

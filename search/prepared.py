@@ -52,6 +52,13 @@ class Prepared:
         """Distinct stages that one configuration of `strategy` walks through."""
         return len(self.panel.paths(self.space.reference(strategy)))
 
+    def cautions(self) -> list[str]:
+        """What a user should know of the strategies' starting points on these tasks."""
+        tasks = self.panel.tasks
+        sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
+        found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
+        return [caution for caution in found if caution]
+
     def configured_stages(self) -> int:
         """Stages of all trials if every one walked every ordering for itself."""
         sampled = sum(len(o) for o in self.panel.orderings) * self.plan.samples

@@ -30,6 +30,12 @@ class Replay(Strategy):
     def effective(self, stage: int) -> dict[str, Value]:
         return {"ratio": self.ratio} if stage > 1 else {}
 
+    def caution(self, sizes: Mapping[str, int]) -> str:
+        empty = [task for task, size in sizes.items() if int(self.ratio * size) == 0]
+        if not empty:
+            return ""
+        return f"replay with ratio {self.ratio:g} draws no example of {', '.join(empty)}"
+
     def mix(
         self,
         new: Mapping[str, int],

@@ -55,6 +55,10 @@ class Strategy:
 
     # What names a stage ------------------------------------------------------------------------
 
+    def caution(self, sizes: Mapping[str, int]) -> str:
+        """What a user should know of these knobs on tasks of these training sizes; empty if nothing."""
+        return ""
+
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """The tasks trained at each stage of an ordering; one task a stage unless overridden."""
         return tuple((task,) for task in ordering)

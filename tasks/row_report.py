@@ -61,7 +61,7 @@ class RowReport:
         text = f"{rows} of {self.checked} rows are broken"
         text += ": " + ", ".join(f"{n} {why}" for why, n in kinds.most_common()) if kinds else ""
         files = {(fault.task, fault.split) for fault in self.broken if fault.row is None}
-        return text + (f"; {len(files)} files cannot be used" if files else "")
+        return text + (f"; files that cannot be used: {len(files)}" if files else "")
 
     def raise_if_broken(self) -> None:
         """One `InputError` with every broken row and its reason, then the counts."""

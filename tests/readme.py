@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from models.batching import Encoded, collate
 from models.lmm import LMM
@@ -28,12 +29,14 @@ torch.save({"logits": logits, "tokens": tokens, "vocabulary": len(processor.toke
 
 
 def followed(folder: Path, inputs: dict[str, torch.Tensor], work: Path) -> dict[str, Any]:
-    """What the model says that the folder's README loads."""
-    (snippet,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    """What the model says that the folder's README loads, once it has answered as it says there."""
+    load, ask = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    Image.new("RGB", (20, 20), "red").save(folder / "image.png")
     torch.save(inputs, work / "inputs.pt")
-    command = [sys.executable, "-c", snippet + ASK, work / "inputs.pt", work / "outputs.pt"]
+    command = [sys.executable, "-c", load + ask + ASK, work / "inputs.pt", work / "outputs.pt"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "missing adapter keys" not in done.stderr
     return torch.load(work / "outputs.pt")
 
 

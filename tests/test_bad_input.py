@@ -51,7 +51,7 @@ WRONG_FLAGS = {
     "no time": (["--time-budget", "0"], "time_budget must be more than 0 seconds, got 0"),
     "ranks that do not divide": (
         ["--workers-per-trial", "3"],
-        r"batch_size must be a multiple of micro_batch x workers, got 8 and 8 x 3",
+        "batch_size must be a multiple of the workers, got 8 and 3; batch_size 9 would do",
     ),
     "nothing to resume": (["--resume"], "--resume needs a search to go on with"),
     "no such search": (["--resume", "--name", "gone"], "no plan is there"),

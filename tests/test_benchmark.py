@@ -199,7 +199,9 @@ def test_a_file_that_cannot_be_used_is_a_fault_and_the_others_are_still_checked(
     assert "cannot read" in texts[0] and texts[0].startswith("left/train: ")
     assert 'column "answer" is missing' in texts[1]
     assert texts[2:] == ["left/test: holds no rows", "right/test row 0 (id a0): empty prompt"]
-    assert str(report).endswith("1 of 11 rows are broken: 1 empty prompt; 3 files cannot be used")
+    assert str(report).endswith(
+        "1 of 11 rows are broken: 1 empty prompt; files that cannot be used: 3"
+    )
 
 
 def test_pages_damaged_in_the_middle_of_a_file_do_not_end_in_a_traceback(tmp_path: Path) -> None:

@@ -129,6 +129,38 @@ def test_another_model_and_other_data_leave_the_embedded_ones_settings_behind(
     assert embedded.training and embedded.tasks
 
 
+def test_what_does_nothing_is_said_before_it_is_run(
+    plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--storage", str(tmp_path), "--dry-run"]
+    assert main(["--plan", plan(), *flags]) == 0
+    said = capsys.readouterr().out
+    assert "note        replay with ratio 0.01 draws no example of hue, light\n" in said
+    assert main(["--plan", plan(space={"replay.ratio": 0.3}), *flags]) == 0
+    assert "note" not in capsys.readouterr().out
+
+
+def test_numbers_of_a_plan_file_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    from search.plans import named_plan
+
+    text = "training: {learning_rate: 2e-4}\nspace: {ewc.strength: {low: 1e2, high: 1E+5}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    plan = named_plan(str(tmp_path / "mine.yaml"))
+    assert plan.training == {"learning_rate": 2e-4}
+    assert plan.space == {"ewc.strength": {"low": 1e2, "high": 1e5}}
+
+
+def test_the_batch_is_shared_out_over_any_workers_that_divide_it(
+    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--model", str(toy.model), "--benchmark", str(toy.benchmark)]
+    flags = (
+        "--strategies replay,ewc --orderings shared:4 --workers-per-trial 4 --zero 2 --samples 40"
+    )
+    assert main([*where, *flags.split(), "--storage", str(tmp_path), "--dry-run"]) == 0
+    assert "with 4 workers each" in capsys.readouterr().out
+
+
 def test_paths_in_a_plan_file_are_relative_to_it(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

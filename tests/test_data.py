@@ -56,3 +56,16 @@ def test_a_batch_that_micro_batches_and_ranks_do_not_divide_is_an_input_error() 
         Training(batch_size=16, micro_batch=16).accumulation(workers=2)
     with pytest.raises(InputError, match="must be a multiple of micro_batch x workers"):
         Training(batch_size=10, micro_batch=4).accumulation(workers=1)
+    with pytest.raises(InputError, match="of the workers, got 8 and 3; batch_size 9 would do"):
+        Training(batch_size=8).accumulation(workers=3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "workers", "per_pass", "passes"),
+    [(16, 1, 16, 1), (16, 4, 4, 1), (64, 1, 16, 4), (36, 2, 9, 2), (17, 1, 1, 17)],
+)
+def test_a_forward_pass_takes_what_divides_a_ranks_share(
+    batch: int, workers: int, per_pass: int, passes: int
+) -> None:
+    training = Training(batch_size=batch)
+    assert (training.per_pass(workers), training.accumulation(workers)) == (per_pass, passes)

@@ -58,7 +58,7 @@ class Engine:
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
                 optimizer=optimizer,
                 lr_scheduler=scheduler,
-                config=_config(training, self.accumulation),
+                config=_config(training, training.per_pass(workers), self.accumulation),
                 dist_init_required=False,
             )
         self._engine.train()
@@ -165,11 +165,11 @@ def generating(lmm: LMM) -> Iterator[None]:
         yield
 
 
-def _config(training: Training, accumulation: int) -> dict[str, Any]:
+def _config(training: Training, per_pass: int, accumulation: int) -> dict[str, Any]:
     half = training.precision == "bf16"
     return {
         "train_batch_size": training.batch_size,
-        "train_micro_batch_size_per_gpu": training.micro_batch,
+        "train_micro_batch_size_per_gpu": per_pass,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": training.clip,
         "bf16": {"enabled": half},

@@ -76,7 +76,8 @@ class Worker:
         torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
         losses = []
         for batch in plan:
-            shares = micro_batches(batch, config.training.micro_batch, self.rank, self.workers)
+            micro = config.training.per_pass(self.workers)
+            shares = micro_batches(batch, micro, self.rank, self.workers)
             tokens = self._answer_tokens(batch)
             total = 0.0
             for share in shares:
