@@ -91,6 +91,8 @@ class Verdict:
         if floor is None:
             return f"{text}. {FLOOR} did not finish, so there is no floor to compare with."
         gain = self._gain(winner, floor)
+        if gain == 0:
+            return f"{text}, no better than plain {FLOOR}."
         side = "better" if gain >= 0 else "worse"
         compared = f"{abs(gain):.3f} {side} than {FLOOR} ({number(floor[metric])})"
         return f"{text}, {compared}{self._closed(gain, floor)}."
@@ -117,10 +119,11 @@ class Verdict:
         assert winner is not None
         if not floor or floor is winner or None in (floor["forgetting"], winner["forgetting"]):
             return []
-        return [
-            f"It forgets {number(winner['forgetting'])} "
-            f"where {FLOOR} forgets {number(floor['forgetting'])}."
-        ]
+        lost = winner["forgetting"]
+        forgets = f"It forgets {number(lost)}"
+        if lost < 0:  # later tasks help earlier ones
+            forgets = f"It forgets nothing, and gains {number(-lost)} on earlier tasks,"
+        return [f"{forgets} where {FLOOR} forgets {number(floor['forgetting'])}."]
 
     def _runner_up(self) -> list[str]:
         """A lead smaller than the spread between orderings is worth a warning."""

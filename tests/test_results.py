@@ -295,3 +295,16 @@ def test_a_ceiling_below_the_floor_is_called_none(tmp_path: Path) -> None:
     low = record("joint", "joint", [joint_matrix(o, 0.2) for o in ORDERINGS])
     text = read_verdict(write_run(tmp_path / "run", [floor, low, *sampled()])).summary()
     assert "marks no ceiling" in text
+
+
+def test_what_is_no_better_than_the_floor_is_not_praised(tmp_path: Path) -> None:
+    idle = record("0000", "replay", [matrix(o, 0.8, 0.5) for o in ORDERINGS])
+    text = read_verdict(write_run(tmp_path / "run", [*references(), idle])).summary()
+    assert "no better than plain finetune." in text
+    assert "closes" not in text
+
+
+def test_later_tasks_may_help_earlier_ones(tmp_path: Path) -> None:
+    helped = record("0000", "replay", [matrix(o, 0.5, 1.1) for o in ORDERINGS])
+    text = read_verdict(write_run(tmp_path / "run", [*references(), helped])).summary()
+    assert "It forgets nothing, and gains 0." in text
