@@ -40,7 +40,8 @@ class Encoded:
 
 def encode(processor: Any, example: Example) -> Encoded:
     """An example through the processor: image tokens in place, the prompt up to the answer's start."""
-    image = Image.open(io.BytesIO(example.image)).convert("RGB") if example.image else None
+    (data,) = example.images or (None,)
+    image = Image.open(io.BytesIO(data)).convert("RGB") if data else None
     prompt = processor(
         images=[image] if image else None,
         text=[prompt_text(processor, example.prompt, image is not None)],

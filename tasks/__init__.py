@@ -6,11 +6,12 @@ from tasks.answers import METRICS, Metric, format_compliance, score_answers
 from tasks.benchmark import EMBEDDED, Benchmark, load_benchmark
 from tasks.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
 from tasks.row_report import BrokenRow, Demands, RowReport, check_rows
-from tasks.rows import Example
+from tasks.rows import IMAGE, Example
 from tasks.task import SPLITS, Task
 
 __all__ = [
     "EMBEDDED",
+    "IMAGE",
     "METRICS",
     "SPLITS",
     "Benchmark",

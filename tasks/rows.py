@@ -15,21 +15,28 @@ from spaces.errors import InputError
 
 TEXT_COLUMNS = ("id", "prompt", "answer", "answers")
 COLUMNS = (*TEXT_COLUMNS, "image")
+IMAGE = "<image>"
 DERIVED = frozenset({"id", "answers"})  # may be missing: row number, and the answer alone
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One instruction: encoded image file (None for text only), prompt, and the right answer.
+    """One instruction: encoded image files (none for text only), prompt, and the right answer.
 
     `answer` is what is trained on; `answers` are all references that a metric may compare with.
+    `IMAGE` in the prompt, or in that of an earlier turn, marks the place of an image: there are as many
+    marks as images, or none, and the images come first.
     """
 
     id: str
-    image: bytes | None
+    images: tuple[bytes, ...]
     prompt: str
     answer: str
     answers: tuple[str, ...]
+    history: tuple[tuple[str, str], ...] = ()
+    """Earlier turns of the conversation, (prompt, answer) each."""
+    system: str = ""
+    """What the conversation begins with, in the system's role."""
 
 
 class Rows(Sequence[Example]):
@@ -65,7 +72,7 @@ class Rows(Sequence[Example]):
         text = {name: self._text.column(name)[row].as_py() for name in self._text.column_names}
         return Example(
             id=row_id(text, self.split, row),
-            image=image_bytes(self._images[row].as_py()),
+            images=() if (image := image_bytes(self._images[row].as_py())) is None else (image,),
             prompt=text["prompt"],
             answer=text["answer"],
             answers=tuple(text.get("answers") or (text["answer"],)),

@@ -111,7 +111,7 @@ def test_the_picture_counts(lmm: LMM, examples) -> None:
 def test_examples_with_and_without_a_picture_share_a_batch(toy: Toy) -> None:
     lmm = shaken(LMM(toy.model))
     pictured = load_benchmark(toy.benchmark).task("hue").examples("validation")[:2]
-    text = dataclasses.replace(pictured[0], image=None, prompt="Which day is it?", answer="red")
+    text = dataclasses.replace(pictured[0], images=(), prompt="Which day is it?", answer="red")
     batch = [encode(lmm.processor, e) for e in (text, pictured[0], text, pictured[1])]
     expected = sum(lmm.answer_loss([example]).item() for example in batch)
     assert lmm.answer_loss(batch).item() == pytest.approx(expected, rel=1e-5)

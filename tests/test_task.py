@@ -30,7 +30,7 @@ def test_examples_are_indexed_sliced_and_iterated_as_a_sequence(task: Task) -> N
     assert [example.id for example in examples] == ["a0", "a1", "a2", "a3", "a4", "a5"]
     assert examples[-1] == examples[5]
     assert examples[1:3] == [examples[1], examples[2]]
-    assert examples[0].image == png(0)
+    assert examples[0].images == (png(0),)
     assert examples[1].answers == ("no",)
     with pytest.raises(IndexError):
         examples[6]
@@ -53,7 +53,7 @@ def test_a_missing_id_is_derived_from_the_row_and_missing_answers_are_the_answer
     )
     assert [example.id for example in examples] == ["train-0", "train-1"]
     assert examples[0].answers == ("yes",)
-    assert examples[0].image is None
+    assert examples[0].images == ()
 
 
 def test_integer_ids_plain_binary_images_and_extra_columns_are_read(
@@ -71,7 +71,7 @@ def test_integer_ids_plain_binary_images_and_extra_columns_are_read(
     )
     path = write_rows(tmp_path / "x.parquet", content, schema)
     example = with_train(task, path).examples("train")[0]
-    assert (example.id, example.image, example.prompt, example.answer) == ("7", b"x", "p", "a")
+    assert (example.id, example.images, example.prompt, example.answer) == ("7", (b"x",), "p", "a")
 
 
 @pytest.mark.parametrize("form", [pa.ipc.new_file, pa.ipc.new_stream])
