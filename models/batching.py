@@ -11,17 +11,20 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tasks.rows import Example
+from tasks.rows import IMAGE, Example
 
-# Columns that run along the language model's sequence; all others belong to the image or the
-# instruction as a Q-Former reads it.
+# Columns that run along the language model's sequence, and those of the instruction as a Q-Former reads
+# it; all others belong to the images, and their first dimension counts images, tiles or patches.
 SEQUENCE = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+QFORMER = ("qformer_input_ids", "qformer_attention_mask")
 PIXELS, FEATURES = "pixel_values", "features"
+NO_INPUT = ("labels",)
+"""What a processor makes beside the model's input."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example, ready to be batched: the processor's output without its batch dimension."""
+    """One example, ready to be batched: text columns without a batch dimension, images with theirs."""
 
     prompt: dict[str, torch.Tensor]
     answer: torch.Tensor
@@ -33,6 +36,17 @@ class Encoded:
         return dataclasses.replace(self, prompt=rest | {FEATURES: features})
 
     @property
+    def images(self) -> dict[str, torch.Tensor]:
+        """The columns of the images."""
+        text = (*SEQUENCE, *QFORMER)
+        return {name: value for name, value in self.prompt.items() if name not in text}
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer."""
+        return len(self.prompt["input_ids"]) + len(self.answer)
+
+    @property
     def bytes(self) -> int:
         """Memory that the tensors take."""
         return sum(t.nbytes for t in (*self.prompt.values(), self.answer))
@@ -40,33 +54,79 @@ class Encoded:
 
 def encode(processor: Any, example: Example) -> Encoded:
     """An example through the processor: image tokens in place, the prompt up to the answer's start."""
-    (data,) = example.images or (None,)
-    image = Image.open(io.BytesIO(data)).convert("RGB") if data else None
-    prompt = processor(
-        images=[image] if image else None,
-        text=[prompt_text(processor, example.prompt, image is not None)],
-        return_tensors="pt",
-    )
+    images = [Image.open(io.BytesIO(data)).convert("RGB") for data in example.images]
+    text = prompt_text(processor, example)
     tokenizer = processor.tokenizer
+    # A template that writes the beginning-of-sequence token itself must not get a second one.
+    twice = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    prompt = processor(
+        images=images or None,
+        text=[text],
+        return_tensors="pt",
+        **({"add_special_tokens": False} if twice else {}),
+    )
     ids = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
+    columns = {name: value for name, value in prompt.items() if name not in NO_INPUT}
     return Encoded(
-        {name: value[0] for name, value in prompt.items()},
+        {n: v[0] if n in (*SEQUENCE, *QFORMER) else v for n, v in columns.items()},
         torch.tensor([*ids, tokenizer.eos_token_id]),
     )
 
 
-def prompt_text(processor: Any, prompt: str, has_image: bool) -> str:
-    """The prompt in the processor's chat template; as it is where there is none (InstructBLIP)."""
-    if not getattr(processor, "chat_template", None):
-        return prompt
-    content = [{"type": "image"}] * has_image + [{"type": "text", "text": prompt}]
-    return processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True
+def prompt_text(processor: Any, example: Example) -> str:
+    """The conversation up to the answer's start, in the processor's chat template.
+
+    Processors without one (BLIP-2, InstructBLIP, PaliGemma) put the images first themselves; earlier
+    turns and the system's words then go before the prompt, a line each.
+    """
+    template = getattr(processor, "chat_template", None)
+    if not template:
+        turns = [text.replace(IMAGE, "").strip() for turn in example.history for text in turn]
+        own = example.prompt.replace(IMAGE, "").strip() if example.images else example.prompt
+        text = "\n".join(part for part in (example.system, *turns, own) if part)
+        # BLIP-2's kind puts as many tokens as there are queries; PaliGemma's wants one for each image.
+        marks = 0 if hasattr(processor, "num_query_tokens") else len(example.images)
+        return IMAGE * marks + text
+    # Of the tokenizer, for some processors' own method asks for what videos need.
+    return processor.tokenizer.apply_chat_template(
+        messages(example), chat_template=template, add_generation_prompt=True, tokenize=False
     )
 
 
+def messages(example: Example) -> list[dict[str, Any]]:
+    """The conversation as chat templates take it: turns of texts and images in their places."""
+    said: list[dict[str, Any]] = []
+    if example.system:
+        said.append({"role": "system", "content": [{"type": "text", "text": example.system}]})
+    prompts = [*(prompt for prompt, _ in example.history), example.prompt]
+    marked = any(IMAGE in prompt for prompt in prompts)
+    for turn, prompt in enumerate(prompts):
+        first = 0 if marked or turn else len(example.images)
+        content = [{"type": "image"}] * first + (
+            _parts(prompt) if example.images else _text(prompt)
+        )
+        said.append({"role": "user", "content": content})
+        if turn < len(example.history):
+            said.append({"role": "assistant", "content": _text(example.history[turn][1])})
+    return said
+
+
+def _text(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
+
+
+def _parts(prompt: str) -> list[dict[str, str]]:
+    """The prompt's texts and, where `IMAGE` stands, its images."""
+    parts: list[dict[str, str]] = []
+    for number, text in enumerate(prompt.split(IMAGE)):
+        parts += [{"type": "image"}] if number else []
+        # Blank lines about an image are the data format's way to set it apart, not a part of the text.
+        parts += _text(text.strip("\n")) if text.strip("\n") else []
+    return parts
+
+
 def collate(
-    processor: Any, batch: Sequence[Encoded], with_answers: bool
+    processor: Any, batch: Sequence[Encoded], with_answers: bool, answer_type: int = 0
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Model input and, padded with -100, the answers (batch, longest answer).
 
@@ -76,29 +136,46 @@ def collate(
     answers = torch.full((len(batch), width), -100)
     for row, encoded in enumerate(batch):
         answers[row, : len(encoded.answer)] = encoded.answer
-    pad = processor.tokenizer.pad_token_id
+    pad = pad_id(processor.tokenizer)
     inputs = {}
     for name in dict.fromkeys(name for e in batch for name in e.prompt):
         values = [e.prompt[name] for e in batch if name in e.prompt]  # not all have an image
         if name in SEQUENCE:
             inputs[name] = _left_padded(values, pad if name == "input_ids" else 0)
-        elif values[0].dim() == 1:
+        elif name in QFORMER:
             inputs[name] = _right_padded(values, _pad_of(processor, name))
         else:
-            inputs[name] = torch.stack(values)
+            inputs[name] = joined(values)
     if with_answers:
         tails = {"input_ids": answers.masked_fill(answers == -100, pad)}
         tails["attention_mask"] = (answers != -100).long()
+        tails["token_type_ids"] = torch.full_like(answers, answer_type)
         for name in [n for n in SEQUENCE if n in inputs]:
             tail = tails.get(name, torch.zeros_like(answers))
             inputs[name] = torch.cat([inputs[name], tail], dim=1)
     return inputs, answers
 
 
+def joined(values: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One after the other, the smaller ones filled up with zeros: images that are not there."""
+    sizes = [max(v.shape[d] for v in values) for d in range(1, values[0].dim())]
+    whole = []
+    for value in values:
+        lacking = [size - own for size, own in zip(sizes, value.shape[1:], strict=True)]
+        after = [n for size in reversed(lacking) for n in (0, size)]
+        whole.append(torch.nn.functional.pad(value, after) if any(lacking) else value)
+    return torch.cat(whole)
+
+
 def _pad_of(processor: Any, name: str) -> int:
     if name == "qformer_input_ids":
-        return processor.qformer_tokenizer.pad_token_id
+        return pad_id(processor.qformer_tokenizer)
     return 0
+
+
+def pad_id(tokenizer: Any) -> int:
+    """What fills up; masked wherever it stands, so that any token will do where there is none for it."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
 def _left_padded(values: Sequence[torch.Tensor], pad: int) -> torch.Tensor:

@@ -5,7 +5,9 @@ A new family is one declaration here; the classes themselves are those of stock 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from spaces.errors import InputError
 
@@ -16,35 +18,111 @@ class Family:
 
     name: str
     model_type: str
-    connector: tuple[str, ...]
-    """Prefixes of the parameters that join the vision tower and the language model."""
+    projection: tuple[str, ...]
+    """Prefixes of the parameters that map what is seen into the language model's width."""
     language_model: str
-    """Path of the module that LoRA is put on."""
+    """Path of the language model."""
     vision_tower: str
     """Path of the module that sees the image; what comes out of it is what the connector reads."""
+    qformer: tuple[str, ...] = ()
+    """Prefixes of the parameters of a Q-Former and its queries, which read the tower's output."""
     vision_layer: str | None = None
     """The setting that names the layers of the tower that are read; None if it is the last one."""
+    vision_blocks: str | None = None
+    """Where the tower's own module holds the connector too: the path of its list of blocks. The frozen
+    part ends with them, not with the module."""
+    deepstack: str | None = None
+    """The vision setting that names further blocks of such a tower that a connector reads."""
+    nested_tiles: bool = False
+    """Whether pixels come as (examples, images, ...) rather than as a list of images."""
+    answer_token_type: int = 0
+    """The `token_type_ids` of an answer: PaliGemma's 0 is attended to in both directions."""
     text_alone: bool = True
     """Whether the stock class answers a prompt without an image."""
+    several_images: bool = True
+    """Whether a prompt may show more than one."""
+
+    @property
+    def connector(self) -> tuple[str, ...]:
+        """Prefixes of all parameters that join the vision tower and the language model."""
+        return (*self.qformer, *self.projection)
+
+    @property
+    def tower_layers(self) -> str:
+        """Path under which the tower's own layers lie."""
+        return self.vision_blocks or self.vision_tower
+
+    def layers_read(self, config: Any) -> list[int] | None:
+        """The tower's layers that the connector reads, as in its `hidden_states`; None: its output."""
+        value = getattr(config, self.vision_layer) if self.vision_layer else None
+        if value is None or (self.model_type == "internvl" and value == -1):
+            return None  # InternVL takes -1 for the output, which is normed where the last layer is not
+        return [value] if isinstance(value, int) else list(value)
 
 
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        name="LLaVA",
-        model_type="llava",
-        connector=("model.multi_modal_projector.",),
+def _llava(name: str, model_type: str, **more: Any) -> Family:
+    """The families after LLaVA: tower, projector, language model side by side."""
+    return Family(
+        name=name,
+        model_type=model_type,
+        projection=("model.multi_modal_projector.", "model.image_newline"),
         language_model="model.language_model",
         vision_tower="model.vision_tower",
-        vision_layer="vision_feature_layer",
-    ),
-    Family(
-        name="InstructBLIP",
-        model_type="instructblip",
-        connector=("query_tokens", "qformer.", "language_projection."),
+        **more,
+    )
+
+
+def _blip(name: str, model_type: str) -> Family:
+    """The families with a Q-Former; each prompt shows one image."""
+    return Family(
+        name=name,
+        model_type=model_type,
+        qformer=("query_tokens", "qformer."),
+        projection=("language_projection.",),
         language_model="language_model",
         vision_tower="vision_model",
         text_alone=False,
-    ),
+        several_images=False,
+    )
+
+
+def _qwen(name: str, model_type: str, **more: Any) -> Family:
+    """Towers that hold the mergers of patches, their connector, inside."""
+    return Family(
+        name=name,
+        model_type=model_type,
+        projection=("model.visual.merger.", "model.visual.deepstack_merger_list."),
+        language_model="model.language_model",
+        vision_tower="model.visual",
+        vision_blocks="model.visual.blocks",
+        **more,
+    )
+
+
+def _idefics(name: str, model_type: str) -> Family:
+    return Family(
+        name=name,
+        model_type=model_type,
+        projection=("model.connector.",),
+        language_model="model.text_model",
+        vision_tower="model.vision_model",
+        nested_tiles=True,
+    )
+
+
+LAYER = "vision_feature_layer"
+FAMILIES: tuple[Family, ...] = (
+    _llava("LLaVA", "llava", vision_layer=LAYER),
+    _llava("LLaVA-NeXT", "llava_next", vision_layer=LAYER),
+    _llava("LLaVA-OneVision", "llava_onevision", vision_layer=LAYER),
+    _llava("InternVL", "internvl", vision_layer=LAYER),
+    _llava("PaliGemma", "paligemma", answer_token_type=1, text_alone=False),
+    _blip("BLIP-2", "blip-2"),
+    _blip("InstructBLIP", "instructblip"),
+    _qwen("Qwen2.5-VL", "qwen2_5_vl"),
+    _qwen("Qwen3-VL", "qwen3_vl", deepstack="deepstack_visual_indexes"),
+    _idefics("Idefics3", "idefics3"),
+    _idefics("SmolVLM", "smolvlm"),
 )
 
 
@@ -53,8 +131,11 @@ def family_of(model_type: str) -> Family:
     for family in FAMILIES:
         if family.model_type == model_type:
             return family
-    known = ", ".join(f.model_type for f in FAMILIES)
     raise InputError(
-        f'the model must be of a known family ({known}), got model_type "{model_type}"; '
+        f'the model must be of a known family ({_types(FAMILIES)}), got model_type "{model_type}"; '
         "declare it in models/family.py"
     )
+
+
+def _types(families: Iterable[Family]) -> str:
+    return ", ".join(family.model_type for family in families)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from peft import PeftModel, get_peft_model
 from transformers.utils import logging as transformers_logging
 
-from models.batching import FEATURES, PIXELS, Encoded, collate
-from models.frozen import FrozenTower
+from models.batching import FEATURES, PIXELS, Encoded, collate, joined
+from models.frozen import Frozen, freeze
+from models.loading import load_base
 from models.location import folder_family
+from models.parts import lora_config, trained_prefixes
+from models.processors import load_processor
 from spaces.adapter import Adapter
+from spaces.loading import Loading
 
 transformers_logging.disable_progress_bar()  # a bar per rank would tear the search's own view
 
+PLAIN = Loading()
 PEFT_PREFIX = "base_model.model."
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LOOKED_AT_ONCE = 8
+"""Images per call of the tower. Sums may differ in their last bits with the size of a batch: all calls
+have this one where sizes allow, so that an image's features do not depend on what it happened to be met
+with."""
 
 
 class LMM:
@@ -30,22 +36,20 @@ class LMM:
     The weights on disk are read once; `adapt` puts other adapters on the same base.
     """
 
-    def __init__(self, folder: Path, precision: str = "fp32") -> None:
+    def __init__(self, folder: Path, loading: Loading = PLAIN) -> None:
         self.folder = folder
         self.family = folder_family(folder)
-        self.processor: Any = AutoProcessor.from_pretrained(folder)
-        self.base: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=DTYPES[precision]
-        ).eval()
+        self.processor: Any = load_processor(folder)
+        self.base: Any = load_base(folder, loading)
         self.model: Any = self.base
         self.base.requires_grad_(False)
-        self.tower = FrozenTower(self.base, self.family)
+        self.tower: Frozen | None = freeze(self.base, self.family)
+        """None while the tower itself is trained."""
         self.peft: PeftModel | None = None
-        self._adapter: Adapter | None = None
         self._connector = {
             name: p.detach().clone()
             for name, p in self.base.named_parameters()
-            if self._joins(name)
+            if name.startswith(self.family.connector)
         }
 
     def adapt(self, adapter: Adapter, seed: int) -> None:
@@ -61,35 +65,25 @@ class LMM:
             for name, parameter in self.base.named_parameters():
                 if name in self._connector:
                     parameter.copy_(self._connector[name])
+        self._take_in(adapter.trains("vision_lora"))
         if adapter.lora:
             torch.manual_seed(seed)
-            self.peft = get_peft_model(self.base, self._lora(adapter))  # type: ignore[assignment]
+            config = lora_config(self.base, self.family, adapter)
+            self.peft = get_peft_model(self.base, config)  # type: ignore[assignment]
             self.model = self.peft
-        if adapter.connector:
-            for name, parameter in self.trainable_or_not():
-                if self._joins(name):
-                    parameter.requires_grad_(True)
+        trained = trained_prefixes(self.family, adapter)
+        for name, parameter in self.trainable_or_not():
+            if name.startswith(trained):
+                parameter.requires_grad_(True)
         self._initial = {n: p.detach().clone() for n, p in self.trainable().items()}
 
-    def _lora(self, adapter: Adapter) -> LoraConfig:
-        path = self.family.language_model
-        kinds = {
-            name.rpartition(".")[2]
-            for name, module in self.base.named_modules()
-            if isinstance(module, torch.nn.Linear) and name.startswith(path + ".")
-        } - {"lm_head"}
-        return LoraConfig(
-            r=adapter.rank,
-            lora_alpha=adapter.alpha_per_rank * adapter.rank,  # type: ignore[arg-type]  # any number
-            lora_dropout=adapter.dropout,
-            # A pattern of whole names: peft would shorten a list of them to endings, which in the stock
-            # model that the adapter is loaded into fit the vision tower's layers too.
-            target_modules=rf"{re.escape(path)}\..*\.({'|'.join(sorted(kinds))})",
-            bias="none",
-        )
-
-    def _joins(self, name: str) -> bool:
-        return name.startswith(self.family.connector)
+    def _take_in(self, tower: bool) -> None:
+        """Make the vision tower a part of the model, or take it out."""
+        if tower and self.tower is not None:
+            self.tower.put_back()
+            self.tower = None
+        elif not tower and self.tower is None:
+            self.tower = freeze(self.base, self.family)
 
     def trainable_or_not(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """All parameters by their name in the plain model, whether or not peft wraps it."""
@@ -112,14 +106,46 @@ class LMM:
     def to(self, device: torch.device | str) -> None:
         """Move the weights, the vision tower's too."""
         self.base.to(device)
-        self.tower.move(device)
+        if self.tower is not None:
+            self.tower.move(device)
 
     def seen(self, batch: Sequence[Encoded]) -> list[Encoded]:
-        """The examples with what the vision tower saw in place of the pixels, where there are any."""
-        shown = [place for place, encoded in enumerate(batch) if PIXELS in encoded.prompt]
-        features = self.tower.look([batch[place].prompt[PIXELS] for place in shown])
-        found = dict(zip(shown, features, strict=True))
-        return [e.seen(found[place]) if place in found else e for place, e in enumerate(batch)]
+        """The examples with what the frozen tower saw in place of the pixels, where there are any.
+
+        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`.
+        """
+        if self.tower is None:
+            return list(batch)
+        seen, places = list(batch), [i for i, e in enumerate(batch) if PIXELS in e.prompt]
+        shapes = {tuple(v.shape for v in batch[i].images.values()) for i in places}
+        size = LOOKED_AT_ONCE if len(shapes) == 1 else 1
+        for start in range(0, len(places), size):
+            group = places[start : start + size]
+            for place, features in zip(
+                group, self._look([batch[i] for i in group], size), strict=True
+            ):
+                seen[place] = batch[place].seen(features)
+        return seen
+
+    def _look(self, group: Sequence[Encoded], size: int) -> Iterator[torch.Tensor]:
+        """The features of each example's images, on the CPU; the last stands in for those lacking."""
+        tower, full = self.tower, [*group, *group[-1:] * (size - len(group))]
+        assert tower is not None
+        parameter = tower.parameter()
+        inputs = {}
+        for name in full[0].images:
+            whole = joined([e.images[name] for e in full])
+            kind = parameter.dtype if whole.is_floating_point() else None
+            inputs[name] = whole.to(parameter.device, kind)
+        found = tower.look(lambda: self.base.get_image_features(**inputs, **self._unread))
+        for features in found.cpu().chunk(size)[: len(group)]:
+            # Not a view, which would keep all of them as long as one is needed.
+            yield features[None].clone() if self.family.nested_tiles else features.clone()
+
+    @property
+    def _unread(self) -> dict[str, None]:
+        """What the stock method asks for and the tower does not read."""
+        return {"qformer_input_ids": None} if self.family.model_type == "instructblip" else {}
 
     def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
         """Summed negative log-likelihood of the answers' tokens, in nats (a scalar).
@@ -127,14 +153,14 @@ class LMM:
         Logits are computed for the answers alone: prompts are padded on the left, so that the
         answers are the last columns of every row.
         """
-        inputs, answers = collate(self.processor, batch, with_answers=True)
+        inputs, answers = self._collated(batch, with_answers=True)
         width = answers.shape[1]
         # Positions rather than a count: they are gathered into a contiguous tensor, which the head
         # multiplies in one product instead of one per example.
         length = inputs["input_ids"].shape[1]
         kept = torch.arange(length - width - 1, length - 1, device=self.device)
         with self._given(inputs) as given:
-            logits = self.model(**given, logits_to_keep=kept).logits.float()
+            logits = self.model(**given, logits_to_keep=kept, use_cache=False).logits.float()
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, 1),
             answers.to(logits.device).flatten(),
@@ -147,7 +173,7 @@ class LMM:
         self, batch: Sequence[Encoded], max_new_tokens: int, synced: bool = False
     ) -> list[str]:
         """Greedy answers, one string an example; `synced` where ranks hold parts of the weights."""
-        inputs, _ = collate(self.processor, batch, with_answers=False)
+        inputs, _ = self._collated(batch, with_answers=False)
         with _evaluating(self.model), self._given(inputs) as given:
             output = self.model.generate(
                 **given,
@@ -169,8 +195,17 @@ class LMM:
         for name, value in inputs.items():
             argument = PIXELS if name == FEATURES else name
             moved[argument] = value.to(self.device, dtype if value.is_floating_point() else None)
-        with self.tower.seen(FEATURES in inputs):
+        given = FEATURES in inputs
+        assert self.tower is not None or not given, (
+            "features of a tower that has been trained since"
+        )
+        with self.tower.seen(given) if self.tower else contextlib.nullcontext():
             yield moved
+
+    def _collated(
+        self, batch: Sequence[Encoded], with_answers: bool
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        return collate(self.processor, batch, with_answers, self.family.answer_token_type)
 
 
 @contextlib.contextmanager

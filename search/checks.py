@@ -65,9 +65,9 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
 
 def demands_of(folder: Path, adapters: Iterable[Adapter]) -> Demands:
     """What every row must hold for this model, whichever of the adapters is on it."""
-    connector_alone = any(not adapter.lora for adapter in adapters)
+    unlearnt = any(not adapter.language for adapter in adapters)
     return Demands(
-        image=connector_alone or not folder_family(folder).text_alone,
+        image=unlearnt or not folder_family(folder).text_alone,
         reserved=image_token(folder),
     )
 

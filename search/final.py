@@ -14,8 +14,8 @@ import numpy as np
 from models.lmm import LMM
 from search.best import Best, held_out, read_best, same_code
 from search.checks import demands_of
+from search.saved import save_model
 from spaces import InputError
-from strategies import Tensors
 from tasks import check_rows, parse_orderings
 from trainables.job import Place
 from trainables.panel import Panel, Runner, Walk
@@ -117,7 +117,7 @@ def _compare(found: Best, walk: Walk) -> dict[str, Any]:
 
 def _save_models(found: Best, walk: Walk, store: StageStore, out: Path) -> list[Path]:
     """The model at the end of each ordering, as stock peft and transformers load it."""
-    lmm, folders = LMM(found.model), []
+    lmm, folders = LMM(found.model, found.config.training.loading), []
     lmm.adapt(found.config.adapter, found.seed)
     for number, ordering in enumerate(found.panel.orderings, start=1):
         key = walk.key(found.config.strategy.curriculum(ordering))
@@ -125,73 +125,6 @@ def _save_models(found: Best, walk: Walk, store: StageStore, out: Path) -> list[
         save_model(lmm, store.tensors(key), folder, ordering)
         folders.append(folder)
     return folders
-
-
-def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ...]) -> None:
-    """Adapters in peft's format, the connector as safetensors, and how to load both."""
-    from safetensors.torch import save_file
-
-    from trainables.engine import set_weights
-
-    set_weights(lmm, weights)
-    folder.mkdir(parents=True, exist_ok=True)
-    if lmm.peft is not None:
-        lmm.peft.save_pretrained(str(folder / "adapter"))
-        (folder / "adapter" / "README.md").unlink(
-            missing_ok=True
-        )  # peft's blank form of a model card
-    connector = {n: w.contiguous() for n, w in weights.items() if "lora_" not in n}
-    if connector:
-        save_file(connector, str(folder / "connector.safetensors"))
-    (folder / "README.md").write_text(
-        HOW_TO_LOAD.format(
-            ordering=" > ".join(ordering),
-            base=lmm.folder,
-            connector=CONNECTOR if connector else "",
-            adapter=ADAPTER if lmm.peft is not None else "",
-            prompt=CHAT if getattr(lmm.processor, "chat_template", None) else PROMPT,
-        )
-    )
-
-
-HOW_TO_LOAD = """# Tuned on {ordering}
-
-Plain transformers and peft load it, in this folder:
-
-```python
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-processor = AutoProcessor.from_pretrained("{base}")
-model = AutoModelForImageTextToText.from_pretrained("{base}", dtype="float32")
-{connector}{adapter}```
-
-and ask it:
-
-```python
-from PIL import Image
-
-question, image = "what is shown?", Image.open("image.png").convert("RGB")
-{prompt}
-inputs = processor(images=image, text=prompt, return_tensors="pt")
-tokens = model.generate(**inputs, max_new_tokens=16, do_sample=False)
-print(processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
-```
-"""
-PROMPT = """prompt = question"""
-CHAT = """asked = [{"type": "image"}, {"type": "text", "text": question}]
-prompt = processor.apply_chat_template(
-    [{"role": "user", "content": asked}], add_generation_prompt=True
-)"""
-CONNECTOR = """
-from safetensors.torch import load_file
-
-model.load_state_dict(load_file("connector.safetensors"), strict=False)
-"""
-ADAPTER = """
-from peft import PeftModel
-
-model = PeftModel.from_pretrained(model, "adapter")
-"""
 
 
 def _write(

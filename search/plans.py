@@ -63,7 +63,9 @@ class SearchPlan:
         return pairs
 
 
-MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8}
+SMALL = {"precision": "fp32", "checkpointing": False, "grouped": False}
+"""What saves memory, and helps with prompts of many lengths, is not for the embedded models."""
+MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, **SMALL}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
 
 

@@ -8,6 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from spaces.domains import knob
 from spaces.errors import InputError
+from spaces.loading import Loading
 
 MOST_AT_ONCE = 16
 
@@ -33,12 +34,59 @@ class Training:
     warmup: float = knob(0.03, FloatDistribution(0.0, 0.5), "share of the steps")
     weight_decay: float = knob(0.0, FloatDistribution(0.0, 1.0), "AdamW's, decoupled")
     clip: float = knob(1.0, FloatDistribution(0.0, 100.0), "largest gradient norm; 0 = no clipping")
+    grouped: bool = knob(
+        True, CategoricalDistribution([False, True]), "batches of examples of about one length"
+    )
+    longest: int = knob(
+        0,
+        IntDistribution(0, 1 << 20),
+        "most tokens of prompt and answer, images included; 0 = as many as the model's positions",
+    )
     precision: str = knob(
-        "fp32", CategoricalDistribution(["fp32", "bf16"]), "of weights in compute"
+        "bf16", CategoricalDistribution(["fp32", "bf16"]), "of weights in compute"
     )
     zero: int = knob(
         0, CategoricalDistribution([0, 1, 2, 3]), "DeepSpeed ZeRO stage; with bf16, 0 acts as 1"
     )
+    offload: str = knob(
+        "none",
+        CategoricalDistribution(["none", "optimizer", "all"]),
+        "what DeepSpeed keeps in the CPU's memory: AdamW's state (ZeRO 1-3), or parameters too (3)",
+    )
+    checkpointing: bool = knob(
+        True,
+        CategoricalDistribution([False, True]),
+        "layers are computed twice, so that only one's activations are held",
+    )
+    attention: str = knob(
+        "auto",
+        CategoricalDistribution(["auto", "eager", "sdpa", "flash_attention_2"]),
+        "implementation of attention; auto = the fastest that transformers finds",
+    )
+    base_bits: int = knob(
+        16,
+        CategoricalDistribution([4, 16]),
+        "4 = the frozen language model in NF4, as QLoRA has it (needs bitsandbytes)",
+    )
+
+    def __post_init__(self) -> None:
+        if self.offload == "all" and self.zero != 3:
+            raise InputError(
+                f"training.offload all needs training.zero 3, got {self.zero}; offload optimizer would "
+                "do, or zero 3"
+            )
+        if self.offload == "optimizer" and not (self.zero or self.precision == "bf16"):
+            raise InputError("training.offload optimizer needs training.zero 1, 2 or 3, got 0")
+        if self.base_bits == 4 and (self.zero == 3 or self.precision != "bf16"):
+            raise InputError(
+                "training.base_bits 4 needs precision bf16 and zero 0, 1 or 2 (packed weights cannot be "
+                f"split up), got {self.precision} and {self.zero}"
+            )
+
+    @property
+    def loading(self) -> Loading:
+        """How the base model is held."""
+        return Loading(self.precision, self.attention, self.base_bits, self.checkpointing)
 
     def per_pass(self, workers: int) -> int:
         """Examples per rank and forward pass; raises `InputError` if the batch does not divide."""

@@ -1,6 +1,6 @@
 """One rank of several, as a process of its own: `python tests/ranks.py RANK RANKS WORK`.
 
-`WORK` is a JSON file: {"meeting", "model", "benchmark", "walks": [{"store", "config", "orderings"}]}.
+`WORK` is a JSON file: {"meeting", "benchmark", "walks": [{"model", "store", "config", "orderings"}]}.
 Rank 0 walks; the others do what it does.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,10 +43,10 @@ def main(rank: int, ranks: int, work: dict[str, Any]) -> None:
     from trainables.worker import Worker
 
     dist.init_process_group("gloo", f"file://{work['meeting']}", rank=rank, world_size=ranks)
-    toy, leader = Toy(Path(work["benchmark"]), Path(work["model"])), Leader()
+    leader = Leader()
     for walk in work["walks"]:
-        store = Path(walk["store"])
-        if leader.worker is None:
+        toy, store = Toy(Path(work["benchmark"]), Path(walk["model"])), Path(walk["store"])
+        if leader.worker is None or leader.worker.place.model != toy.model:
             leader.worker = Worker(toy.place(store))
         leader.worker.place = replace(leader.worker.place, store=store)
         leader.worker.store = StageStore(store)
@@ -69,6 +70,25 @@ def follow(worker: Any) -> None:
         if box[0] is None:
             return
         worker.run(box[0])
+
+
+def launch(root: Path, benchmark: Path, walks: list[dict[str, Any]], ranks: int = 2) -> None:
+    """Have `ranks` processes walk; raises `AssertionError` with what they said if one fails."""
+    work = {"meeting": str(root / "meeting"), "benchmark": str(benchmark), "walks": walks}
+    (root / "work.json").write_text(json.dumps(work))
+    started = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(rank), str(ranks), str(root / "work.json")],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        said = [rank.communicate(timeout=500)[0] for rank in started]
+    finally:
+        for rank in started:
+            rank.kill()
+    assert [rank.returncode for rank in started] == [0] * ranks, "\n".join(said)[-4000:]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from readme import assert_says_the_same
 
 from models.batching import encode
 from models.lmm import LMM
-from search.final import save_model
+from search.saved import save_model
 from spaces import Adapter
 from tasks import load_benchmark
 

@@ -41,11 +41,11 @@ def task_of(loaded: Data) -> str:
 def test_the_model_reads_features_as_the_stock_model_reads_pixels(lmm: LMM, loaded: Data) -> None:
     stock: Any = AutoModelForImageTextToText.from_pretrained(lmm.folder, dtype=torch.float32).eval()
     (plain,) = pixels_of(loaded, task_of(loaded), range(1))
-    inputs = {name: value[None] for name, value in plain.prompt.items()}
+    inputs, _ = lmm._collated([plain], with_answers=False)
     with torch.no_grad():
         expected = stock(**inputs).logits
         seen = loaded.encoded(task_of(loaded), "train", 0)
-        given = {n: v[None] for n, v in seen.prompt.items()}
+        given, _ = lmm._collated([seen], with_answers=False)
         with lmm._given(given) as arguments:
             logits = lmm.model(**arguments).logits
     assert PIXELS not in seen.prompt and FEATURES in seen.prompt
@@ -102,6 +102,8 @@ def test_the_layers_that_llava_reads_are_kept(
     size = config.vision_config.image_size
     image = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))
     expected = made.eval().get_image_features(pixel_values=image[None]).pooler_output
+    look = {"pixel_values": image[None]}
+    features = lmm.tower.look(lambda: lmm.base.get_image_features(**look))
     with lmm.tower.seen(True), torch.no_grad():
-        found = lmm.base.get_image_features(pixel_values=lmm.tower.look([image])[0][None])
+        found = lmm.base.get_image_features(pixel_values=features)
     torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)

@@ -44,13 +44,17 @@ def examples(toy: Toy) -> Callable[[LMM], list[Encoded]]:
 
 def own_loss(lmm: LMM, example: Encoded) -> torch.Tensor:
     """The sum over the answer's tokens by the stock model's own loss, without any padding."""
-    inputs = {name: value[None] for name, value in example.prompt.items()}
+    inputs, _ = lmm._collated([example], with_answers=False)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], example.answer[None]], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     labels = inputs["input_ids"].clone()
     labels[:, : -len(example.answer)] = -100
-    extra = {name: torch.zeros_like(labels) for name in inputs if "token_type" in name}
-    return lmm.model(**inputs | extra, labels=labels).loss * len(example.answer)
+    for name in inputs:
+        if "token_type" in name:
+            kind = lmm.family.answer_token_type if name == "token_type_ids" else 0
+            tail = torch.full((1, len(example.answer)), kind)
+            inputs[name] = torch.cat([inputs[name], tail], dim=1)
+    return lmm.model(**inputs, labels=labels).loss * len(example.answer)
 
 
 def shaken(lmm: LMM, adapter: Adapter = ADAPTER) -> LMM:

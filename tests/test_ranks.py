@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import launch
 from toy import Toy, adapted, blobs, config, walked
 
 from spaces import InputError
 from trainables.panel import Panel, Walk
 from trainables.stages import StageStore
 
-SCRIPT = Path(__file__).with_name("ranks.py")
 ORDERING = ("hue", "light")
 STRATEGIES = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
 CASES = [(name, zero) for zero in (0, 2, 3) for name in STRATEGIES]
@@ -37,30 +34,14 @@ def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases = [(f"{name}-{zero}", job(name, zero, 4)) for name, zero in CASES]
     cases += [(f"parts-{zero}", job("ewc", zero, 2)) for zero in (0, 2, 3)]
     cases += [("odd-2", job("odd", 2, 4))]
-    work = {
-        "meeting": str(root / "meeting"),
-        "model": str(toy.model),
-        "benchmark": str(toy.benchmark),
-        "walks": [
-            {"store": str(root / case), "config": chosen.to_dict(), "orderings": [ORDERING]}
-            for case, chosen in cases
-        ],
-    }
-    (root / "work.json").write_text(json.dumps(work))
-    command = [sys.executable, str(SCRIPT), "RANK", "2", str(root / "work.json")]
-    ranks = [
-        subprocess.Popen(
-            [part.replace("RANK", str(rank)) for part in command],
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
-        )
-        for rank in range(2)
+    walks = [
+        {
+            **{"model": str(toy.model), "store": str(root / case)},
+            **{"config": chosen.to_dict(), "orderings": [ORDERING]},
+        }
+        for case, chosen in cases
     ]
-    try:
-        said = [rank.communicate(timeout=500)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)[-4000:]
+    launch(root, toy.benchmark, walks)
     return root
 
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from models.batching import Encoded, encode
-from models.frozen import LOOKED_AT_ONCE
-from models.lmm import LMM
+from models.lmm import LMM, LOOKED_AT_ONCE
 from spaces.training import Training
 from strategies import Pick
 from tasks import Benchmark, Example

@@ -85,8 +85,8 @@ class Engine:
             for name in (name for name in self.parameters if name in penalty):
                 parameter = self.parameters[name]
                 task = safe_get_full_grad(parameter)
-                assert task is not None, f"no gradient reached {name}"
-                safe_set_full_grad(parameter, task + penalty[name].to(parameter.device))
+                if task is not None:  # else it has no part in the loss, and never moved
+                    safe_set_full_grad(parameter, task + penalty[name].to(parameter.device))
         self._engine.step()
 
     @property
@@ -158,23 +158,30 @@ def set_weights(lmm: LMM, weights: Mapping[str, torch.Tensor]) -> None:
 def generating(lmm: LMM) -> Iterator[None]:
     """`generate` does not pass through the hook by which ZeRO-3 gathers the whole model's own weights.
 
-    Those that belong to one of its parts are gathered there; InstructBLIP's query tokens do not.
+    Those that belong to one of its parts are gathered there; InstructBLIP's query tokens and LLaVA-NeXT's
+    sign for the end of a row do not.
     """
-    own = [p for p in lmm.base.parameters(recurse=False) if hasattr(p, "ds_id")]
+    whole = (lmm.base, getattr(lmm.base, "model", None))
+    own = [p for m in whole if m for p in m.parameters(recurse=False) if hasattr(p, "ds_id")]
     with deepspeed.zero.GatheredParameters(own) if own else contextlib.nullcontext():
         yield
 
 
 def _config(training: Training, per_pass: int, accumulation: int) -> dict[str, Any]:
     half = training.precision == "bf16"
+    # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
+    zero: dict[str, Any] = {"stage": max(training.zero, int(half)), "overlap_comm": False}
+    if training.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if training.offload == "all":
+        zero["offload_param"] = {"device": "cpu"}
     return {
         "train_batch_size": training.batch_size,
         "train_micro_batch_size_per_gpu": per_pass,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": training.clip,
         "bf16": {"enabled": half},
-        # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
-        "zero_optimization": {"stage": max(training.zero, int(half)), "overlap_comm": False},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1_000_000_000,

@@ -25,6 +25,7 @@ TRAINING_CODE = (
     *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
     *("trainables/data.py", "trainables/job.py", "strategies/strategy.py"),
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
+    *("models/frozen_blocks.py", "models/loading.py", "models/parts.py", "models/processors.py"),
     *("tasks/task.py", "tasks/rows.py", "tasks/answers.py"),
 )
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
@@ -93,8 +94,9 @@ class StageJob:
 
 
 def base_key(setting: Setting, config: TrialConfig) -> str:
-    """Of the model before any stage: adapters begin as the identity, so only precision matters."""
-    return digest("base", *setting.fixed(), config.training.precision, config.training.zero)
+    """Of the model before any stage: adapters begin as the identity, so only how it is held matters."""
+    loading = dataclasses.asdict(config.training.loading)
+    return digest("base", *setting.fixed(), loading, config.training.zero)
 
 
 def trained_key(

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from models.lmm import LMM
 from models.location import model_folder
 from spaces.adapter import Adapter
+from spaces.loading import Loading
 from strategies import Pick, Strategy, Tensors
 from tasks import load_benchmark
 from trainables.config import TrialConfig
@@ -30,7 +31,7 @@ class Worker:
         self.rank, self.workers = dist.get_rank(), dist.get_world_size()
         self.benchmark = load_benchmark(place.benchmark)
         self.store = StageStore(place.store)
-        self._loaded: tuple[str, int] | None = None
+        self._loaded: tuple[Loading, int] | None = None
         self._adapter: Adapter | None = None
 
     def run(self, job: StageJob) -> dict[str, float]:
@@ -144,11 +145,13 @@ class Worker:
 
     def _take_up(self, config: TrialConfig) -> None:
         """Load the model if need be, and put this configuration's adapters on it."""
-        wanted = (config.training.precision, config.training.zero)
-        changed = self._adapter != config.adapter
-        # ZeRO-3 leaves its parameters split up: other adapters need a clean copy of the base.
-        if self._loaded != wanted or (changed and config.training.zero == 3):
-            self.lmm = LMM(model_folder(self.place.model), config.training.precision)
+        wanted = (config.training.loading, config.training.zero)
+        changed = self._adapter is not None and self._adapter != config.adapter
+        # ZeRO-3 leaves its parameters split up, and a language model that was trained is another: other
+        # adapters need a clean copy of the base.
+        spoilt = config.training.zero == 3 or (self._adapter and self._adapter.trains("lm"))
+        if self._loaded != wanted or (changed and spoilt):
+            self.lmm = LMM(model_folder(self.place.model), config.training.loading)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             self.data = Data(self.benchmark, self.lmm, self.place.seed)

@@ -1,0 +1,70 @@
+"""The parts of an LMM that can be trained, by the names that `Adapter.parts` gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from peft import LoraConfig
+
+from models.family import Family
+from spaces.adapter import Adapter
+from spaces.errors import InputError
+
+QUERIES_VALUES = ("q_proj", "v_proj", "query", "value", "qkv")
+ATTENTION = (*QUERIES_VALUES, "k_proj", "o_proj", "out_proj", "key", "dense", "proj", "projection")
+TARGETS = {"qv": QUERIES_VALUES, "attention": ATTENTION}
+"""Names that stock transformers gives the layers of attention; those that a model has are taken."""
+HEADS = ("lm_head", "head")
+"""No LoRA is put on these: the language model's head, and a tower's own pooling, which nothing reads."""
+
+
+def check_parts(family: Family, adapter: Adapter) -> None:
+    """Raise `InputError` for a part that the family does not have."""
+    if adapter.trains("qformer") and not family.qformer:
+        raise InputError(
+            f"adapter.parts: only families with a Q-Former (BLIP-2, InstructBLIP) can train it, and "
+            f'{family.name} has none; got "{adapter.parts}", connector would do'
+        )
+
+
+def trained_prefixes(family: Family, adapter: Adapter) -> tuple[str, ...]:
+    """Prefixes of the base's own parameters that are trained."""
+    own = {
+        "connector": family.connector,
+        "qformer": family.qformer,
+        "projection": family.projection,
+        "lm": (f"{family.language_model}.", "lm_head."),  # the head lies in or beside it
+    }
+    return tuple(prefix for part, found in own.items() if adapter.trains(part) for prefix in found)
+
+
+def lora_config(base: Any, family: Family, adapter: Adapter) -> LoraConfig:
+    """LoRA on the linear layers that `adapter` names, in the language model, the vision tower or both."""
+    places = {"lm_lora": family.language_model, "vision_lora": family.tower_layers}
+    patterns = [
+        rf"{re.escape(path)}\.(?!(.*\.)?({'|'.join(HEADS)})\.).*\.({'|'.join(sorted(layers))})"
+        for part, path in places.items()
+        if adapter.trains(part) and (layers := set(_layers(base, path, adapter.targets)))
+    ]
+    return LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha_per_rank * adapter.rank,  # type: ignore[arg-type]  # any number
+        lora_dropout=adapter.dropout,
+        # A pattern of whole names: peft would shorten a list of them to endings, which in the stock
+        # model that the adapter is loaded into fit the vision tower's layers too.
+        target_modules="|".join(patterns),
+        bias="none",
+    )
+
+
+def _layers(base: Any, path: str, targets: str) -> Iterator[str]:
+    """The last names of the linear layers under `path`."""
+    for name, module in base.named_modules():
+        inside, last = name.removeprefix(path + "."), name.rpartition(".")[2]
+        if not isinstance(module, torch.nn.Linear) or inside == name:
+            continue
+        if not set(inside.split(".")) & set(HEADS) and last in TARGETS.get(targets, (last,)):
+            yield last

@@ -1,0 +1,48 @@
+"""A model folder's own processor, as stock transformers has it."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import is_torchvision_available
+
+VIDEOS = "video_processor"
+
+
+def load_processor(folder: Path) -> Any:
+    """The processor in `folder`.
+
+    Some families' processors bring one for videos along, which needs torchvision: where that is not
+    installed, they do without it, for no video is ever asked about here.
+    """
+    kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(folder)), None)
+    if is_torchvision_available() or kind is None or not needs_torchvision(kind):
+        return AutoProcessor.from_pretrained(folder)
+    return images_only(kind).from_pretrained(folder)
+
+
+def needs_torchvision(kind: Any) -> bool:
+    """Whether the stock processor class has a part for videos."""
+    return VIDEOS in inspect.signature(kind.__init__).parameters
+
+
+def images_only(kind: Any) -> Any:
+    """The processor class without its part for videos, under the same name."""
+
+    class ImagesOnly(kind):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in kind.get_attributes() if name != VIDEOS]
+
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *args: Any, **options: Any) -> list[Any]:
+            found = super()._get_arguments_from_pretrained(*args, **options)
+            found.insert(kind.get_attributes().index(VIDEOS), None)
+            return found
+
+    ImagesOnly.__name__ = kind.__name__
+    return ImagesOnly
