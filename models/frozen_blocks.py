@@ -25,7 +25,6 @@ class FrozenBlocks(Frozen):
         count = len(tower.blocks)
         also = getattr(base.config.vision_config, family.deepstack) if family.deepstack else ()
         self.read = sorted({*also, count - 1})
-        self.found: list[torch.Tensor] = []
         self.features: tuple[torch.Tensor, ...] = ()
         # Neither a tuple nor a dict makes them parts of the model.
         self._tower = (tower,)
@@ -36,6 +35,17 @@ class FrozenBlocks(Frozen):
         tower.blocks = torch.nn.ModuleList(
             _Block(self, number, block) for number, block in enumerate(tower.blocks)
         )
+
+    def through(self, hidden: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        """What is read of all blocks, one after the other, with no merger's turn in between.
+
+        A merger in mid-tower would be gathered by ZeRO-3, in which all ranks would have to take part.
+        """
+        found = []
+        for number, block in enumerate(self._parts["blocks"]):
+            hidden = block(hidden, **options)
+            found += [hidden] if number in self.read else []
+        return torch.cat(found, dim=-1)
 
     def move(self, device: torch.device | str) -> None:
         for part in self._parts.values():
@@ -62,7 +72,6 @@ class _Patches(torch.nn.Module):
             parts = pixels.chunk(len(frozen.read), dim=-1)
             frozen.features = tuple(part.contiguous() for part in parts)
             return frozen.features[-1]
-        frozen.found = []
         with torch.no_grad():
             return self._embed[0](pixels)
 
@@ -88,10 +97,10 @@ class _Block(torch.nn.Module):
         frozen, wanted = self._frozen[0], self._number in self._frozen[0].read
         if frozen.given:
             return frozen.features[frozen.read.index(self._number)] if wanted else hidden
+        if frozen.looking and len(frozen.read) > 1:
+            raise Looked(frozen.through(hidden, options))
         with torch.no_grad():
             hidden = self._block[0](hidden, **options)
-        if wanted:
-            frozen.found.append(hidden)
-        if frozen.looking and len(frozen.found) == len(frozen.read):
-            raise Looked(torch.cat(frozen.found, dim=-1))
+        if frozen.looking and wanted:
+            raise Looked(hidden)
         return hidden

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,30 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["RAY_ADDRESS"] = "local"  # never another's cluster
+TABLE: pytest.StashKey[Any] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--families", type=Path, help="write what each family can do to this file")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Take down what tests/test_families.py finds of each family."""
+    report = (yield).get_result()  # type: ignore[attr-defined]  # pytest sends the outcome
+    path = item.config.getoption("--families")
+    if path and (report.when == "call" or report.outcome != "passed"):
+        from families import FAMILIES
+        from family_table import Outcomes
+
+        table = item.config.stash.setdefault(TABLE, Outcomes(list(FAMILIES)))
+        table.note(item.nodeid, report.outcome)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table of families, if it is asked for."""
+    if TABLE in session.config.stash:
+        session.config.stash[TABLE].write(session.config.getoption("--families").resolve())
 
 
 @pytest.fixture(scope="session")

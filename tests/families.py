@@ -166,6 +166,7 @@ def llava_onevision() -> Made:
 def _blip(kind: Any, tokens: Any) -> Any:
     qformer = {**WIDTH, "num_hidden_layers": 2, "encoder_hidden_size": 32}
     qformer |= {"cross_attention_frequency": 1, "vocab_size": len(tokens)}
+    qformer |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return kind(
         vision_config=vision(),
         qformer_config={**qformer, "pad_token_id": tokens.pad_token_id},

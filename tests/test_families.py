@@ -145,9 +145,7 @@ def test_checkpointing_changes_no_gradient(lmm: LMM) -> None:
     batch = lmm.seen(examples(shaken(lmm)))
     weights = list(lmm.trainable().values())
     lmm.model.train()
-    torch.manual_seed(0)  # Q-Formers drop out
     plain = torch.autograd.grad(lmm.answer_loss(batch), weights, allow_unused=True)
-    torch.manual_seed(0)
     lmm.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     again = torch.autograd.grad(lmm.answer_loss(batch), weights, allow_unused=True)
     for one, other in zip(plain, again, strict=True):
