@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from spaces.adapter import Adapter
 from spaces.errors import InputError
 
 
@@ -139,3 +140,12 @@ def family_of(model_type: str) -> Family:
 
 def _types(families: Iterable[Family]) -> str:
     return ", ".join(family.model_type for family in families)
+
+
+def check_parts(family: Family, adapter: Adapter) -> None:
+    """Raise `InputError` for a part that the family does not have."""
+    if adapter.trains("qformer") and not family.qformer:
+        raise InputError(
+            f"adapter.parts: only families with a Q-Former (BLIP-2, InstructBLIP) can train it, and "
+            f'{family.name} has none; got "{adapter.parts}", connector would do'
+        )

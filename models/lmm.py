@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from models.batching import FEATURES, PIXELS, Encoded, collate, joined
 from models.frozen import Frozen, freeze
-from models.loading import load_base
+from models.loading import LOOKED_AT_ONCE, answers_at_once, load_base
 from models.location import folder_family
 from models.parts import lora_config, trained_prefixes
 from models.processors import load_processor
@@ -24,10 +24,6 @@ transformers_logging.disable_progress_bar()  # a bar per rank would tear the sea
 
 PLAIN = Loading()
 PEFT_PREFIX = "base_model.model."
-LOOKED_AT_ONCE = 8
-"""Images per call of the tower. Sums may differ in their last bits with the size of a batch: all calls
-have this one where sizes allow, so that an image's features do not depend on what it happened to be met
-with."""
 
 
 class LMM:
@@ -129,7 +125,7 @@ class LMM:
 
     def _look(self, group: Sequence[Encoded], size: int) -> Iterator[torch.Tensor]:
         """The features of each example's images, on the CPU; the last stands in for those lacking."""
-        tower, full = self.tower, [*group, *group[-1:] * (size - len(group))]
+        tower, full = self.tower, [*group, *[group[-1]] * (size - len(group))]
         assert tower is not None
         parameter = tower.parameter()
         inputs = {}
@@ -186,6 +182,11 @@ class LMM:
         return [
             text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)
         ]
+
+    def answers_at_once(self, tokens: int) -> int:
+        """Examples of so many tokens, answer included, that are answered in one batch."""
+        own = next(self.base.parameters()).element_size()
+        return answers_at_once(self.base.config.get_text_config(), tokens, own)
 
     @contextlib.contextmanager
     def _given(self, inputs: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:

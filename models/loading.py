@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
-from spaces.errors import InputError
-from spaces.loading import Loading
+from spaces.loading import Loading, check_loading
+
+# peft's way to ask, which transformers has renamed.
+warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LOOKED_AT_ONCE = 8
+"""Images per call of the vision tower. Sums may differ in their last bits with the size of a batch: all
+calls have this one where sizes allow, so that an image's features do not depend on what it happened to be
+met with."""
+CACHE, MOST_ANSWERS = 2e9, 64
 NOT_PACKED = (
     *("lm_head", "vision_tower", "vision_model", "visual", "qformer"),
     *("multi_modal_projector", "language_projection", "connector"),
 )
-PACKAGES = {"flash_attention_2": "flash_attn"}
 
 
 def load_base(folder: Path, loading: Loading) -> Any:
@@ -41,16 +47,17 @@ def load_base(folder: Path, loading: Loading) -> Any:
     return base
 
 
-def check_loading(loading: Loading) -> None:
-    """Raise `InputError` where a package is missing that a knob needs."""
-    package = PACKAGES.get(loading.attention)
-    if package and not importlib.util.find_spec(package):
-        raise InputError(
-            f"training.attention {loading.attention} needs the package {package}, which is not "
-            "installed; sdpa would do"
-        )
-    if loading.base_bits == 4 and not importlib.util.find_spec("bitsandbytes"):
-        raise InputError(
-            "training.base_bits 4 needs the package bitsandbytes, which is not installed: "
-            "pip install -e '.[qlora]', or base_bits 16"
-        )
+def cache_bytes(text: Any, own: int) -> int:
+    """Of the keys and values of one token."""
+    heads = text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // heads
+    groups = getattr(text, "num_key_value_heads", None) or heads
+    return 2 * text.num_hidden_layers * groups * width * own
+
+
+def answers_at_once(text: Any, tokens: int, own: int) -> int:
+    """Examples answered in one batch: as many as `CACHE` bytes of keys and values hold, at most 64.
+
+    The same on every machine, for the size of a batch may change the last bits of a sum.
+    """
+    return max(1, min(MOST_ANSWERS, int(CACHE // (tokens * cache_bytes(text, own)))))

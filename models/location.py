@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from models.family import Family, family_of
 from spaces.errors import InputError
 
 EMBEDDED = Path(__file__).parent / "mini"
+HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+"""owner/name, or owner/name@revision."""
+LOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What is taken from a hub: no pickles, no code."""
 
 
 def embedded_names() -> list[str]:
@@ -18,38 +24,88 @@ def embedded_names() -> list[str]:
     return sorted(p.parent.name for p in EMBEDDED.glob("*/config.json"))
 
 
+def on_hub(name_or_path: str | Path) -> bool:
+    """Whether this can only be the id of a model on the Hugging Face hub."""
+    name = str(name_or_path)
+    return bool(HUB.fullmatch(name)) and not Path(name).expanduser().exists()
+
+
 def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of an embedded model (by name) or of a user's (by path), checked to be loadable."""
+    """The folder of an embedded model (by name), a user's (by path) or the hub's (by id).
+
+    Raises `InputError` if it cannot be loaded. What lies on the hub is fetched once.
+    """
     name = str(name_or_path)
     folder = EMBEDDED / name if name in embedded_names() else Path(name).expanduser()
+    if not folder.is_dir() and on_hub(name):
+        folder = _fetched(name)
     if not folder.is_dir():
         raise InputError(
-            f"the model must be a folder or one of {', '.join(embedded_names())}; "
-            f'got "{name}", and there is no such folder'
-        )
-    config = folder / "config.json"
-    if not config.is_file():
-        raise InputError(f'the model folder "{folder}" must hold a config.json; it does not')
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f'the model folder "{folder}" must hold *.safetensors weights; it does not'
+            f"the model must be a folder, the id of one on the Hugging Face hub or one of "
+            f'{", ".join(embedded_names())}; got "{name}", and there is no such folder'
         )
     folder_family(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f'the model folder "{folder}" must hold *.safetensors weights; it does not. From '
+            "pytorch_model.bin, which is a pickle, save_pretrained of transformers makes them"
+        )
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
+        raise InputError(f'the model folder "{folder}" must hold a tokenizer; it does not')
     return folder.resolve()
+
+
+def _fetched(name: str) -> Path:
+    """The folder that the hub's files were stored in; raises `InputError` if they cannot be had."""
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        fetch: Any = snapshot_download
+        found = fetch(repository, revision=revision or None, allow_patterns=list(LOADED))
+    except Exception as error:  # no network, no such model, no permission: the library says which
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f'the model "{name}" is no folder here, and could not be fetched from the hub: {reason}; '
+            "a folder that from_pretrained reads would do"
+        ) from error
+    return Path(found)
+
+
+def pinned(name: str, folder: Path) -> str:
+    """The hub's id with the commit that lies in `folder`; the folder itself if it is a user's own."""
+    return f"{name.partition('@')[0]}@{folder.name}" if on_hub(name) else str(folder)
+
+
+def folder_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f'the model folder "{folder}" must hold a config.json; it does not')
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f'"{path}" must be readable JSON: {error}') from error
+    return config if isinstance(config, dict) else {}
 
 
 def folder_family(folder: Path) -> Family:
     """The family of the model in `folder`."""
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f'"{folder / "config.json"}" must be readable JSON: {error}') from error
-    return family_of(str(config.get("model_type") if isinstance(config, dict) else None))
+    config = folder_config(folder)
+    family = family_of(str(config.get("model_type")))
+    text = config.get("text_config")
+    if isinstance(text, dict) and text.get("is_encoder_decoder", text.get("model_type") == "t5"):
+        raise InputError(
+            f'the language model must be a decoder alone, and that of "{folder}" is '
+            f"{text.get('model_type')}, which has an encoder; {family.name} with OPT, Vicuna or Llama "
+            "would do"
+        )
+    return family
 
 
 def image_token(folder: Path) -> str | None:
     """The token that stands for the image in a prompt; None if the folder names none."""
-    config, tokenizer = json.loads((folder / "config.json").read_text()), folder / "tokenizer.json"
+    config, tokenizer = folder_config(folder), folder / "tokenizer.json"
     number = config.get("image_token_id", config.get("image_token_index"))
     if not isinstance(number, int) or not tokenizer.is_file():
         return None
@@ -64,7 +120,7 @@ def weight_bytes(folder: Path) -> int:
 
 def model_fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of all files at the top of the folder that are loaded."""
-    files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors", ".jinja"))
+    files = sorted({f for pattern in LOADED for f in folder.glob(pattern)})
     stats = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
     return _hash_files(stats)
 

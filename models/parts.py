@@ -11,7 +11,6 @@ from peft import LoraConfig
 
 from models.family import Family
 from spaces.adapter import Adapter
-from spaces.errors import InputError
 
 QUERIES_VALUES = ("q_proj", "v_proj", "query", "value", "qkv")
 ATTENTION = (*QUERIES_VALUES, "k_proj", "o_proj", "out_proj", "key", "dense", "proj", "projection")
@@ -19,15 +18,6 @@ TARGETS = {"qv": QUERIES_VALUES, "attention": ATTENTION}
 """Names that stock transformers gives the layers of attention; those that a model has are taken."""
 HEADS = ("lm_head", "head")
 """No LoRA is put on these: the language model's head, and a tower's own pooling, which nothing reads."""
-
-
-def check_parts(family: Family, adapter: Adapter) -> None:
-    """Raise `InputError` for a part that the family does not have."""
-    if adapter.trains("qformer") and not family.qformer:
-        raise InputError(
-            f"adapter.parts: only families with a Q-Former (BLIP-2, InstructBLIP) can train it, and "
-            f'{family.name} has none; got "{adapter.parts}", connector would do'
-        )
 
 
 def trained_prefixes(family: Family, adapter: Adapter) -> tuple[str, ...]:

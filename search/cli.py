@@ -9,7 +9,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,21 +128,23 @@ def lanes_of(prepared: Prepared) -> int:
     """Trials at once: as asked for, else as many as this machine's devices hold."""
     import torch
 
-    from models.location import weight_bytes
-    from search.cluster import check_memory, cluster_address, lanes_that_fit, own_cpus
+    from search.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit, own_cpus
     from spaces.errors import InputError
 
     plan = prepared.plan
-    workers, weights = plan.workers_per_trial, weight_bytes(prepared.folder)
-    most = plan.samples + len(prepared.references)
+    workers, rank = plan.workers_per_trial, sum(prepared.memory.values())
+    most, gpus = plan.samples + len(prepared.references), torch.cuda.device_count()
+    if gpus and cluster_address() is None:
+        check_gpu(rank)
     if plan.concurrent is None:
-        devices = torch.cuda.device_count() or own_cpus()
-        return max(1, min(devices // workers, lanes_that_fit(workers, weights), most))
+        fit = gpus or min(own_cpus(), workers * lanes_that_fit(workers, rank))
+        return max(1, min(fit // workers, most))
     if plan.concurrent < 1:
         raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
     lanes = min(plan.concurrent, most)
-    if cluster_address() is None:  # a cluster's memory lies on machines that may not even run yet
-        check_memory(lanes, workers, weights)
+    # A cluster's memory lies on machines that may not even run yet.
+    if cluster_address() is None and not gpus:
+        check_memory(lanes, workers, rank)
     return lanes
 
 
@@ -158,10 +160,18 @@ def describe(prepared: Prepared, lanes: int) -> str:
         f"trials      {trials}, {lanes} at once with {plan.workers_per_trial} workers each",
         f"stages      {prepared.configured_stages()} configured, at most {prepared.most_stages()} "
         f"to be trained: the rest is shared or in the store",
+        f"memory      {told(prepared.memory)}",
         f"results     {prepared.run}",
         *(f"note        {caution}" for caution in prepared.cautions()),
     ]
     return "\n".join(lines)
+
+
+def told(memory: Mapping[str, int]) -> str:
+    """The estimate of one rank's memory in a line, the largest parts first."""
+    parts = sorted(memory.items(), key=lambda part: -part[1])
+    each = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts if size >= 5e6)
+    return f"about {sum(memory.values()) / 1e9:.2f} GB a rank: {each}"
 
 
 def execute(prepared: Prepared, lanes: int, start: float) -> int:

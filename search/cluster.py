@@ -9,16 +9,13 @@ from pathlib import Path
 
 import psutil
 import ray
+import torch
 from ray._private.services import find_bootstrap_address
 
 from spaces import InputError
 
 ROOT = Path(__file__).parent.parent
 EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
-PROCESS_BYTES = 1.0e9
-"""Of one rank beside its model: torch, transformers, DeepSpeed and a cache of encoded examples."""
-MODEL_COPIES = 4
-"""Bytes of the weights on disk (16 bit) -> fp32 weights, and working memory as much again."""
 
 
 def connect(cpus: int) -> None:
@@ -91,12 +88,12 @@ def own_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def lanes_that_fit(workers: int, weights: int) -> int:
-    """Lanes that this machine's free memory holds; `weights` in bytes on disk.
+def lanes_that_fit(workers: int, rank: int) -> int:
+    """Lanes that this machine's free memory holds; `rank` in bytes of one rank at its peak.
 
     Raises `InputError` if it holds none.
     """
-    lane, free = _lane_bytes(workers, weights), psutil.virtual_memory().available
+    lane, free = _lane_bytes(workers, rank), psutil.virtual_memory().available
     if free < lane:
         raise InputError(
             f"one lane of {workers} workers needs about {lane / 1e9:.1f} GB of memory, "
@@ -105,16 +102,27 @@ def lanes_that_fit(workers: int, weights: int) -> int:
     return int(free // lane)
 
 
-def check_memory(lanes: int, workers: int, weights: int) -> None:
+def check_memory(lanes: int, workers: int, rank: int) -> None:
     """Raise `InputError` if this machine's free memory cannot hold the lanes that were asked for."""
-    fit = lanes_that_fit(workers, weights)
+    fit = lanes_that_fit(workers, rank)
     if lanes > fit:
-        needed = lanes * _lane_bytes(workers, weights)
+        needed = lanes * _lane_bytes(workers, rank)
         raise InputError(
             f"{lanes} lanes of {workers} workers need about {needed / 1e9:.1f} GB of memory, "
             f"{psutil.virtual_memory().available / 1e9:.1f} GB are free; --concurrent {fit} would do"
         )
 
 
-def _lane_bytes(workers: int, weights: int) -> float:
-    return workers * (PROCESS_BYTES + MODEL_COPIES * weights) + 0.4e9
+def check_gpu(rank: int) -> None:
+    """Raise `InputError` if a rank does not fit into this machine's smallest GPU."""
+    sizes = [torch.cuda.mem_get_info(i)[1] for i in range(torch.cuda.device_count())]
+    if sizes and rank > min(sizes):
+        raise InputError(
+            f"a rank needs about {rank / 1e9:.1f} GB, and the GPU has {min(sizes) / 1e9:.1f} GB; in a "
+            "plan's training a smaller micro_batch, precision bf16, checkpointing true, zero 3 over more "
+            "--workers-per-trial, offload or base_bits 4 would do"
+        )
+
+
+def _lane_bytes(workers: int, rank: int) -> float:
+    return workers * rank + 0.4e9

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.location import embedded_names, model_fingerprint, model_folder
+from models.family import check_parts
+from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
 from search.checks import (
     REFERENCES,
     STAGES,
@@ -23,6 +25,7 @@ from search.checks import (
 from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError
+from spaces.loading import check_loading
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
@@ -43,6 +46,18 @@ class Prepared:
     space: ConfigSpace
     benchmark: Benchmark
     resumed: bool
+
+    @functools.cached_property
+    def memory(self) -> dict[str, int]:
+        """Bytes of one rank at its peak, by what takes them: of the configuration that needs most."""
+        from search.memory import rank_memory
+
+        tasks = [self.benchmark.task(name) for name in self.panel.tasks]
+        found = [
+            rank_memory(self.folder, tasks, adapter, training, self.plan.workers_per_trial)
+            for adapter, training in self.space.largest()
+        ]
+        return max(found, key=lambda parts: sum(parts.values()))
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -137,10 +152,14 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     )
     check_batches(space, plan.workers_per_trial)
     folder = model_folder(plan.model)
+    for adapter, training in space.largest():
+        check_parts(folder_family(folder), adapter)
+        check_loading(training.loading)
     demands = demands_of(folder, space.adapters())
     check_rows(benchmark, tasks, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
-    model = plan.model if plan.model in embedded_names() else str(folder)
+    # One of the hub by the commit that was fetched, from which each node fetches it.
+    model = plan.model if plan.model in embedded_names() else pinned(plan.model, folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
     prepared = Prepared(
         plan=dataclasses.replace(plan, strategies=strategies, model=model, benchmark=data),

@@ -44,6 +44,17 @@ class ConfigSpace:
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
         return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
+    def largest(self) -> list[tuple[Adapter, Training]]:
+        """The configurations, one for each choice of the parts trained, that need the most memory."""
+        fixed = self.reference("finetune")
+        wide = _highest(fixed.adapter.rank, self.open["adapter"].get("rank"))
+        batch = {
+            knob: _highest(getattr(fixed.training, knob), self.open["training"].get(knob))
+            for knob in ("batch_size", "micro_batch")
+        }
+        training = dataclasses.replace(fixed.training, **batch)
+        return [(dataclasses.replace(a, rank=wide), training) for a in self.adapters()]
+
     def starting_points(self) -> list[dict[str, Value]]:
         """Each strategy's published defaults, as flat names; the search begins with them."""
         points = []
@@ -106,6 +117,13 @@ def _part(name: str, part: str, classes: Mapping[str, type]) -> type | None:
     if part in SHARED:
         return SHARED[part]
     return classes[part] if part in classes else (strategy_class(part) and None)
+
+
+def _highest(value: int, domain: Domain | None) -> int:
+    """The largest value of a knob that may be proposed."""
+    if isinstance(domain, CategoricalDistribution):
+        return max(int(choice) for choice in domain.choices)  # type: ignore[arg-type]
+    return int(domain.high) if domain else value
 
 
 def _nearest(domain: Domain, value: Value) -> Value:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+
+from spaces.errors import InputError
+
+PACKAGES = {"flash_attention_2": "flash_attn"}
 
 
 @dataclass(frozen=True)
@@ -13,3 +18,18 @@ class Loading:
     attention: str = "auto"
     base_bits: int = 16
     checkpointing: bool = False
+
+
+def check_loading(loading: Loading) -> None:
+    """Raise `InputError` where a package is missing that a knob needs."""
+    package = PACKAGES.get(loading.attention)
+    if package and not importlib.util.find_spec(package):
+        raise InputError(
+            f"training.attention {loading.attention} needs the package {package}, which is not "
+            "installed; sdpa would do"
+        )
+    if loading.base_bits == 4 and not importlib.util.find_spec("bitsandbytes"):
+        raise InputError(
+            "training.base_bits 4 needs the package bitsandbytes, which is not installed: "
+            "pip install -e '.[qlora]', or base_bits 16"
+        )

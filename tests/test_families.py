@@ -20,9 +20,9 @@ from toy import Toy, blobs, config, walked
 
 from models.batching import Encoded, encode
 from models.family import FAMILIES as DECLARED
+from models.family import check_parts
 from models.lmm import LMM
 from models.location import model_folder
-from models.parts import check_parts
 from models.processors import load_processor, needs_torchvision
 from search.saved import save_model
 from spaces import Adapter, InputError
@@ -249,6 +249,10 @@ def test_two_ranks_with_zero_train_as_one(
     (path,) = one.paths
     ours, theirs = (walk.store.tensors(walk.key(path)) for walk in (one, two))
     for name, weight in ours.items():
+        if name.endswith(
+            "key.bias"
+        ):  # softmax is blind to it: AdamW makes steps of rounding errors
+            continue
         assert float((weight - theirs[name]).norm()) <= 1e-3 * float(weight.norm()), name
     assert two.matrices()[0].values == pytest.approx(
         one.matrices()[0].values, abs=0.11, nan_ok=True

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from models.batching import Encoded, encode
-from models.lmm import LMM, LOOKED_AT_ONCE
+from models.lmm import LMM
+from models.loading import LOOKED_AT_ONCE
 from spaces.training import Training
 from strategies import Pick
 from tasks import Benchmark, Example

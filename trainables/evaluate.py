@@ -12,7 +12,8 @@ from tasks import Task, format_compliance, score_answers
 from trainables.data import Data
 from trainables.engine import generating
 
-ANSWER_BATCH = 64
+SAMPLED = 16
+"""Examples that tell how long the others of a split may be."""
 
 
 def answers(lmm: LMM, data: Data, task: str, split: str, zero: int) -> list[str]:
@@ -25,14 +26,22 @@ def answers(lmm: LMM, data: Data, task: str, split: str, zero: int) -> list[str]
     mine: list[str] = []
     length = data.benchmark.tasks[task].max_new_tokens
     with generating(lmm):
-        for i in range(0, share, ANSWER_BATCH):
-            batch = [data.encoded(task, split, row) for row in rows[i : i + ANSWER_BATCH]]
+        at_once = lmm.answers_at_once(_tokens(data, task, split) + length)
+        for i in range(0, share, at_once):
+            batch = [data.encoded(task, split, row) for row in rows[i : i + at_once]]
             mine += lmm.answers(batch, length, synced=zero == 3 and workers > 1)
     if workers == 1:
         return mine
     parts: list[list[str]] = [[] for _ in range(workers)]
     dist.all_gather_object(parts, mine)
     return [text for part in parts for text in part][:size]
+
+
+def _tokens(data: Data, task: str, split: str) -> int:
+    """About the length of a split's longest prompt: the same on every rank, whatever its share."""
+    size = len(data.examples(task, split))
+    rows = range(0, size, max(1, size // SAMPLED))
+    return max(data.encoded(task, split, row).length for row in rows) * 5 // 4
 
 
 def scored(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""The memory estimate of `--dry-run` against the peak that a rank really has, on this machine.
+
+    python benchmarks/memory.py
+
+A LLaVA of 170 million random weights is trained for two steps in a process of its own, in several
+configurations. One line of JSON for each: what was estimated, what was measured (the largest resident
+set; on a GPU the most that torch reserved), and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+TASK = "animal"
+LORA, WHOLE = {"rank": 16}, {"parts": "connector+lm"}
+STEPS = {"epochs": 1, "batch_size": 4}
+CONFIGURATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "LoRA, fp32": ({**STEPS, "precision": "fp32", "checkpointing": False}, LORA),
+    "LoRA, bf16, checkpointing": ({**STEPS, "precision": "bf16"}, LORA),
+    "LoRA, fp32, batch 8": (
+        {**STEPS, "batch_size": 8, "precision": "fp32", "checkpointing": False},
+        LORA,
+    ),
+    "full LM, fp32": ({**STEPS, "precision": "fp32", "checkpointing": False}, WHOLE),
+    "full LM, bf16, ZeRO 2": ({**STEPS, "precision": "bf16", "zero": 2}, WHOLE),
+}
+
+
+def write_model(folder: Path) -> Path:
+    """A LLaVA with random weights, 256 visual tokens an image and the embedded model's tokenizer."""
+    from transformers import (
+        AutoTokenizer,
+        CLIPImageProcessor,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    from models.location import EMBEDDED
+
+    source = EMBEDDED / "llava-aligned"
+    tokenizer: Any = AutoTokenizer.from_pretrained(source)
+    config: Any = LlavaConfig.from_pretrained(source)
+    text, vision = config.text_config, config.vision_config
+    text.hidden_size, text.intermediate_size, text.num_hidden_layers = 1024, 2816, 12
+    text.num_attention_heads, text.num_key_value_heads, text.head_dim = 16, 16, 64
+    text.max_position_embeddings = 1024
+    vision.hidden_size, vision.intermediate_size, vision.num_hidden_layers = 384, 1536, 4
+    vision.num_attention_heads, vision.image_size, vision.patch_size = 6, 224, 14
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    side = {"height": 224, "width": 224}
+    images = CLIPImageProcessor(size=side, crop_size=side, do_center_crop=False)
+    template = tokenizer.chat_template
+    LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+        num_additional_image_tokens=1,
+        chat_template=template,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_task(folder: Path) -> Path:
+    """The first rows of an embedded task: two steps, and a few answers to score."""
+    import pyarrow.parquet as pq
+    import yaml
+
+    from tasks import load_benchmark
+
+    task = load_benchmark("mini").task(TASK)
+    for split, rows in (("train", 16), ("validation", 8), ("test", 8)):
+        (folder / TASK).mkdir(parents=True, exist_ok=True)
+        table = pq.read_table(task.files[split]).slice(0, rows)
+        pq.write_table(table, folder / TASK / f"{split}.parquet")
+    says = {"metric": task.metric, "max_new_tokens": 4, "closed": False}
+    (folder / "benchmark.yaml").write_text(yaml.safe_dump({"tasks": {TASK: says}}))
+    return folder
+
+
+def measure(name: str, work: Path) -> None:
+    """Train one stage of a configuration in this process and print what it took."""
+    import torch
+
+    from models.location import model_fingerprint
+    from tasks import load_benchmark
+    from trainables.config import TrialConfig
+    from trainables.job import Place, Setting
+    from trainables.local import Local
+    from trainables.panel import Panel, Walk
+    from trainables.stages import StageStore
+
+    benchmark = load_benchmark(work / "task")
+    tasks = {n: t.fingerprint() for n, t in benchmark.tasks.items()}
+    training, adapter = CONFIGURATIONS[name]
+    config = TrialConfig.from_dict(
+        {"strategy": {"name": "finetune"}, "training": training, "adapter": adapter}
+    )
+    store = Path(tempfile.mkdtemp(dir=work))
+    setting = Setting(model_fingerprint(work / "model"), tasks, 0, 1)
+    runner = Local(Place(work / "model", work / "task", store, 0))
+    walk = Walk(config, Panel(((TASK,),)), setting, StageStore(store), runner)
+    while not walk.finished:
+        walk.step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_reserved()
+    print(json.dumps({"peak": peak}))
+
+
+def estimated(name: str, work: Path) -> dict[str, int]:
+    """What the dry run of such a search would print, in bytes."""
+    from search.memory import rank_memory
+    from spaces import Adapter, Training
+    from tasks import load_benchmark
+
+    training, adapter = CONFIGURATIONS[name]
+    tasks = list(load_benchmark(work / "task").tasks.values())
+    return rank_memory(work / "model", tasks, Adapter(**adapter), Training(**training), 1)
+
+
+def main() -> None:
+    """Every configuration: estimate, measure, compare."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        measure(args.measure, args.work)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_model(work / "model")
+        write_task(work / "task")
+        for name in CONFIGURATIONS:
+            parts = estimated(name, work)
+            command = [sys.executable, __file__, "--measure", name, "--work", str(work)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peak = json.loads(done.stdout.splitlines()[-1])["peak"]
+            ratio = sum(parts.values()) / peak
+            print(
+                json.dumps(
+                    {"name": name, "ratio": round(ratio, 3), "met": 0.8 <= ratio <= 1.2}
+                    | {"measured": peak, "estimated": sum(parts.values()), "parts": parts}
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
