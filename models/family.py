@@ -61,12 +61,15 @@ class Family:
         return [value] if isinstance(value, int) else list(value)
 
 
-def _llava(name: str, model_type: str, **more: Any) -> Family:
-    """The families after LLaVA: tower, projector, language model side by side."""
+def _llava(name: str, model_type: str, newline: bool = False, **more: Any) -> Family:
+    """The families after LLaVA: tower, projector, language model side by side.
+
+    `newline`: what ends a row of tiles is learned, too.
+    """
     return Family(
         name=name,
         model_type=model_type,
-        projection=("model.multi_modal_projector.", "model.image_newline"),
+        projection=("model.multi_modal_projector.", *(["model.image_newline"] * newline)),
         language_model="model.language_model",
         vision_tower="model.vision_tower",
         **more,
@@ -114,8 +117,8 @@ def _idefics(name: str, model_type: str) -> Family:
 LAYER = "vision_feature_layer"
 FAMILIES: tuple[Family, ...] = (
     _llava("LLaVA", "llava", vision_layer=LAYER),
-    _llava("LLaVA-NeXT", "llava_next", vision_layer=LAYER),
-    _llava("LLaVA-OneVision", "llava_onevision", vision_layer=LAYER),
+    _llava("LLaVA-NeXT", "llava_next", newline=True, vision_layer=LAYER),
+    _llava("LLaVA-OneVision", "llava_onevision", newline=True, vision_layer=LAYER),
     _llava("InternVL", "internvl", vision_layer=LAYER),
     _llava("PaliGemma", "paligemma", answer_token_type=1, text_alone=False),
     _blip("BLIP-2", "blip-2"),

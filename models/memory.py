@@ -39,6 +39,8 @@ class Sizes:
     answer: int
     patches: int = 0
     """That the vision tower sees of its images."""
+    asked: int = 64
+    """Examples of the largest split that is scored."""
     examples: int = 0
     """Bytes of the encoded examples that are kept at the same time."""
 
@@ -197,7 +199,7 @@ def _working(skeleton: Skeleton, workers: int, sizes: Sizes, heap: float) -> flo
     vision = skeleton.base.config.vision_config
     inner = getattr(vision, "intermediate_size", 4 * vision.hidden_size) + 6 * vision.hidden_size
     look = LOOKED_AT_ONCE * sizes.patches * inner * own
-    rows = answers_at_once(skeleton.text, tokens, own)
+    rows = min(sizes.asked, answers_at_once(skeleton.text, tokens * 5 // 4, own))
     answers = rows * tokens * cache_bytes(skeleton.text, own)
     answers += rows * tokens * (2 * skeleton.text.hidden_size + _inner(skeleton.text)) * own
     # Weights as a stage leaves them, whole and as the bytes of a file.

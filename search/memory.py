@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ def rank_memory(
     """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
     processor = load_processor(folder)
     encoded = [encode(processor, e) for task in tasks for e in longest(task)]
-    count = sum(len(task.examples(split)) for task in tasks for split in ("train", "validation"))
-    found = sizes(folder, encoded, count, training)
+    train, asked = ([len(t.examples(split)) for t in tasks] for split in ("train", "validation"))
+    found = sizes(folder, encoded, sum(train) + sum(asked), training)
+    found = dataclasses.replace(found, asked=max(asked))
     machine = GPU if torch.cuda.is_available() else CPU
     return estimate(folder, adapter, training, workers, found, machine)
 

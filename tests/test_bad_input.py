@@ -44,7 +44,7 @@ WRONG_FLAGS = {
     ),
     "a storage that is a file": (["--storage", "README.md/results"], 'README.md" is none'),
     "a benchmark": (["--benchmark", "minni"], 'unknown benchmark "minni"; .*mean "mini"'),
-    "a model": (["--model", "no/such/folder"], 'folder or one of .*got "no/such/folder"'),
+    "a model": (["--model", "no/such/folder"], 'folder, the id of one .*got "no/such/folder"'),
     "no samples": (["--samples", "0"], "samples must be at least 1, got 0"),
     "no trial at once": (["--concurrent", "0"], "--concurrent must be at least 1, got 0"),
     "no workers": (["--workers-per-trial", "0"], "workers_per_trial must be at least 1, got 0"),
@@ -129,7 +129,8 @@ def test_a_model_folder_that_cannot_be_loaded_is_one_error(
     (folder / "model.safetensors").touch()
     (folder / "config.json").write_text('{"model_type": "bert"}')
     unknown = refused("--plan", plan(), "--model", str(folder))
-    assert 'must be of a known family (llava, instructblip), got model_type "bert"' in unknown
+    assert "must be of a known family (llava, llava_next, " in unknown
+    assert 'got model_type "bert"' in unknown
     for content in ("{", "\0"):
         (folder / "config.json").write_text(content)
         assert "must be readable JSON" in refused("--plan", plan(), "--model", str(folder))

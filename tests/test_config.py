@@ -80,8 +80,10 @@ def test_a_fresh_strategy_has_the_knobs_and_none_of_the_state() -> None:
 def test_without_lora_its_width_has_no_effect() -> None:
     narrow, wide = (adapted(config(), parts="connector", rank=rank).adapter for rank in (1, 64))
     assert narrow.effective() == wide.effective() == {"parts": "connector"}
-    assert (narrow.connector, narrow.lora) == (True, False)
+    assert (narrow.trains("connector"), narrow.lora, narrow.language) == (True, False, False)
     both = adapted(config(), rank=4).adapter
-    assert (both.connector, both.lora) == (True, True)
+    assert (both.trains("connector"), both.lora, both.language) == (True, True, True)
     assert both.effective()["rank"] == 4
-    assert (Adapter(parts="lm_lora").connector, Adapter(parts="lm_lora").lora) == (False, True)
+    alone = Adapter(parts="lm_lora")
+    assert (alone.trains("connector"), alone.lora) == (False, True)
+    assert not Adapter(parts="vision_lora").language
