@@ -12,6 +12,7 @@ from typing import Any
 
 from models.location import embedded_names, model_fingerprint, model_folder
 from search.checks import (
+    DATA,
     REFERENCES,
     STAGES,
     check_batches,
@@ -24,6 +25,7 @@ from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks.raw_benchmark import convert_benchmark
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
@@ -122,7 +124,13 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     storage = storage.expanduser().resolve()
     check_place(name, storage)
     strategies = searched_strategies(plan)
-    benchmark = load_benchmark(plan.benchmark)
+    space = config_space(
+        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
+    )
+    check_batches(space, plan.workers_per_trial)
+    folder = model_folder(plan.model)
+    # Raw data are converted once; a search begun on them is resumed on what was made of them.
+    benchmark = load_benchmark(convert_benchmark(plan.benchmark, storage / DATA))
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)
@@ -132,11 +140,6 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)), scoring=plan.scoring
     )
     check_objectives(plan, panel)
-    space = config_space(
-        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
-    )
-    check_batches(space, plan.workers_per_trial)
-    folder = model_folder(plan.model)
     demands = demands_of(folder, space.adapters())
     check_rows(benchmark, tasks, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
