@@ -33,7 +33,7 @@ def check_place(name: str | None, storage: Path) -> None:
     """Raise `InputError` if there can be no folder of this name in the storage."""
     if name is not None and (name in (STAGES, DATA) or not re.fullmatch(r"[\w][\w.-]*", name)):
         raise InputError(
-            f'--name must be letters, digits, "_", "-" and "." and neither "{STAGES}" nor "{DATA}", '
+            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}" or "{DATA}", '
             f'got "{name}"'
         )
     if "://" in str(storage) or ":/" in str(storage):

@@ -116,7 +116,7 @@ class Conversion:
             return [Rejected(row, name, fault.reason, fault.detail) for row in group.rows]
         for record in records:
             images = [numbers[reference] for reference in record.images]
-            record = dataclasses.replace(record, id=self._own_id(record.id))
+            record = dataclasses.replace(record, id=self._own_id(split, record.id))
             self.writers[split].add(text_row(record, images), text_size(record))
         self.counts["accepted"] += len(group.rows)
         return []
@@ -138,46 +138,45 @@ class Conversion:
 
     def _load(self, wanted: Mapping[Reference, None], folder: ImageFolder) -> dict[Reference, int]:
         """The rows of the images in the image shards; none is written unless all are good."""
-        known = {
-            one: self._numbers[key] for one in wanted if (key := _key(one, folder)) in self._numbers
-        }
+        known: dict[Reference, int] = {}
         new: dict[Reference, bytes] = {}
         for reference in wanted:
-            if reference not in known:
-                new[reference] = self._good(reference, folder)
+            path = _path(reference, folder)
+            if path in self._numbers:
+                known[reference] = self._numbers[path]
+            else:
+                new[reference] = self._good(reference, path, folder)
         for reference, image in new.items():
             known[reference] = self.store.add(image)
-            if is_file(reference):
-                self._numbers[_key(reference, folder)] = known[reference]
+            if path := _path(reference, folder):
+                self._numbers[path] = known[reference]
         return known
 
-    def _good(self, reference: Reference, folder: ImageFolder) -> bytes:
+    def _good(self, reference: Reference, path: str | None, folder: ImageFolder) -> bytes:
         """The encoded image, which can be decoded; a fault of a file is found once."""
-        key = _key(reference, folder)
-        if key in self._faults:
-            raise Refused(*self._faults[key])
+        if path in self._faults:
+            raise Refused(*self._faults[path])
         try:
             image = folder.read(reference)
             if image not in self.store and (fault := decoding_fault(image)):
                 raise Refused("image cannot be decoded", fault)
         except Refused as fault:
-            if is_file(reference):
-                self._faults[key] = (fault.reason, fault.detail)
+            if path is not None:
+                self._faults[path] = (fault.reason, fault.detail)
             raise
-        if isinstance(reference, str) and is_file(reference):
-            path = folder.path(reference)
-            stat = path.stat()
-            self.image_files[str(path)] = (stat.st_size, stat.st_mtime_ns)
+        if path is not None:
+            stat = os.stat(path)
+            self.image_files[path] = (stat.st_size, stat.st_mtime_ns)
         return image
 
-    def _own_id(self, name: str) -> str:
-        """The id, with a number behind it if another example has it: LLaVA's own data repeat theirs."""
-        key = hashlib.sha256(name.encode()).digest()[:10]
+    def _own_id(self, split: str, name: str) -> str:
+        """The id, with a number if the split has it already: LLaVA's own data repeat theirs."""
+        key = hashlib.sha256(f"{split} {name}".encode()).digest()[:10]
         self._ids[key] = count = self._ids.get(key, 0) + 1
         if count == 1:
             return name
         self.counts["repeated_ids"] += 1
-        return self._own_id(f"{name}#{count}")
+        return self._own_id(split, f"{name}#{count}")
 
     def _manifest(self) -> dict[str, Any]:
         shards = {split: writer.close() for split, writer in self.writers.items()}
@@ -242,12 +241,12 @@ def _sweep(out: Path) -> None:
             continue
 
 
-def _key(reference: Reference, folder: ImageFolder) -> str:
-    """Of a file, its path; nothing that could be one of a file otherwise."""
+def _path(reference: Reference, folder: ImageFolder) -> str | None:
+    """The file that a reference names; None if it is none, or one that must not be read."""
     with suppress(Refused):
         if isinstance(reference, str) and is_file(reference):
             return str(folder.path(reference))
-    return ""
+    return None
 
 
 def _check_answer(record: Record, metric: str) -> None:

@@ -112,7 +112,7 @@ def found_files(where: str, path: Path) -> dict[str, tuple[Path, ...]]:
             f"{where}: {path} must be a data file, or a folder with train, validation and test files "
             f"({', '.join(SUFFIXES)}), or at least train: got {_listed(other) or 'no data file'}"
         )
-    return {split: tuple(files) for split, files in named.items()}
+    return {split: tuple(named[split]) for split in SPLITS if split in named}
 
 
 def data_files(path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ made of the seed and its image (the content, not the path), or of id and prompt 
 Test takes the places from 0 up, validation those from 1 down, train the rest. So
 
 - examples of one image never lie in two splits: where examples have several images, all that hang
-  together by images they share fall where the one with the least number falls;
+  together by images they share have one place;
 - added rows move no old one, but where they tie images together that were apart, and but for splits of
   a fixed number of examples, which new rows can push old ones out of;
 - another share for test does not move validation, and the other way round.
@@ -74,13 +74,16 @@ class Places:
                 self._tied[max(one, two)] = min(one, two)
 
     def all(self) -> list[float]:
-        """The place of every group, in the order in which they came."""
-        return [self._least(place) for place in self._groups]
+        """The place of every group, in the order in which they came.
 
-    def _least(self, place: float) -> float:
-        while (tied := self._tied.get(place)) is not None:
-            place = tied
-        return place
+        The least of many places is near 0, which is test: what stands for a tied group is drawn anew.
+        """
+        return [place(0, "group", repr(self._least(own))) for own in self._groups]
+
+    def _least(self, own: float) -> float:
+        while (tied := self._tied.get(own)) is not None:
+            own = tied
+        return own
 
 
 def split_places(

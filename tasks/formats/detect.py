@@ -60,9 +60,11 @@ def detect(path: Path, format: str | None = None) -> Detection:
 
     A `format` that is given is taken, whatever the rows look like.
     """
+    if format is not None:
+        known_format(format)
     source = open_source(path)
     if format is not None:
-        if known_format(format) == coco.NAME and not coco.fits_keys(source.keys):
+        if format == coco.NAME and not coco.fits_keys(source.keys):
             raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")
         return Detection(source, format, "as was asked for")
     if source.kind == "object" and coco.fits_keys(source.keys):

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from tasks.formats.record import Reference, Refused, shown
+from tasks.formats.record import Reference, Refused, printable, shown
 
 LARGEST = 1 << 28  # bytes of an encoded image
 
@@ -31,17 +31,21 @@ class ImageFolder:
     def path(self, reference: str) -> Path:
         """Where the file of a reference lies; raises `Refused` if that is outside the folder."""
         if "://" in reference and not reference.startswith("file://"):
-            raise Refused("image is an address", f"{shown(reference)}: nothing is downloaded")
+            raise Refused("image is an address", f"{_quoted(reference)}: nothing is downloaded")
         written = reference.removeprefix("file://")
         path = Path(os.path.normpath(self.folder / written))
         if not path.is_relative_to(self.folder):
-            raise Refused("image lies outside the image folder", shown(reference))
+            raise Refused("image lies outside the image folder", _quoted(reference))
         return path
 
 
 def is_file(reference: Reference) -> bool:
     """Whether a reference is a path."""
     return isinstance(reference, str) and reference[:5].lower() != "data:"
+
+
+def _quoted(path: str) -> str:
+    return printable(repr(path))[:400]  # repr: a null byte must not reach the screen
 
 
 def _embedded(uri: str) -> bytes:
@@ -60,12 +64,12 @@ def _contents(path: Path) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise Refused("image is no file", shown(str(path)))
+            raise Refused("image is no file", _quoted(str(path)))
         if found.st_size > LARGEST:
             raise Refused("image file too large", f"{found.st_size} bytes, at most {LARGEST}")
         return path.read_bytes()
     except FileNotFoundError:
-        raise Refused("image file is missing", shown(str(path))) from None
+        raise Refused("image file is missing", _quoted(str(path))) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise Refused("image file cannot be read", f"{shown(str(path))}: {reason}") from error
+        raise Refused("image file cannot be read", f"{_quoted(str(path))}: {reason}") from error

@@ -21,6 +21,7 @@ from tasks.formats.record import shown
 BATCH = 64  # rows of a table that are Python objects at the same time: each may hold an image
 WRAPPED = "data"  # a list of rows under this key of an object is read like the list alone
 CAPTIONS = frozenset({"images", "annotations"})  # the lists of COCO's objects
+_FIRST_LINE = 1 << 20  # bytes; lists of many GB may be one line
 _TRIES = 20  # lines looked at to tell JSON Lines from other things
 
 
@@ -143,25 +144,26 @@ def open_source(path: Path) -> Source:
 def _open_json(path: Path) -> Source | None:
     with closing(JsonText(path)) as text:
         first = text.peek()
-    if first == "[":
-        return Source(path, "list")
-    if first == "{" and _is_one_object(path):
+    if first == "{" and _is_one_value(path):
         keys = _list_keys(path)
         if WRAPPED in keys or set(keys) >= CAPTIONS:
             return Source(path, "object", keys)
-    lines = [value for value in _first_lines(path) if isinstance(value, dict)]
-    return Source(path, "lines") if lines else None
+    if first == "[" and (_is_one_value(path) or not _has_object_line(path)):
+        return Source(path, "list")
+    return Source(path, "lines") if _has_object_line(path) else None
 
 
-def _is_one_object(path: Path) -> bool:
-    """Whether an object goes on after the first line, or nothing follows it."""
+def _is_one_value(path: Path) -> bool:
+    """Whether a value goes on after the first line, or nothing follows it."""
     with path.open("rb") as file:
-        return not isinstance(_tried(file.readline(LONGEST)), dict) or not file.read(4096).strip()
+        line = file.readline(_FIRST_LINE)
+        return _tried(line) is None or not file.read(4096).strip()
 
 
-def _first_lines(path: Path) -> list[Any]:
+def _has_object_line(path: Path) -> bool:
+    """Whether one of the first lines is an object by itself."""
     with path.open("rb") as file:
-        return [_tried(file.readline(LONGEST)) for _ in range(_TRIES)]
+        return any(isinstance(_tried(file.readline(LONGEST)), dict) for _ in range(_TRIES))
 
 
 def _tried(line: bytes) -> Any:
