@@ -109,7 +109,7 @@ class Conversion:
         records = [asked for r in group.records for asked in self._examples(r, split, found)]
         try:
             for record in records:
-                _check_answer(record, self.task.metric)
+                check_answer(record, self.task.metric)
             numbers = self._load({one: None for r in records for one in r.images}, folder)
         except Refused as fault:
             name = group.records[0].id
@@ -165,8 +165,9 @@ class Conversion:
                 self._faults[path] = (fault.reason, fault.detail)
             raise
         if path is not None:
-            stat = os.stat(path)
-            self.image_files[path] = (stat.st_size, stat.st_mtime_ns)
+            with suppress(OSError):  # gone since: the next conversion will say so
+                stat = os.stat(path)
+                self.image_files[path] = (stat.st_size, stat.st_mtime_ns)
         return image
 
     def _own_id(self, split: str, name: str) -> str:
@@ -249,7 +250,7 @@ def _path(reference: Reference, folder: ImageFolder) -> str | None:
     return None
 
 
-def _check_answer(record: Record, metric: str) -> None:
+def check_answer(record: Record, metric: str) -> None:
     """Raise `Refused` for what the checks before a search would stop at."""
     if metric not in METRICS:
         return

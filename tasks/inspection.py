@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.convert import check_answer
 from tasks.formats import Accepted, Detection, Record, Rejected, detect, read_items
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused
@@ -38,8 +39,10 @@ class Numbers:
 class Inspection:
     """One file of one split, looked through."""
 
-    def __init__(self, found: Detection, split: str, images: Path, tokens: Tokens | None) -> None:
-        self.found, self.split, self.tokens = found, split, tokens
+    def __init__(
+        self, found: Detection, split: str, images: Path, tokens: Tokens | None, metric: str = ""
+    ) -> None:
+        self.found, self.split, self.tokens, self.metric = found, split, tokens, metric
         self.folder = ImageFolder(images)
         self.read = self.accepted = self.examples = 0
         self.rejected: list[Rejected] = []
@@ -82,6 +85,8 @@ class Inspection:
         self.read += len(item.rows)
         wanted = {image: None for record in item.records for image in record.images}
         try:
+            for record in item.records:
+                check_answer(record, self.metric)
             loaded = {reference: self._image(reference) for reference in wanted}
         except Refused as fault:
             name = item.records[0].id
@@ -180,6 +185,7 @@ def inspect(
     images: Path | None = None,
     format: str | None = None,
     tokens: Tokens | None = None,
+    metric: str = "",
 ) -> Inspection:
     """An inspection of a file that has not begun; `InputError` if the file is in no known format."""
-    return Inspection(detect(file, format), split, images or file.parent, tokens)
+    return Inspection(detect(file, format), split, images or file.parent, tokens, metric)

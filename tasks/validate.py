@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TextIO
 
 from spaces.errors import InputError
-from tasks.benchmark import plain_files, read_written
+from tasks.benchmark import read_written
 from tasks.formats import FORMATS, Rejected
 from tasks.inspection import Inspection, Tokens, inspect
 from tasks.inspection_page import page
 from tasks.raw import data_files, raw_task, split_of
+from tasks.shards import MANIFEST
 
 NAMED = 20  # rejected rows on the screen; the rest are counted
 
@@ -140,14 +141,16 @@ def _inspections(
 def _of_benchmark(args: argparse.Namespace, tokens: Tokens | None) -> Iterator[Inspection]:
     path, written = read_written(args.path)
     for name, entry in written["tasks"].items():
-        folder = path.parent / str(entry.get("path", name))
         where = f"{path}: task {name}"
-        task = raw_task(where, path.parent, name, {"path": entry.get("path", name)} | entry)
-        files = task.files if len(plain_files(folder)) < 3 else plain_files(folder)
-        for split, own in files.items():
+        folder = path.parent / str(entry.get("path", name))
+        if (folder / MANIFEST).is_file():
+            raise InputError(f"{where} is converted already; {folder / MANIFEST} says of what")
+        task = raw_task(where, path.parent, name, entry)
+        form = args.format or task.format
+        for split, own in task.files.items():
             for file in own:
                 images = args.images or task.image_folder(file)
-                yield inspect(file, f"{name}/{split}", images, args.format or task.format, tokens)
+                yield inspect(file, f"{name}/{split}", images, form, tokens, task.metric)
 
 
 def _totals(inspections: Sequence[Inspection]) -> list[str]:
