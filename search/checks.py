@@ -24,14 +24,17 @@ REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""
 STAGES = "stages"
 """Folder of the stage store in the storage, beside the searches."""
+DATA = "data"
+"""Folder of converted data there."""
 TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
 
 
 def check_place(name: str | None, storage: Path) -> None:
     """Raise `InputError` if there can be no folder of this name in the storage."""
-    if name is not None and (name == STAGES or not re.fullmatch(r"[\w][\w.-]*", name)):
+    if name is not None and (name in (STAGES, DATA) or not re.fullmatch(r"[\w][\w.-]*", name)):
         raise InputError(
-            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}", got "{name}"'
+            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}" or "{DATA}", '
+            f'got "{name}"'
         )
     if "://" in str(storage) or ":/" in str(storage):
         raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')

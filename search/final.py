@@ -13,10 +13,11 @@ import numpy as np
 
 from models.lmm import LMM
 from search.best import Best, held_out, read_best, same_code
-from search.checks import demands_of
+from search.checks import DATA, demands_of
 from search.saved import save_model
 from spaces import InputError
 from tasks import check_rows, parse_orderings
+from tasks.raw_benchmark import convert_benchmark
 from trainables.job import Place
 from trainables.panel import Panel, Runner, Walk
 from trainables.scores import ScoreMatrix, summary
@@ -30,14 +31,12 @@ def train_final(
 
     1 if the matrices of the search were not reproduced though code and versions are the same.
     """
+    _check_out(out)
+    data = data and str(convert_benchmark(data, out / DATA))
     found = read_best(path, model, data)
     others = _others(found, orderings)
     demands = demands_of(found.model, [found.config.adapter])
     check_rows(found.benchmark, found.panel.tasks, demands=demands).raise_if_broken()
-    if out.exists() and not (
-        out.is_dir() and ((out / "stages").is_dir() or not any(out.iterdir()))
-    ):
-        raise InputError(f'--out must be a new folder, or one of an earlier training; got "{out}"')
     store = StageStore(out / "stages")
     place = Place(found.model, found.benchmark.file, store.root, found.seed)
     with _runner(place, found.workers, out) as runner:
@@ -52,6 +51,14 @@ def train_final(
     _write(out, found, compared, walk, test, apart)
     print(f"adapters    {', '.join(str(f) for f in folders)}")
     return 1 if compared["same_code"] and compared["reproduced"] is False else 0
+
+
+def _check_out(out: Path) -> None:
+    ours = [out / name for name in ("stages", DATA)]
+    if out.exists() and not (
+        out.is_dir() and (any(map(Path.is_dir, ours)) or not any(out.iterdir()))
+    ):
+        raise InputError(f'--out must be a new folder, or one of an earlier training; got "{out}"')
 
 
 def _others(found: Best, spec: str | None) -> tuple[tuple[str, ...], ...]:

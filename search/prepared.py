@@ -14,6 +14,7 @@ from typing import Any
 from models.family import check_parts
 from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
 from search.checks import (
+    DATA,
     REFERENCES,
     STAGES,
     check_batches,
@@ -27,6 +28,7 @@ from search.space import ConfigSpace, config_space
 from spaces import InputError
 from spaces.loading import check_loading
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks.raw_benchmark import convert_benchmark
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
@@ -137,7 +139,16 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     storage = storage.expanduser().resolve()
     check_place(name, storage)
     strategies = searched_strategies(plan)
-    benchmark = load_benchmark(plan.benchmark)
+    space = config_space(
+        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
+    )
+    check_batches(space, plan.workers_per_trial)
+    folder = model_folder(plan.model)
+    for adapter, training in space.largest():
+        check_parts(folder_family(folder), adapter)
+        check_loading(training.loading)
+    # Raw data are converted once; a search begun on them is resumed on what was made of them.
+    benchmark = load_benchmark(convert_benchmark(plan.benchmark, storage / DATA))
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)
@@ -147,14 +158,6 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)), scoring=plan.scoring
     )
     check_objectives(plan, panel)
-    space = config_space(
-        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
-    )
-    check_batches(space, plan.workers_per_trial)
-    folder = model_folder(plan.model)
-    for adapter, training in space.largest():
-        check_parts(folder_family(folder), adapter)
-        check_loading(training.loading)
     demands = demands_of(folder, space.adapters())
     check_rows(benchmark, tasks, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.

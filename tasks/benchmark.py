@@ -6,7 +6,9 @@
     tasks:
       animal: {path: animal, metric: exact_match, max_new_tokens: 6, closed: true, description: ...}
 
-A path is a folder, relative to the YAML file, with {train,validation,test}.parquet (or .arrow).
+A path is a folder, relative to the YAML file, with {train,validation,test}.parquet (or .arrow), or one
+that a conversion has written. Data in other formats, and the keys of `tasks.raw`, are read by
+`tasks.raw_benchmark`, which makes such a benchmark of them.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ import yaml
 
 from spaces.errors import InputError, unknown
 from tasks.answers import METRICS
+from tasks.raw import KEYS as RAW_KEYS
+from tasks.shards import IMAGES, MANIFEST, read_manifest, shard_files
 from tasks.task import SPLITS, Task
 
 T = TypeVar("T")
 
 FILE = "benchmark.yaml"
 EMBEDDED = {path.parent.name: path for path in Path(__file__).parent.glob(f"*/{FILE}")}
-KEYS = ("name", "description", "order", "initial", "tasks")
-TASK_KEYS = ("path", "metric", "max_new_tokens", "closed", "description")
+KEYS = ("name", "description", "order", "initial", "tasks", "skip_broken")
+READY_KEYS = ("path", "metric", "max_new_tokens", "closed", "description", "answer_format")
+TASK_KEYS = (*READY_KEYS, *RAW_KEYS)
 SUFFIXES = (".parquet", ".arrow")
 
 
@@ -50,13 +55,23 @@ class Benchmark:
         return self.tasks[name]
 
 
-def load_benchmark(name_or_path: str | Path) -> Benchmark:
-    """The embedded benchmark of that name, or the one a folder or a YAML file describes."""
+def read_written(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The YAML file of a benchmark, and what is written in it; keys are known, tasks are mappings."""
     path = _find(name_or_path)
     data = _mapping(_parse(path), KEYS, f"{path}")
     read = _Reader(str(path))
-    written = read.value(data, "tasks", dict, None)
-    tasks = {_name(path, name): _task(path, name, value) for name, value in written.items()}
+    read.value(data, "skip_broken", bool, False)
+    tasks = read.value(data, "tasks", dict, None)
+    for name, value in tasks.items():
+        _mapping(value, TASK_KEYS, f"{path}: task {_name(path, name)}")
+    return path, data
+
+
+def load_benchmark(name_or_path: str | Path) -> Benchmark:
+    """The embedded benchmark of that name, or the one a folder or a YAML file describes."""
+    path, data = read_written(name_or_path)
+    read = _Reader(str(path))
+    tasks = {name: _task(path, name, value) for name, value in data["tasks"].items()}
     if not tasks:
         raise InputError(f"{path}: a benchmark needs at least one task: got none under tasks")
     initial = _names(path, "initial", read.value(data, "initial", list, []), tasks)
@@ -175,37 +190,56 @@ def _names(path: Path, key: str, names: list[Any], tasks: Collection[str]) -> tu
     return tuple(names)
 
 
-def _task(path: Path, name: str, value: Any) -> Task:
+def _task(path: Path, name: str, value: dict[str, Any]) -> Task:
     where = f"{path}: task {name}"
-    data, read = _mapping(value, TASK_KEYS, where), _Reader(where)
-    metric = read.value(data, "metric", str, None)
+    read = _Reader(where)
+    metric = read.value(value, "metric", str, None)
     if metric not in METRICS:
         raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
-    max_new_tokens = read.value(data, "max_new_tokens", int, None)
+    max_new_tokens = read.value(value, "max_new_tokens", int, None)
     if max_new_tokens < 1:
         raise InputError(f"{where}: max_new_tokens must be at least 1: got {max_new_tokens}")
+    if any(key in value for key in RAW_KEYS):
+        raise InputError(
+            f"{where}: {', '.join(key for key in RAW_KEYS if key in value)} asks for a conversion, "
+            "which search/run.py and search/train.py do; here the data must be converted"
+        )
+    folder = path.parent / read.value(value, "path", str, name)
+    files, images = task_files(where, folder)
     return Task(
         name=name,
         metric=metric,
         max_new_tokens=max_new_tokens,
-        closed=read.value(data, "closed", bool, False),
-        description=read.value(data, "description", str, ""),
-        files=_files(where, path.parent / read.value(data, "path", str, name)),
+        closed=read.value(value, "closed", bool, False),
+        description=read.value(value, "description", str, ""),
+        files=files,
+        images=images,
+        answer_format=read.value(value, "answer_format", str, ""),
     )
 
 
-def _files(where: str, folder: Path) -> dict[str, Path]:
-    """The file of each split."""
-    found = {
-        split: file
-        for split in SPLITS
-        for suffix in reversed(SUFFIXES)  # of two, the first of SUFFIXES
-        if (file := folder / f"{split}{suffix}").is_file()
-    }
-    missing = [split for split in SPLITS if split not in found]
+def task_files(where: str, folder: Path) -> tuple[dict[str, tuple[Path, ...]], tuple[Path, ...]]:
+    """The files of each split, and of the images where those lie apart."""
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        files = {split: shard_files(folder, manifest, split) for split in SPLITS}
+        images = shard_files(folder, manifest, IMAGES)
+    else:
+        files, images = plain_files(folder), ()
+    missing = [split for split in SPLITS if not files.get(split)]
     if missing:
         raise InputError(
             f"{where}: {folder} must hold {', '.join(f'{split}.parquet' for split in SPLITS)}: "
             f"missing {', '.join(missing)}"
         )
-    return found
+    return files, images
+
+
+def plain_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The splits of a folder that nothing has to be converted in; of two suffixes, the first."""
+    return {
+        split: (file,)
+        for split in SPLITS
+        for suffix in reversed(SUFFIXES)
+        if (file := folder / f"{split}{suffix}").is_file()
+    }

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError
 from tasks.answers import METRICS, Metric
 from tasks.benchmark import Benchmark
-from tasks.rows import image_bytes, read_table, row_id
+from tasks.pictures import decoding_fault
+from tasks.rows import image_bytes, read_images, read_tables, row_id
 from tasks.task import SPLITS, Task
 
 CHUNK = 256  # rows whose images are Python objects at the same time
@@ -81,27 +80,31 @@ def check_rows(
     """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
     checked, broken, splits = 0, [], tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
+        looked: dict[int, str | None] = {}  # image of a task's shards -> what is wrong with it
         for split in splits:
-            rows, faults = _check_file(benchmark.task(name), split, demands)
+            rows, faults = _check_file(benchmark.task(name), split, demands, looked)
             checked += rows
             broken += faults
     return RowReport(checked, tuple(broken))
 
 
-def _check_file(task: Task, split: str, demands: Demands) -> tuple[int, list[BrokenRow]]:
-    if split not in task.files:
-        raise unknown("split", split, task.files)
+def _check_file(
+    task: Task, split: str, demands: Demands, looked: dict[int, str | None]
+) -> tuple[int, list[BrokenRow]]:
+    files = task.split_files(split)
     try:
-        table = read_table(task.files[split])
+        table = read_tables(files)
         table.validate(full=True)  # texts that are no UTF-8
-    except (InputError, pa.ArrowInvalid) as error:
+        shared = read_images(task.images) if "images" in table.column_names else None
+    except (InputError, pa.ArrowException) as error:
         return 0, [BrokenRow(task.name, split, None, "", str(error))]
     if not table.num_rows:
         return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
+    images = _Images(shared, looked)
     metric, seen, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*_text_faults(values, metric, demands), *_image_faults(values, demands)]
+        found = [*text_faults(values, metric, demands), *images.faults(values, demands)]
         found += [("id is not unique", "")] if name in seen else []
         seen.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
@@ -113,7 +116,7 @@ def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _text_faults(
+def text_faults(
     values: dict[str, Any], metric: Metric, demands: Demands
 ) -> Iterator[tuple[str, str]]:
     """Reason and detail of each fault of prompt, answer and answers."""
@@ -136,23 +139,36 @@ def _text_faults(
         yield "answer is not among answers", f"{answer!r} is not in {answers}"
 
 
-def _image_faults(values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
-    """Reason and detail where the image is no image; no image at all is a row of text."""
-    cell = values["image"]
-    image = image_bytes(cell)
-    if isinstance(cell, dict) and image is None and cell.get("path"):
-        yield "image has a path but no bytes", str(cell["path"])
-    elif image is None and demands.image:
-        yield "no image, and the model or the parts trained need one", ""
-    elif image is not None and (fault := _decoding_fault(image)):
-        yield "image cannot be decoded", fault
+class _Images:
+    """The images of one split: in the rows themselves, or in shards, where each is looked at once."""
 
+    def __init__(self, shared: pa.ChunkedArray | None, looked: dict[int, str | None]) -> None:
+        self.shared, self._known = shared, looked
 
-def _decoding_fault(image: bytes) -> str | None:
-    try:
-        with Image.open(io.BytesIO(image)) as picture:
-            picture.load()  # all of it: a truncated file has a good header
-    except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
-        # Without the address of the buffer, which differs from run to run.
-        return "no image format known" if "BytesIO" in str(error) else f"{error}"
-    return None
+    def faults(self, values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+        """Reason and detail where an image is no image; no image at all is a row of text."""
+        cell = values.get("image")
+        image = image_bytes(cell)
+        if self.shared is not None:
+            yield from self._shared_faults(values.get("images") or ())
+            image = values.get("images")
+        elif isinstance(cell, dict) and image is None and cell.get("path"):
+            yield "image has a path but no bytes", str(cell["path"])
+            return
+        elif image is not None and (fault := decoding_fault(image)):
+            yield "image cannot be decoded", fault
+        if not image and image != b"" and demands.image:
+            yield "no image, and the model or the parts trained need one", ""
+
+    def _shared_faults(self, numbers: Iterable[int]) -> Iterator[tuple[str, str]]:
+        for number in numbers:
+            if number not in self._known:
+                self._known[number] = self._fault(number)
+            if (fault := self._known[number]) is not None:
+                yield "image cannot be decoded", fault
+
+    def _fault(self, number: int) -> str | None:
+        assert self.shared is not None
+        if not 0 <= number < len(self.shared):
+            return f"no image {number} among {len(self.shared)}"
+        return decoding_fault(self.shared[number].as_py() or b"")

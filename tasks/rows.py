@@ -1,8 +1,13 @@
-"""The rows of one split: a sequence of examples over a Parquet or Arrow file."""
+"""The rows of one split: a sequence of examples over Parquet or Arrow files.
+
+There are two layouts. A file with a column `image` holds its images itself. In a shard, `images` is a
+list of row numbers in the image shards beside it, where every distinct image lies once; both are Arrow
+files that are mapped into memory, so that no more of them is read than is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +18,11 @@ import pyarrow.parquet as pq
 
 from spaces.errors import InputError
 
-TEXT_COLUMNS = ("id", "prompt", "answer", "answers")
+TEXT_COLUMNS = ("id", "prompt", "answer", "answers", "history", "system", "images")
 COLUMNS = (*TEXT_COLUMNS, "image")
 IMAGE = "<image>"
-DERIVED = frozenset({"id", "answers"})  # may be missing: row number, and the answer alone
+# May be missing: row number, the answer alone, no earlier turns, no system's text.
+DERIVED = frozenset({"id", "answers", "history", "system"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +46,23 @@ class Example:
 
 
 class Rows(Sequence[Example]):
-    """The examples of one file. They stay in Arrow until a row is indexed."""
+    """The examples of a split. They stay in Arrow until a row is indexed."""
 
-    def __init__(self, path: Path, split: str) -> None:
-        self.path, self.split = path, split
+    def __init__(self, files: Sequence[Path], split: str, images: Sequence[Path] = ()) -> None:
+        self.files, self.split, self.image_files = tuple(files), split, tuple(images)
 
     @cached_property
     def _text(self) -> pa.Table:
-        return read_table(self.path, TEXT_COLUMNS)
+        return read_tables(self.files, TEXT_COLUMNS)
 
     @cached_property
-    def _images(self) -> pa.ChunkedArray:
-        return read_table(self.path, ("image",)).column("image")
+    def _cells(self) -> pa.ChunkedArray:
+        """The images of a layout that holds them itself."""
+        return read_tables(self.files, ("image",)).column("image")
+
+    @cached_property
+    def _shared(self) -> pa.ChunkedArray:
+        return read_images(self.image_files)
 
     def __len__(self) -> int:
         return self._text.num_rows
@@ -65,18 +76,29 @@ class Rows(Sequence[Example]):
             return [self._example(row) for row in range(*index.indices(len(self)))]
         row = index + len(self) if index < 0 else index
         if not 0 <= row < len(self):
-            raise IndexError(f"row {index} of {len(self)} in {self.path}")
+            raise IndexError(f"row {index} of {len(self)} in {self.files[0].parent}")
         return self._example(row)
+
+    def __iter__(self) -> Iterator[Example]:
+        return map(self._example, range(len(self)))
 
     def _example(self, row: int) -> Example:
         text = {name: self._text.column(name)[row].as_py() for name in self._text.column_names}
         return Example(
             id=row_id(text, self.split, row),
-            images=() if (image := image_bytes(self._images[row].as_py())) is None else (image,),
+            images=self._images(text, row),
             prompt=text["prompt"],
             answer=text["answer"],
             answers=tuple(text.get("answers") or (text["answer"],)),
+            history=tuple((turn["prompt"], turn["answer"]) for turn in text.get("history") or ()),
+            system=text.get("system") or "",
         )
+
+    def _images(self, text: dict[str, Any], row: int) -> tuple[bytes, ...]:
+        if "images" in text:
+            return tuple(self._shared[number].as_py() for number in text["images"] or ())
+        image = image_bytes(self._cells[row].as_py())
+        return () if image is None else (image,)
 
 
 def row_id(values: dict[str, Any], split: str, row: int) -> str:
@@ -90,13 +112,33 @@ def image_bytes(cell: dict[str, Any] | bytes | None) -> bytes | None:
     return cell.get("bytes") if isinstance(cell, dict) else cell
 
 
+def read_tables(files: Sequence[Path], columns: Iterable[str] = COLUMNS) -> pa.Table:
+    """The rows of all files of a split, as `read_table` reads each."""
+    tables = [read_table(file, columns) for file in files]
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+
+
+def read_images(files: Sequence[Path]) -> pa.ChunkedArray:
+    """The encoded images of image shards, one after the other, mapped into memory."""
+    columns = [_open_mapped(file).column("bytes") for file in files]
+    return pa.chunked_array([c for column in columns for c in column.chunks], pa.large_binary())
+
+
+def _open_mapped(path: Path) -> pa.Table:
+    try:
+        return _open_arrow(path).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {path}: {_first_line(error)}; convert it again") from error
+
+
 def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
     """Those of `columns` that the file has; an `InputError` names every fault of the file."""
     try:
         table = _reader(path)(path, tuple(columns))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {path}: {_first_line(error)}; write it again") from error
-    faults = column_faults(table.schema, columns)
+    wanted = {*columns} - {"image" if "images" in table.column_names else "images"}
+    faults = column_faults(table.schema, [name for name in columns if name in wanted])
     if faults:
         raise InputError(f"{path}: {'; '.join(faults)}; columns are {_listed(_schema(path))}")
     return table
@@ -158,6 +200,17 @@ def _is_texts(kind: pa.DataType) -> bool:
     return any(check(kind) for check in lists) and _is_text(kind.value_type)
 
 
+def _is_turns(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)):
+        return False
+    turn = kind.value_type
+    return all(turn.get_field_index(name) >= 0 for name in ("prompt", "answer"))
+
+
+def _is_numbers(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and pa.types.is_integer(kind.value_type)
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
@@ -180,4 +233,7 @@ _WANTED = {
     "prompt": _Wanted("string", _is_text),
     "answer": _Wanted("string", _is_text),
     "answers": _Wanted("list<string>", _is_texts),
+    "history": _Wanted("list<struct<prompt: string, answer: string>>", _is_turns),
+    "system": _Wanted("string", _is_text),
+    "images": _Wanted("list<int64>", _is_numbers),
 }

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from spaces.errors import unknown
-from tasks.rows import Example, Rows, read_table
+from tasks.rows import Example, Rows, read_tables
+from tasks.shards import file_sha256, known_sha256
 
 __all__ = ["SPLITS", "Example", "Task"]
 
@@ -21,7 +22,8 @@ class Task:
     """Train, validation and test examples and the metric of their answers.
 
     `closed` says that every answer is one of the training answers, so that forgetting the format of
-    answers can be told from forgetting the knowledge. `files`: one Parquet or Arrow file a split.
+    answers can be told from forgetting the knowledge. `files`: the Parquet or Arrow files of each
+    split, one after the other; `images`: the image shards that their rows point into, if they do.
     """
 
     name: str
@@ -29,17 +31,20 @@ class Task:
     max_new_tokens: int
     closed: bool
     description: str
-    files: Mapping[str, Path] = field(hash=False)
+    files: Mapping[str, tuple[Path, ...]] = field(hash=False)
+    images: tuple[Path, ...] = ()
+    answer_format: str = ""
+    """What an answer must look like to count as formally right; empty: `closed` decides."""
 
     def examples(self, split: str) -> Sequence[Example]:
         """The examples of a split; nothing is read before the first is asked for."""
-        return Rows(self._file(split), split)
+        return Rows(self.split_files(split), split, self.images)
 
     def answer_set(self) -> tuple[str, ...] | None:
         """The distinct training answers, sorted, where the task is closed; else None."""
         if not self.closed:
             return None
-        answers = read_table(self._file("train"), ("answer",)).column("answer")
+        answers = read_tables(self.split_files("train"), ("answer",)).column("answer")
         return tuple(sorted(str(answer) for answer in answers.unique().to_pylist()))
 
     def fingerprint(self) -> str:
@@ -47,12 +52,17 @@ class Task:
 
         Folder, file and task names have no part in it: the same data elsewhere is the same task.
         """
-        digest = hashlib.sha256(f"{self.metric} {self.max_new_tokens} {self.closed}".encode())
+        scoring = f"{self.metric} {self.max_new_tokens} {self.closed}"
+        scoring += f" {self.answer_format}" if self.answer_format else ""
+        digest = hashlib.sha256(scoring.encode())
         for split in sorted(self.files):
-            digest.update(f" {split} {_file_digest(self.files[split])}".encode())
+            digest.update(f" {split} {' '.join(map(_file_digest, self.files[split]))}".encode())
+        for path in self.images:
+            digest.update(f" images {_file_digest(path)}".encode())
         return digest.hexdigest()
 
-    def _file(self, split: str) -> Path:
+    def split_files(self, split: str) -> tuple[Path, ...]:
+        """The files of a split; `InputError` with the nearest one where there is no such split."""
         if split not in self.files:
             raise unknown("split", split, self.files)
         return self.files[split]
@@ -65,5 +75,4 @@ def _file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=1024)  # a search asks again for every stage
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return known_sha256(path) or file_sha256(path)

@@ -31,7 +31,7 @@ def test_a_benchmark_is_loaded_from_a_folder_or_its_file_with_absolute_paths(
     assert benchmark == load_benchmark(tmp_path / "b" / "benchmark.yaml")
     assert (benchmark.name, benchmark.order, benchmark.initial) == ("small", ("left", "right"), ())
     assert benchmark.file == tmp_path / "b" / "benchmark.yaml"
-    assert all(path.is_absolute() for path in benchmark.task("left").files.values())
+    assert all(p.is_absolute() for (p,) in benchmark.task("left").files.values())
 
 
 def test_without_an_order_the_tasks_are_learned_as_written_but_for_initial(tmp_path: Path) -> None:

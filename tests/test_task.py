@@ -20,7 +20,7 @@ def task(tmp_path: Path) -> Task:
 
 def with_train(task: Task, path: Path) -> Task:
     return Task(
-        task.name, task.metric, task.max_new_tokens, True, "", {**task.files, "train": path}
+        task.name, task.metric, task.max_new_tokens, True, "", {**task.files, "train": (path,)}
     )
 
 
@@ -38,7 +38,7 @@ def test_examples_are_indexed_sliced_and_iterated_as_a_sequence(task: Task) -> N
 
 def test_nothing_is_read_before_an_example_is_asked_for(task: Task) -> None:
     examples = task.examples("test")
-    task.files["test"].write_bytes(b"no parquet")
+    task.files["test"][0].write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"cannot read .*test\.parquet"):
         len(examples)
 
@@ -105,8 +105,8 @@ def test_the_answer_set_is_the_sorted_training_answers_of_a_closed_task(task: Ta
 
 def test_the_fingerprint_is_of_data_and_scoring_not_of_names(task: Task, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
-    shutil.copytree(task.files["train"].parent, other)
-    files = {split: other / path.name for split, path in task.files.items()}
+    shutil.copytree(task.files["train"][0].parent, other)
+    files = {split: (other / files[0].name,) for split, files in task.files.items()}
     moved = Task("renamed", task.metric, task.max_new_tokens, task.closed, "other words", files)
     assert moved.fingerprint() == task.fingerprint()
     assert Task("left", "rouge_l", 3, True, "", files).fingerprint() != task.fingerprint()
@@ -115,7 +115,7 @@ def test_the_fingerprint_is_of_data_and_scoring_not_of_names(task: Task, tmp_pat
 
 def test_the_fingerprint_follows_a_change_of_the_file(task: Task) -> None:
     before = task.fingerprint()
-    path = task.files["test"]
+    path = task.files["test"][0]
     write_rows(path, [*rows(3), row(3, answer="maybe")])
     os.utime(path, ns=(1, 1))
     assert task.fingerprint() != before

@@ -1,0 +1,64 @@
+"""The test files of CoIN and UCIT: a question in `text`; for grounding a box instead of the answer.
+
+    {"question_id": 1, "image": "1.jpg", "text": "What is it?", "answer": "cat"}
+    {"question_id": 2, "image": "1.jpg", "text": "Where is the cat?",
+     "answer_bbox": "[0.1, 0.2, 0.5, 0.9]", "size": [640, 480]}
+
+A box is [x1, y1, x2, y2] in shares of the picture. CoIN's own (given as text) are shares of the picture
+padded to a square, like the boxes of its training answers, and stay as they are. A box with a number
+above 1 is in pixels, and is divided by `size`, width and height.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tasks.formats.fields import Row, check_marks, question, references, row_name, text
+from tasks.formats.record import Record, Refused, shown
+
+NAME = "coin"
+TITLE = "CoIN/UCIT test: question_id, text, answer or answer_bbox"
+
+
+def fits(row: Row) -> bool:
+    """Whether a row looks like one of this format."""
+    return "question_id" in row and "text" in row and ("answer" in row or "answer_bbox" in row)
+
+
+def records(row: Row, number: int) -> tuple[Record, ...]:
+    """The one example of a row; raises `Refused`."""
+    if row.get("answer_bbox") is None:
+        return question(row, number)
+    images, prompt = references(row), text(row.get("text"), "prompt")
+    check_marks(images, [prompt], [])
+    answer = written(_box(row["answer_bbox"], row.get("size")))
+    return (Record(row_name(row, number), images, prompt, answer, (answer,)),)
+
+
+def written(box: list[float]) -> str:
+    """A box as the text that a model is to say: `[0.1,0.25,0.5,0.9]`, three decimals at the most."""
+    return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
+
+
+def _box(value: Any, size: Any) -> list[float]:
+    sides = value.strip(" []()").split(",") if isinstance(value, str) else value
+    box = _numbers(sides, 4, "answer_bbox is no list of four numbers", value)
+    if max(box) > 1:
+        width, height = _numbers(size, 2, "a box in pixels needs size: [width, height]", size)
+        if min(width, height) <= 0:
+            raise Refused("a box in pixels needs size: [width, height]", shown(size))
+        box = [side / whole for side, whole in zip(box, (width, height) * 2, strict=True)]
+    if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise Refused("answer_bbox must be x1 < x2 and y1 < y2 within the picture", shown(value))
+    return box
+
+
+def _numbers(values: Any, count: int, reason: str, said: Any) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        raise Refused(reason, shown(said)) from None
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise Refused(reason, shown(said))
+    return numbers

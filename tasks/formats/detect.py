@@ -1,0 +1,108 @@
+"""Which format a file is in, and why: what the most of its first rows look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import InputError, unknown
+from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
+from tasks.formats.fields import Row
+from tasks.formats.record import Record, shown
+from tasks.formats.source import WRAPPED, Source, open_source
+
+SAMPLE = 50  # rows looked at
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write instruction data, a row at a time."""
+
+    name: str
+    title: str
+    fits: Callable[[Row], bool]
+    records: Callable[[Row, int], tuple[Record, ...]]
+
+
+# Of two that fit as many rows, the first: the more telling ones come before.
+ROWWISE = {
+    m.NAME: Format(m.NAME, m.TITLE, m.fits, m.records)
+    for m in (coin, sharegpt, llava, swift, table, pairs)
+}
+FORMATS = {f.name: f.title for f in ROWWISE.values()} | {coco.NAME: coco.TITLE}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The format of a file."""
+
+    source: Source
+    format: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{FORMATS[self.format]}; {self.source.title}; {self.why}"
+
+
+def known_format(name: str) -> str:
+    """The name itself; `InputError` with the nearest one otherwise."""
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
+    return name
+
+
+def detect(path: Path, format: str | None = None) -> Detection:
+    """The format of a file; `InputError` with what was looked for if it is in none.
+
+    A `format` that is given is taken, whatever the rows look like.
+    """
+    if format is not None:
+        known_format(format)
+    source = open_source(path)
+    if format is not None:
+        if format == coco.NAME and not coco.fits_keys(source.keys):
+            raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")
+        return Detection(source, format, "as was asked for")
+    if source.kind == "object" and coco.fits_keys(source.keys):
+        return Detection(source, coco.NAME, 'it has the lists "images" and "annotations"')
+    if source.kind == "object" and WRAPPED not in source.keys:
+        raise _no_format(path, f"an object with lists under {', '.join(source.keys)}")
+    return _by_rows(source)
+
+
+def _by_rows(source: Source) -> Detection:
+    with closing(source.rows()) as rows:  # type: ignore[type-var]
+        sample = list(islice(rows, SAMPLE))
+    good = [row for row in sample if isinstance(row, Mapping)]
+    found = _votes(good, source)
+    if not any(found.values()):
+        raise _no_format(source.path, _seen(sample, good))
+    name = max(found, key=lambda one: found[one])
+    keys = sorted({str(key) for row in good for key in row if ROWWISE[name].fits(row)})
+    count = f"{found[name]} of the first {len(sample)} rows fit"
+    return Detection(source, name, f"{count}, with the keys {shown(keys)[1:-1]}")
+
+
+def _votes(rows: list[Row], source: Source) -> dict[str, int]:
+    """How many of the rows look like each format; a table of pairs is in the format `table`."""
+    left_out = pairs.NAME if source.is_table else table.NAME
+    return {
+        name: sum(map(format.fits, rows)) for name, format in ROWWISE.items() if name != left_out
+    }
+
+
+def _seen(sample: list[Any], good: list[Row]) -> str:
+    if not sample:
+        return "no rows"
+    if not good:
+        return f"rows that are no objects, the first of them {shown(sample[0])}"
+    return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}"
+
+
+def _no_format(path: Path, seen: str) -> InputError:
+    wanted = "\n".join(f"  {name:9s} {title}" for name, title in FORMATS.items())
+    return InputError(f"{path} is in no known format: it has {seen}; known are\n{wanted}")

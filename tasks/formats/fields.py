@@ -1,0 +1,144 @@
+"""Values of a row, taken in whatever form users write them; what cannot be meant is `Refused`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tasks.formats.record import Record, Reference, Refused, printable, shown
+from tasks.rows import IMAGE
+
+Row = Mapping[str, Any]
+
+ID = ("id", "question_id", "questionId", "uid", "sample_id")
+PROMPT = ("prompt", "question", "query", "instruction", "problem", "text")
+ANSWER = ("answer", "response", "output", "solution", "multiple_choice_answer", "caption")
+ANSWERS = ("answers", "captions")
+IMAGES = ("image", "images", "img", "picture", "image_path", "image_file", "file_name")
+UNSUPPORTED = ("video", "videos", "audio", "audios")
+
+
+def first(row: Row, names: Iterable[str]) -> Any:
+    """The value under the first of the names that has one; None if there is none."""
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def text(value: Any, what: str) -> str:
+    """A text that says something; numbers become texts."""
+    if value is None:
+        raise Refused(f"no {what}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
+        return str(value)
+    if not isinstance(value, str):
+        raise Refused(f"{what} is no text", shown(value))
+    if not value.strip():
+        raise Refused(f"empty {what}")
+    return valid(value, what)
+
+
+def _finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def valid(value: str, what: str) -> str:
+    """The text itself; `Refused` if no UTF-8 file could hold it."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refused(f"{what} is no valid UTF-8", shown(value)) from None
+    return value
+
+
+def row_name(row: Any, number: int) -> str:
+    """The row's id as a text; `row-N` where it has none that can be used."""
+    value = first(row, ID) if isinstance(row, Mapping) else None
+    good = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
+    return printable(str(value)) if good else f"row-{number}"
+
+
+def references(row: Row) -> tuple[Reference, ...]:
+    """The images of a row, one or several, however they are written."""
+    unsupported = [name for name in UNSUPPORTED if row.get(name)]
+    if unsupported:
+        raise Refused(f"{unsupported[0]} is not supported")
+    return as_references(first(row, IMAGES))
+
+
+def as_references(value: Any) -> tuple[Reference, ...]:
+    """A path, `data:` URI, bytes, {bytes, path}, or a list of them."""
+    if value is None or value == "" or value == []:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(_reference(one) for one in value)
+    return (_reference(value),)
+
+
+def _reference(value: Any) -> Reference:
+    if isinstance(value, Mapping):
+        data, path = value.get("bytes"), first(value, ("path", "url"))
+        if isinstance(data, str) and data:
+            return _decoded(data)
+        value = path if data in (None, "", b"") else data
+    if isinstance(value, str) and value.strip():
+        return valid(value, "image")
+    if isinstance(value, bytes) and value:
+        return value
+    raise Refused("image is neither a path nor bytes", shown(value))
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused("image bytes are no base64", str(error)) from error
+
+
+def check_marks(images: Sequence[Reference], prompts: Iterable[str], others: Iterable[str]) -> None:
+    """As many marks in the prompts as images, or none; and none in answers."""
+    if any(IMAGE in other for other in others):
+        raise Refused(f"{IMAGE} outside a prompt")
+    marks = sum(prompt.count(IMAGE) for prompt in prompts)
+    if marks not in (0, len(images)):
+        raise Refused(f"number of {IMAGE} marks differs from images", f"{marks} and {len(images)}")
+
+
+def references_of_answer(row: Row) -> tuple[str, tuple[str, ...]]:
+    """The answer that is trained on, and all that count as right.
+
+    Where there is a list alone, the most frequent one is trained on, the first of them if several are.
+    """
+    answer, several = first(row, ANSWER), first(row, ANSWERS)
+    if isinstance(answer, list | tuple | Mapping):
+        answer, several = None, answer if several is None else several
+    if row.get("choices") is not None and isinstance(answer, int):
+        raise Refused("answer is a number among choices", "write out the choices and the letter")
+    texts = tuple(text(one, "answer") for one in _listed(several))
+    if answer is None and texts:
+        return Counter(texts).most_common(1)[0][0], texts
+    answer = text(answer, "answer")
+    return answer, texts or (answer,)
+
+
+def _listed(several: Any) -> Iterable[Any]:
+    """The texts of ["a"], [{"answer": "a"}], {"text": ["a"]} or "a"."""
+    if isinstance(several, Mapping):
+        several = first(several, ("text", *ANSWER, *ANSWERS))
+    if several is None:
+        return ()
+    if not isinstance(several, list | tuple):
+        return (several,)
+    return [first(one, ANSWER) if isinstance(one, Mapping) else one for one in several]
+
+
+def question(row: Row, number: int) -> tuple[Record, ...]:
+    """The one example of a row that holds a question and its answers."""
+    images, prompt = references(row), text(first(row, PROMPT), "prompt")
+    answer, answers = references_of_answer(row)
+    system = row.get("system")
+    system = text(system, "system") if system else ""
+    check_marks(images, [prompt], [answer, *answers, system])
+    return (Record(row_name(row, number), images, prompt, answer, answers, (), system),)

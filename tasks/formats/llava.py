@@ -1,0 +1,24 @@
+"""LLaVA's training data: a conversation of turns {from, value} and the path of an image.
+
+{"id": "1", "image": "coco/1.jpg", "conversations": [
+    {"from": "human", "value": "<image>\\nWhat is it?"}, {"from": "gpt", "value": "A cat."}]}
+"""
+
+from __future__ import annotations
+
+from tasks.formats.fields import Row
+from tasks.formats.record import Record
+from tasks.formats.turns import conversation
+
+NAME = "llava"
+TITLE = "LLaVA: conversations of {from, value}, image"
+
+
+def fits(row: Row) -> bool:
+    """Whether a row looks like one of this format."""
+    return isinstance(row.get("conversations"), list) and not row.get("images")
+
+
+def records(row: Row, number: int) -> tuple[Record, ...]:
+    """An example for every answer; raises `Refused`."""
+    return conversation(row, number, row.get("conversations"))

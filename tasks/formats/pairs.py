@@ -1,0 +1,21 @@
+"""Plain rows of a question and its answer, with or without images, as JSON or JSON Lines.
+
+{"image": "1.jpg", "prompt": "What is it?", "answer": "cat"}
+{"question": "2 + 2?", "answer": 4}
+"""
+
+from __future__ import annotations
+
+from tasks.formats.fields import ANSWER, ANSWERS, PROMPT, Row, first
+from tasks.formats.fields import question as records
+
+NAME = "pairs"
+TITLE = "pairs: prompt (or question), answer (or answers), image"
+
+
+def fits(row: Row) -> bool:
+    """Whether a row looks like one of this format."""
+    return first(row, PROMPT) is not None and first(row, (*ANSWER, *ANSWERS)) is not None
+
+
+__all__ = ["NAME", "TITLE", "fits", "records"]

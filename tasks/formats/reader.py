@@ -1,0 +1,36 @@
+"""A file of a known format, read row by row: every row is accepted or rejected with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.formats import coco
+from tasks.formats.detect import ROWWISE, Detection, Format
+from tasks.formats.fields import row_name
+from tasks.formats.record import Accepted, Item, Refused, Rejected, shown
+from tasks.formats.source import Told, Unreadable, ignore
+
+
+def read_items(found: Detection, told: Told = ignore) -> Iterator[Item]:
+    """What each row of the file is, in bounded memory; images are references still.
+
+    `told` hears which share of the file has been read.
+    """
+    if found.format == coco.NAME:
+        yield from coco.items(found.source, told)
+        return
+    format = ROWWISE[found.format]
+    for number, row in enumerate(found.source.rows(told)):
+        yield _item(format, row, number)
+
+
+def _item(format: Format, row: Any, number: int) -> Item:
+    if isinstance(row, Unreadable):
+        return Rejected(number, "", row.reason, row.detail)
+    if not isinstance(row, Mapping):
+        return Rejected(number, "", "the row is no object", shown(row))
+    try:
+        return Accepted((number,), format.records(row, number))
+    except Refused as refused:
+        return Rejected(number, row_name(row, number), refused.reason, refused.detail)

@@ -1,0 +1,21 @@
+"""LLaMA-Factory's sharegpt data: LLaVA's turns, with a list `images` and perhaps a `system` text.
+
+{"conversations": [{"from": "human", "value": "<image>What is it?"},
+    {"from": "gpt", "value": "A cat."}], "images": ["1.jpg"]}
+"""
+
+from __future__ import annotations
+
+from tasks.formats.fields import Row
+from tasks.formats.llava import records
+
+NAME = "sharegpt"
+TITLE = "LLaMA-Factory sharegpt: conversations of {from, value}, images"
+
+
+def fits(row: Row) -> bool:
+    """Whether a row looks like one of this format."""
+    return isinstance(row.get("conversations"), list) and isinstance(row.get("images"), list | str)
+
+
+__all__ = ["NAME", "TITLE", "fits", "records"]

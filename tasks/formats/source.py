@@ -1,0 +1,253 @@
+"""The containers that rows come in: JSON lists, JSON Lines, JSON objects of lists, Parquet, Arrow.
+
+What a file is called does not matter: users name JSON Lines `.json` and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spaces.errors import InputError
+from tasks.formats.json_text import LONGEST, JsonFault, JsonText, parsed_line
+from tasks.formats.record import shown
+
+BATCH = 64  # rows of a table that are Python objects at the same time: each may hold an image
+WRAPPED = "data"  # a list of rows under this key of an object is read like the list alone
+CAPTIONS = frozenset({"images", "annotations"})  # the lists of COCO's objects
+_FIRST_LINE = 1 << 20  # bytes; lists of many GB may be one line
+_TRIES = 20  # lines looked at to tell JSON Lines from other things
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """In place of a row that is none."""
+
+    reason: str
+    detail: str
+
+
+Told = Callable[[float], None]
+"""Is told now and then which share of the file has been read."""
+
+
+def ignore(share: float) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, and which container it is."""
+
+    path: Path
+    kind: str
+    """`list`, `lines`, `object` (of JSON), `parquet` or `arrow`."""
+    keys: tuple[str, ...] = ()
+    """Of an `object`: the keys that hold lists."""
+
+    @property
+    def title(self) -> str:
+        return _TITLES[self.kind]
+
+    @property
+    def is_table(self) -> bool:
+        return self.kind in ("parquet", "arrow")
+
+    def rows(self, told: Told = ignore) -> Iterator[Any]:
+        """Every row in turn, `Unreadable` for what is none; never more than one bad end of a file."""
+        if self.kind == "lines":
+            return self._lines(told)
+        if self.is_table:
+            return self._table(told)
+        return self.listed(WRAPPED if self.kind == "object" else None, told)
+
+    def listed(self, key: str | None, told: Told = ignore) -> Iterator[Any]:
+        """The elements of the JSON list under `key` of the object, or of the file where it is None."""
+        size = max(1, self.path.stat().st_size)
+        with closing(JsonText(self.path)) as text:
+            try:
+                for part in _lists(text, key):
+                    for element in part:
+                        yield element
+                        told(text.bytes_read / size)
+                text.end()
+            except JsonFault as fault:
+                yield Unreadable("the file is no JSON from here on", str(fault))
+
+    def _lines(self, told: Told) -> Iterator[Any]:
+        size, number = max(1, self.path.stat().st_size), 0
+        with self.path.open("rb") as file:
+            while line := file.readline(LONGEST):
+                number += 1
+                whole = line.endswith(b"\n") or len(line) < LONGEST
+                if whole and not line.strip():
+                    continue
+                if whole:
+                    yield _row_of(line, number)
+                else:
+                    _skip_line(file)
+                    yield Unreadable(
+                        "line too long", f"line {number} has more than {LONGEST} bytes"
+                    )
+                told(file.tell() / size)
+
+    def _table(self, told: Told) -> Iterator[Any]:
+        try:
+            for done, batch in _batches(self.path, self.kind):
+                yield from batch
+                told(done)
+        except _TABLE_FAULTS as error:
+            yield Unreadable("the file cannot be read from here on", first_line(error))
+
+
+_TITLES = {
+    "list": "a JSON list",
+    "lines": "JSON Lines",
+    "object": "a JSON object",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+}
+_TABLE_FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, OverflowError)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows on further lines."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def open_source(path: Path) -> Source:
+    """Which container a file is, from its first bytes; `InputError` if none that rows come in."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if start[:4] == b"PAR1":
+        return Source(path, "parquet")
+    if start[:6] == b"ARROW1" or start[:4] == b"\xff\xff\xff\xff":
+        return Source(path, "arrow")
+    source = _open_json(path)
+    if source is None:
+        raise InputError(
+            f"{path} must be {', '.join(_TITLES.values())}: it begins with {shown(start)}; "
+            "text must be UTF-8, and nothing compressed"
+        )
+    return source
+
+
+def _open_json(path: Path) -> Source | None:
+    with closing(JsonText(path)) as text:
+        first = text.peek()
+    if first == "{" and _is_one_value(path):
+        keys = _list_keys(path)
+        if WRAPPED in keys or set(keys) >= CAPTIONS:
+            return Source(path, "object", keys)
+    if first == "[" and (_is_one_value(path) or not _has_object_line(path)):
+        return Source(path, "list")
+    return Source(path, "lines") if _has_object_line(path) else None
+
+
+def _is_one_value(path: Path) -> bool:
+    """Whether a value goes on after the first line, or nothing follows it."""
+    with path.open("rb") as file:
+        line = file.readline(_FIRST_LINE)
+        return _tried(line) is None or not file.read(4096).strip()
+
+
+def _has_object_line(path: Path) -> bool:
+    """Whether one of the first lines is an object by itself."""
+    with path.open("rb") as file:
+        return any(isinstance(_tried(file.readline(LONGEST)), dict) for _ in range(_TRIES))
+
+
+def _tried(line: bytes) -> Any:
+    with suppress(JsonFault):
+        return parsed_line(line)
+    return None
+
+
+def _list_keys(path: Path) -> tuple[str, ...]:
+    """The keys of an object that hold lists; those before the place where it breaks, if it does."""
+    found = []
+    with closing(JsonText(path)) as text, suppress(JsonFault):
+        for key in text.members():
+            if text.peek() == "[":
+                found.append(key)
+                for _ in text.elements():
+                    pass
+            else:
+                text.value()
+    return tuple(found)
+
+
+def _lists(text: JsonText, key: str | None) -> Iterator[Iterator[Any]]:
+    """The list that is asked for; what else an object holds is stepped over."""
+    if key is None:
+        yield text.elements()
+        return
+    for name in text.members():
+        if name == key and text.peek() == "[":
+            yield text.elements()
+        elif text.peek() == "[":
+            for _ in text.elements():
+                pass
+        else:
+            text.value()
+
+
+def _row_of(line: bytes, number: int) -> Any:
+    try:
+        return parsed_line(line)
+    except JsonFault as fault:
+        return Unreadable("the line is no JSON", f"line {number}, {fault}")
+
+
+def _skip_line(file: Any) -> None:
+    while (part := file.readline(LONGEST)) and not part.endswith(b"\n"):
+        pass
+
+
+def _batches(path: Path, kind: str) -> Iterator[tuple[float, list[Any]]]:
+    """Rows as dictionaries, some at a time, each time with the share that has been read by then."""
+    if kind == "parquet":
+        with pq.ParquetFile(path, memory_map=True) as file:
+            done, total = 0, max(1, file.metadata.num_rows)
+            for batch in file.iter_batches(batch_size=BATCH):
+                done += batch.num_rows
+                yield done / total, _plain_rows(batch)
+        return
+    table = open_arrow(path).read_all()  # nothing but addresses where the file is not compressed
+    done = 0
+    for batch in table.to_batches(max_chunksize=BATCH):
+        done += batch.num_rows
+        yield done / max(1, table.num_rows), _plain_rows(batch)
+
+
+def _plain_rows(batch: pa.RecordBatch) -> list[Any]:
+    try:
+        batch.validate(full=True)  # offsets that lead out of the buffers, texts that are no UTF-8
+        return batch.to_pylist()
+    except _TABLE_FAULTS:  # one bad text must not take the others with it
+        return [_plain_row(batch.slice(row, 1)) for row in range(batch.num_rows)]
+
+
+def _plain_row(row: pa.RecordBatch) -> Mapping[str, Any] | Unreadable:
+    try:
+        row.validate(full=True)
+        return row.to_pylist()[0]
+    except _TABLE_FAULTS as error:
+        return Unreadable("the row cannot be read", first_line(error))
+
+
+def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """A memory-mapped Arrow file; Hugging Face datasets write the stream form under the same suffix."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid:
+        return pa.ipc.open_stream(pa.memory_map(str(path)))

@@ -1,0 +1,191 @@
+"""Look through data before a search: `python -m tasks.validate PATH`.
+
+PATH is a data file, a folder of them, or the YAML file of a benchmark. Prints what was detected and why,
+and every fault. The exit status is 0 if all is good, 1 if rows were rejected, 2 if nothing could be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from spaces.errors import InputError
+from tasks.benchmark import read_written
+from tasks.formats import FORMATS, Rejected
+from tasks.inspection import Inspection, Tokens, inspect
+from tasks.inspection_page import page
+from tasks.raw import data_files, raw_task, split_of
+from tasks.shards import MANIFEST
+
+NAMED = 20  # rejected rows on the screen; the rest are counted
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    p = argparse.ArgumentParser(
+        prog="python -m tasks.validate",
+        description="Say what is in instruction data, and every row that cannot be used.",
+    )
+    p.add_argument("path", type=Path, help="a data file, a folder, or the YAML file of a benchmark")
+    p.add_argument("--format", help=f"do not detect it: {', '.join(FORMATS)}")
+    p.add_argument("--images", type=Path, help="folder that image paths start from")
+    p.add_argument("--limit", type=int, help="rows looked at in each file (default: all)")
+    p.add_argument("--model", type=Path, help="folder of a model: lengths in its tokens, too")
+    p.add_argument("--rejected", type=Path, help="write every rejected row here, as JSON Lines")
+    p.add_argument("--html", type=Path, help="write a page with some examples here")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        return run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspect every file and print what was found."""
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1 row, got {args.limit}")
+    if args.images is not None and not args.images.is_dir():
+        raise InputError(f'--images must be a folder: no "{args.images}"')
+    tokens = _tokens(args.model) if args.model else None
+    unread: list[str] = []
+    inspections = list(_inspections(args, tokens, unread))
+    if not inspections:
+        raise InputError("\n".join(unread))
+    faults = Faults(args.rejected)
+    with faults:
+        for inspection in inspections:
+            inspection.run(lambda fault, of=inspection: faults.add(of, fault), args.limit)
+            print("\n".join(inspection.lines()), flush=True)
+    if len(inspections) > 1:
+        print("\n".join(_totals(inspections)))
+    print("\n".join([*faults.lines(), *(f"not read    {text}" for text in unread)]))
+    if args.html:
+        _write(args.html, page(str(args.path), inspections, faults.lines()))
+        print(f"page        {args.html}")
+    return int(faults.count > 0 or bool(unread))
+
+
+class Faults:
+    """Rejected rows: the first are kept for the screen, all go into the file that was asked for."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.count = path, 0
+        self._named: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._stack, self._file = ExitStack(), None
+
+    def __enter__(self) -> Faults:
+        if self.path is not None:
+            self._file = self._stack.enter_context(_opened(self.path))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, inspection: Inspection, fault: Rejected) -> None:
+        """Count a rejected row."""
+        self.count += 1
+        self._reasons[fault.reason] += 1
+        if len(self._named) < NAMED:
+            self._named.append(f"{inspection.found.source.path.name} {fault}")
+        if self._file is not None:
+            line = {"split": inspection.split, "file": str(inspection.found.source.path)}
+            line |= dataclasses.asdict(fault)
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def lines(self) -> list[str]:
+        """The first faults, and how many there are for each reason."""
+        if not self.count:
+            return ["rejected    none"]
+        more = [f"  ... and {self.count - NAMED} more"] if self.count > NAMED else []
+        counts = [f"  {count:8d}  {reason}" for reason, count in self._reasons.most_common()]
+        where = [f"  all of them: {self.path}"] if self.path else []
+        named = [f"  {line}" for line in self._named]
+        return [f"rejected    {self.count}", *named, *more, "by reason", *counts, *where]
+
+
+def _inspections(
+    args: argparse.Namespace, tokens: Tokens | None, unread: list[str]
+) -> Iterator[Inspection]:
+    """One for each file; of a file that is in no known format, what is said goes into `unread`."""
+    path: Path = args.path
+    if path.suffix in (".yaml", ".yml"):
+        yield from _of_benchmark(args, tokens)
+        return
+    if not path.exists():
+        raise InputError(f'PATH must be a data file, a folder or a YAML file: no "{path}"')
+    files = [path] if path.is_file() else data_files(path)
+    if not files:
+        raise InputError(f'"{path}" holds no data file; known formats are {", ".join(FORMATS)}')
+    for file in files:
+        split = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
+        try:
+            yield inspect(file, split, args.images, args.format, tokens)
+        except InputError as error:
+            unread.append(str(error))
+
+
+def _of_benchmark(args: argparse.Namespace, tokens: Tokens | None) -> Iterator[Inspection]:
+    path, written = read_written(args.path)
+    for name, entry in written["tasks"].items():
+        where = f"{path}: task {name}"
+        folder = path.parent / str(entry.get("path", name))
+        if (folder / MANIFEST).is_file():
+            raise InputError(f"{where} is converted already; {folder / MANIFEST} says of what")
+        task = raw_task(where, path.parent, name, entry)
+        form = args.format or task.format
+        for split, own in task.files.items():
+            for file in own:
+                images = args.images or task.image_folder(file)
+                yield inspect(file, f"{name}/{split}", images, form, tokens, task.metric)
+
+
+def _totals(inspections: Sequence[Inspection]) -> list[str]:
+    """Counts of each split over its files."""
+    lines = ["splits"]
+    for split in dict.fromkeys(inspection.split for inspection in inspections):
+        own = [i for i in inspections if i.split == split]
+        counts = f"{sum(i.read for i in own)} rows, {sum(i.examples for i in own)} examples"
+        lines.append(f"  {split}: {counts} in {len(own)} files")
+    return lines
+
+
+def _tokens(folder: Path) -> Tokens:
+    """How many tokens a text is to a model's tokenizer."""
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # it raises plain Exception for a missing or broken file
+        raise InputError(f"--model must be a folder with a tokenizer.json: {error}") from error
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f'"{path}" cannot be written: {error.strerror}') from error
+
+
+def _write(path: Path, text: str) -> None:
+    with _opened(path) as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
