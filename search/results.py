@@ -24,6 +24,7 @@ from search.front import (
     pareto_front,
 )
 from search.records import Run, TrialRecord, read_run
+from tasks import BESIDE
 from trainables.scores import METRICS, ScoreMatrix
 
 __all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
@@ -41,7 +42,7 @@ TRIALS = dict.fromkeys(["name", "strategy", "state", "message"], pa.string())
 CELLS = {
     **dict.fromkeys(["trial", "strategy", "tasks", "task"], pa.string()),
     **dict.fromkeys(["ordering", "stage", "position"], pa.int64()),
-    "score": pa.float64(),
+    **dict.fromkeys(["score", *BESIDE], pa.float64()),
 }
 STRATEGIES = dict.fromkeys(["strategy", "best"], pa.string())
 SPREADS = {
@@ -157,7 +158,13 @@ def _cell_rows(trial: TrialRecord) -> Iterable[dict[str, Any]]:
                     "position": position,
                     "task": task,
                     "score": _value(score),
+                    **{name: _beside(trial, name, number, stage, task) for name in BESIDE},
                 }
+
+
+def _beside(trial: TrialRecord, name: str, number: int, stage: int, task: str) -> float | None:
+    matrices = trial.beside.get(name, ())
+    return _value(matrices[number - 1].row(stage)[task]) if matrices else None
 
 
 def _strategy_rows(run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ class Task:
     closed: bool
     description: str
     files: Mapping[str, Path] = field(hash=False)
+    answer_format: str = ""
+    """What an answer must look like, as `tasks.formats` names it; empty: as `closed` says."""
 
     def examples(self, split: str) -> Sequence[Example]:
         """The examples of a split; nothing is read before the first is asked for."""
@@ -48,6 +50,7 @@ class Task:
         Folder, file and task names have no part in it: the same data elsewhere is the same task.
         """
         digest = hashlib.sha256(f"{self.metric} {self.max_new_tokens} {self.closed}".encode())
+        digest.update(self.answer_format.encode())
         for split in sorted(self.files):
             digest.update(f" {split} {_file_digest(self.files[split])}".encode())
         return digest.hexdigest()
