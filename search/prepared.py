@@ -23,7 +23,14 @@ from search.checks import (
 from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError
-from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks import (
+    EMBEDDED,
+    Benchmark,
+    check_rows,
+    load_benchmark,
+    parse_orderings,
+    scale_note,
+)
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
@@ -57,7 +64,8 @@ class Prepared:
         tasks = self.panel.tasks
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
         found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
-        return [caution for caution in found if caution]
+        note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
+        return [caution for caution in [*found, note] if caution]
 
     def configured_stages(self) -> int:
         """Stages of all trials if every one walked every ordering for itself."""
@@ -105,6 +113,7 @@ class Prepared:
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
             "code": self.code(),
+            "metrics": {t: self.benchmark.task(t).metric for t in self.panel.tasks},
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,
             "stages_configured": self.configured_stages(),

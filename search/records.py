@@ -91,6 +91,12 @@ class Run:
         """What the search is called."""
         return str(self.plan.get("name") or self.folder.name)
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The metric of each task's answers; empty for a search of an earlier version."""
+        found = self.plan.get("metrics")
+        return dict(found) if isinstance(found, dict) else {}
+
     def trial(self, name: str) -> TrialRecord:
         """One trial; raises `InputError` with the nearest name."""
         for record in self.trials:

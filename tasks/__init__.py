@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tasks.answer_formats import FORMATS, check_format, constrained, format_compliance
 from tasks.answers import METRICS, Metric, answer_scores, scale_note, score_answers
 from tasks.benchmark import EMBEDDED, Benchmark, load_benchmark
-from tasks.formats import FORMATS, check_format, constrained, format_compliance
 from tasks.marks import BESIDE, Marks, marked
 from tasks.metrics.metric import Answered, Scores
 from tasks.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.answer_formats import constrained, obeys
 from tasks.answers import answer_scores
-from tasks.formats import constrained, obeys
 from tasks.metrics.metric import Answered, Scores, mean
 
 BESIDE = ("format_compliance", "constrained_accuracy")

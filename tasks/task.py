@@ -31,7 +31,7 @@ class Task:
     description: str
     files: Mapping[str, Path] = field(hash=False)
     answer_format: str = ""
-    """What an answer must look like, as `tasks.formats` names it; empty: as `closed` says."""
+    """What an answer must look like, as `tasks.answer_formats` names it; empty: as `closed` says."""
 
     def examples(self, split: str) -> Sequence[Example]:
         """The examples of a split; nothing is read before the first is asked for."""

@@ -25,7 +25,13 @@ TRAINING_CODE = (
     *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
     *("trainables/data.py", "trainables/job.py", "strategies/strategy.py"),
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
-    *("tasks/task.py", "tasks/rows.py", "tasks/answers.py", "tasks/formats.py", "tasks/marks.py"),
+    *(
+        "tasks/task.py",
+        "tasks/rows.py",
+        "tasks/answers.py",
+        "tasks/answer_formats.py",
+        "tasks/marks.py",
+    ),
     *sorted(f"tasks/metrics/{path.name}" for path in (ROOT / "tasks/metrics").glob("*.py")),
 )
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
