@@ -15,6 +15,7 @@ from search.checks import (
     REFERENCES,
     STAGES,
     check_batches,
+    check_model_named,
     check_objectives,
     check_place,
     demands_of,
@@ -31,9 +32,13 @@ from tasks import (
     parse_orderings,
     scale_note,
 )
+from tasks.presets import PRESETS, data_root, placed
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
+
+PLACED = ".presets"
+"""Folder in the storage; no search can be called so."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,8 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     storage = storage.expanduser().resolve()
     check_place(name, storage)
     strategies = searched_strategies(plan)
-    benchmark = load_benchmark(plan.benchmark)
+    check_model_named(plan)
+    benchmark = load_benchmark(_located(plan, storage))
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)
@@ -173,6 +179,13 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
             f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
         )
     return prepared
+
+
+def _located(plan: SearchPlan, storage: Path) -> str | Path:
+    """The benchmark; a preset is written down with its data's place, where all nodes see it."""
+    if plan.benchmark not in PRESETS:
+        return plan.benchmark
+    return placed(plan.benchmark, data_root(plan.data), storage / PLACED)
 
 
 def saved_plan(run: Path) -> SearchPlan:
