@@ -45,6 +45,15 @@ def check_place(name: str | None, storage: Path) -> None:
         )
 
 
+def check_model_named(plan: SearchPlan) -> None:
+    """Raise `InputError` for a plan that leaves the model to the user, who named none."""
+    if not plan.model:
+        raise InputError(
+            f'the plan "{plan.plan}" leaves the model to you: give --model, or model: in a plan file, '
+            "with a folder that from_pretrained reads"
+        )
+
+
 def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     """The strategies that are searched; joint tuning is a bound and always runs as one."""
     for name in plan.strategies:

@@ -29,9 +29,10 @@ def parser() -> argparse.ArgumentParser:
         description="Search strategies against forgetting, across task orderings, for one model.",
     )
     plan = p.add_argument_group("what to search")
-    plan.add_argument("--plan", help="smoke, default, or a YAML file (default: default)")
+    plan.add_argument("--plan", help="smoke, default, a preset, or a YAML file (default: default)")
     plan.add_argument("--model", help="an embedded model or a folder that from_pretrained reads")
-    plan.add_argument("--benchmark", help="mini, or a folder or YAML file of your own")
+    plan.add_argument("--benchmark", help="mini, a preset, or a folder or YAML file of yours")
+    plan.add_argument("--data", help="the folder of a preset's data (default: CITUNE_DATA)")
     plan.add_argument("--tasks", help="the tasks learned, comma-separated (default: all)")
     plan.add_argument("--strategies", help="comma-separated; finetune and joint always run")
     plan.add_argument(
@@ -92,6 +93,8 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     free = ("samples", "concurrent", "time_budget")
     names = ("model", "benchmark", "orderings", "workers_per_trial", "seed", *free)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
+    if args.data is not None:
+        values["data"] = str(Path(args.data).expanduser().resolve())
     for n in ("tasks", "strategies", "objectives"):
         if (text := getattr(args, n)) is not None:
             values[n] = [part.strip() for part in text.split(",") if part.strip()]

@@ -14,10 +14,12 @@ import numpy as np
 from models.lmm import LMM
 from search.best import Best, held_out, read_best, same_code
 from search.checks import DATA, demands_of
+from search.predictions import FOLDER, cells_of, write_predictions
 from search.saved import save_model
 from spaces import InputError
 from tasks import check_rows, parse_orderings
 from tasks.raw_benchmark import convert_benchmark
+from tasks.rescore import FILE
 from trainables.job import Place
 from trainables.panel import Panel, Runner, Walk
 from trainables.scores import ScoreMatrix, summary
@@ -49,6 +51,7 @@ def train_final(
         )
     folders = _save_models(found, walk, store, out)
     _write(out, found, compared, walk, test, apart)
+    _write_answers(out, store, walk, test, apart)
     print(f"adapters    {', '.join(str(f) for f in folders)}")
     return 1 if compared["same_code"] and compared["reproduced"] is False else 0
 
@@ -147,6 +150,20 @@ def _write(
     }
     (out / "scores.json").write_text(json.dumps(scores, indent=1))
     print(f"scores      {out / 'scores.json'}")
+
+
+def _write_answers(
+    out: Path, store: StageStore, walk: Walk, test: Walk, apart: Walk | None
+) -> None:
+    """Every answer as one table, and those at the end of the panel's orderings as JSONL."""
+    walks = {"search": walk, "test": test} | ({"held out": apart} if apart else {})
+    cells = {
+        name: list(cells_of(name, made.panel.orderings, made.records()))
+        for name, made in walks.items()
+    }
+    chosen = {cell for cell in cells["test"] if cell.last}
+    write_predictions(out, [c for own in cells.values() for c in own], store.root, chosen)
+    print(f"answers     {out / FOLDER}, {out / FILE}")
 
 
 def _told(what: str, matrices: list[ScoreMatrix]) -> list[dict[str, Any]]:

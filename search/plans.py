@@ -23,6 +23,9 @@ class SearchPlan:
     plan: str
     benchmark: str = "mini"
     model: str = "llava-aligned"
+    """An embedded model or a folder; empty = the user's to name."""
+    data: str = ""
+    """The folder of a preset's data; empty = what CITUNE_DATA names."""
     tasks: tuple[str, ...] = ()
     """The tasks learned; empty = the benchmark's own order."""
     orderings: str = "given"
@@ -98,7 +101,58 @@ def smoke() -> SearchPlan:
     )
 
 
-PLANS: dict[str, Callable[[], SearchPlan]] = {"smoke": smoke, "default": default}
+PUBLISHED_TRAINING = {
+    **{"epochs": 1, "batch_size": 64, "micro_batch": 4, "precision": "bf16", "zero": 2},
+    **{"schedule": "cosine", "warmup": 0.03, "weight_decay": 0.0},
+}
+"""What the field's published scripts agree on; batches of 64 are our choice (theirs: 64 to 640)."""
+
+
+def _published(name: str, rate: float, adapter: Mapping[str, Any]) -> SearchPlan:
+    """A preset's benchmark with the published training settings; the user names model and data."""
+    return SearchPlan(
+        plan=name,
+        benchmark=name,
+        model="",
+        training={**PUBLISHED_TRAINING, "learning_rate": rate},
+        adapter=adapter,
+    )
+
+
+def paper_1() -> SearchPlan:
+    """He et al. 2023 from BLIP-2: queries, Q-Former and projection are trained, nothing else."""
+    return _published("paper_1", 2e-5, {"parts": "connector"})
+
+
+def paper_2() -> SearchPlan:
+    """He et al. 2023 from InstructBLIP, as `paper_1`."""
+    return _published("paper_2", 2e-5, {"parts": "connector"})
+
+
+def coin() -> SearchPlan:
+    """CoIN: LoRA of rank 128 beside the projector (whose own rate, 2e-5, is not told apart here)."""
+    return _published("coin", 2e-4, {"rank": 128, "alpha_per_rank": 2.0})
+
+
+def ucit() -> SearchPlan:
+    """UCIT as MCITlib trains it: LoRA of rank 16."""
+    return _published("ucit", 2e-4, {"rank": 16, "alpha_per_rank": 2.0})
+
+
+def mllm_dcl() -> SearchPlan:
+    """MLLM-CL's domains: LoRA of rank 128, at a tenth of CoIN's rate."""
+    return _published("mllm_dcl", 2e-5, {"rank": 128, "alpha_per_rank": 2.0})
+
+
+def mllm_acl() -> SearchPlan:
+    """MLLM-CL's abilities, trained as its domains."""
+    return _published("mllm_acl", 2e-5, {"rank": 128, "alpha_per_rank": 2.0})
+
+
+PLANS: dict[str, Callable[[], SearchPlan]] = {
+    plan.__name__: plan
+    for plan in (smoke, default, paper_1, paper_2, coin, ucit, mllm_dcl, mllm_acl)
+}
 
 
 def named_plan(name: str, extended: tuple[Path, ...] = ()) -> SearchPlan:
@@ -143,7 +197,7 @@ def _numbers(value: Any) -> Any:
 
 def _beside(path: Path, name: str, value: Any) -> Any:
     """A path in a plan file, if it names something beside that file."""
-    if name not in ("extends", "model", "benchmark") or not isinstance(value, str):
+    if name not in ("extends", "model", "benchmark", "data") or not isinstance(value, str):
         return value
     return str(path.parent / value) if (path.parent / value).exists() else value
 

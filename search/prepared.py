@@ -18,6 +18,7 @@ from search.checks import (
     REFERENCES,
     STAGES,
     check_batches,
+    check_model_named,
     check_objectives,
     check_place,
     demands_of,
@@ -27,11 +28,22 @@ from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError
 from spaces.loading import check_loading
-from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks import (
+    EMBEDDED,
+    Benchmark,
+    check_rows,
+    load_benchmark,
+    parse_orderings,
+    scale_note,
+)
+from tasks.presets import PRESETS, data_root, placed
 from tasks.raw_benchmark import convert_benchmark
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
+
+PLACED = ".presets"
+"""Folder in the storage; no search can be called so."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ class Prepared:
         tasks = self.panel.tasks
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
         found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
-        return [caution for caution in found if caution]
+        note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
+        return [caution for caution in [*found, note] if caution]
 
     def configured_stages(self) -> int:
         """Stages of all trials if every one walked every ordering for itself."""
@@ -122,6 +135,7 @@ class Prepared:
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
             "code": self.code(),
+            "metrics": {t: self.benchmark.task(t).metric for t in self.panel.tasks},
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,
             "stages_configured": self.configured_stages(),
@@ -139,6 +153,7 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     storage = storage.expanduser().resolve()
     check_place(name, storage)
     strategies = searched_strategies(plan)
+    check_model_named(plan)
     space = config_space(
         strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
     )
@@ -148,7 +163,7 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         check_parts(folder_family(folder), adapter)
         check_loading(training.loading)
     # Raw data are converted once; a search begun on them is resumed on what was made of them.
-    benchmark = load_benchmark(convert_benchmark(plan.benchmark, storage / DATA))
+    benchmark = load_benchmark(convert_benchmark(_located(plan, storage), storage / DATA))
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)
@@ -186,6 +201,13 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
             f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
         )
     return prepared
+
+
+def _located(plan: SearchPlan, storage: Path) -> str | Path:
+    """The benchmark; a preset is written down with its data's place, where all nodes see it."""
+    if plan.benchmark not in PRESETS:
+        return plan.benchmark
+    return placed(plan.benchmark, data_root(plan.data), storage / PLACED)
 
 
 def saved_plan(run: Path) -> SearchPlan:

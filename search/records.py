@@ -10,6 +10,7 @@ from typing import Any
 
 from search.front import Objective, objectives_of
 from spaces.errors import InputError, unknown
+from tasks import BESIDE
 from trainables.scores import ScoreMatrix
 
 STATES = ("running", "finished", "stopped", "diverged", "failed")
@@ -29,6 +30,10 @@ class TrialRecord:
     stages_done: int
     stages_total: int
     message: str
+    beside: Mapping[str, tuple[ScoreMatrix, ...]]
+    """Matrices of what stands beside the scores, by name; none in records of earlier versions."""
+    records: tuple[Mapping[str, Any], ...]
+    """Where the answers behind each cell are: ordering, stage, task, split, key in the store."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialRecord:
@@ -43,6 +48,11 @@ class TrialRecord:
             stages_done=int(values.get("stages_done") or 0),
             stages_total=int(values.get("stages_total") or 0),
             message=str(values.get("message") or ""),
+            beside={
+                name: tuple(ScoreMatrix.from_dict(m) for m in values.get(name) or ())
+                for name in BESIDE
+            },
+            records=tuple(dict(record) for record in values.get("records") or ()),
         )
         if record.state not in STATES:
             raise unknown("state", record.state, STATES)
@@ -80,6 +90,12 @@ class Run:
     def name(self) -> str:
         """What the search is called."""
         return str(self.plan.get("name") or self.folder.name)
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The metric of each task's answers; empty for a search of an earlier version."""
+        found = self.plan.get("metrics")
+        return dict(found) if isinstance(found, dict) else {}
 
     def trial(self, name: str) -> TrialRecord:
         """One trial; raises `InputError` with the nearest name."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from html import escape
 
 from search import page, plots
 from search.front import is_reference
 from search.screen import export_command, shown
 from search.verdict import Verdict, assigned, spread, words
-from trainables.scores import GLOSSARY
+from tasks import BESIDE, METRICS, scale_note
+from trainables.scores import GLOSSARY, ScoreMatrix
 
 
 def strategies(verdict: Verdict) -> str:
@@ -53,7 +56,37 @@ def front(verdict: Verdict) -> str:
 def tasks(verdict: Verdict) -> str:
     if verdict.best is None:
         return page.paragraph("No trial can be chosen.")
-    return page.plot(plots.by_task(verdict), "tasks")
+    metrics = verdict.run.metrics
+    note = scale_note({task: name for task, name in metrics.items() if name in METRICS})
+    noted = page.paragraph(f"{note[0].upper()}{note[1:]}.", "note") if note else ""
+    return page.plot(plots.by_task(verdict), "tasks") + noted + _task_table(verdict)
+
+
+def _task_table(verdict: Verdict) -> str:
+    """Each task at the end: its score, and what tells forgetting of form from that of matter."""
+    assert verdict.best is not None
+    trial, rows = verdict.run.trial(verdict.best), []
+    for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
+        metric = METRICS.get(verdict.run.metrics.get(task, ""))
+        held = [_final(trial.beside.get(name, ()), task) for name in BESIDE]
+        rows.append(
+            [
+                task,
+                metric.name if metric else "-",
+                "{:g} to {:g}".format(*metric.range) if metric else "-",
+                _final(trial.matrices, task),
+                *("-" if value is None else value for value in held),
+            ]
+        )
+    head = ["task", "metric", "range", "score at the end", *map(words, BESIDE)]
+    return page.table(head, rows)
+
+
+def _final(matrices: Sequence[ScoreMatrix], task: str) -> float | None:
+    """The mean over the orderings of a task's last value; None where it has none."""
+    values = [m.row(m.stages)[task] for m in matrices if task in m.tasks]
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else None
 
 
 def best(verdict: Verdict) -> str:
@@ -118,4 +151,12 @@ def glossary(verdict: Verdict) -> str:
         ]
         for name, entry in GLOSSARY.items()
     ]
-    return page.table(["metric", "formula", "better", "also called"], rows)
+    scored = {METRICS[name] for name in verdict.run.metrics.values() if name in METRICS}
+    ranges = [
+        [metric.name, metric.description, "{:g} to {:g}".format(*metric.range)]
+        for metric in sorted(scored, key=lambda metric: metric.name)
+    ]
+    table = page.table(["metric", "formula", "better", "also called"], rows)
+    if not ranges:
+        return table
+    return table + page.table(["metric of answers", "what it says", "range"], ranges)

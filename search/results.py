@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from search import arrow
+from search.checks import STAGES
 from search.front import (
     Objective,
     best,
@@ -23,7 +24,9 @@ from search.front import (
     left_out,
     pareto_front,
 )
+from search.predictions import cells_of, write_predictions
 from search.records import Run, TrialRecord, read_run
+from tasks import BESIDE
 from trainables.scores import METRICS, ScoreMatrix
 
 __all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
@@ -41,7 +44,7 @@ TRIALS = dict.fromkeys(["name", "strategy", "state", "message"], pa.string())
 CELLS = {
     **dict.fromkeys(["trial", "strategy", "tasks", "task"], pa.string()),
     **dict.fromkeys(["ordering", "stage", "position"], pa.int64()),
-    "score": pa.float64(),
+    **dict.fromkeys(["score", *BESIDE], pa.float64()),
 }
 STRATEGIES = dict.fromkeys(["strategy", "best"], pa.string())
 SPREADS = {
@@ -83,13 +86,32 @@ def tables(run: Run) -> Tables:
 
 
 def write_tables(folder: Path) -> Tables:
-    """Write `tables/{trials,cells,strategies}.{arrow,csv}` into a search's folder."""
-    made = tables(read_run(folder))
+    """Write `tables/{trials,cells,strategies}.{arrow,csv}` into a search's folder, and its answers.
+
+    The answers are `tables/predictions.arrow` and `predictions/`; see `search/predictions.py`.
+    """
+    run = read_run(folder)
+    made = tables(run)
     target = folder / "tables"
     target.mkdir(exist_ok=True)
     for name, table in made._asdict().items():
         arrow.write(table, target / name)
+    _write_answers(run, made)
     return made
+
+
+def _write_answers(run: Run, made: Tables) -> None:
+    """The answers of each strategy's best trial, and those of the best of all at its ends as JSONL."""
+    names = [row["best"] for row in made.strategies.to_pylist() if row["best"]]
+    cells = [
+        cell for name in names for cell in cells_of(name, run.orderings, run.trial(name).records)
+    ]
+    if not cells:
+        return
+    front = pareto_front(made.trials, run.objectives)
+    best_one = best(made.trials, run.objectives) if front else names[0]
+    chosen = {cell for cell in cells if cell.last and cell.trial == best_one}
+    write_predictions(run.folder, cells, run.folder.parent / STAGES, chosen)
 
 
 def knob_columns(trials: pa.Table, strategy: str | None = None) -> list[str]:
@@ -157,7 +179,13 @@ def _cell_rows(trial: TrialRecord) -> Iterable[dict[str, Any]]:
                     "position": position,
                     "task": task,
                     "score": _value(score),
+                    **{name: _beside(trial, name, number, stage, task) for name in BESIDE},
                 }
+
+
+def _beside(trial: TrialRecord, name: str, number: int, stage: int, task: str) -> float | None:
+    matrices = trial.beside.get(name, ())
+    return _value(matrices[number - 1].row(stage)[task]) if matrices else None
 
 
 def _strategy_rows(run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

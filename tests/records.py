@@ -147,6 +147,7 @@ def write_run(
         "seed": 0,
         "model": {"name": "llava-aligned", "path": "/somewhere/llava-aligned"},
         "benchmark": {"name": "mini", "path": "/somewhere/mini"},
+        "metrics": dict.fromkeys(TASKS, "exact_match"),
         "fingerprints": {"model": "0a1b2c", "tasks": dict.fromkeys(TASKS, "3d4e5f")},
         "stages_configured": 30,
         "stages_distinct": 24,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import yaml
 from toy import PROMPTS, Toy
 
 from search import commands
@@ -174,6 +175,21 @@ def test_paths_in_a_plan_file_are_relative_to_it(
     plan = named_plan(str(tmp_path / "plans" / "mine.yaml"))
     assert (plan.plan, plan.samples, plan.seed, plan.tasks) == ("mine", 3, 4, ())
     assert Path(plan.benchmark).samefile(toy.benchmark.parent)
+
+
+def test_a_dry_run_says_where_scores_of_different_ranges_are_averaged(
+    plan: Callable, toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = yaml.safe_load((toy.benchmark / "benchmark.yaml").read_text())
+    for name, task in values["tasks"].items():
+        task["path"] = str(toy.benchmark / name)
+    flags = ["--storage", str(tmp_path), "--dry-run"]
+    assert main(["--plan", plan(), *flags]) == 0
+    assert "different ranges" not in capsys.readouterr().out
+    values["tasks"]["hue"]["metric"] = "cider"
+    (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(values))
+    assert main(["--plan", plan(benchmark=str(tmp_path / "mixed.yaml")), *flags]) == 0
+    assert "averaged as they are: hue (cider, 0 to 10)" in capsys.readouterr().out
 
 
 # What needs no search ----------------------------------------------------------------------------

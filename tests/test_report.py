@@ -12,7 +12,7 @@ from search import page, plots
 from search.report import write_report
 from search.verdict import read_verdict
 from spaces.errors import InputError
-from trainables.scores import GLOSSARY
+from trainables.scores import GLOSSARY, ScoreMatrix
 
 HOSTILE = '<img src=x onerror="alert(1)"></script>&'
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -156,3 +156,28 @@ def test_colours_do_not_depend_on_how_the_strategies_rank(tmp_path: Path) -> Non
     better = record("0009", matrices=[matrix(o, 0.1, 0.1) for o in ORDERINGS])
     other = plots.colours(read_verdict(write_run(tmp_path / "b", [*poor, better])))
     assert one == other
+
+
+def test_each_task_has_its_metric_its_range_and_what_stands_beside_its_score(
+    tmp_path: Path,
+) -> None:
+    orderings = (("captions", "signs"),)
+    scores = ScoreMatrix.from_rows(orderings[0], {2: {"captions": 1.25, "signs": 0.5}})
+    shares = ScoreMatrix.from_rows(orderings[0], {2: {"signs": 0.75}})
+    trial = record("0000", "replay", [scores]) | {
+        name: [shares.to_dict()] for name in ("format_compliance", "constrained_accuracy")
+    }
+    panel = {"orderings": orderings, "scoring": "seen", "split": "validation"}
+    metrics = {"captions": "cider", "signs": "exact_match"}
+    folder = write_run(
+        tmp_path / "run",
+        [trial],
+        panel=panel,
+        metrics=metrics,
+        objectives=[["final_average", "max"]],
+    )
+    text = report(folder)
+    row = r"signs</td><td[^>]*>exact_match</td><td[^>]*>0 to 1</td>"
+    assert re.search(row + r"<td[^>]*>0\.500</td><td[^>]*>0\.750</td><td[^>]*>0\.750</td>", text)
+    assert re.search(r"captions</td><td[^>]*>cider</td><td[^>]*>0 to 10</td><td[^>]*>1\.250", text)
+    assert "Scores of different ranges are averaged as they are: captions (cider, 0 to 10)" in text

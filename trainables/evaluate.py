@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 
 from models.lmm import LMM
-from tasks import Task, format_compliance, score_answers
+from tasks import Answered, Task, marked
 from trainables.data import Data
 from trainables.engine import generating
 
@@ -45,19 +45,24 @@ def _tokens(data: Data, task: str, split: str) -> int:
 
 
 def scored(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
-    """The record of a score: the mean, its parts, and every answer, so that metrics can be remade."""
+    """The record of a score: what it is made of, and all that other metrics can be remade from."""
     examples = task.examples(split)
-    values = score_answers(task.metric, predictions, [e.answers for e in examples])
-    answer_set = task.answer_set()
+    pairs = list(zip(examples, predictions, strict=True))
+    marks = marked(
+        task.metric,
+        [Answered(text, e.answers, e.prompt) for e, text in pairs],
+        task.answer_format or ("closed" if task.closed else ""),
+        task.answer_set(),
+    )
     return {
         "kind": "scored",
         "task": task.name,
         "split": split,
         "metric": task.metric,
-        "score": sum(values) / len(values),
-        "format_compliance": format_compliance(predictions, answer_set) if answer_set else None,
+        **marks.values(),
         "predictions": [
-            {"id": e.id, "prediction": p, "score": v}
-            for e, p, v in zip(examples, predictions, values, strict=True)
+            {"id": e.id, "prompt": e.prompt, "prediction": text, "answers": list(e.answers)}
+            | marks.of(row)
+            for row, (e, text) in enumerate(pairs)
         ],
     }

@@ -27,6 +27,8 @@ TRAINING_CODE = (
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("models/frozen_blocks.py", "models/loading.py", "models/parts.py", "models/processors.py"),
     *("tasks/task.py", "tasks/rows.py", "tasks/answers.py"),
+    *("tasks/answer_formats.py", "tasks/marks.py"),
+    *sorted(f"tasks/metrics/{path.name}" for path in (ROOT / "tasks/metrics").glob("*.py")),
 )
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tasks import BESIDE
 from trainables.config import TrialConfig
 from trainables.job import Setting, StageJob, base_key, kept_key, scored_key, trained_key
 from trainables.scores import ScoreMatrix, summary
@@ -74,6 +75,8 @@ class Walk:
     runner: Runner
     done: int = 0
     scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
+    beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
+    """What stands beside the scores, by name (`tasks.BESIDE`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
     rungs: list[float] = field(default_factory=list)
     """`progress` after each stage done."""
@@ -143,6 +146,10 @@ class Walk:
             record = self.store.get(scored_key(self.setting, key, task, split))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
+            for name in BESIDE:
+                cells = self.beside.setdefault(name, {}).setdefault(path, {})
+                value = record.get(name)
+                cells[task] = float("nan") if value is None else value
         if path:
             record = self.store.get(key) or {}
             cost = record.get("seconds", 0.0)
@@ -150,20 +157,36 @@ class Walk:
 
     # What came of it ---------------------------------------------------------------------------
 
-    def matrices(self) -> list[ScoreMatrix]:
-        """One score matrix for each ordering; stages not made yet are NaN."""
-        matrices = []
+    def matrices(self, beside: str = "") -> list[ScoreMatrix]:
+        """One score matrix for each ordering, or one of what is beside; stages not made yet are NaN."""
+        cells = self.beside.get(beside, {}) if beside else self.scores
+        made = []
         for ordering in self.panel.orderings:
-            curriculum = self.config.strategy.curriculum(ordering)
-            rows: dict[int, dict[str, float]] = {0: self.scores.get((), {})}
-            for stage in range(1, len(curriculum) + 1):
-                # Joint tuning has one stage: it stands where the sequence ends.
-                row = len(ordering) - len(curriculum) + stage
-                rows[row] = self.scores.get(curriculum[:stage], {})
+            rows = {row: cells.get(path, {}) for row, path in self._rows(ordering).items()}
             # Orderings may differ in their tasks, and the first row scores those of all.
             own = {n: {t: s for t, s in row.items() if t in ordering} for n, row in rows.items()}
-            matrices.append(ScoreMatrix.from_rows(ordering, own))
-        return matrices
+            made.append(ScoreMatrix.from_rows(ordering, own))
+        return made
+
+    def records(self) -> list[dict[str, Any]]:
+        """Where the answers behind each cell are: the key of its record in the store."""
+        split = self.panel.split
+        return [
+            {"ordering": number, "stage": row, "task": task, "split": split}
+            | {"key": scored_key(self.setting, self.key(path), task, split)}
+            for number, ordering in enumerate(self.panel.orderings, start=1)
+            for row, path in self._rows(ordering).items()
+            for task in self.scores.get(path, {})
+            if task in ordering
+        ]
+
+    def _rows(self, ordering: Sequence[str]) -> dict[int, Prefix]:
+        """The rows of an ordering's matrix, and the path that fills each."""
+        curriculum = self.config.strategy.curriculum(ordering)
+        # Joint tuning has one stage: it stands where the sequence ends.
+        late = len(ordering) - len(curriculum)
+        stages = range(1, len(curriculum) + 1)
+        return {0: ()} | {late + stage: curriculum[:stage] for stage in stages}
 
     def metrics(self) -> dict[str, float]:
         """Every metric, averaged over the orderings that are whole; NaN before the first one is."""

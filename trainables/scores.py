@@ -267,7 +267,9 @@ GLOSSARY: dict[str, Entry] = {
     "worst_ordering": Entry("the worst final_average of the orderings", "", True),
     "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
     "constrained_accuracy": Entry(
-        "accuracy when the answer is chosen within the task's own answer set", "", True
+        "the task's metric of the nearest answers of its own answer set, chosen after the fact",
+        "",
+        True,
     ),
 }
 METRICS: dict[str, Any] = {

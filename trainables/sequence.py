@@ -11,6 +11,7 @@ from typing import Any
 
 from ray import tune
 
+from tasks import BESIDE
 from trainables.config import TrialConfig
 from trainables.job import DivergedError, Place, Setting
 from trainables.lane import Lane
@@ -124,6 +125,8 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         "config": walk.config.to_dict(),
         "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
         "orderings": [m.to_dict() for m in walk.matrices()],
+        **{name: [m.to_dict() for m in walk.matrices(name)] for name in BESIDE},
+        "records": walk.records(),
         "stages": walk.stages,
         "rungs": walk.rungs,
         "stages_done": stages_done(walk),

@@ -1,0 +1,54 @@
+"""Grounding: the box around what is asked for, "[x1, y1, x2, y2]"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Box = tuple[float, float, float, float]
+ENOUGH = 0.5
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_BOX = re.compile(r"\s*,?\s*".join([rf"[\[(<{{]?\s*({_NUMBER})\s*[\])>}}]?"] * 4))
+STRICT = re.compile(rf"\s*\[\s*{_NUMBER}(?:\s*,\s*{_NUMBER}){{3}}\s*\]\.?\s*")
+"""What has the form of a box and nothing around it."""
+
+
+def grounding_accuracy(prediction: str, references: Sequence[str]) -> float:
+    """1 if the box overlaps a reference box by half of their union or more (Acc@0.5), else 0.
+
+    Corners left, top, right, bottom, in the reference's own units (shares of the image in CoIN). What
+    is no box, or one whose corners are the wrong way round, scores 0. CoIN's own script asks for more
+    than half; that half is enough is the custom of the RefCOCO sets.
+    """
+    said = box(prediction)
+    if said is None:
+        return 0.0
+    others = (found for reference in references if (found := box(reference)))
+    return float(any(overlap(said, other) >= ENOUGH for other in others))
+
+
+def box(text: str) -> Box | None:
+    """The first four numbers in a row of a text, whatever their brackets; None if there are none."""
+    found = _BOX.search(text)
+    if found is None:
+        return None
+    left, top, right, bottom = map(float, found.groups())
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def _area(one: Box) -> float:
+    return (one[2] - one[0]) * (one[3] - one[1])
+
+
+def box_plain(text: str) -> str:
+    """The box, or nothing where there is none."""
+    return str(box(text) or "")

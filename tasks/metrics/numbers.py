@@ -1,0 +1,33 @@
+"""Relaxed accuracy: a number may be a little off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+TOLERANCE = 0.05
+
+
+def relaxed_accuracy(prediction: str, references: Sequence[str]) -> float:
+    """1 if within 5 % of a reference that is a number, or equal to one that is none (ChartQA).
+
+    As published (Methani et al. 2020; Masry et al. 2022): 12% is the number 0.12, case and blanks at
+    the ends do not count, 1,000 is no number, and beside 0 nothing but the same text is right.
+    """
+    return float(any(_near(prediction.strip(), reference.strip()) for reference in references))
+
+
+def _near(prediction: str, reference: str) -> bool:
+    said, right = as_number(prediction), as_number(reference)
+    if said is None or not right:
+        return prediction.lower() == reference.lower()
+    return abs(said - right) / abs(right) <= TOLERANCE
+
+
+def as_number(text: str) -> float | None:
+    """The number that a text is; None if it is none."""
+    try:
+        value = float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

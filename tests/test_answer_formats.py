@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from spaces.errors import InputError
+from tasks import Answered, check_format, constrained, format_compliance, marked
+
+OBEY = {
+    "letter": (["B", "(b)", "C.", " d "], ["", "BC", "the B", "1"]),
+    "number": (["3", "-2.5", "1,000", "$4.20", "12 %", ".5"], ["", "three", "3 dogs", "1,00", "."]),
+    "box": (["[0,0,1,1]", " [0.1, 0.2, .5, 1e-1]. "], ["0 0 1 1", "[0,0,1]", "box [0,0,1,1]", ""]),
+    "word": (["dog", "Dog.", "t-shirt"], ["", "a dog", "..."]),
+    "phrase": (["dog", "a dog on the road"], ["", "a dog on the long road"]),
+    "yes_no": (["yes", "No.", "YES!"], ["", "yes it is", "maybe"]),
+    "text": (["x", "any thing at all."], ["", "  "]),
+    r"/[A-D]{2}\d/": (["AB1", " CD2 "], ["", "AB", "xAB1"]),
+    "closed": (["Dog", "a cat."], ["", "dogs", "cat"]),
+}
+
+
+@pytest.mark.parametrize("answer_format", OBEY)
+def test_an_answer_has_its_format_right_or_wrong(answer_format: str) -> None:
+    good, bad = OBEY[answer_format]
+    check_format(answer_format)
+    answers = ("a cat", "dog")
+    for text in good:
+        assert format_compliance([text], answers, answer_format) == 1, text
+    for text in bad:
+        assert format_compliance([text], answers, answer_format) == 0, text
+
+
+def test_format_compliance_is_the_share_of_answers_in_the_answer_set() -> None:
+    assert format_compliance(["Yes.", "no", "a dog", ""], ("no", "yes")) == 0.5
+    assert math.isnan(format_compliance([], ("no", "yes")))
+
+
+def test_an_unknown_format_names_the_nearest_and_a_broken_pattern_says_why() -> None:
+    with pytest.raises(InputError, match='did you mean "letter"'):
+        check_format("leter")
+    with pytest.raises(InputError, match="must hold a regular expression: "):
+        check_format("/[A-/")
+    check_format("")
+
+
+def test_a_constrained_answer_is_the_nearest_of_the_set_or_none() -> None:
+    said = ["The zebra", "ZEBRA.", "zebras", "horse", "zebras", ""]
+    assert constrained(said, ("zebra", "tiger")) == ["zebra", "zebra", "zebra", "", "zebra", ""]
+
+
+def test_marks_tell_forgetting_of_the_form_from_forgetting_of_the_matter() -> None:
+    answered = [Answered(text, ["zebra"]) for text in ("zebra", "zebras", "tiger", "a bird")]
+    marks = marked("exact_match", answered, "closed", ("tiger", "zebra"))
+    assert marks.values() == {
+        "score": 0.25,
+        "format_compliance": 0.5,
+        "constrained_accuracy": 0.5,
+    }
+    assert marks.of(1) == {"score": 0, "format_compliance": 0, "constrained_accuracy": 1}
+
+
+def test_a_task_without_format_or_answer_set_is_marked_by_its_metric_alone() -> None:
+    marks = marked("exact_match", [Answered("x", ["x"])])
+    assert marks.values() == {
+        "score": 1,
+        "format_compliance": None,
+        "constrained_accuracy": None,
+    }
+    assert marked("exact_match", [Answered("x", ["x"])], "closed").format_compliance is None
+    assert marked("exact_match", [Answered("x", ["x"])], "word").values() == {
+        "score": 1,
+        "format_compliance": 1,
+        "constrained_accuracy": None,
+    }
