@@ -81,6 +81,7 @@ def demands_of(folder: Path, adapters: Iterable[Adapter]) -> Demands:
     return Demands(
         image=unlearnt or not folder_family(folder).text_alone,
         reserved=image_token(folder),
+        several_images=folder_family(folder).several_images,
     )
 
 

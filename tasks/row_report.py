@@ -13,7 +13,7 @@ from spaces.errors import InputError
 from tasks.answers import METRICS, Metric
 from tasks.benchmark import Benchmark
 from tasks.pictures import decoding_fault
-from tasks.rows import image_bytes, read_images, read_tables, row_id
+from tasks.rows import IMAGE, image_bytes, read_images, read_tables, row_id
 from tasks.task import SPLITS, Task
 
 CHUNK = 256  # rows whose images are Python objects at the same time
@@ -27,6 +27,8 @@ class Demands:
     """Whether a question without an image can be neither asked nor learnt from."""
     reserved: str | None = None
     """The token that stands for the image; the model's own template puts it into the prompt."""
+    several_images: bool = True
+    """Whether a question may show more than one image."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def _check_file(
     metric, seen, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*text_faults(values, metric, demands), *images.faults(values, demands)]
+        found = [*text_faults(values, metric, demands), *_mark_faults(values, demands)]
+        found += images.faults(values, demands)
         found += [("id is not unique", "")] if name in seen else []
         seen.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
@@ -120,10 +123,16 @@ def text_faults(
     values: dict[str, Any], metric: Metric, demands: Demands
 ) -> Iterator[tuple[str, str]]:
     """Reason and detail of each fault of prompt, answer and answers."""
-    for name in ("prompt", "answer"):
-        if not (values[name] or "").strip():
-            yield f"empty {name}", ""
-        elif demands.reserved and demands.reserved in values[name]:
+    turns = values.get("history") or ()
+    prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
+    if not (values["prompt"] or "").replace(IMAGE, "").strip():
+        yield "empty prompt", ""
+    if not (values["answer"] or "").strip():
+        yield "empty answer", ""
+    said = [*(turn["answer"] for turn in turns), values["answer"] or ""]
+    texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": said}
+    for name, found in texts.items():
+        if demands.reserved and any(demands.reserved in text for text in found):
             yield f"{name} holds {demands.reserved}, which the model puts there itself", ""
     answer, answers = values["answer"] or "", values.get("answers")
     if not answer.strip():
@@ -137,6 +146,24 @@ def text_faults(
         yield f"nothing of one of the answers is left for {metric.name}", repr(answers)
     elif answers and plain not in map(metric.normalise, answers):
         yield "answer is not among answers", f"{answer!r} is not in {answers}"
+
+
+def _image_count(values: dict[str, Any]) -> int:
+    if "images" in values:
+        return len(values["images"] or ())
+    cell = values.get("image")
+    return int(image_bytes(cell) is not None or bool(isinstance(cell, dict) and cell.get("path")))
+
+
+def _mark_faults(values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+    """Reason and detail where the places of images are not theirs."""
+    turns = values.get("history") or ()
+    prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
+    shown, marks = _image_count(values), sum(prompt.count(IMAGE) for prompt in prompts)
+    if marks not in (0, shown):
+        yield f"number of {IMAGE} marks differs from images", f"{marks} marks, {shown} images"
+    if shown > 1 and not demands.several_images:
+        yield "several images, and the model takes one", f"{shown} images"
 
 
 class _Images:

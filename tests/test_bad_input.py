@@ -156,10 +156,12 @@ def test_rows_that_the_connector_alone_cannot_learn_from_are_refused(
     plan: Callable, refused: Callable, tmp_path: Path
 ) -> None:
     root = write_benchmark(tmp_path / "data")
-    rows = [row(0), row(1, image=None), row(2, prompt="<image> which half?")]
+    rows = [row(0), row(1, image=None), row(2, prompt="<image> <image> which half?")]
     write_rows(root / "left" / "train.parquet", rows)
     data = {"benchmark": str(root), "tasks": ["left", "right"]}
-    token = "left/train row 2 (id a2): prompt holds <image>, which the model puts there itself"
+    token = (
+        "left/train row 2 (id a2): number of <image> marks differs from images (2 marks, 1 images)"
+    )
     image = "left/train row 1 (id a1): no image, and the model or the parts trained need one"
     assert refused("--plan", plan(**data)).splitlines()[:-1] == [token]
     for adapter, space in (({"parts": "connector"}, {}), ({}, {"adapter.parts": ["connector"]})):

@@ -133,10 +133,24 @@ def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path
 
 def test_the_token_of_the_image_is_the_models_to_place(tmp_path: Path) -> None:
     benchmark = load_benchmark(write_benchmark(tmp_path))
-    write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, prompt="<image> what?")])
+    write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, prompt="<|pad|> what?")])
     assert not check_rows(benchmark, ["left"], ["train"]).broken
-    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<image>")).broken
-    assert fault.reason == "prompt holds <image>, which the model puts there itself"
+    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<|pad|>")).broken
+    assert fault.reason == "prompt holds <|pad|>, which the model puts there itself"
+
+
+def test_marks_of_images_are_as_many_as_images_or_none(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write_benchmark(tmp_path))
+    prompts = ["what?", "<image>what?", "<image><image>what?", "<image>"]
+    content = [row(number, prompt=prompt) for number, prompt in enumerate(prompts)]
+    content.append(row(4, image=None, prompt="<image>what?"))
+    write_rows(tmp_path / "left" / "train.parquet", content)
+    report = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<image>"))
+    assert [(fault.row, fault.reason, fault.detail) for fault in report.broken] == [
+        (2, "number of <image> marks differs from images", "2 marks, 1 images"),
+        (3, "empty prompt", ""),
+        (4, "number of <image> marks differs from images", "1 marks, 0 images"),
+    ]
 
 
 def test_a_reference_of_which_nothing_is_left_is_a_fault(tmp_path: Path) -> None:
