@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from tasks.metrics.texts import plain
 
@@ -10,8 +13,11 @@ THRESHOLD = 0.5
 """Share of a text that may differ; beyond it an answer is another answer, not one misspelt."""
 
 
-def distance(one: str, other: str) -> int:
-    """Levenshtein: the fewest letters to put in, to take out or to change."""
+def distance(one: str, other: str, most: float = math.inf) -> int:
+    """Levenshtein: the fewest letters to put in, to take out or to change.
+
+    Where it is beyond `most`, some number beyond `most`, for which not all letters are looked at.
+    """
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
         diagonal, row[0] = row[0], i
@@ -20,13 +26,15 @@ def distance(one: str, other: str) -> int:
             change = diagonal + (letter != candidate)
             row[j] = min(change, above + 1, row[j - 1] + 1)
             diagonal = above
+        if min(row) > most:  # and no later row has less
+            return min(row)
     return row[-1]
 
 
-def apart(one: str, other: str) -> float:
-    """The distance as a share of the longer text, from 0 (equal) to 1."""
+def apart(one: str, other: str, most: float = 1.0) -> float:
+    """The distance as a share of the longer text, from 0 (equal) to 1; beyond `most`, some such share."""
     longer = max(len(one), len(other))
-    return distance(one, other) / longer if longer else 0.0
+    return distance(one, other, most * longer) / longer if longer else 0.0
 
 
 def anls(prediction: str, references: Sequence[str]) -> float:
@@ -51,17 +59,28 @@ def nearest(prediction: str, answers: Collection[str]) -> str | None:
     Near is: no more than half of the longer text differs.
     """
     said = plain(prediction)
-    shares = {answer: _share_below(said, plain(answer)) for answer in answers}
-    least = min(shares.values(), default=1.0)
-    found = [answer for answer, share in shares.items() if share == least]
-    if least > THRESHOLD or len({plain(answer) for answer in found}) > 1:
-        return None
-    return found[0] if found and said else None
+    forms = {plain(answer): answer for answer in answers}
+    bounds = sorted((_at_least(said, form), form) for form in forms)
+    least, found = THRESHOLD, []
+    for bound, form in bounds:
+        if bound > least:  # and so are all after it
+            break
+        share = apart(said, form, least)
+        if share <= least:
+            found = [*found, form] if share == least else [form]
+            least = share
+    return forms[found[0]] if said and len(found) == 1 else None
 
 
-def _share_below(one: str, other: str) -> float:
-    """`apart`, or 1 where the lengths alone say that it is beyond the threshold."""
-    longer = max(len(one), len(other))
-    if abs(len(one) - len(other)) > THRESHOLD * longer:
-        return 1.0
-    return apart(one, other)
+def _at_least(one: str, other: str) -> float:
+    """A share that `apart` is never below: letters that one text has and the other has not."""
+    longer, shorter = max(len(one), len(other), 1), min(len(one), len(other))
+    if longer - shorter > THRESHOLD * longer:  # known at once of most long answers
+        return (longer - shorter) / longer
+    ours, others = _letters(one), _letters(other)
+    return max((ours - others).total(), (others - ours).total()) / longer
+
+
+@lru_cache(maxsize=1 << 14)
+def _letters(text: str) -> Counter[str]:
+    return Counter(text)
