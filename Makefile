@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow
+.PHONY: check lint format test slow weights
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -17,3 +17,6 @@ test:
 
 slow:
 	pytest -m "slow and not gpu"
+
+weights: ## with real pretrained weights, which are fetched the first time; see docs/weights.md
+	pytest -m weights -s
