@@ -121,13 +121,14 @@ def measure(name: str, work: Path) -> None:
 
 def estimated(name: str, work: Path) -> dict[str, int]:
     """What the dry run of such a search would print, in bytes."""
-    from search.memory import rank_memory
+    from search.memory import rank_memory, rehearsal
     from spaces import Adapter, Training
     from tasks import load_benchmark
 
     training, adapter = CONFIGURATIONS[name]
     tasks = list(load_benchmark(work / "task").tasks.values())
-    return rank_memory(work / "model", tasks, Adapter(**adapter), Training(**training), 1)
+    knobs = Training(**training)
+    return rank_memory(rehearsal(work / "model", tasks, knobs), Adapter(**adapter), knobs, 1)
 
 
 def main() -> None:

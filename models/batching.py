@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from spaces.errors import InputError
 from tasks.rows import IMAGE, Example
 
 # Columns that run along the language model's sequence, and those of the instruction as a Q-Former reads
@@ -52,8 +53,39 @@ class Encoded:
         return sum(t.nbytes for t in (*self.prompt.values(), self.answer))
 
 
-def encode(processor: Any, example: Example) -> Encoded:
-    """An example through the processor: image tokens in place, the prompt up to the answer's start."""
+def encode(processor: Any, example: Example, longest: int = 0) -> Encoded:
+    """An example through the processor: image tokens in place, the prompt up to the answer's start.
+
+    One of more than `longest` tokens (0: any number) loses its earlier turns, then the beginning of its
+    prompt's text, never a part of an image or of the answer; raises `InputError` if that is not enough.
+    """
+    encoded = _encoded(processor, example)
+    while longest and encoded.length > longest:
+        example = _shortened(example, encoded.length - longest)
+        encoded = _encoded(processor, example)
+    return encoded
+
+
+def _shortened(example: Example, beyond: int) -> Example:
+    """The example without its oldest turn; without any, with a shorter prompt."""
+    if example.history:
+        # An image whose turn is left out is still shown, before what is left of the conversation.
+        rest = [(prompt.replace(IMAGE, ""), answer) for prompt, answer in example.history[1:]]
+        prompt = example.prompt.replace(IMAGE, "")
+        return dataclasses.replace(example, history=tuple(rest), prompt=prompt)
+    words = example.prompt.replace(IMAGE, "").split(" ")
+    if len(words) < 2:
+        raise InputError(
+            f"example {example.id} must be shorter by {beyond} tokens, and only its images and its answer "
+            "are left; smaller images (in the folder's processor) or a larger training.longest would do"
+        )
+    # A word is a token at least.
+    return dataclasses.replace(
+        example, prompt=" ".join(words[max(1, min(beyond, len(words) // 2)) :])
+    )
+
+
+def _encoded(processor: Any, example: Example) -> Encoded:
     images = [Image.open(io.BytesIO(data)).convert("RGB") for data in example.images]
     text = prompt_text(processor, example)
     tokenizer = processor.tokenizer

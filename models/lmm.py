@@ -183,6 +183,11 @@ class LMM:
             text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)
         ]
 
+    def longest(self, asked: int) -> int:
+        """The most tokens of an example: as many as asked for, or as the model has positions."""
+        positions = getattr(self.base.config.get_text_config(), "max_position_embeddings", 0)
+        return min(asked, positions) if asked and positions else asked or positions
+
     def answers_at_once(self, tokens: int) -> int:
         """Examples of so many tokens, answer included, that are answered in one batch."""
         own = next(self.base.parameters()).element_size()

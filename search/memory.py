@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +16,84 @@ from models.location import folder_family
 from models.memory import CPU, GPU, Sizes, estimate
 from models.processors import load_processor
 from spaces import Adapter, Training
-from tasks import Example, Task
+from tasks import Task
 from trainables.data import CACHE_BYTES
 
 LOOKED_AT = 16
 """Examples of each task that are encoded to learn how long they are: those with the longest texts."""
+SCORED = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The longest examples of each task as the model's own processor makes them."""
+
+    folder: Path
+    encoded: Mapping[str, Sequence[Encoded]]
+    counts: Mapping[str, Mapping[str, int]]
+    """Examples of each task and split."""
+    limit: int
+    """Tokens; 0 where the model names none."""
+
+    def notes(self) -> list[str]:
+        """What a user should know of examples that are too long."""
+        found = {task: max(e.length for e in known) for task, known in self.encoded.items()}
+        return [
+            f"{task}: an example has {length} tokens, and is cut to {self.limit}: earlier turns first, "
+            "then the beginning of the prompt, never an image"
+            for task, length in found.items()
+            if self.limit and length > self.limit
+        ]
+
+    def sizes(self, training: Training) -> Sizes:
+        """The longest prompt and answer, the most patches, and the memory that all examples take."""
+        known = [e for encoded in self.encoded.values() for e in encoded]
+        config: Any = AutoConfig.from_pretrained(self.folder)
+        patches = max(_patches(config.vision_config, e) for e in known)
+        layers = len(folder_family(self.folder).layers_read(config) or (0,))
+        own = 2 if training.precision == "bf16" else 4
+        text = max(e.bytes - (e.prompt[PIXELS].nbytes if PIXELS in e.prompt else 0) for e in known)
+        each = text + patches * layers * config.vision_config.hidden_size * own
+        count = sum(counts[split] for counts in self.counts.values() for split in SCORED)
+        answer = max(len(e.answer) for e in known)
+        longest = max(len(e.prompt["input_ids"]) for e in known)
+        return Sizes(
+            prompt=min(longest, self.limit - answer) if self.limit else longest,
+            answer=answer,
+            patches=patches,
+            asked=max(counts["validation"] for counts in self.counts.values()),
+            # They are kept on the CPU, and count there alone.
+            examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, count * each),
+        )
+
+
+def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehearsal:
+    """Encode the longest examples; raises `InputError` if one cannot be made to fit."""
+    processor = load_processor(folder)
+    text = AutoConfig.from_pretrained(folder).get_text_config()
+    positions = getattr(text, "max_position_embeddings", 0)
+    limit = min(training.longest or positions, positions or training.longest)
+    encoded: dict[str, list[Encoded]] = {}
+    for task in tasks:
+        examples = task.examples("train")
+        lengths = examples.lengths()
+        rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]
+        encoded[task.name] = [encode(processor, examples[row]) for row in rows]
+        for row, whole in zip(rows, encoded[task.name], strict=True):
+            if limit and whole.length > limit:
+                encode(processor, examples[row], limit)
+    counts = {task.name: {split: len(task.examples(split)) for split in SCORED} for task in tasks}
+    return Rehearsal(folder, encoded, counts, limit)
 
 
 def rank_memory(
-    folder: Path, tasks: Sequence[Task], adapter: Adapter, training: Training, workers: int
+    rehearsed: Rehearsal, adapter: Adapter, training: Training, workers: int
 ) -> dict[str, int]:
     """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
-    processor = load_processor(folder)
-    encoded = [encode(processor, e) for task in tasks for e in longest(task)]
-    train, asked = ([len(t.examples(split)) for t in tasks] for split in ("train", "validation"))
-    found = sizes(folder, encoded, sum(train) + sum(asked), training)
-    found = dataclasses.replace(found, asked=max(asked))
     machine = GPU if torch.cuda.is_available() else CPU
-    return estimate(folder, adapter, training, workers, found, machine)
-
-
-def longest(task: Task) -> list[Example]:
-    """The training examples with the longest texts."""
-    examples = task.examples("train")
-    order = sorted(range(len(examples)), key=lambda row: -len(examples[row].prompt))
-    return [examples[row] for row in order[:LOOKED_AT]]
-
-
-def sizes(folder: Path, encoded: Iterable[Encoded], count: int, training: Training) -> Sizes:
-    """The longest prompt and answer among them, the most patches, and the memory that `count` take."""
-    known = list(encoded)
-    config: Any = AutoConfig.from_pretrained(folder)
-    patches = max(_patches(config.vision_config, e) for e in known)
-    layers = len(folder_family(folder).layers_read(config) or (0,))
-    own = 2 if training.precision == "bf16" else 4
-    text = max(e.bytes - (e.prompt[PIXELS].nbytes if PIXELS in e.prompt else 0) for e in known)
-    each = text + patches * layers * config.vision_config.hidden_size * own
-    return Sizes(
-        prompt=max(len(e.prompt["input_ids"]) for e in known),
-        answer=max(len(e.answer) for e in known),
-        patches=patches,
-        # Images are encoded on the CPU, and only there they are kept.
-        examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, count * each),
-    )
+    sizes = rehearsed.sizes(training)
+    shared = dataclasses.replace(sizes, asked=-(-sizes.asked // workers))
+    return estimate(rehearsed.folder, adapter, training, workers, shared, machine)
 
 
 def _patches(vision: Any, encoded: Encoded) -> int:

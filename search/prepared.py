@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.family import check_parts
 from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
@@ -46,6 +46,10 @@ PLACED = ".presets"
 """Folder in the storage; no search can be called so."""
 
 
+if TYPE_CHECKING:  # it imports transformers, and --help answers at once
+    from search.memory import Rehearsal
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A plan with everything that it names found, read and checked."""
@@ -62,13 +66,20 @@ class Prepared:
     resumed: bool
 
     @functools.cached_property
+    def rehearsal(self) -> Rehearsal:
+        """The longest examples as the model's processor makes them: its faults show here."""
+        from search.memory import rehearsal
+
+        tasks = [self.benchmark.task(name) for name in self.panel.tasks]
+        return rehearsal(self.folder, tasks, self.space.reference("finetune").training)
+
+    @functools.cached_property
     def memory(self) -> dict[str, int]:
         """Bytes of one rank at its peak, by what takes them: of the configuration that needs most."""
         from search.memory import rank_memory
 
-        tasks = [self.benchmark.task(name) for name in self.panel.tasks]
         found = [
-            rank_memory(self.folder, tasks, adapter, training, self.plan.workers_per_trial)
+            rank_memory(self.rehearsal, adapter, training, self.plan.workers_per_trial)
             for adapter, training in self.space.largest()
         ]
         return max(found, key=lambda parts: sum(parts.values()))
@@ -87,7 +98,7 @@ class Prepared:
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
         found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
         note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
-        return [caution for caution in [*found, note] if caution]
+        return [caution for caution in [*found, note, *self.rehearsal.notes()] if caution]
 
     def configured_stages(self) -> int:
         """Stages of all trials if every one walked every ordering for itself."""

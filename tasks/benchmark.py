@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import yaml
 
 from spaces.errors import InputError, unknown
+from tasks.answer_formats import check_format
 from tasks.answers import METRICS
 from tasks.raw import KEYS as RAW_KEYS
 from tasks.shards import IMAGES, MANIFEST, read_manifest, shard_files
@@ -204,17 +205,22 @@ def _task(path: Path, name: str, value: dict[str, Any]) -> Task:
             f"{where}: {', '.join(key for key in RAW_KEYS if key in value)} asks for a conversion, "
             "which search/run.py and search/train.py do; here the data must be converted"
         )
+    answer_format = read.value(value, "answer_format", str, "")
+    try:
+        check_format(answer_format)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     folder = path.parent / read.value(value, "path", str, name)
     files, images = task_files(where, folder)
     return Task(
         name=name,
         metric=metric,
         max_new_tokens=max_new_tokens,
-        closed=read.value(value, "closed", bool, False),
+        closed=read.value(value, "closed", bool, False) or answer_format == "closed",
         description=read.value(value, "description", str, ""),
         files=files,
         images=images,
-        answer_format=read.value(value, "answer_format", str, ""),
+        answer_format=answer_format,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spaces.errors import InputError
@@ -78,6 +79,12 @@ class Rows(Sequence[Example]):
         if not 0 <= row < len(self):
             raise IndexError(f"row {index} of {len(self)} in {self.files[0].parent}")
         return self._example(row)
+
+    def lengths(self) -> list[int]:
+        """Characters of each row's prompt and answer, from which its length in tokens may be guessed."""
+        count: Any = pc  # its functions are made when it is imported
+        columns = [count.utf8_length(self._text.column(name)) for name in ("prompt", "answer")]
+        return count.add(*columns).to_pylist()
 
     def __iter__(self) -> Iterator[Example]:
         return map(self._example, range(len(self)))

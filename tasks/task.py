@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,7 @@ class Task:
     answer_format: str = ""
     """What an answer must look like to count as formally right; empty: `closed` decides."""
 
-    def examples(self, split: str) -> Sequence[Example]:
+    def examples(self, split: str) -> Rows:
         """The examples of a split; nothing is read before the first is asked for."""
         return Rows(self.split_files(split), split, self.images)
 

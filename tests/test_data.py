@@ -69,3 +69,24 @@ def test_a_forward_pass_takes_what_divides_a_ranks_share(
 ) -> None:
     training = Training(batch_size=batch)
     assert (training.per_pass(workers), training.accumulation(workers)) == (per_pass, passes)
+
+
+def test_grouped_batches_hold_every_example_as_often_and_lengths_that_are_near() -> None:
+    picks = [("a", row) for row in range(64)]
+    lengths = {"a": permutation(64, "0" * 12)}
+    training = Training(epochs=2, batch_size=4, micro_batch=4)
+    plain = batches(picks, training, seed=0)
+    grouped = batches(picks, training, seed=0, lengths=lengths)
+    assert Counter(p for b in grouped for p in b) == Counter(p for b in plain for p in b)
+    assert [len(batch) for batch in grouped] == [len(batch) for batch in plain]
+
+    def spread(found: list[list[tuple[str, int]]]) -> int:
+        return sum(
+            max(lengths["a"][row] for _, row in b) - min(lengths["a"][row] for _, row in b)
+            for b in found
+        )
+
+    assert spread(grouped) < spread(plain) / 4
+    middles = [sum(lengths["a"][row] for _, row in batch) for batch in grouped]
+    assert middles != sorted(middles)
+    assert grouped == batches(picks, training, seed=0, lengths=lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,8 @@ from models.batching import Encoded, encode
 from models.lmm import LMM
 from spaces import Adapter, InputError
 from tasks import load_benchmark
+from tasks.rows import Example
+from trainables.data import Data
 
 FAMILIES = ("toy", "toy_instructblip")
 ADAPTER = Adapter(rank=4)
@@ -193,3 +196,69 @@ def test_a_model_of_another_family_is_refused(tmp_path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match="known family"):
         LMM(tmp_path)
+
+
+def test_the_parts_that_are_trained_change_back_and_forth(lmm: LMM, toy: Toy) -> None:
+    loaded = Data(load_benchmark(toy.benchmark), lmm, seed=0)
+    picks = [("hue", row) for row in range(4)]
+    lmm.adapt(ADAPTER, seed=0)
+    first = lmm.answer_loss(loaded.training(picks)).item()
+    lmm.adapt(Adapter(parts="vision_lora", rank=4), seed=0)
+    assert all("pixel_values" in e.prompt for e in loaded.training(picks))
+    assert lmm.answer_loss(loaded.training(picks)).item() == pytest.approx(first, rel=1e-5)
+    names = set(lmm.trainable())
+    assert names and all(lmm.family.vision_tower in name for name in names)
+    lmm.adapt(ADAPTER, seed=0)
+    assert not any("pixel_values" in e.prompt for e in loaded.training(picks))
+    assert lmm.answer_loss(loaded.training(picks)).item() == first
+
+
+# Conversations, and examples that are too long ---------------------------------------------------
+
+IMAGE_ID = "<image>"
+
+
+def text_of(lmm: LMM, example: Encoded) -> str:
+    return lmm.processor.tokenizer.decode(example.prompt["input_ids"])
+
+
+def test_images_stand_where_their_marks_stood(toy: Toy) -> None:
+    lmm = LMM(toy.model)
+    (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
+    example = Example("a", (image, image), f"is {IMAGE_ID} like {IMAGE_ID}?", "no", ("no",))
+    (one,) = {
+        text_of(lmm, encode(lmm.processor, dataclasses.replace(example, images=(image, image))))
+    }
+    before, between, after = re.split(rf"(?:{IMAGE_ID})+", one)
+    assert (before.strip(), between.strip(), after.strip()) == ("is", "like", "?<answer>")
+    first = encode(lmm.processor, dataclasses.replace(example, prompt="is it like it?"))
+    assert text_of(lmm, first).startswith(IMAGE_ID * 2)
+
+
+def test_earlier_turns_and_the_systems_words_come_before_the_prompt(toy: Toy) -> None:
+    lmm = LMM(toy.model)
+    (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
+    turns = ((f"{IMAGE_ID}\nwhat is it?", "a square"),)
+    example = Example("a", (image,), "what color?", "red", ("red",), turns, "be short.")
+    said = text_of(lmm, encode(lmm.processor, example)).replace(IMAGE_ID, "")
+    places = [said.index(part) for part in ("be short.", "what is it?", "a square", "what color?")]
+    assert places == sorted(places)
+
+
+def test_what_is_too_long_loses_turns_then_words_and_never_an_image(toy: Toy) -> None:
+    lmm = LMM(toy.model)
+    (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
+    turns = ((f"{IMAGE_ID}\nthe first question?", "one"), ("the second question?", "two"))
+    words = " ".join(["what"] * 20) + " color?"
+    example = Example("a", (image,), words, "red", ("red",), turns)
+    whole = encode(lmm.processor, example)
+    shown = text_of(lmm, whole).count(IMAGE_ID)
+    shorter = encode(lmm.processor, example, whole.length - 2)
+    assert "first" not in text_of(lmm, shorter) and "second" in text_of(lmm, shorter)
+    shortest = encode(lmm.processor, example, shown + 12)
+    assert shortest.length <= shown + 12
+    assert text_of(lmm, shortest).count(IMAGE_ID) == shown
+    assert "color?" in text_of(lmm, shortest)
+    assert torch.equal(shortest.answer, whole.answer)
+    with pytest.raises(InputError, match="example a must be shorter by"):
+        encode(lmm.processor, example, shown)

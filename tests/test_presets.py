@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tasks import METRICS, check_format
 from tasks import benchmark as loader
 from tasks.presets import PRESETS, data_root, placed, preset
 from tasks.presets.__main__ import main
+from tasks.raw_benchmark import convert_benchmark
 
 ORDERS = {
     "paper_1": "flickr30k textcaps vqav2 ocrvqa gqa",
@@ -173,8 +175,10 @@ def test_a_preset_is_not_placed_while_something_is_missing(tmp_path: Path) -> No
 )
 def test_a_placed_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
     fill("mllm_acl", tmp_path)
-    row = '[{"id": "1", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}]'
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    rows = [{"id": str(number), "conversations": turns} for number in range(1200)]
     for file in tmp_path.rglob("*.json"):
-        file.write_text(row)
-    found = loader.load_benchmark(placed("mllm_acl", tmp_path, tmp_path / "made"))
+        file.write_text(json.dumps(rows))
+    where = placed("mllm_acl", tmp_path, tmp_path / "made")
+    found = loader.load_benchmark(convert_benchmark(where, tmp_path / "data"))
     assert found.order == preset("mllm_acl").order

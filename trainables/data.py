@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -12,24 +12,31 @@ from models.lmm import LMM
 from models.loading import LOOKED_AT_ONCE
 from spaces.training import Training
 from strategies import Pick
-from tasks import Benchmark, Example
+from tasks import Benchmark
+from tasks.rows import Rows
 from trainables.job import digest
 
 CACHE_BYTES = 1 << 30
+GROUPED = 16
+"""Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
+Lengths = Mapping[str, Sequence[int]]
+"""Lengths of each task's training examples, by row."""
 
 
 class Data:
     """Encoded examples by (task, split, row), the latest gigabyte of them kept in memory."""
 
-    def __init__(self, benchmark: Benchmark, lmm: LMM, seed: int) -> None:
+    def __init__(self, benchmark: Benchmark, lmm: LMM, seed: int, longest: int = 0) -> None:
         self.benchmark = benchmark
         self.lmm = lmm
         self.seed = seed
-        self._splits: dict[tuple[str, str], Sequence[Example]] = {}
+        self.longest = lmm.longest(longest)
+        self._splits: dict[tuple[str, str], Rows] = {}
         self._encoded: OrderedDict[tuple[str, str, int], Encoded] = OrderedDict()
         self._bytes = 0
+        self._live = lmm.tower is None
 
-    def examples(self, task: str, split: str) -> Sequence[Example]:
+    def examples(self, task: str, split: str) -> Rows:
         """One split of a task, read lazily."""
         if (task, split) not in self._splits:
             self._splits[task, split] = self.benchmark.tasks[task].examples(split)
@@ -41,6 +48,7 @@ class Data:
 
     def encoded(self, task: str, split: str, row: int) -> Encoded:
         """One example as model input, with what the frozen vision tower sees in its image."""
+        self._forget()
         key = (task, split, row)
         if key in self._encoded:
             self._encoded.move_to_end(key)
@@ -49,10 +57,18 @@ class Data:
         examples = self.examples(task, split)
         first = row - row % LOOKED_AT_ONCE
         rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
-        block = self.lmm.seen([encode(self.lmm.processor, examples[row]) for row in rows])
+        block = self.lmm.seen(
+            [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
+        )
         for place, encoded in zip(rows, block, strict=True):
             self._keep((task, split, place), encoded)
         return block[row - first]
+
+    def _forget(self) -> None:
+        """What a frozen tower saw is of no use to one that is trained, nor pixels the other way round."""
+        if self._live != (self.lmm.tower is None):
+            self._encoded.clear()
+            self._bytes, self._live = 0, self.lmm.tower is None
 
     def _keep(self, key: tuple[str, str, int], encoded: Encoded) -> None:
         replaced = self._encoded.pop(key, None)
@@ -65,6 +81,11 @@ class Data:
         """Training examples as model input."""
         return [self.encoded(task, "train", row) for task, row in picks]
 
+    def lengths(self, picks: Sequence[Pick]) -> Lengths:
+        """Characters of every training example of the tasks picked from."""
+        tasks = dict.fromkeys(task for task, _ in picks)
+        return {task: self.examples(task, "train").lengths() for task in tasks}
+
     def shuffled(self, task: str) -> list[int]:
         """A permutation of a task's training rows that depends on the plan's seed and the task alone."""
         return permutation(len(self.examples(task, "train")), digest(self.seed, "memory", task))
@@ -76,10 +97,14 @@ def permutation(size: int, key: str) -> list[int]:
     return torch.randperm(size, generator=generator).tolist()
 
 
-def batches(picks: Sequence[Pick], training: Training, seed: int) -> list[list[Pick]]:
+def batches(
+    picks: Sequence[Pick], training: Training, seed: int, lengths: Lengths | None = None
+) -> list[list[Pick]]:
     """The batches of a stage: its examples shuffled anew each epoch, one after the other, cut evenly.
 
     The rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
+    With `lengths` the examples of a batch are of about one length: each run of `GROUPED` batches is
+    sorted by it, and its batches come in a random order.
     """
     size = training.batch_size
     stream: list[Pick] = []
@@ -87,7 +112,19 @@ def batches(picks: Sequence[Pick], training: Training, seed: int) -> list[list[P
         stream += [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
     while len(stream) < size:
         stream += stream
-    return [stream[i : i + size] for i in range(0, len(stream) - size + 1, size)]
+    stream = stream[: len(stream) // size * size]
+    if lengths is None:
+        return _cut(stream, size)
+    found: list[list[Pick]] = []
+    for place, run in enumerate(_cut(stream, size * GROUPED)):
+        run.sort(key=lambda pick: lengths[pick[0]][pick[1]])
+        near = _cut(run, size)
+        found += [near[i] for i in permutation(len(near), digest(seed, "grouped", place))]
+    return found
+
+
+def _cut(stream: Sequence[Pick], size: int) -> list[list[Pick]]:
+    return [list(stream[i : i + size]) for i in range(0, len(stream), size)]
 
 
 def micro_batches(batch: Sequence[Pick], micro: int, rank: int, workers: int) -> list[list[Pick]]:

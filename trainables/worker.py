@@ -31,7 +31,7 @@ class Worker:
         self.rank, self.workers = dist.get_rank(), dist.get_world_size()
         self.benchmark = load_benchmark(place.benchmark)
         self.store = StageStore(place.store)
-        self._loaded: tuple[Loading, int] | None = None
+        self._loaded: tuple[Loading, int, int] | None = None
         self._adapter: Adapter | None = None
 
     def run(self, job: StageJob) -> dict[str, float]:
@@ -63,7 +63,9 @@ class Worker:
         strategy.prepare(start, [self.store.tensors(key) for key in job.kept])
         new, old = self.data.sizes(job.tasks), self.data.sizes(job.old)
         picks = strategy.mix(new, old, self.data.shuffled)
-        return batches(picks, config.training, stage_seed(self.place.seed, job.tasks, job.stage))
+        lengths = self.data.lengths(picks) if config.training.grouped else None
+        seed = stage_seed(self.place.seed, job.tasks, job.stage)
+        return batches(picks, config.training, seed, lengths)
 
     def _train(
         self,
@@ -145,7 +147,7 @@ class Worker:
 
     def _take_up(self, config: TrialConfig) -> None:
         """Load the model if need be, and put this configuration's adapters on it."""
-        wanted = (config.training.loading, config.training.zero)
+        wanted = (config.training.loading, config.training.zero, config.training.longest)
         changed = self._adapter is not None and self._adapter != config.adapter
         # ZeRO-3 leaves its parameters split up, and a language model that was trained is another: other
         # adapters need a clean copy of the base.
@@ -154,7 +156,7 @@ class Worker:
             self.lmm = LMM(model_folder(self.place.model), config.training.loading)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
-            self.data = Data(self.benchmark, self.lmm, self.place.seed)
+            self.data = Data(self.benchmark, self.lmm, self.place.seed, config.training.longest)
             self._loaded, self._adapter = wanted, None
         if self._adapter != config.adapter:
             self.lmm.adapt(config.adapter, self.place.seed)

@@ -1,0 +1,67 @@
+"""Where models come from: folders, and the hub as far as it is in the cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+from toy import Toy
+
+from models.location import model_fingerprint, model_folder, on_hub, pinned
+from spaces import InputError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cached(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a model that was fetched from the hub before."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--someone--squares"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(toy.model, repository / "snapshots" / COMMIT)
+    return "someone/squares"
+
+
+def test_a_model_of_the_hub_is_the_folder_that_it_was_fetched_into(cached: str, toy: Toy) -> None:
+    folder = model_folder(cached)
+    assert folder.name == COMMIT
+    assert model_fingerprint(folder) == model_fingerprint(toy.model)
+    assert pinned(cached, folder) == f"{cached}@{COMMIT}"
+    assert model_folder(f"{cached}@{COMMIT}") == folder
+    assert pinned(f"{cached}@{COMMIT}", folder) == f"{cached}@{COMMIT}"
+
+
+def test_one_that_cannot_be_fetched_is_an_input_error(cached: str) -> None:
+    with pytest.raises(InputError, match="could not be fetched from the hub: .*a folder"):
+        model_folder("someone/circles")
+    with pytest.raises(InputError, match="could not be fetched"):
+        model_folder(f"{cached}@v2")
+
+
+def test_what_is_on_disk_is_never_looked_for_on_the_hub(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(toy.model, tmp_path / "mine" / "squares")
+    monkeypatch.chdir(tmp_path)
+    assert not on_hub("mine/squares")
+    assert model_folder("mine/squares") == tmp_path / "mine" / "squares"
+    assert pinned("mine/squares", tmp_path / "mine" / "squares") == str(tmp_path / "mine/squares")
+
+
+def test_weights_as_a_pickle_and_language_models_with_an_encoder_are_refused(
+    toy: Toy, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(toy.model, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match="must hold .*safetensors weights.*is a pickle"):
+        model_folder(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "blip-2", "text_config": {"model_type": "t5"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="must be a decoder alone.*is t5"):
+        model_folder(folder)
