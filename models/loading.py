@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
+from models.family import Family
+from models.location import folder_family
 from spaces.loading import Loading, check_loading
 
 # peft's way to ask, which transformers has renamed.
@@ -20,10 +22,6 @@ LOOKED_AT_ONCE = 8
 calls have this one where sizes allow, so that an image's features do not depend on what it happened to be
 met with."""
 CACHE, MOST_ANSWERS = 2e9, 64
-NOT_PACKED = (
-    *("lm_head", "vision_tower", "vision_model", "visual", "qformer"),
-    *("multi_modal_projector", "language_projection", "connector"),
-)
 
 
 def load_base(folder: Path, loading: Loading) -> Any:
@@ -39,12 +37,18 @@ def load_base(folder: Path, loading: Loading) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=DTYPES[loading.precision],
             # Only the language model is worth it: what else there is may be trained itself.
-            llm_int8_skip_modules=list(NOT_PACKED),
+            llm_int8_skip_modules=not_packed(folder_family(folder)),
         )
     base: Any = AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
     if loading.checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return base
+
+
+def not_packed(family: Family) -> list[str]:
+    """Paths of what stays in 16 bits: all but the language model's own layers."""
+    heads = ("lm_head", f"{family.language_model}.lm_head")
+    return [*(prefix.rstrip(".") for prefix in family.connector), family.vision_tower, *heads]
 
 
 def cache_bytes(text: Any, own: int) -> int:

@@ -37,7 +37,7 @@ def test_a_model_of_the_hub_is_the_folder_that_it_was_fetched_into(cached: str, 
 
 
 def test_one_that_cannot_be_fetched_is_an_input_error(cached: str) -> None:
-    with pytest.raises(InputError, match="could not be fetched from the hub: .*a folder"):
+    with pytest.raises(InputError, match=r"could not be fetched from the hub: .*a folder"):
         model_folder("someone/circles")
     with pytest.raises(InputError, match="could not be fetched"):
         model_folder(f"{cached}@v2")
@@ -58,10 +58,10 @@ def test_weights_as_a_pickle_and_language_models_with_an_encoder_are_refused(
 ) -> None:
     folder = shutil.copytree(toy.model, tmp_path / "model")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match="must hold .*safetensors weights.*is a pickle"):
+    with pytest.raises(InputError, match=r"must hold .*safetensors weights.*is a pickle"):
         model_folder(folder)
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "blip-2", "text_config": {"model_type": "t5"}}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="must be a decoder alone.*is t5"):
+    with pytest.raises(InputError, match=r"must be a decoder alone.*is t5"):
         model_folder(folder)
