@@ -1,6 +1,7 @@
 """The memory estimate of `--dry-run` against the peak that a rank really has, on this machine.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py            # measured on this machine
+    python benchmarks/memory.py --shapes   # estimates for 7B models on GPUs: the table of docs/models.md
 
 A LLaVA of 170 million random weights is trained for two steps in a process of its own, in several
 configurations. One line of JSON for each: what was estimated, what was measured (the largest resident
@@ -131,12 +132,72 @@ def estimated(name: str, work: Path) -> dict[str, int]:
     return rank_memory(rehearsal(work / "model", tasks, knobs), Adapter(**adapter), knobs, 1)
 
 
+SHAPES = {
+    "LLaVA-1.5-7B": {
+        "model_type": "llava",
+        "text_config": {"model_type": "llama", "vocab_size": 32064},
+        "vision_config": {
+            **{"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096},
+            **{"num_hidden_layers": 24, "num_attention_heads": 16, "image_size": 336},
+            **{"patch_size": 14, "projection_dim": 768},
+        },
+    },
+    "Qwen2.5-VL-7B": {
+        "model_type": "qwen2_5_vl",
+        "text_config": {
+            **{"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28},
+            **{"num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064},
+            "rope_parameters": {
+                **{"rope_type": "default", "rope_theta": 1e6},
+                "mrope_section": [16, 24, 24],
+            },
+        },
+        "vision_config": {"hidden_size": 1280, "out_hidden_size": 3584, "intermediate_size": 3420},
+    },
+}
+"""As their published config.json have them."""
+ON_GPUS = {
+    "defaults, 1 x 80 GB": (1, {}, 80),
+    "defaults, 4 x 24 GB": (4, {}, 24),
+    "zero 3, 4 x 24 GB": (4, {"zero": 3}, 24),
+    "base_bits 4, 1 x 24 GB": (1, {"base_bits": 4, "micro_batch": 4}, 24),
+    "checkpointing false, 1 x 80 GB": (1, {"checkpointing": False}, 80),
+    "precision fp32, 4 x 24 GB": (4, {"precision": "fp32"}, 24),
+}
+
+
+def shapes() -> None:
+    """Estimates for published shapes: nothing of the models but their configuration is needed."""
+    from models.memory import GPU, Sizes, estimate
+    from spaces import Adapter, Training
+
+    sizes = Sizes(prompt=640, answer=16, patches=576, asked=1000)
+    for model, config in SHAPES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(json.dumps(config))
+            for name, (workers, knobs, holds) in ON_GPUS.items():
+                training = Training(**knobs)
+                parts = estimate(Path(folder), Adapter(), training, workers, sizes, GPU)
+                total = sum(parts.values()) / 1e9
+                each = {part: round(size / 1e9, 2) for part, size in parts.items()}
+                print(
+                    json.dumps(
+                        {"model": model, "name": name, "gigabytes": round(total, 1)}
+                        | {"fits": total <= holds * 1.073 * 0.95, "parts": each}
+                    )
+                )
+
+
 def main() -> None:
     """Every configuration: estimate, measure, compare."""
     parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--shapes", action="store_true", help=shapes.__doc__)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.shapes:
+        shapes()
+        return
     if args.measure:
         measure(args.measure, args.work)
         return
