@@ -83,7 +83,7 @@ def write_task(folder: Path) -> Path:
     task = load_benchmark("mini").task(TASK)
     for split, rows in (("train", 16), ("validation", 8), ("test", 8)):
         (folder / TASK).mkdir(parents=True, exist_ok=True)
-        table = pq.read_table(task.files[split]).slice(0, rows)
+        table = pq.read_table(task.files[split][0]).slice(0, rows)
         pq.write_table(table, folder / TASK / f"{split}.parquet")
     says = {"metric": task.metric, "max_new_tokens": 4, "closed": False}
     (folder / "benchmark.yaml").write_text(yaml.safe_dump({"tasks": {TASK: says}}))

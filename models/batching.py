@@ -91,12 +91,15 @@ def _encoded(processor: Any, example: Example) -> Encoded:
     tokenizer = processor.tokenizer
     # A template that writes the beginning-of-sequence token itself must not get a second one.
     twice = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    prompt = processor(
-        images=images or None,
-        text=[text],
-        return_tensors="pt",
-        **({"add_special_tokens": False} if twice else {}),
-    )
+    more = {"add_special_tokens": False} if twice else {}
+    try:
+        prompt = processor(images=images or None, text=[text], return_tensors="pt", **more)
+    except Exception as error:  # of the folder's own settings, or of an image that it cannot take
+        raise InputError(
+            f"the model's processor must take example {example.id}, and does not: "
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}; its chat template must place each "
+            "image, its image size must be one that this image can be brought to"
+        ) from error
     ids = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
     columns = {name: value for name, value in prompt.items() if name not in NO_INPUT}
     return Encoded(

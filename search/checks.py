@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from search.front import TRIAL_DIRECTIONS
 from search.plans import SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
+from spaces.loading import check_loading
 from strategies import STRATEGIES, strategy_class
 from tasks import Demands
 from trainables.panel import SCORING, Panel
@@ -99,6 +101,16 @@ def check_batches(space: ConfigSpace, workers: int) -> None:
         for micro in values("micro_batch"):
             training = dataclasses.replace(fixed, batch_size=size, micro_batch=micro)
             training.accumulation(workers)
+
+
+def check_training(space: ConfigSpace) -> None:
+    """Every combination of knobs that have to go together, and that may be proposed, must."""
+    fixed, found = space.reference("finetune").training, space.open["training"]
+    names = ("precision", "zero", "offload", "base_bits", "attention")
+    choices = [found[n].choices if n in found else (getattr(fixed, n),) for n in names]
+    for values in itertools.product(*choices):
+        training = dataclasses.replace(fixed, **dict(zip(names, values, strict=True)))
+        check_loading(training.loading)
 
 
 def check_objectives(plan: SearchPlan, panel: Panel) -> None:

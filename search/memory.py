@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig
 
 from models.batching import PIXELS, Encoded, encode
+from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory import CPU, GPU, Sizes, estimate
 from models.processors import load_processor
@@ -68,8 +69,11 @@ class Rehearsal:
 
 
 def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehearsal:
-    """Encode the longest examples; raises `InputError` if one cannot be made to fit."""
-    processor = load_processor(folder)
+    """Encode the longest examples.
+
+    Raises `InputError` if one cannot be made to fit, or if processor and model do not go together.
+    """
+    processor, tokens = load_processor(folder), ImageTokens(folder)
     text = AutoConfig.from_pretrained(folder).get_text_config()
     positions = getattr(text, "max_position_embeddings", 0)
     limit = min(training.longest or positions, positions or training.longest)
@@ -80,6 +84,7 @@ def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehear
         rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]
         encoded[task.name] = [encode(processor, examples[row]) for row in rows]
         for row, whole in zip(rows, encoded[task.name], strict=True):
+            tokens.check(whole, f"{task.name}/train row {row}")
             if limit and whole.length > limit:
                 encode(processor, examples[row], limit)
     counts = {task.name: {split: len(task.examples(split)) for split in SCORED} for task in tasks}

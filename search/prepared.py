@@ -21,13 +21,13 @@ from search.checks import (
     check_model_named,
     check_objectives,
     check_place,
+    check_training,
     demands_of,
     searched_strategies,
 )
 from search.plans import SearchPlan, amended
 from search.space import ConfigSpace, config_space
 from spaces import InputError
-from spaces.loading import check_loading
 from tasks import (
     EMBEDDED,
     Benchmark,
@@ -170,9 +170,9 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     )
     check_batches(space, plan.workers_per_trial)
     folder = model_folder(plan.model)
-    for adapter, training in space.largest():
+    check_training(space)
+    for adapter in space.adapters():
         check_parts(folder_family(folder), adapter)
-        check_loading(training.loading)
     # Raw data are converted once; a search begun on them is resumed on what was made of them.
     benchmark = load_benchmark(convert_benchmark(_located(plan, storage), storage / DATA))
     tasks = plan.tasks or benchmark.order

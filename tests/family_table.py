@@ -7,6 +7,7 @@ from pathlib import Path
 
 CAPABILITIES = {
     "test_loads": "stock class loads",
+    "test_image_tokens_are_counted_without_weights": "image tokens checked before any start",
     "test_loss_is_the_stock_models": "loss = stock loss, padded batch",
     "test_generates_in_batches": "generates, batch = alone",
     "test_cached_features_equal_live_ones": "cached features = live tower",

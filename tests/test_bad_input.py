@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from small import row, write_benchmark, write_rows
-from toy import Toy
+from toy import TRAINING, Toy
 
 from search import commands
 
@@ -193,3 +194,38 @@ def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(
         error = refused("--plan", plan(), "--concurrent", "4")
         assert f"{free / 1e9:.1f} GB are free" in error
         assert remedy in error
+
+
+def test_a_processor_that_does_not_go_with_its_model_is_one_error(
+    plan: Callable, refused: Callable, tmp_path: Path, toy: Toy
+) -> None:
+    folder = shutil.copytree(toy.model, tmp_path / "model")
+    config = folder / "processor_config.json"
+    config.write_text(config.read_text().replace('"patch_size": 16', '"patch_size": 32'))
+    error = refused("--plan", plan(), "--model", str(folder))
+    assert "as many image tokens as the model sees in its images: hue/train row" in error
+    (folder / "chat_template.jinja").write_text("{{ messages[0]['content'][1]['text'] }}")
+    error = refused("--plan", plan(), "--model", str(folder))
+    assert "processor must take example" in error and "chat template must place each image" in error
+
+
+KNOBS_THAT_CLASH = {
+    "offload all without zero 3": ({"offload": "all"}, {}, "offload all needs training.zero 3"),
+    "a base in 4 bits and fp32": ({"base_bits": 4}, {}, "base_bits 4 needs precision bf16"),
+    "one of those proposed": (
+        {},
+        {"training.offload": ["none", "all"], "training.zero": [2, 3]},
+        "offload all needs training.zero 3, got 2",
+    ),
+    "a Q-Former that is not there": (None, {}, "only families with a Q-Former"),
+}
+
+
+@pytest.mark.parametrize("what", KNOBS_THAT_CLASH)
+def test_knobs_that_do_not_go_together_are_one_error(
+    what: str, plan: Callable, refused: Callable
+) -> None:
+    training, space, message = KNOBS_THAT_CLASH[what]
+    adapter = {} if training is not None else {"parts": "qformer"}
+    fields = {"training": {**TRAINING, **(training or {})}, "adapter": adapter, "space": space}
+    assert message in refused("--plan", plan(**fields))

@@ -21,6 +21,7 @@ from toy import Toy, blobs, config, walked
 from models.batching import Encoded, encode
 from models.family import FAMILIES as DECLARED
 from models.family import check_parts
+from models.image_tokens import ImageTokens
 from models.lmm import LMM
 from models.location import model_folder
 from models.processors import load_processor, needs_torchvision
@@ -83,6 +84,19 @@ def test_loads(lmm: LMM, family: str) -> None:
     kind = type(FAMILIES[family]()[0])
     assert type(lmm.base) is kind
     assert lmm.family in DECLARED
+
+
+def test_image_tokens_are_counted_without_weights(
+    lmm: LMM, family: str, folders: dict[str, Path]
+) -> None:
+    tokens = ImageTokens(folders[family])
+    for encoded in examples(lmm):
+        tokens.check(encoded, "it")
+    ids = encode(lmm.processor, SHOWN[0]).prompt["input_ids"]
+    short = encode(lmm.processor, SHOWN[0])
+    short.prompt["input_ids"] = torch.cat([ids[ids != tokens.token], ids[-1:]])
+    with pytest.raises(InputError, match=r"as many image tokens as the model sees.*it has 0 and "):
+        tokens.check(short, "it")
 
 
 def test_loss_is_the_stock_models(lmm: LMM) -> None:

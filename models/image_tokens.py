@@ -1,0 +1,61 @@
+"""Whether a folder's processor puts as many image tokens into a prompt as its model sees in the image."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from models.batching import PIXELS, Encoded
+from models.family import Family
+from models.location import folder_family
+from spaces.errors import InputError
+
+
+class ImageTokens:
+    """Counts what the model in `folder` sees, from shapes alone: no weights are read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.family: Family = folder_family(folder)
+        self.config: Any = AutoConfig.from_pretrained(folder)
+        names = ("image_token_id", "image_token_index")
+        self.token = next(
+            (t for n in names if (t := getattr(self.config, n, None)) is not None), None
+        )
+        with torch.device("meta"):
+            self.base: Any = AutoModelForImageTextToText.from_config(self.config)
+
+    def check(self, encoded: Encoded, example: str) -> None:
+        """Raise `InputError` if an example's prompt has more image tokens than features, or fewer."""
+        if self.token is None or PIXELS not in encoded.prompt:
+            return
+        there = int((encoded.prompt["input_ids"] == self.token).sum())
+        if there != (seen := self.features(encoded)):
+            raise InputError(
+                f"a prompt must hold as many image tokens as the model sees in its images: {example} has "
+                f'{there} and {seen}; in "{self.folder}" the chat template must place the image, and patch '
+                "size, image size, num_additional_image_tokens, vision_feature_select_strategy and such of "
+                "processor_config.json must be those of config.json"
+            )
+
+    def features(self, encoded: Encoded) -> int:
+        """Vectors that the language model is given in place of the image tokens."""
+        columns, vision = encoded.images, self.config.vision_config
+        if self.family.qformer:
+            return self.config.num_query_tokens * len(columns[PIXELS])
+        if self.family.vision_blocks:
+            patches = int(columns["image_grid_thw"].prod(-1).sum())
+            return patches // vision.spatial_merge_size**2
+        if self.family.nested_tiles:
+            tiles, (height, width) = columns[PIXELS].shape[1], columns[PIXELS].shape[-2:]
+            patches = (height // vision.patch_size) * (width // vision.patch_size)
+            return tiles * patches // self.config.scale_factor**2
+        # Only floating-point columns lose their contents: sizes of images must be known.
+        given = {n: v.to("meta") if v.is_floating_point() else v for n, v in columns.items()}
+        found = self.base.get_image_features(**given).pooler_output
+        each = found if isinstance(found, list | tuple) else [found]
+        return sum(math.prod(f.shape[:-1]) for f in each)
