@@ -41,7 +41,9 @@ def load_base(folder: Path, loading: Loading) -> Any:
         )
     base: Any = AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
     if loading.checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base.gradient_checkpointing_enable({"use_reentrant": loading.reentrant})
+    if loading.reentrant:  # it sees no gradient to compute where a layer's input needs none
+        base.enable_input_require_grads()
     return base
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_torchvision_available
+
+if "TRANSFORMERS_VERBOSITY" not in os.environ:
+    # Processors that fall back to Pillow say so for each of some fifty classes.
+    transformers_logging.set_verbosity_error()
 
 VIDEOS = "video_processor"
 

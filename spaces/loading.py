@@ -18,6 +18,8 @@ class Loading:
     attention: str = "auto"
     base_bits: int = 16
     checkpointing: bool = False
+    reentrant: bool = False
+    """Checkpointing as ZeRO-3 needs it: the other kind holds weights that ZeRO-3 gives away meanwhile."""
 
 
 def check_loading(loading: Loading) -> None:

@@ -86,7 +86,10 @@ class Training:
     @property
     def loading(self) -> Loading:
         """How the base model is held."""
-        return Loading(self.precision, self.attention, self.base_bits, self.checkpointing)
+        reentrant = self.checkpointing and self.zero == 3
+        return Loading(
+            self.precision, self.attention, self.base_bits, self.checkpointing, reentrant
+        )
 
     def per_pass(self, workers: int) -> int:
         """Examples per rank and forward pass; raises `InputError` if the batch does not divide."""

@@ -18,8 +18,10 @@ CAPABILITIES = {
     "test_trains[lm_lora]": "trains LM-LoRA",
     "test_trains[vision_lora]": "trains vision-LoRA",
     "test_trains[lm]": "trains full LM",
-    "test_two_ranks_with_zero_train_as_one[2]": "ZeRO 2, two ranks = one",
-    "test_two_ranks_with_zero_train_as_one[3]": "ZeRO 3, two ranks = one",
+    "test_two_ranks_with_zero_and_checkpointing_train_as_one[2]": "ZeRO 2 and checkpointing, two "
+    "ranks = one",
+    "test_two_ranks_with_zero_and_checkpointing_train_as_one[3]": "ZeRO 3 and checkpointing, two "
+    "ranks = one",
     "test_saved_loads_in_plain_transformers_and_peft[connector+lm_lora]": "saved connector + LoRA loads",
     "test_saved_loads_in_plain_transformers_and_peft[connector+lm+vision_lora]": "saved LM + "
     "vision-LoRA loads",

@@ -214,8 +214,8 @@ KNOBS = {"epochs": 1, "micro_batch": 4}
 ZEROS = (2, 3)
 
 
-def chosen(zero: int, **more: Any) -> Any:
-    return config(zero=zero, **KNOBS, **more)
+def chosen(zero: int) -> Any:
+    return config(zero=zero, checkpointing=zero > 0, **KNOBS)
 
 
 @pytest.fixture(scope="session")
@@ -253,7 +253,7 @@ def one_rank(
 
 
 @pytest.mark.parametrize("zero", ZEROS)
-def test_two_ranks_with_zero_train_as_one(
+def test_two_ranks_with_zero_and_checkpointing_train_as_one(
     family: str, zero: int, folders: dict[str, Path], toy_benchmark: Path, two_ranks: Path, one_rank
 ) -> None:
     one, toy = one_rank(family), Toy(toy_benchmark, folders[family])

@@ -141,3 +141,19 @@ def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> Non
     shared = walked(toy.walk(dropping, tmp_path / "shared", runner=runner))
     assert [stage["trained"] for stage in shared.stages] == [False, True]
     assert blobs(shared) == blobs(whole)
+
+
+@pytest.mark.parametrize(("zero", "offload"), [(2, "optimizer"), (3, "optimizer"), (3, "all")])
+def test_what_is_offloaded_makes_the_same(
+    zero: int, offload: str, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    chosen = config(STRATEGIES["ewc"], zero=zero, offload=offload)
+    assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))
+
+
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_layers_that_are_computed_twice_make_the_same(
+    zero: int, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    chosen = config(STRATEGIES["ewc"], zero=zero, checkpointing=True)
+    assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))

@@ -45,6 +45,9 @@ class Engine:
         self.workers = workers
         self.accumulation = training.accumulation(workers)
         self.parameters = lmm.trainable()
+        # With its optimizer offloaded, DeepSpeed clips by the norm of the gradient as it came, without
+        # the penalty.
+        self._clip = training.clip if training.offload != "none" else 0.0
         values = list(self.parameters.values())
         optimizer = torch.optim.AdamW(
             values, lr=training.learning_rate, weight_decay=training.weight_decay
@@ -79,15 +82,28 @@ class Engine:
 
     def step(self, penalty: Tensors | None = None) -> None:
         """After each micro-batch; at the last of a batch, `penalty` joins the gradient, then AdamW."""
-        if penalty and self._engine.is_gradient_accumulation_boundary():
+        penalty = penalty or {}
+        if (penalty or self._clip) and self._engine.is_gradient_accumulation_boundary():
+            self._change(penalty)
+        self._engine.step()
+
+    def _change(self, penalty: Tensors) -> None:
+        """Add the penalty to the gradient and, where DeepSpeed does not, clip their sum."""
+        scale = 1.0
+        if self._clip:
+            whole = {n: g + penalty.get(n, torch.zeros(())) for n, g in self.gradients().items()}
+            norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in whole.values()]))
+            scale = min(1.0, self._clip / (float(norm) + 1e-6))
+        if penalty or scale < 1.0:
             # In the order of the parameters, for each is a collective call, and tensors read from a
             # file come in an order that differs between processes.
-            for name in (name for name in self.parameters if name in penalty):
-                parameter = self.parameters[name]
+            for name, parameter in self.parameters.items():
+                if name not in penalty and scale == 1.0:
+                    continue
                 task = safe_get_full_grad(parameter)
                 if task is not None:  # else it has no part in the loss, and never moved
-                    safe_set_full_grad(parameter, task + penalty[name].to(parameter.device))
-        self._engine.step()
+                    own = penalty.get(name, torch.zeros(())).to(task.device)
+                    safe_set_full_grad(parameter, (task + own) * scale)
 
     @property
     def ends_batch(self) -> bool:
@@ -179,7 +195,7 @@ def _config(training: Training, per_pass: int, accumulation: int) -> dict[str, A
         "train_batch_size": training.batch_size,
         "train_micro_batch_size_per_gpu": per_pass,
         "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": training.clip,
+        "gradient_clipping": 0.0 if training.offload != "none" else training.clip,
         "bf16": {"enabled": half},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
