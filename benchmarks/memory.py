@@ -33,7 +33,7 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         LORA,
     ),
     "full LM, fp32": ({**STEPS, "precision": "fp32", "checkpointing": False}, WHOLE),
-    "full LM, bf16, ZeRO 2": ({**STEPS, "precision": "bf16", "zero": 2}, WHOLE),
+    "full LM, bf16, ZeRO 2, checkpointing": ({**STEPS, "precision": "bf16", "zero": 2}, WHOLE),
 }
 
 
