@@ -66,8 +66,8 @@ class SearchPlan:
         return pairs
 
 
-SMALL = {"precision": "fp32", "checkpointing": False, "grouped": False}
-"""What saves memory, and helps with prompts of many lengths, is not for the embedded models."""
+SMALL = {"precision": "fp32", "checkpointing": False}
+"""What saves memory is not for the embedded models."""
 MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, **SMALL}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
 

@@ -35,7 +35,10 @@ class Training:
     weight_decay: float = knob(0.0, FloatDistribution(0.0, 1.0), "AdamW's, decoupled")
     clip: float = knob(1.0, FloatDistribution(0.0, 100.0), "largest gradient norm; 0 = no clipping")
     grouped: bool = knob(
-        True, CategoricalDistribution([False, True]), "batches of examples of about one length"
+        False,
+        CategoricalDistribution([False, True]),
+        "batches of prompts of about one length: less padding, but replayed tasks with prompts of another "
+        "length come in batches of their own",
     )
     longest: int = knob(
         0,

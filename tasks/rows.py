@@ -81,10 +81,9 @@ class Rows(Sequence[Example]):
         return self._example(row)
 
     def lengths(self) -> list[int]:
-        """Characters of each row's prompt and answer, from which its length in tokens may be guessed."""
+        """Characters of each row's prompt, from which its length in tokens may be guessed."""
         count: Any = pc  # its functions are made when it is imported
-        columns = [count.utf8_length(self._text.column(name)) for name in ("prompt", "answer")]
-        return count.add(*columns).to_pylist()
+        return count.utf8_length(self._text.column("prompt")).to_pylist()
 
     def __iter__(self) -> Iterator[Example]:
         return map(self._example, range(len(self)))

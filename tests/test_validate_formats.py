@@ -105,7 +105,8 @@ def test_of_a_badly_broken_folder_every_row_is_named_with_its_reason(
     print(said)
     lines = [json.loads(line) for line in rejected.read_text().splitlines()]
     each = 2 if name == "coco" else 1  # two captions an image
-    assert len({line["row"] for line in lines}) == SPOILT * each
+    assert f"{(COUNT - SPOILT) * each} accepted" in said
+    assert len({line["row"] for line in lines}) >= SPOILT * each
     assert all(line["reason"] for line in lines)
     assert len({line["reason"] for line in lines}) >= 4
     assert "Traceback" not in said

@@ -36,7 +36,7 @@ PROMPTS = {
 """The toy tasks, in their order; prompts of several lengths, so that batches are padded."""
 TRAINING = {
     **{"epochs": 4, "batch_size": 8, "micro_batch": 8, "learning_rate": 0.02},
-    **{"precision": "fp32", "checkpointing": False, "grouped": False},
+    **{"precision": "fp32", "checkpointing": False},
 }
 ADAPTER = {"rank": 8}
 """Twelve steps a stage, after which a toy model answers some of the examples rightly."""

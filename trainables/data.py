@@ -20,7 +20,7 @@ CACHE_BYTES = 1 << 30
 GROUPED = 16
 """Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
 Lengths = Mapping[str, Sequence[int]]
-"""Lengths of each task's training examples, by row."""
+"""Lengths of each task's training prompts, by row."""
 
 
 class Data:
@@ -82,7 +82,7 @@ class Data:
         return [self.encoded(task, "train", row) for task, row in picks]
 
     def lengths(self, picks: Sequence[Pick]) -> Lengths:
-        """Characters of every training example of the tasks picked from."""
+        """Characters of every training prompt of the tasks picked from."""
         tasks = dict.fromkeys(task for task, _ in picks)
         return {task: self.examples(task, "train").lengths() for task in tasks}
 
@@ -103,8 +103,9 @@ def batches(
     """The batches of a stage: its examples shuffled anew each epoch, one after the other, cut evenly.
 
     The rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
-    With `lengths` the examples of a batch are of about one length: each run of `GROUPED` batches is
-    sorted by it, and its batches come in a random order.
+    With `lengths` the prompts of a batch are of about one length: each run of `GROUPED` batches is sorted
+    by it, and its batches come in a random order. Not by the answers' lengths: where answers are classes,
+    each batch would hold but one or two of them, and nothing would be learnt.
     """
     size = training.batch_size
     stream: list[Pick] = []
