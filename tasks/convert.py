@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import socket
+import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -58,7 +60,7 @@ class Conversion:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.image_files: dict[str, tuple[int, int]] = {}
-        """Path -> size and time of the image files that were read."""
+        """Path -> size and time of the image files that were read, or failed; (-1, 0) where none is."""
         self._numbers: dict[str, int] = {}
         self._faults: dict[str, tuple[str, str]] = {}
         self._ids: dict[bytes, int] = {}
@@ -87,7 +89,11 @@ class Conversion:
         with Waiting(f"converting {self.task.name} ({found.source.path.name})") as waiting:
             for item in read_items(found, waiting.told):
                 if isinstance(item, Accepted):
-                    into = next(splits) if splits else split
+                    into = next(splits, None) if splits else split
+                    if into is None:
+                        raise InputError(
+                            f"{found.source.path} has changed while it was converted: run it again"
+                        )
                     faults = self._group(item, into, found, folder)
                 else:
                     faults = [item]
@@ -163,11 +169,10 @@ class Conversion:
         except Refused as fault:
             if path is not None:
                 self._faults[path] = (fault.reason, fault.detail)
+                self.image_files[path] = file_state(path)
             raise
         if path is not None:
-            with suppress(OSError):  # gone since: the next conversion will say so
-                stat = os.stat(path)
-                self.image_files[path] = (stat.st_size, stat.st_mtime_ns)
+            self.image_files[path] = file_state(path)
         return image
 
     def _own_id(self, split: str, name: str) -> str:
@@ -197,6 +202,10 @@ class Conversion:
         }
 
 
+ABANDONED = 3600.0
+"""Seconds without a write after which an unfinished conversion is nobody's."""
+
+
 def convert_task(task: RawTask, out: Path) -> tuple[Path, dict[str, tuple[int, int]]]:
     """Convert a task into a folder of its own in `out`, named for what is in it.
 
@@ -205,7 +214,9 @@ def convert_task(task: RawTask, out: Path) -> tuple[Path, dict[str, tuple[int, i
     """
     out.mkdir(parents=True, exist_ok=True)
     _sweep(out)
-    making = out / f".making-{socket.gethostname()}-{os.getpid()}-{task.name}"
+    # By chance, too: in containers, a process that was killed had this one's number and host.
+    chance = uuid.uuid4().hex[:8]
+    making = out / f".making-{socket.gethostname()}-{os.getpid()}-{chance}-{task.name}"
     making.mkdir()
     try:
         conversion = Conversion(task, making)
@@ -231,15 +242,24 @@ def _content(manifest: Mapping[str, Any]) -> str:
 
 
 def _sweep(out: Path) -> None:
-    """Take away what processes of this machine that live no more have left unfinished."""
-    for left in out.glob(f".making-{socket.gethostname()}-*"):
-        pid = left.name.removeprefix(f".making-{socket.gethostname()}-").partition("-")[0]
-        try:
-            os.kill(int(pid), 0)
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(left, ignore_errors=True)
-        except PermissionError:
-            continue
+    """Take away what was left unfinished, once nothing has been written to it for an hour.
+
+    By its age, for another container on the same storage may have this one's host and process numbers.
+    """
+    for left in out.glob(".making-*"):
+        with suppress(OSError):  # its owner, or another that sweeps, is quicker
+            newest = max(file.stat().st_mtime for file in (left, *left.iterdir()))
+            if time.time() - newest > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def file_state(path: str) -> tuple[int, int]:
+    """Size and time of a file; (-1, 0) where there is none."""
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):  # also a name that can be none
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _path(reference: Reference, folder: ImageFolder) -> str | None:

@@ -22,13 +22,14 @@ import yaml
 
 from spaces.errors import InputError
 from tasks.benchmark import READY_KEYS, plain_files, read_written
-from tasks.convert import VERSION, convert_task
+from tasks.convert import VERSION, convert_task, file_state
 from tasks.raw import KEYS as RAW_KEYS
 from tasks.raw import RawTask, raw_task
 from tasks.rows import COLUMNS, column_faults
 from tasks.shards import MANIFEST, REJECTED, file_sha256, read_manifest
 from tasks.task import SPLITS
 
+UNREAD = "from here on"  # what follows was not even counted, which skip_broken must not hide
 NAMED = 20  # broken rows that an error names, before the counts
 MOST_PLAIN = 1 << 31  # bytes of plain Parquet that are read into memory as they are
 
@@ -50,8 +51,11 @@ def convert_benchmark(name_or_path: str | Path, out: Path) -> Path:
         return path
     folders = {name: converted(task, out) for name, task in raw.items()}
     broken = [folder for folder in folders.values() if read_manifest(folder)["rows"]["rejected"]]
-    if broken and not skip:
-        raise InputError(_broken_rows(path, broken))
+    cut = [
+        folder for folder in broken if any(UNREAD in r for r in read_manifest(folder)["reasons"])
+    ]
+    if (broken and not skip) or cut:
+        raise InputError(_broken_rows(path, cut or broken))
     _check_splits(path, folders)
     return _write(path, written, folders, out)
 
@@ -101,7 +105,7 @@ def _unchanged(note: Path, out: Path) -> Path | None:
         known = json.loads(note.read_text(encoding="utf-8"))
         folder = out / known["folder"]
         good = (folder / MANIFEST).is_file() and all(map(_same_source, known["sources"]))
-        same = good and all(_stat(path) == tuple(was) for path, was in known["images"].items())
+        same = good and all(file_state(path) == tuple(was) for path, was in known["images"].items())
         return folder if same and read_manifest(folder) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # also an InputError
         return None
@@ -110,15 +114,10 @@ def _unchanged(note: Path, out: Path) -> Path | None:
 def _same_source(entry: Mapping[str, Any]) -> bool:
     """Whether a file is as it was: by size and time, else by its content."""
     path = Path(entry["file"])
-    size, mtime_ns = _stat(str(path))
+    size, mtime_ns = file_state(str(path))
     if size != entry["bytes"]:
         return False
     return mtime_ns == entry["mtime_ns"] or file_sha256(path) == entry["sha256"]
-
-
-def _stat(path: str) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _broken_rows(path: Path, folders: list[Path]) -> str:

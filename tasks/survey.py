@@ -91,6 +91,6 @@ class _Reader:
 
 
 def _text_place(seed: int, group: Accepted) -> float:
+    """By what is asked alone: one question under two ids must not lie in two splits."""
     first: Record = group.records[0]
-    own = "" if first.id.startswith("row-") else first.id  # a row's number may change
-    return place(seed, "text", own, first.prompt)
+    return place(seed, "text", first.system, str(first.history), first.prompt)

@@ -340,3 +340,44 @@ def test_grounding_asks_for_an_overlap_of_half_the_union() -> None:
     scores = score_answers("grounding_accuracy", said, [["[0, 0, 1, 1]"]] * 5)
     assert scores == [1, 0, 0, 0, 0]
     assert score_answers("grounding_accuracy", ["[0,0,1,1]"], [["[5,5,6,6]", "[0,0,1,1]"]]) == [1]
+
+
+OPTIONS = {"A": "lion", "B": "cat", "C": "a dog"}
+
+
+@pytest.mark.parametrize(
+    ("said", "letter"),
+    [
+        *[
+            (text, "B")
+            for text in ("B", "(B)", "[B]", "b.", "**B**", "B.", "answer: b", "Answer: B")
+        ],
+        *[("The correct answer is **C**", "C"), ("B because it purrs", "B"), ("B\nbecause", "B")],
+        *[("B - cat", "B"), ("b) cat", "B"), ("Cat (B)", "B"), ("The answer is B.", "B")],
+        *[("Answer: A cat", "B"), ("The best option is A cat", "B"), ("a dog", "C"), ("dog", "C")],
+        *[("The answer is I do not know", None), ("A horse", None), ("D", None), ("I", None)],
+        *[("The answer is A or B", None), ("", None)],
+    ],
+)
+def test_a_letter_is_told_from_an_article_and_read_in_many_forms(
+    said: str, letter: str | None
+) -> None:
+    assert choice(said, OPTIONS) == letter
+
+
+def test_options_are_found_in_small_letters_too() -> None:
+    assert options_of("Which? (a) cat (b) dog") == {"A": "cat", "B": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("said", "references", "ours", "official"),
+    [
+        ("two", ["two"] * 9 + ["3"], 1.0, 0.0),
+        ("dog", ["the dog"] * 3 + ["dog"] + ["cat"] * 6, 1.0, 0.3),
+    ],
+)
+def test_references_are_normalised_as_answers_are_where_the_official_code_leaves_them(
+    said: str, references: list[str], ours: float, official: float
+) -> None:
+    (score,) = score_answers("vqa_accuracy", [said], [references])
+    assert score == pytest.approx(ours) != official

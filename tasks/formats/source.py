@@ -218,15 +218,30 @@ def _batches(path: Path, kind: str) -> Iterator[tuple[float, list[Any]]]:
     if kind == "parquet":
         with pq.ParquetFile(path, memory_map=True) as file:
             done, total = 0, max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(batch_size=BATCH):
-                done += batch.num_rows
-                yield done / total, _plain_rows(batch)
+            for group in range(file.metadata.num_row_groups):
+                for rows in _group_rows(file, group):
+                    done += len(rows)
+                    yield done / total, rows
         return
     table = open_arrow(path).read_all()  # nothing but addresses where the file is not compressed
     done = 0
     for batch in table.to_batches(max_chunksize=BATCH):
         done += batch.num_rows
         yield done / max(1, table.num_rows), _plain_rows(batch)
+
+
+def _group_rows(file: pq.ParquetFile, group: int) -> Iterator[list[Any]]:
+    """The rows of a row group; what cannot be read of it is as many unreadable rows as it lacks."""
+    lacking = file.metadata.row_group(group).num_rows
+    try:
+        for batch in file.iter_batches(batch_size=BATCH, row_groups=[group]):
+            lacking -= batch.num_rows
+            yield _plain_rows(batch)
+    except _TABLE_FAULTS as error:
+        fault = Unreadable("the row group cannot be read", f"group {group}: {first_line(error)}")
+        while lacking > 0:
+            yield [fault] * min(lacking, BATCH)
+            lacking -= BATCH
 
 
 def _plain_rows(batch: pa.RecordBatch) -> list[Any]:

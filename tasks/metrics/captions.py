@@ -34,8 +34,10 @@ _WORD = re.compile(r"-[lr][rsc]b-|\w+(?:[-./,:_']\w+)*|n't|'(?:s|m|d|re|ve|ll)(?
 def caption_words(text: str) -> list[str]:
     """The words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
 
-    The words that the Penn Treebank tokenizer of `pycocoevalcap` makes, its names for brackets among
-    them; but it knows abbreviations ("p.m.") and "cannot" as two words, and this does not.
+    The words that the Penn Treebank tokenizer of `pycocoevalcap` makes of ordinary captions, its names for
+    brackets among them. It treats apart what this does not: abbreviations ("p.m.", "U.S.", "mr."), words
+    that it cuts ("cannot", "gonna"), a run of "!!!", "w/", measures such as 5'10", signs of degrees and of
+    currencies, and a comma with no blank after it.
     """
     text = text.lower().translate(_TYPOGRAPHIC).translate(_BRACKETS)
     return _WORD.findall(_CLITICS.sub(r" \1", text))
