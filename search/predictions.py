@@ -116,5 +116,6 @@ def _write_lines(folder: Path, cell: Cell, record: Mapping[str, Any]) -> None:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{cell.task}.{os.getpid()}"
-    temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, folder / f"{cell.task}.jsonl")

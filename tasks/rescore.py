@@ -14,8 +14,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import InputError, unknown
+from tasks.answer_formats import check_format
 from tasks.answers import METRICS
-from tasks.benchmark import Benchmark, load_benchmark
+from tasks.benchmark import Benchmark, load_benchmark, read_written
 from tasks.marks import answered_of, marked
 
+PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
 FILE = Path("tables") / "predictions.arrow"
 CELL = ("trial", "tasks", "ordering", "stage", "task", "split")
 """The columns that name a cell of a score matrix."""
@@ -40,10 +42,16 @@ class Plan:
 
     metrics: Mapping[str, str]
     benchmark: Benchmark | None = None
+    written: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Tasks as a YAML file of raw data has them: their data need not be converted for this."""
 
     def of(self, task: str, before: str) -> dict[str, Any]:
         """The arguments of `tasks.marked` for a task that was scored by `before`."""
         known = self.benchmark.tasks.get(task) if self.benchmark else None
+        if task in self.written:
+            says = self.written[task]
+            chosen = self.metrics.get(task, str(says.get("metric", before)))
+            return {"metric": chosen, "answer_format": str(says.get("answer_format", ""))}
         if known is None:
             return {"metric": self.metrics.get(task, before)}
         return {
@@ -70,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(folder: Path, metrics: Sequence[str], benchmark: str | None) -> int:
     """Score a folder's answers anew, print what changes and write it down."""
     table = read_predictions(folder)
-    plan = Plan(_parsed(metrics), load_benchmark(benchmark) if benchmark else None)
+    plan = _plan(_parsed(metrics), benchmark)
     tasks = set(table.column("task").unique().to_pylist())
     for task in plan.metrics:
         if task not in tasks:
@@ -89,6 +97,22 @@ def run(folder: Path, metrics: Sequence[str], benchmark: str | None) -> int:
     return 0
 
 
+def _plan(metrics: Mapping[str, str], name: str | None) -> Plan:
+    """The benchmark's metrics, and its answers where its data are there and need no conversion."""
+    if name is None:
+        return Plan(metrics)
+    name = str(PRESET_FILES.get(name, name))
+    _, written = read_written(name)
+    for task, says in written["tasks"].items():
+        if (metric := says.get("metric")) not in METRICS:
+            raise InputError(f"{name}: task {task}: {unknown('metric', metric, METRICS)}")
+        check_format(str(says.get("answer_format", "")))
+    try:
+        return Plan(metrics, load_benchmark(name))
+    except InputError:  # raw data, or none here
+        return Plan(metrics, written=written["tasks"])
+
+
 def read_predictions(folder: Path) -> pa.Table:
     """The table of a run's answers; raises `InputError` if there is none."""
     path = folder / FILE
@@ -104,7 +128,30 @@ def read_predictions(folder: Path) -> pa.Table:
     wanted = (*CELL, *ANSWERS, "metric", "task_score")
     if missing := [name for name in wanted if name not in table.column_names]:
         raise InputError(f"{path} must hold the columns {', '.join(missing)}; it does not")
+    for name, (fits, kind) in TYPES.items():
+        column = table.column(name)
+        if not fits(column.type) or column.null_count:
+            raise InputError(
+                f'column "{name}" of {path} must be {kind} without gaps, got {column.type} with '
+                f"{column.null_count} gaps: run search/analyze.py again"
+            )
     return table
+
+
+def _text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _texts(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and _text(kind.value_type)
+
+
+TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    **{name: (_text, "text") for name in ("task", "split", "id", "prediction", "metric")},
+    "answers": (_texts, "lists of texts"),
+    "task_score": (pa.types.is_floating, "numbers"),
+}
+"""What the columns that scores are made of hold."""
 
 
 def _parsed(metrics: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from raw import NAMES, ROWS, coco, llava, pairs, swift, write_good, write_json, write_lines
+from raw import (
+    NAMES,
+    ROWS,
+    coco,
+    llava,
+    pairs,
+    swift,
+    write_good,
+    write_images,
+    write_json,
+    write_lines,
+)
 from small import png
 
 from spaces.errors import InputError
@@ -298,3 +309,38 @@ def test_a_list_larger_than_the_memory_allowed_is_read(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 12_000
     assert peak < 4e6
+
+
+def only(row: dict[str, Any], tmp_path: Path) -> Record:
+    """The one record of a file with this one row."""
+    (item,) = read_items(detect(write_lines(tmp_path / "data.jsonl", [row])))
+    assert isinstance(item, Accepted), item
+    return item.records[0]
+
+
+def test_nothing_that_belongs_to_a_question_is_left_out(tmp_path: Path) -> None:
+    alpaca = {"instruction": "Add them.", "input": "2 and 3", "output": "5"}
+    assert only(alpaca, tmp_path).prompt == "Add them.\n2 and 3"
+    choice = {"question": "Which?", "choices": ["a cat", "a dog"], "answer": "B"}
+    assert only(choice, tmp_path).prompt == "Which?\nA. a cat\nB. a dog"
+    written = {
+        "question": "Which? (A) a cat (B) a dog",
+        "options": ["a cat", "a dog"],
+        "answer": "B",
+    }
+    assert only(written, tmp_path).prompt == written["question"]
+    about = {"question": "Why?", "context": "It rained.", "answer": "rain"}
+    assert only(about, tmp_path).prompt == "It rained.\nWhy?"
+    turns = {"query": "and it?", "response": "a dog", "history": [["what is it?", "a cat"]]}
+    assert only(turns, tmp_path).history == (("what is it?", "a cat"),)
+
+
+def test_an_empty_name_for_the_image_hides_no_other_and_two_must_agree(tmp_path: Path) -> None:
+    write_images(tmp_path, 2)
+    row = {"prompt": "what?", "answer": "a", "image": "", "images": ["0.png"]}
+    assert only(row, tmp_path).images == ("0.png",)
+    assert only(row | {"image": "0.png"}, tmp_path).images == ("0.png",)
+    (item,) = read_items(detect(write_lines(tmp_path / "data.jsonl", [row | {"image": "1.png"}])))
+    assert isinstance(item, Rejected) and item.reason == "images under several names"
+    nothing = {"prompt": "what?", "answer": "a", "image": {"bytes": None, "path": None}, "id": 1.0}
+    assert (only(nothing, tmp_path).images, only(nothing, tmp_path).id) == ((), "1")

@@ -170,13 +170,12 @@ def test_a_preset_is_not_placed_while_something_is_missing(tmp_path: Path) -> No
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.skipif(
-    not set(loader.TASK_KEYS) >= TASK_KEYS, reason="the loader does not read these keys yet"
-)
 def test_a_placed_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
     fill("mllm_acl", tmp_path)
-    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
-    rows = [{"id": str(number), "conversations": turns} for number in range(1200)]
+    rows = [
+        {"conversations": [{"from": "human", "value": f"q{n}"}, {"from": "gpt", "value": "a"}]}
+        for n in range(1200)
+    ]
     for file in tmp_path.rglob("*.json"):
         file.write_text(json.dumps(rows))
     where = placed("mllm_acl", tmp_path, tmp_path / "made")

@@ -156,3 +156,38 @@ def test_a_search_of_an_earlier_version_has_tables_all_the_same(tmp_path: Path) 
     cells = write_tables(folder).cells.to_pylist()
     assert {c["format_compliance"] for c in cells} == {None}
     assert not (folder / rescore.FILE).exists()
+
+
+def test_a_benchmark_of_raw_data_gives_its_metrics_without_being_converted(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = "{path: gone.json, metric: rouge_l, max_new_tokens: 9, answer_format: word}"
+    (tmp_path / "tasks.yaml").write_text(f"tasks:\n  hue: {says}\n")
+    assert rescore.main([str(run), "--benchmark", str(tmp_path / "tasks.yaml")]) == 0
+    cells = json.loads((run / "rescored.json").read_text())["cells"]
+    assert {cell["metric"] for cell in cells if cell["task"] == "hue"} == {"rouge_l"}
+    assert {cell["metric"] for cell in cells if cell["task"] == "light"} == {"exact_match"}
+    assert rescore.main([str(run), "--benchmark", "coin"]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("task_score", pa.array([None], pa.float64())),
+        ("answers", pa.array([None], pa.list_(pa.string()))),
+        ("answers", pa.array(["yes"])),
+        ("prediction", pa.array([7])),
+        ("prediction", pa.array([None], pa.string())),
+    ],
+)
+def test_a_damaged_table_is_one_clear_error(
+    name: str, values: pa.Array, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = table(run).slice(0, 1)
+    damaged = whole.set_column(whole.column_names.index(name), name, values)
+    (tmp_path / "tables").mkdir()
+    with pa.ipc.new_file(str(tmp_path / rescore.FILE), damaged.schema) as writer:
+        writer.write_table(damaged)
+    assert rescore.main([str(tmp_path)]) == 2
+    assert f'column "{name}"' in capsys.readouterr().err

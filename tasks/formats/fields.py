@@ -19,6 +19,9 @@ PROMPT = ("prompt", "question", "query", "instruction", "problem", "text")
 ANSWER = ("answer", "response", "output", "solution", "multiple_choice_answer", "caption")
 ANSWERS = ("answers", "captions")
 IMAGES = ("image", "images", "img", "picture", "image_path", "image_file", "file_name")
+NO_IMAGE = ({"bytes": None, "path": None}, {"bytes": None}, {"path": None})
+"""How a table with a column of images writes a row without one."""
+OPTIONS = ("choices", "options")
 UNSUPPORTED = ("video", "videos", "audio", "audios")
 
 
@@ -56,6 +59,8 @@ def valid(value: str, what: str) -> str:
 def row_name(row: Any, number: int) -> str:
     """The row's id as a text; `row-N` where it has none that can be used."""
     value = first(row, ID) if isinstance(row, Mapping) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of numbers with a gap
     good = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
     return printable(str(value)) if good else f"row-{number}"
 
@@ -65,12 +70,15 @@ def references(row: Row) -> tuple[Reference, ...]:
     unsupported = [name for name in UNSUPPORTED if row.get(name)]
     if unsupported:
         raise Refused(f"{unsupported[0]} is not supported")
-    return as_references(first(row, IMAGES))
+    given = {name: found for name in IMAGES if (found := as_references(row.get(name)))}
+    if len(set(given.values())) > 1:
+        raise Refused("images under several names", ", ".join(given))
+    return next(iter(given.values()), ())
 
 
 def as_references(value: Any) -> tuple[Reference, ...]:
     """A path, `data:` URI, bytes, {bytes, path}, or a list of them."""
-    if value is None or value == "" or value == []:
+    if value is None or value == "" or value == [] or value in NO_IMAGE:
         return ()
     if isinstance(value, list | tuple):
         return tuple(_reference(one) for one in value)
@@ -136,9 +144,36 @@ def _listed(several: Any) -> Iterable[Any]:
 
 def question(row: Row, number: int) -> tuple[Record, ...]:
     """The one example of a row that holds a question and its answers."""
-    images, prompt = references(row), text(first(row, PROMPT), "prompt")
+    images, prompt = references(row), asked(row)
     answer, answers = references_of_answer(row)
     system = row.get("system")
     system = text(system, "system") if system else ""
-    check_marks(images, [prompt], [answer, *answers, system])
-    return (Record(row_name(row, number), images, prompt, answer, answers, (), system),)
+    turns = history(row.get("history"))
+    others = [answer, *answers, system, *(said for _, said in turns)]
+    check_marks(images, [*(prompt for prompt, _ in turns), prompt], others)
+    return (Record(row_name(row, number), images, prompt, answer, answers, turns, system),)
+
+
+def asked(row: Row) -> str:
+    """The prompt with all that belongs to it: what it is about before it, input and options after it."""
+    parts = [text(first(row, PROMPT), "prompt")]
+    if (context := row.get("context")) and isinstance(context, str) and context not in parts[0]:
+        parts.insert(0, valid(context, "context"))
+    if (given := row.get("input")) and isinstance(given, str) and given.strip():  # alpaca's form
+        parts.append(valid(given, "input"))
+    options = first(row, OPTIONS)
+    if isinstance(options, list | tuple) and options:
+        names = [text(option, "option") for option in options]
+        if not all(name in "\n".join(parts) for name in names):
+            parts += [f"{chr(ord('A') + n)}. {name}" for n, name in enumerate(names)]
+    return "\n".join(parts)
+
+
+def history(value: Any) -> tuple[tuple[str, str], ...]:
+    """Earlier turns as [[prompt, answer], ...], the form that ms-swift's older data have."""
+    if not value:
+        return ()
+    pairs = value if isinstance(value, list | tuple) else [value]
+    if any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
+        raise Refused("history is no list of [prompt, answer]", shown(value))
+    return tuple((text(one, "prompt"), text(other, "answer")) for one, other in pairs)

@@ -3,7 +3,8 @@
 Three things differ from that evaluation. It leaves ten answers that are all the same as they are, so that
 "t-shirt" ten times is answered by nothing (a prediction always loses its hyphen); here both sides are
 always treated alike. It makes digits of number words and drops articles in predictions alone, so that
-"two" is no answer to ten of "two" and one "3"; here in references, too. And it is made for ten answers; `vqa_accuracy` says what fewer count.
+"two" is no answer to nine of "two" and one "3"; here in references, too. And it is made for ten answers;
+`vqa_accuracy` says what fewer count.
 """
 
 from __future__ import annotations

@@ -135,7 +135,8 @@ def placed(name: str, data: Path | None, folder: Path) -> Path:
     path = folder / f"{name}-{sha256(str(data).encode()).hexdigest()[:8]}.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
     return path
 
