@@ -77,11 +77,20 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     return searched
 
 
-def demands_of(folder: Path, adapters: Iterable[Adapter]) -> Demands:
-    """What every row must hold for this model, whichever of the adapters is on it."""
-    unlearnt = any(not adapter.language for adapter in adapters)
+def demands_of(
+    folder: Path, adapters: Iterable[Adapter], workers: int, zero: Iterable[object]
+) -> Demands:
+    """What every row must hold for this model, whichever of the adapters is on it.
+
+    With several workers DeepSpeed sums up a connector's gradients, and with ZeRO 3 gathers its weights, in
+    the order in which they come: a rank whose examples show no image would leave the others waiting.
+    """
+    known = list(adapters)
+    unlearnt = any(not adapter.language for adapter in known)
+    joined = any(adapter.parts not in ("lm_lora", "lm") for adapter in known) or 3 in zero
+    apart = workers > 1 and joined
     return Demands(
-        image=unlearnt or not folder_family(folder).text_alone,
+        image=unlearnt or apart or not folder_family(folder).text_alone,
         reserved=image_token(folder),
         several_images=folder_family(folder).several_images,
     )

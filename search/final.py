@@ -37,7 +37,9 @@ def train_final(
     data = data and str(convert_benchmark(data, out / DATA))
     found = read_best(path, model, data)
     others = _others(found, orderings)
-    demands = demands_of(found.model, [found.config.adapter])
+    demands = demands_of(
+        found.model, [found.config.adapter], found.workers, [found.config.training.zero]
+    )
     check_rows(found.benchmark, found.panel.tasks, demands=demands).raise_if_broken()
     store = StageStore(out / "stages")
     place = Place(found.model, found.benchmark.file, store.root, found.seed)

@@ -184,7 +184,9 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)), scoring=plan.scoring
     )
     check_objectives(plan, panel)
-    demands = demands_of(folder, space.adapters())
+    demands = demands_of(
+        folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
+    )
     check_rows(benchmark, tasks, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
     # One of the hub by the commit that was fetched, from which each node fetches it.

@@ -44,6 +44,12 @@ class ConfigSpace:
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
         return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
+    def values(self, part: str, knob: str) -> tuple[object, ...]:
+        """The values that a categorical knob may have."""
+        domain = self.open[part].get(knob)
+        fixed = getattr(getattr(self.reference("finetune"), part), knob)
+        return domain.choices if isinstance(domain, CategoricalDistribution) else (fixed,)
+
     def largest(self) -> list[tuple[Adapter, Training]]:
         """The configurations, one for each choice of the parts trained, that need the most memory."""
         fixed = self.reference("finetune")

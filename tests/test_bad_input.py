@@ -229,3 +229,16 @@ def test_knobs_that_do_not_go_together_are_one_error(
     adapter = {} if training is not None else {"parts": "qformer"}
     fields = {"training": {**TRAINING, **(training or {})}, "adapter": adapter, "space": space}
     assert message in refused("--plan", plan(**fields))
+
+
+def test_text_alone_is_refused_where_several_ranks_train_a_connector(
+    plan: Callable, refused: Callable, tmp_path: Path
+) -> None:
+    root = write_benchmark(tmp_path / "data")
+    write_rows(root / "left" / "train.parquet", [row(0), row(1, image=None)])
+    data = {"benchmark": str(root), "tasks": ["left", "right"], "workers_per_trial": 2}
+    lora = {"parts": "lm_lora"}
+    for adapter, zero in (({}, 0), (lora, 3)):
+        training = {**TRAINING, "micro_batch": 4, "zero": zero}
+        lines = refused("--plan", plan(**data, training=training, adapter=adapter))
+        assert "left/train row 1 (id a1): no image, and the model or the parts trained" in lines
