@@ -344,3 +344,17 @@ def test_an_empty_name_for_the_image_hides_no_other_and_two_must_agree(tmp_path:
     assert isinstance(item, Rejected) and item.reason == "images under several names"
     nothing = {"prompt": "what?", "answer": "a", "image": {"bytes": None, "path": None}, "id": 1.0}
     assert (only(nothing, tmp_path).images, only(nothing, tmp_path).id) == ((), "1")
+
+
+def test_an_answer_before_any_question_and_a_question_at_the_end_are_left_out(
+    tmp_path: Path,
+) -> None:
+    turns = [("gpt", "hello"), ("human", "what?"), ("gpt", "a cat"), ("human", "sure?")]
+    row = {"conversations": [{"from": who, "value": said} for who, said in turns]}
+    record = only(row, tmp_path)
+    assert (record.prompt, record.answer, record.history) == ("what?", "a cat", ())
+
+
+def test_shares_rounded_beyond_the_edge_are_no_pixels(tmp_path: Path) -> None:
+    row = {"question_id": 1, "text": "where?", "answer_bbox": [0, 0, 1.004, 1], "size": [100, 100]}
+    assert only(row, tmp_path).answer == "[0,0,1,1]"

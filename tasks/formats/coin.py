@@ -41,9 +41,15 @@ def written(box: list[float]) -> str:
     return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
 
 
+ROUNDED = 1.01
+"""Shares that were rounded beyond the picture's edge; a box in pixels is larger."""
+
+
 def _box(value: Any, size: Any) -> list[float]:
     sides = value.strip(" []()").split(",") if isinstance(value, str) else value
     box = _numbers(sides, 4, "answer_bbox is no list of four numbers", value)
+    if 1 < max(box) <= ROUNDED:
+        box = [min(side, 1.0) for side in box]
     if max(box) > 1:
         width, height = _numbers(size, 2, "a box in pixels needs size: [width, height]", size)
         if min(width, height) <= 0:

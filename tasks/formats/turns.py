@@ -56,7 +56,15 @@ def _part(part: Any, inside: list[Reference]) -> str:
 
 
 def _pairs(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(prompt, answer) of every exchange."""
+    """(prompt, answer) of every exchange.
+
+    What an assistant says before it is asked, and a last question without an answer, are left out, as
+    LLaVA's own training does with such conversations of ShareGPT.
+    """
+    if len(said) > 2 and said[0][0] == "assistant":
+        said = said[1:]
+    if len(said) > 2 and said[-1][0] == "user" and IMAGE not in said[-1][1]:
+        said = said[:-1]
     roles = [role for role, _ in said]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
         raise Refused("turns must be user, assistant, user, ...", ", ".join(roles[:6]) or "none")
