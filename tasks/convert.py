@@ -24,6 +24,7 @@ from tasks.formats.record import Refused
 from tasks.pictures import decoding_fault
 from tasks.raw import PLACE, RawTask
 from tasks.row_report import Demands, text_faults
+from tasks.rows import IMAGE
 from tasks.shards import (
     IMAGES,
     MANIFEST,
@@ -129,12 +130,7 @@ class Conversion:
 
     def _examples(self, record: Record, split: str, found: Detection) -> list[Record]:
         """The record as it is asked; in train, one example for each of several captions."""
-        around = self.task.prompt
-        asked = dataclasses.replace(
-            record,
-            prompt=around.replace(PLACE, record.prompt),
-            history=tuple((around.replace(PLACE, p), a) for p, a in record.history),
-        )
+        asked = templated(record, self.task.prompt)
         if found.format != coco.NAME or split != "train":
             return [asked]
         return [
@@ -270,9 +266,20 @@ def _path(reference: Reference, folder: ImageFolder) -> str | None:
     return None
 
 
+def templated(record: Record, around: str) -> Record:
+    """The record with a benchmark's template around its prompts."""
+    return dataclasses.replace(
+        record,
+        prompt=around.replace(PLACE, record.prompt),
+        history=tuple((around.replace(PLACE, p), a) for p, a in record.history),
+    )
+
+
 def check_answer(record: Record, metric: str) -> None:
     """Raise `Refused` for what the checks before a search would stop at."""
     if metric not in METRICS:
+        if not record.prompt.replace(IMAGE, "").strip():
+            raise Refused("empty prompt")
         return
     values = {"prompt": record.prompt, "answer": record.answer, "answers": list(record.answers)}
     for reason, detail in text_faults(values, METRICS[metric], Demands()):

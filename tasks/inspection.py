@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.convert import check_answer
+from tasks.convert import check_answer, templated
 from tasks.formats import Accepted, Detection, Record, Rejected, detect, read_items
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused
 from tasks.pictures import Picture, look
+from tasks.raw import PLACE
 from tasks.waiting import Waiting
 
 SHOWN = 6  # examples kept for the page
@@ -36,12 +37,24 @@ class Numbers:
         return f"{self.name}: {min(self.values)} / {middle:g} / {max(self.values)}"
 
 
+SHOWN = 60
+"""Characters of an answer that are kept to count it."""
+
+
 class Inspection:
     """One file of one split, looked through."""
 
     def __init__(
-        self, found: Detection, split: str, images: Path, tokens: Tokens | None, metric: str = ""
+        self,
+        found: Detection,
+        split: str,
+        images: Path,
+        tokens: Tokens | None,
+        metric: str = "",
+        around: str = PLACE,
     ) -> None:
+        self.around = around
+        """The template that a benchmark puts around each prompt."""
         self.found, self.split, self.tokens, self.metric = found, split, tokens, metric
         self.folder = ImageFolder(images)
         self.read = self.accepted = self.examples = 0
@@ -62,6 +75,7 @@ class Inspection:
         self._files: dict[str, bytes | Refused] = {}
         self._examples: set[bytes] = set()
         self._ids: set[bytes] = set()
+        self._answers: set[bytes] = set()
 
     @property
     def images(self) -> int:
@@ -86,7 +100,7 @@ class Inspection:
         wanted = {image: None for record in item.records for image in record.images}
         try:
             for record in item.records:
-                check_answer(record, self.metric)
+                check_answer(templated(record, self.around), self.metric)
             loaded = {reference: self._image(reference) for reference in wanted}
         except Refused as fault:
             name = item.records[0].id
@@ -132,7 +146,8 @@ class Inspection:
     def _count(self, record: Record, images: list[bytes]) -> None:
         self.examples += 1
         self.references += len(images)
-        self.answers[record.answer] += 1
+        self.answers[record.answer[:SHOWN]] += 1
+        self._answers.add(hashlib.blake2b(record.answer.encode(), digest_size=8).digest())
         self.turns.values.append(len(record.history) + 1)
         for what, text in (("prompt", record.prompt), ("answer", record.answer)):
             self.lengths[f"{what} words"].values.append(len(text.split()))
@@ -166,7 +181,7 @@ class Inspection:
             ]
         common = [f"{answer[:40]!r} {count}" for answer, count in self.answers.most_common(5)]
         lines.append(
-            f"  answers     {len(self.answers)} distinct; most common: {', '.join(common)}"
+            f"  answers     {len(self._answers)} distinct; most common: {', '.join(common)}"
         )
         lines.append(f"  repeated    {self.duplicates} examples, {self.repeated_ids} ids")
         return lines
@@ -186,6 +201,7 @@ def inspect(
     format: str | None = None,
     tokens: Tokens | None = None,
     metric: str = "",
+    around: str = PLACE,
 ) -> Inspection:
     """An inspection of a file that has not begun; `InputError` if the file is in no known format."""
-    return Inspection(detect(file, format), split, images or file.parent, tokens, metric)
+    return Inspection(detect(file, format), split, images or file.parent, tokens, metric, around)

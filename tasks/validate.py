@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -46,8 +48,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that knows ASCII alone must not end it
+        sys.stdout.reconfigure(errors="replace")
     try:
         return run(args)
+    except BrokenPipeError:  # whoever read along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -150,7 +157,9 @@ def _of_benchmark(args: argparse.Namespace, tokens: Tokens | None) -> Iterator[I
         for split, own in task.files.items():
             for file in own:
                 images = args.images or task.image_folder(file)
-                yield inspect(file, f"{name}/{split}", images, form, tokens, task.metric)
+                yield inspect(
+                    file, f"{name}/{split}", images, form, tokens, task.metric, task.prompt
+                )
 
 
 def _totals(inspections: Sequence[Inspection]) -> list[str]:
@@ -177,7 +186,7 @@ def _tokens(folder: Path) -> Tokens:
 
 def _opened(path: Path) -> TextIO:
     try:
-        return path.open("w", encoding="utf-8")
+        return path.open("w", encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f'"{path}" cannot be written: {error.strerror}') from error
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from raw import (
     NAMES,
     ROWS,
     coco,
+    llava,
     pairs,
     write_good,
     write_images,
@@ -22,6 +26,7 @@ from raw import (
 from small import png
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from tasks.raw_benchmark import convert_benchmark
 from tasks.validate import main
 
 
@@ -222,3 +227,28 @@ def test_what_cannot_be_looked_at_is_one_message_and_status_2(
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and message in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_a_benchmarks_template_counts_as_it_does_in_the_conversion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "t", 30)
+    rows = [llava(n) for n in range(30)]
+    for row in rows:
+        row["conversations"][0]["value"] = "<image>"
+    write_json(tmp_path / "t" / "data.json", rows)
+    path = write_yaml(tmp_path, {"t": {"prompt": "{prompt}\nWhat is it?"}})
+    assert main([str(path)]) == 0
+    convert_benchmark(path, tmp_path / "out")
+    assert main([str(tmp_path / "t")]) == 1
+    assert "30  empty prompt" in capsys.readouterr().out
+
+
+def test_who_has_seen_enough_may_leave(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "data.json", [{"prompt": "é?", "answer": "ü"} for _ in range(9)])
+    command = f"{sys.executable} -m tasks.validate {file} | head -1"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        command, shell=True, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr
