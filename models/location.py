@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from models.family import Family, family_of
 from spaces.errors import InputError
 
@@ -50,9 +52,20 @@ def model_folder(name_or_path: str | Path) -> Path:
             f'the model folder "{folder}" must hold *.safetensors weights; it does not. From '
             "pytorch_model.bin, which is a pickle, save_pretrained of transformers makes them"
         )
+    for file in folder.glob("*.safetensors"):
+        _check_whole(file)
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
         raise InputError(f'the model folder "{folder}" must hold a tokenizer; it does not')
     return folder.resolve()
+
+
+def _check_whole(file: Path) -> None:
+    """Raise `InputError` for weights that were cut off: the file begins with what it must hold."""
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(f'"{file}" must be whole, and is not: {error}; copy it again') from error
 
 
 def _fetched(name: str) -> Path:

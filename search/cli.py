@@ -158,6 +158,7 @@ def describe(prepared: Prepared, lanes: int) -> str:
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
         f"tasks       {', '.join(panel.tasks)}",
+        f"examples    {', '.join(map(prepared.counts, panel.tasks))} (train/validation/test)",
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(prepared.references)}",
         f"trials      {trials}, {lanes} at once with {plan.workers_per_trial} workers each",
@@ -180,7 +181,7 @@ def told(memory: Mapping[str, int]) -> str:
 def execute(prepared: Prepared, lanes: int, start: float) -> int:
     """Search until the plan is done or interrupted, then write tables and report.
 
-    Returns the exit status: 1 if no trial that the search proposed could be finished.
+    Returns the exit status: 1 if no trial that the search proposed could be finished, 130 after Ctrl-C.
     """
     from search.report import write_report
     from search.results import write_tables
@@ -195,7 +196,7 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
     try:
         with held(prepared.run / "lease", patience=0.0):
             save_plan(prepared)
-            run_trials(prepared, lanes)
+            interrupted = run_trials(prepared, lanes)
             add_seconds(prepared.run / "plan.json", time.monotonic() - start)
     except TimeoutError:
         raise InputError(
@@ -205,6 +206,9 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
     print("writing tables and report", flush=True)
     trials = write_tables(prepared.run).trials.to_pylist()
     write_report(prepared.run)
+    if interrupted:
+        print(f"interrupted: --resume --name {prepared.run.name} goes on with it")
+        return 130
     show_results(prepared.run)
     print(f"done in {time.monotonic() - start:.0f} s")
     proposed = [t["state"] for t in trials if t["name"] not in prepared.references]
@@ -221,8 +225,8 @@ def save_plan(prepared: Prepared) -> None:
     write_json(path, prepared.to_dict() | begun)
 
 
-def run_trials(prepared: Prepared, lanes: int) -> None:
-    """Run what is left of the plan's trials."""
+def run_trials(prepared: Prepared, lanes: int) -> bool:
+    """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
     import ray
 
     from search.cluster import connect
@@ -241,6 +245,7 @@ def run_trials(prepared: Prepared, lanes: int) -> None:
         finally:
             progress.close()
     ray.shutdown()
+    return bool(searcher.left()) and prepared.plan.time_budget is None
 
 
 def add_seconds(path: Path, seconds: float) -> None:

@@ -218,7 +218,7 @@ def _left_behind(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
     """What a plan for an embedded model or benchmark says of it alone, where another takes its place."""
     gone: dict[str, Any] = {}
     if new.get("benchmark", plan.benchmark) != plan.benchmark:
-        gone |= {"tasks": ()}
+        gone |= {"tasks": (), "orderings": "given+reverse"}  # which any number of tasks has
     embedded = embedded_names()
     if plan.model in embedded and new.get("model", plan.model) not in embedded:
         gone |= {"training": {}, "adapter": {}, "space": {}}

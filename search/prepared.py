@@ -30,6 +30,7 @@ from search.space import ConfigSpace, config_space
 from spaces import InputError
 from tasks import (
     EMBEDDED,
+    SPLITS,
     Benchmark,
     check_rows,
     load_benchmark,
@@ -38,6 +39,7 @@ from tasks import (
 )
 from tasks.presets import PRESETS, data_root, placed
 from tasks.raw_benchmark import convert_benchmark
+from tasks.shards import MANIFEST, read_manifest
 from trainables.job import Place, Setting, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
@@ -83,6 +85,14 @@ class Prepared:
             for adapter, training in self.space.largest()
         ]
         return max(found, key=lambda parts: sum(parts.values()))
+
+    def counts(self, name: str) -> str:
+        """A task's examples in each split, and the rows that were left out of its data."""
+        task = self.benchmark.task(name)
+        each = "/".join(str(len(task.examples(split))) for split in SPLITS)
+        folder = task.split_files("train")[0].parent
+        broken = read_manifest(folder)["rows"]["rejected"] if (folder / MANIFEST).is_file() else 0
+        return f"{name} {each}" + (f", {broken} broken rows left out" if broken else "")
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -65,3 +65,11 @@ def test_weights_as_a_pickle_and_language_models_with_an_encoder_are_refused(
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"must be a decoder alone.*is t5"):
         model_folder(folder)
+
+
+def test_weights_that_were_cut_off_are_refused(toy: Toy, tmp_path: Path) -> None:
+    folder = shutil.copytree(toy.model, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="must be whole, and is not"):
+        model_folder(folder)
