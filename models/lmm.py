@@ -176,6 +176,7 @@ class LMM:
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
+                repetition_penalty=1.0,  # whatever the folder's generation_config.json prefers
                 synced_gpus=synced,
             )
         tokens = output[:, inputs["input_ids"].shape[1] :]

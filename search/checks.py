@@ -120,6 +120,11 @@ def check_training(space: ConfigSpace) -> None:
     for values in itertools.product(*choices):
         training = dataclasses.replace(fixed, **dict(zip(names, values, strict=True)))
         check_loading(training.loading)
+        if training.base_bits == 4 and any(adapter.trains("lm") for adapter in space.adapters()):
+            raise InputError(
+                "training.base_bits 4 packs the language model, which then cannot be trained itself: got "
+                "adapter.parts with lm; lm_lora would do"
+            )
 
 
 def check_objectives(plan: SearchPlan, panel: Panel) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from models.family import check_parts
 from models.lmm import LMM
+from models.location import folder_family
 from search.best import Best, held_out, read_best, same_code
 from search.checks import DATA, demands_of
 from search.predictions import FOLDER, cells_of, write_predictions
 from search.saved import save_model
 from spaces import InputError
+from spaces.loading import check_loading
 from tasks import check_rows, parse_orderings
 from tasks.raw_benchmark import convert_benchmark
 from tasks.rescore import FILE
@@ -37,6 +40,8 @@ def train_final(
     data = data and str(convert_benchmark(data, out / DATA))
     found = read_best(path, model, data)
     others = _others(found, orderings)
+    check_parts(folder_family(found.model), found.config.adapter)
+    check_loading(found.config.training.loading)
     demands = demands_of(
         found.model, [found.config.adapter], found.workers, [found.config.training.zero]
     )

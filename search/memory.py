@@ -16,7 +16,7 @@ from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory import CPU, GPU, Sizes, estimate
 from models.processors import load_processor
-from spaces import Adapter, Training
+from spaces import Adapter, InputError, Training
 from tasks import Task
 from trainables.data import CACHE_BYTES
 
@@ -73,7 +73,18 @@ def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehear
 
     Raises `InputError` if one cannot be made to fit, or if processor and model do not go together.
     """
-    processor, tokens = load_processor(folder), ImageTokens(folder)
+    try:
+        processor = load_processor(folder)
+    except Exception as error:  # of files that transformers misses or cannot read: it says which
+        raise InputError(
+            f'the processor in "{folder}" must load, and does not: '
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
+    if processor.tokenizer.eos_token_id is None:
+        raise InputError(
+            f'the tokenizer in "{folder}" must have an end-of-sequence token (eos_token)'
+        )
+    tokens = ImageTokens(folder)
     text = AutoConfig.from_pretrained(folder).get_text_config()
     positions = getattr(text, "max_position_embeddings", 0)
     limit = min(training.longest or positions, positions or training.longest)

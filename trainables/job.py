@@ -98,7 +98,8 @@ class StageJob:
 def base_key(setting: Setting, config: TrialConfig) -> str:
     """Of the model before any stage: adapters begin as the identity, so only how it is held matters."""
     loading = dataclasses.asdict(config.training.loading)
-    return digest("base", *setting.fixed(), loading, config.training.zero)
+    training = config.training
+    return digest("base", *setting.fixed(), loading, training.zero, training.longest)
 
 
 def trained_key(
