@@ -66,7 +66,12 @@ class Skeleton:
         self.dtype = DTYPES[training.precision]
         config: Any = AutoConfig.from_pretrained(folder)
         with torch.device("meta"):
-            self.base: Any = AutoModelForImageTextToText.from_config(config, dtype=self.dtype)
+            own = (
+                {} if training.attention == "auto" else {"attn_implementation": training.attention}
+            )
+            self.base: Any = AutoModelForImageTextToText.from_config(
+                config, dtype=self.dtype, **own
+            )
             self.base.requires_grad_(False)
             self.plain = self._counted()
             if adapter.lora:

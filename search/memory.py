@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from models.location import folder_family
 from models.memory import CPU, GPU, Sizes, estimate
 from models.processors import load_processor
 from spaces import Adapter, InputError, Training
-from tasks import Task
+from tasks import SPLITS, Example, Task
 from trainables.data import CACHE_BYTES
 
 LOOKED_AT = 16
-"""Examples of each task that are encoded to learn how long they are: those with the longest texts."""
+"""Examples of each task and split that are encoded to learn how long they are: the longest texts."""
 SCORED = ("train", "validation")
 
 
@@ -90,16 +90,24 @@ def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehear
     limit = min(training.longest or positions, positions or training.longest)
     encoded: dict[str, list[Encoded]] = {}
     for task in tasks:
-        examples = task.examples("train")
-        lengths = examples.lengths()
-        rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]
-        encoded[task.name] = [encode(processor, examples[row]) for row in rows]
-        for row, whole in zip(rows, encoded[task.name], strict=True):
-            tokens.check(whole, f"{task.name}/train row {row}")
+        encoded[task.name] = []
+        for split, row, example in longest(task):
+            whole = encode(processor, example)
+            tokens.check(whole, f"{task.name}/{split} row {row}")
             if limit and whole.length > limit:
-                encode(processor, examples[row], limit)
+                encode(processor, example, limit)
+            encoded[task.name].append(whole)
     counts = {task.name: {split: len(task.examples(split)) for split in SCORED} for task in tasks}
     return Rehearsal(folder, encoded, counts, limit)
+
+
+def longest(task: Task) -> Iterator[tuple[str, int, Example]]:
+    """Split, row and example of those with the longest texts in each split."""
+    for split in SPLITS:
+        examples = task.examples(split)
+        lengths = examples.lengths()
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]:
+            yield split, row, examples[row]
 
 
 def rank_memory(

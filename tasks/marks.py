@@ -50,6 +50,8 @@ def marked(
     if answer_format and (answer_format != "closed" or answer_set):
         each = [float(obeys(one.prediction, answer_format, answer_set)) for one in answered]
         obeying = Scores(mean(each), each)
+    if answer_format == "yes_no":
+        answer_set = answer_set or ("yes", "no")
     if answer_set:
         texts = constrained([one.prediction for one in answered], answer_set)
         near = [one._replace(prediction=text) for one, text in zip(answered, texts, strict=True)]

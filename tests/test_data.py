@@ -79,6 +79,8 @@ def test_grouped_batches_hold_every_example_as_often_and_lengths_that_are_near()
     grouped = batches(picks, training, seed=0, lengths=lengths)
     assert Counter(p for b in grouped for p in b) == Counter(p for b in plain for p in b)
     assert [len(batch) for batch in grouped] == [len(batch) for batch in plain]
+    assert all(len(set(batch)) == 4 for batch in grouped)
+    assert Counter(p for b in grouped[:16] for p in b) == Counter(picks)  # an epoch is a whole one
 
     def spread(found: list[list[tuple[str, int]]]) -> int:
         return sum(

@@ -103,25 +103,28 @@ def batches(
     """The batches of a stage: its examples shuffled anew each epoch, one after the other, cut evenly.
 
     The rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
-    With `lengths` the prompts of a batch are of about one length: each run of `GROUPED` batches is sorted
-    by it, and its batches come in a random order. Not by the answers' lengths: where answers are classes,
-    each batch would hold but one or two of them, and nothing would be learnt.
+    With `lengths` the prompts of a batch are of about one length: within an epoch, each run of `GROUPED`
+    batches is sorted by it, and the batches come in a random order. Not by the answers' lengths: where
+    answers are classes, each batch would hold but one or two of them, and nothing would be learnt.
     """
     size = training.batch_size
     stream: list[Pick] = []
     for epoch in range(training.epochs):
-        stream += [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
+        seen = [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
+        stream += _near(seen, size, lengths, digest(seed, "grouped", epoch)) if lengths else seen
     while len(stream) < size:
         stream += stream
-    stream = stream[: len(stream) // size * size]
-    if lengths is None:
-        return _cut(stream, size)
+    return _cut(stream[: len(stream) // size * size], size)
+
+
+def _near(picks: list[Pick], size: int, lengths: Lengths, key: str) -> list[Pick]:
+    """One epoch's examples, those of about one length together; what fills no batch comes last."""
     found: list[list[Pick]] = []
-    for place, run in enumerate(_cut(stream, size * GROUPED)):
-        run.sort(key=lambda pick: lengths[pick[0]][pick[1]])
-        near = _cut(run, size)
-        found += [near[i] for i in permutation(len(near), digest(seed, "grouped", place))]
-    return found
+    whole = len(picks) // size * size
+    for run in _cut(picks[:whole], size * GROUPED):
+        found += _cut(sorted(run, key=lambda pick: lengths[pick[0]][pick[1]]), size)
+    mixed = [found[i] for i in permutation(len(found), key)]
+    return [pick for batch in mixed for pick in batch] + picks[whole:]
 
 
 def _cut(stream: Sequence[Pick], size: int) -> list[list[Pick]]:
