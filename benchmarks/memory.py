@@ -99,8 +99,9 @@ def measure(name: str, work: Path) -> None:
     from trainables.config import TrialConfig
     from trainables.job import Place, Setting
     from trainables.local import Local
-    from trainables.panel import Panel, Walk
+    from trainables.panel import Panel
     from trainables.stages import StageStore
+    from trainables.walk import Walk
 
     benchmark = load_benchmark(work / "task")
     tasks = {n: t.fingerprint() for n, t in benchmark.tasks.items()}

@@ -28,8 +28,9 @@ from tasks import Benchmark, load_benchmark, score_answers  # noqa: E402
 from trainables.config import TrialConfig  # noqa: E402
 from trainables.job import Place, Setting, scored_key  # noqa: E402
 from trainables.local import Local  # noqa: E402
-from trainables.panel import Panel, Walk  # noqa: E402
+from trainables.panel import Panel  # noqa: E402
 from trainables.stages import StageStore  # noqa: E402
+from trainables.walk import Walk  # noqa: E402
 
 STARTS = ("aligned", "instructed")
 TRAINING = {

@@ -17,6 +17,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from models.family import Family
 
+CLASS_TOKENS = ("class_embedding", "cls_token")
+"""Names of the parameter that a tower with a class token begins its tokens with."""
+
 
 class Looked(Exception):
     """Ends a look through the tower before the connector's turn: `features` is what was seen."""
@@ -68,6 +71,10 @@ class Frozen(torch.nn.Module):
         """Make the tower a part of the model again."""
         raise NotImplementedError
 
+    def vector(self, features: torch.Tensor) -> torch.Tensor:
+        """One example's images as a single vector (width,): the class token, or the mean without one."""
+        raise NotImplementedError
+
 
 class FrozenTower(Frozen):
     """Stands where the vision tower stood, and passes on what was seen; pixels go through the tower."""
@@ -109,6 +116,13 @@ class FrozenTower(Frozen):
 
     def put_back(self) -> None:
         self._base[0].set_submodule(self._path, self._tower[0])
+
+    def vector(self, features: torch.Tensor) -> torch.Tensor:
+        tokens = features.flatten(0, -4)[
+            :, -1
+        ].float()  # of each image or tile, in the last layer read
+        classed = any(n.endswith(CLASS_TOKENS) for n, _ in self._tower[0].named_parameters())
+        return (tokens[:, 0] if classed else tokens.mean(1)).mean(0)
 
 
 def freeze(base: Any, family: Family) -> Frozen:

@@ -58,6 +58,9 @@ class FrozenBlocks(Frozen):
         for name, part in self._parts.items():
             setattr(self._tower[0], name, part)
 
+    def vector(self, features: torch.Tensor) -> torch.Tensor:
+        return features.chunk(len(self.read), dim=-1)[-1].float().mean(0)
+
 
 class _Patches(torch.nn.Module):
     """Pixels are embedded; features are taken apart into the layers that they hold."""

@@ -39,6 +39,8 @@ class LMM:
         self.base: Any = load_base(folder, loading)
         self.model: Any = self.base
         self.base.requires_grad_(False)
+        self.token_embeddings: torch.Tensor = self.base.get_input_embeddings().weight.detach()
+        """(vocabulary, width) as they were loaded, whatever is trained or split up later."""
         self.tower: Frozen | None = freeze(self.base, self.family)
         """None while the tower itself is trained."""
         self.peft: PeftModel | None = None
@@ -62,6 +64,8 @@ class LMM:
                 if name in self._connector:
                     parameter.copy_(self._connector[name])
         self._take_in(adapter.trains("vision_lora"))
+        if adapter.trains("lm"):
+            self.token_embeddings = self.token_embeddings.clone()
         if adapter.lora:
             torch.manual_seed(seed)
             config = lora_config(self.base, self.family, adapter)
@@ -143,11 +147,17 @@ class LMM:
         """What the stock method asks for and the tower does not read."""
         return {"qformer_input_ids": None} if self.family.model_type == "instructblip" else {}
 
-    def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
-        """Summed negative log-likelihood of the answers' tokens, in nats (a scalar).
+    def image_vector(self, encoded: Encoded) -> torch.Tensor | None:
+        """What the frozen tower sees in an example's images, as one vector (width,); None without any."""
+        assert self.tower is not None, "the vision tower must be frozen"
+        features = encoded.prompt.get(FEATURES)
+        return None if features is None else self.tower.vector(features)
 
-        Logits are computed for the answers alone: prompts are padded on the left, so that the
-        answers are the last columns of every row.
+    def answer_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (examples, longest answer, vocabulary) in fp32 at the answers' tokens, and those tokens.
+
+        The tokens are padded with -100. Logits are computed for the answers alone: prompts are padded on
+        the left, so that the answers are the last columns of every row.
         """
         inputs, answers = self._collated(batch, with_answers=True)
         width = answers.shape[1]
@@ -157,12 +167,20 @@ class LMM:
         kept = torch.arange(length - width - 1, length - 1, device=self.device)
         with self._given(inputs) as given:
             logits = self.model(**given, logits_to_keep=kept, use_cache=False).logits.float()
+        return logits, answers.to(logits.device)
+
+    def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
+        """Summed negative log-likelihood of the answers' tokens, in nats (a scalar)."""
+        logits, answers = self.answer_logits(batch)
         return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1),
-            answers.to(logits.device).flatten(),
-            ignore_index=-100,
-            reduction="sum",
+            logits.flatten(0, 1), answers.flatten(), ignore_index=-100, reduction="sum"
         )
+
+    @torch.no_grad()
+    def untaught_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+        """`answer_logits` without gradients and dropout."""
+        with evaluating(self.model):
+            return self.answer_logits(batch)
 
     @torch.no_grad()
     def answers(
@@ -170,7 +188,7 @@ class LMM:
     ) -> list[str]:
         """Greedy answers, one string an example; `synced` where ranks hold parts of the weights."""
         inputs, _ = self._collated(batch, with_answers=False)
-        with _evaluating(self.model), self._given(inputs) as given:
+        with evaluating(self.model), self._given(inputs) as given:
             output = self.model.generate(
                 **given,
                 max_new_tokens=max_new_tokens,
@@ -216,7 +234,8 @@ class LMM:
 
 
 @contextlib.contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Without dropout meanwhile."""
     training = model.training
     model.eval()
     try:

@@ -24,9 +24,10 @@ from tasks import check_rows, parse_orderings
 from tasks.raw_benchmark import convert_benchmark
 from tasks.rescore import FILE
 from trainables.job import Place
-from trainables.panel import Panel, Runner, Walk
+from trainables.panel import Panel
 from trainables.scores import ScoreMatrix, summary
 from trainables.stages import StageStore
+from trainables.walk import Runner, Walk
 
 
 def train_final(

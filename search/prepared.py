@@ -132,7 +132,7 @@ class Prepared:
 
     def keys(self, strategy: str) -> set[str]:
         """Keys of the stages of a reference trial."""
-        from trainables.panel import Walk
+        from trainables.walk import Walk
 
         config = self.space.reference(strategy)
         walk = Walk(config, self.panel, self.setting, StageStore(self.place.store), _NoRunner())

@@ -37,18 +37,31 @@ class Knob(NamedTuple):
     help: str
     searched: bool
     """Whether a search varies it without being told to."""
+    off: float | None = None
+    """A value outside the domain that switches off what the knob sets: no search proposes it."""
+
+    def allows(self, value: object) -> bool:
+        """Whether the knob may have this value."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return contains(self.domain, value) or (number and value == self.off)
+
+    def describe(self) -> str:
+        """The values that it may have, in a few words."""
+        off = "" if self.off is None else f" or {self.off:g} (off)"
+        return describe(self.domain) + off
 
 
-def knob(default: Value, domain: Domain, help: str, searched: bool = True) -> Any:
-    """A dataclass field that is a knob; the default must lie in its own domain.
+def knob(
+    default: Value, domain: Domain, help: str, searched: bool = True, off: float | None = None
+) -> Any:
+    """A dataclass field that is a knob; the default must be one of its own values.
 
     The return type is `Any` as that of `dataclasses.field`, which it wraps.
     """
-    if not contains(domain, default):
+    if not Knob(default, domain, help, searched, off).allows(default):
         raise InputError(f"the default {default!r} lies outside {domain}")
-    return dataclasses.field(
-        default=default, metadata={"domain": domain, "help": help, "searched": searched}
-    )
+    metadata = {"domain": domain, "help": help, "searched": searched, "off": off}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def knobs_of(cls: type) -> dict[str, Knob]:
@@ -86,10 +99,8 @@ def checked_knobs(cls: type, values: Mapping[str, object], where: str) -> dict[s
     for name, value in values.items():
         if name not in known:
             raise unknown(f"knob of {where}", name, known)
-        if not contains(known[name].domain, value):
-            raise InputError(
-                f"{where}.{name} must lie in {describe(known[name].domain)}, got {value!r}"
-            )
+        if not known[name].allows(value):
+            raise InputError(f"{where}.{name} must lie in {known[name].describe()}, got {value!r}")
     return {name: of_its_type(known[name].domain, value) for name, value in values.items()}
 
 
@@ -100,17 +111,18 @@ def of_its_type(domain: Domain, value: Any) -> Value:
     return int(value) if isinstance(domain, IntDistribution) else float(value)
 
 
-def parse_domain(where: str, spec: object, like: Domain) -> Domain | Value:
+def parse_domain(where: str, spec: object, knob: Knob) -> Domain | Value:
     """A domain or a fixed value from a plan file: `{low, high, log, step}`, a list, or a scalar."""
+    like = knob.domain
     if isinstance(spec, Mapping):
         return _parse_range(where, spec, like)
     if isinstance(spec, list):
-        bad = [v for v in spec if not contains(like, v)]
+        bad = [v for v in spec if not knob.allows(v)]
         if not spec or bad:
-            raise InputError(f"{where}: choices must lie in {describe(like)}, got {bad or spec}")
+            raise InputError(f"{where}: choices must lie in {knob.describe()}, got {bad or spec}")
         return CategoricalDistribution([of_its_type(like, v) for v in spec])
-    if not contains(like, spec):
-        raise InputError(f"{where} must lie in {describe(like)}, got {spec!r}")
+    if not knob.allows(spec):
+        raise InputError(f"{where} must lie in {knob.describe()}, got {spec!r}")
     return of_its_type(like, spec)
 
 

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from spaces.errors import unknown
+from strategies.a_gem import AGEM
+from strategies.composed import JOINT, Composed, compose
+from strategies.der import DER
+from strategies.eproj import EProj
 from strategies.ewc import EWC
 from strategies.finetune import Finetune
 from strategies.joint import Joint
+from strategies.lwf import LwF
+from strategies.mas import MAS
+from strategies.outputs import Outputs
 from strategies.replay import Replay
-from strategies.strategy import Learner, Pick, Strategy, Tensors
+from strategies.strategy import Begin, Learner, Pick, Queries, Standing, Strategy, Tensors
+from strategies.tir import TIR
 
-STRATEGIES: dict[str, type[Strategy]] = {s.name: s for s in (Finetune, Joint, Replay, EWC)}
+STRATEGIES: dict[str, type[Strategy]] = {
+    s.name: s for s in (Finetune, Joint, Replay, DER, AGEM, EWC, MAS, TIR, LwF, EProj)
+}
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The strategy called `name`; raises `InputError` with the nearest name."""
+    """The strategy called `name`, or several joined by `+`; raises `InputError` with the nearest name."""
+    if JOINT in name:
+        return compose(*(strategy_class(part.strip()) for part in name.split(JOINT)))
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
     return STRATEGIES[name]
 
 
-__all__ = ["STRATEGIES", "Learner", "Pick", "Strategy", "Tensors", "strategy_class"]
+__all__ = [
+    "JOINT",
+    "STRATEGIES",
+    "Begin",
+    "Composed",
+    "Learner",
+    "Outputs",
+    "Pick",
+    "Queries",
+    "Standing",
+    "Strategy",
+    "Tensors",
+    "compose",
+    "strategy_class",
+]

@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from spaces.domains import Value, knob
-from strategies.strategy import Pick, Strategy
+from strategies.memory import around, caution, in_turn, memory
+from strategies.strategy import Pick, Shuffled, Standing, Strategy
+
+RATIO = FloatDistribution(0.001, 0.3, log=True)
 
 
 @dataclass
 class Replay(Strategy):
     """A share of every earlier task's examples is trained again with the new task (He et al. 2023, §3).
 
-    The training set of a stage is all of the new task and int(ratio x size) examples, drawn without
-    replacement, of each earlier one. The draw is a prefix of one permutation per task, so that a
-    smaller ratio's memory is part of a larger one's.
+    `ratio`: the training set of a stage is all of the new task and int(ratio x size) examples, drawn
+    without replacement, of each earlier one. `count`: so many of each earlier one instead. `share`: a
+    memory of int(ratio x size) of each fills `share` of every batch (Chaudhry et al. 2019, tiny episodic
+    memories), so that a small memory is seen as often as a large one. A draw is a prefix of one
+    permutation per task: a smaller memory is part of a larger one.
     """
 
     name = "replay"
-    ratio: float = knob(
-        0.01,
-        FloatDistribution(0.001, 0.3, log=True),
-        "share of each earlier task that is seen again",
+    ratio: float = knob(0.01, RATIO, "share of each earlier task that is seen again", off=0.0)
+    variant: str = knob(
+        "ratio",
+        CategoricalDistribution(["ratio", "count", "share"]),
+        "what decides how much is replayed",
+        False,
+    )
+    count: int = knob(
+        100, IntDistribution(1, 1_000_000), "examples of each earlier task, for count", False, 0
+    )
+    share: float = knob(
+        0.25, FloatDistribution(0.01, 0.75), "of each batch, for share", False, off=0.0
     )
 
-    def effective(self, stage: int) -> dict[str, Value]:
-        return {"ratio": self.ratio} if stage > 1 else {}
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        amount = {"ratio": self.ratio, "count": self.count, "share": self.share * self.ratio}
+        if not standing.before or not amount[self.variant]:
+            return {}
+        if self.variant == "share":
+            return {"ratio": self.ratio, "share": self.share}
+        return {self.variant: getattr(self, self.variant)}
 
     def caution(self, sizes: Mapping[str, int]) -> str:
-        empty = [task for task, size in sizes.items() if int(self.ratio * size) == 0]
-        if not empty:
-            return ""
-        return f"replay with ratio {self.ratio:g} draws no example of {', '.join(empty)}"
+        return "" if self.variant == "count" else caution(self.name, self.ratio, sizes)
 
-    def mix(
-        self,
-        new: Mapping[str, int],
-        old: Mapping[str, int],
-        shuffled: Callable[[str], Sequence[int]],
-    ) -> list[Pick]:
-        picks = super().mix(new, old, shuffled)
-        for task, size in old.items():
-            picks += [(task, row) for row in shuffled(task)[: int(self.ratio * size)]]
-        return picks
+    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+        held = {}
+        if self.variant != "count" or self.count:
+            held = memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
+        self.held = in_turn(held)
+        if self.variant == "share":
+            return picks
+        return picks + [(task, row) for task, rows in held.items() for row in rows]
+
+    def recalled(self, batch_size: int) -> int:
+        if self.variant != "share" or not self.held or not self.share:
+            return 0
+        return min(batch_size - 1, max(1, round(self.share * batch_size)))
+
+    def recall(self, step: int, count: int) -> list[Pick]:
+        return around(self.held, step, count)

@@ -4,17 +4,61 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
 
+from spaces.adapter import Adapter
 from spaces.domains import Value, checked_knobs, knobs_of
+from spaces.training import Training
+from strategies.outputs import Outputs
 
 Tensors = dict[str, torch.Tensor]
 """Trainable weights, gradients or importances by the parameter's name in the plain model."""
 
 Pick = tuple[str, int]
 """One training example: its task and its row."""
+
+Shuffled = Callable[[str], Sequence[int]]
+"""A permutation of a task's training rows that depends on the plan's seed and the task alone."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a stage stands in its ordering: all that is known of it before anything is trained."""
+
+    new: tuple[str, ...]
+    """The tasks trained at this stage."""
+    before: tuple[tuple[str, ...], ...] = ()
+    """The tasks of each stage before; the initial tasks, where there are any, come first."""
+    similarity: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    """By modality: the similarity of the new task to each of `old`. Empty unless `informed`."""
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """The tasks seen before, one after the other."""
+        return tuple(task for group in self.before for task in group)
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Which weights a stage begins with."""
+
+    task: str | None
+    """Those that answer for this old task; None: those before any stage."""
+    expert: bool = False
+    """Whether what is trained stands beside them as an expert of its own, rather than in their place."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What an example is looked up by: frozen vectors, one row an example, zero where there is none."""
+
+    image: torch.Tensor
+    """(examples, width of the vision tower), of length 1."""
+    instruction: torch.Tensor
+    """(examples, width of the text encoder), of length 1."""
 
 
 class Learner(Protocol):
@@ -24,22 +68,43 @@ class Learner(Protocol):
         """The whole trainable weights, fp32, the same on every rank."""
         ...
 
-    def gradients(self, picks: Sequence[Pick], batch_size: int) -> Iterator[Tensors]:
-        """The gradient of the mean loss of one batch after the other, the same on every rank."""
+    def gradients(
+        self,
+        picks: Sequence[Pick],
+        batch_size: int,
+        of: Callable[[Outputs], torch.Tensor] = Outputs.nll,
+    ) -> Iterator[Tensors]:
+        """The gradient of `of` per answer token, of one batch after the other; the same on every rank."""
+        ...
+
+    def outputs(self, picks: Sequence[Pick], batch_size: int) -> Iterator[Outputs]:
+        """What the model says of one batch after the other, without gradients; the same on every rank."""
+        ...
+
+    def queries(self, task: str) -> Queries:
+        """What the task's training examples are looked up by."""
+        ...
+
+    def shuffled(self, task: str) -> Sequence[int]:
+        """As `mix` is given it."""
         ...
 
 
-@dataclasses.dataclass
+@dataclass
 class Strategy:
     """Base of all strategies: plain sequential instruction tuning, with nothing against forgetting.
 
     An instance lives for one stage. Fields are knobs; every other attribute is state of that stage,
-    set by `prepare` from what earlier stages kept.
+    set by `prepare` and `mix` from what earlier stages kept.
     """
 
     name: ClassVar[str]
     reference: ClassVar[bool] = False
     """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
+    informed: ClassVar[bool] = False
+    """Whether it asks how similar tasks are (`Standing.similarity`)."""
+    routed: ClassVar[bool] = False
+    """Whether it holds several experts, of which `route` chooses one for each example."""
 
     def __post_init__(self) -> None:
         checked_knobs(type(self), self.knobs(), self.name)
@@ -53,6 +118,10 @@ class Strategy:
         """The knobs of this configuration, by name."""
         return {name: getattr(self, name) for name in knobs_of(type(self))}
 
+    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+        """The knobs that all strategies share, as this one uses them; doing it twice changes nothing."""
+        return training, adapter
+
     # What names a stage ------------------------------------------------------------------------
 
     def caution(self, sizes: Mapping[str, int]) -> str:
@@ -63,42 +132,78 @@ class Strategy:
         """The tasks trained at each stage of an ordering; one task a stage unless overridden."""
         return tuple((task,) for task in ordering)
 
-    def effective(self, stage: int) -> dict[str, Value]:
-        """The knobs that change the training of `stage` (from 1); stages that agree are shared."""
+    def begin(self, standing: Standing) -> Begin:
+        """Which weights the stage begins with: those of the stage before, unless overridden."""
+        return Begin(standing.old[-1] if standing.before else None)
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        """The knobs that change the training of a stage that stands so; stages that agree are shared."""
         return {}
 
     def consolidation(self) -> dict[str, Value] | None:
         """The knobs that change what `consolidate` keeps; None if nothing is kept."""
         return None
 
-    # Hooks of the loop -------------------------------------------------------------------------
+    @property
+    def keeps(self) -> str:
+        """What is kept, by name: strategies that keep the same share it."""
+        return self.name
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors]) -> None:
-        """Before a stage: `start` are the weights it begins with, `kept` what each stage before kept."""
-
-    def mix(
-        self,
-        new: Mapping[str, int],
-        old: Mapping[str, int],
-        shuffled: Callable[[str], Sequence[int]],
-    ) -> list[Pick]:
-        """Which examples are seen: `new` and `old` are tasks with their numbers of examples.
-
-        `shuffled(task)` is a permutation of that task's rows which depends on the plan's seed alone.
-        """
-        return [(task, row) for task, size in new.items() for row in range(size)]
-
-    def penalty(self, weights: Tensors) -> Tensors:
-        """The gradient of what is paid beside the task's loss, added before clipping and the step.
-
-        A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
-        """
+    def answering(self) -> dict[str, Value]:
+        """The knobs that change which expert answers."""
         return {}
+
+    # Hooks of the loop, in their order ---------------------------------------------------------
+
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+        """Before a stage: `start` are the weights it begins with, `kept` what was kept of each of `old`."""
+
+    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+        """Which examples are seen: `picks` are the new ones, `old` earlier tasks with their sizes."""
+        return picks
+
+    def recalled(self, batch_size: int) -> int:
+        """How many examples of each batch `recall` fills in; the rest of it are those of `mix`."""
+        return 0
+
+    def recall(self, step: int, count: int) -> list[Pick]:
+        """Examples of earlier tasks that fill a batch up; steps count from 0."""
+        return []
+
+    def taught(self) -> bool:
+        """Whether `distil` asks for what the model said at the stage's start; it costs a forward pass."""
+        return False
+
+    def distil(self, outputs: Outputs) -> torch.Tensor | None:
+        """What is paid beside a micro-batch's loss for its outputs: a sum over its answers' tokens."""
+        return None
+
+    def compared(self, step: int, batch_size: int) -> list[Pick]:
+        """A batch of examples whose gradient `project` is to see; empty if none."""
+        return []
+
+    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+        """The gradient that is followed, given the batch's own and that of the examples `compared`."""
+        return gradient
 
     def penalised(self) -> bool:
         """Whether `penalty` returns anything in this stage; it costs a gathering of the weights."""
         return False
 
-    def consolidate(self, learner: Learner, new: Mapping[str, int]) -> Tensors:
-        """After a stage: what later stages need to remember it by; `new` as in `mix`."""
+    def penalty(self, weights: Tensors) -> Tensors:
+        """The gradient of what is paid for where the weights are, added before clipping and the step.
+
+        A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
+        """
         return {}
+
+    def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        """After a stage: what later stages need to remember one of its tasks, of `size` examples, by."""
+        return {}
+
+    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
+        """For each example the task whose expert answers, as an index into `kept`; `own` is the true one.
+
+        None where the true one has no expert yet. Only a control may look at it.
+        """
+        raise NotImplementedError

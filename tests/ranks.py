@@ -38,8 +38,9 @@ def main(rank: int, ranks: int, work: dict[str, Any]) -> None:
     from toy import Toy, walked
 
     from trainables.config import TrialConfig
-    from trainables.panel import Panel, Walk
+    from trainables.panel import Panel
     from trainables.stages import StageStore
+    from trainables.walk import Walk
     from trainables.worker import Worker
 
     dist.init_process_group("gloo", f"file://{work['meeting']}", rank=rank, world_size=ranks)

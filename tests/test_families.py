@@ -28,8 +28,9 @@ from models.processors import load_processor, needs_torchvision
 from search.saved import save_model
 from spaces import Adapter, InputError
 from tasks.rows import Example
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 RANK = 4
 PARTS = ("connector", "projection", "qformer", "lm_lora", "vision_lora", "lm")

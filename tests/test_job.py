@@ -7,8 +7,9 @@ import pytest
 from toy import adapted, config
 
 from trainables.job import Setting, stage_seed
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 TASKS = ("a", "b", "c")
 SETTING = Setting(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)

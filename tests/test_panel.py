@@ -9,9 +9,10 @@ import pytest
 from toy import config
 
 from trainables.job import Setting, StageJob
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.scores import summary
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 TASKS = ("a", "b", "c")
 SETTING = Setting(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)

@@ -11,8 +11,9 @@ from ranks import launch
 from toy import Toy, adapted, blobs, config, walked
 
 from spaces import InputError
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 ORDERING = ("hue", "light")
 STRATEGIES = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}

@@ -18,8 +18,9 @@ from search.results import TIME_COLUMNS
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.engine import set_weights
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 ORDERINGS = (("hue", "light", "half"), ("hue", "half", "light"))
 

@@ -16,14 +16,19 @@ from toy import Toy, blobs, config, walked
 import strategies
 from spaces import InputError, knobs_of
 from spaces.domains import contains
-from strategies import STRATEGIES, Strategy, strategy_class
+from strategies import STRATEGIES, Standing, Strategy, strategy_class
+from strategies.similarity import MODALITIES
 from trainables.config import TrialConfig
-from trainables.panel import Walk
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 EVERY = pytest.mark.parametrize("name", STRATEGIES)
 ORDERINGS = (("hue", "light"), ("light", "hue"))
-LIVELY = {"replay": {"ratio": 0.3}}
+LIVELY = {
+    **{"replay": {"ratio": 0.3}, "der": {"ratio": 0.3}, "a_gem": {"ratio": 0.3}},
+    **{"eproj": {"learning_rate": 0.02, "key_steps": 200}},
+    **{name: {"importance_batch": 12} for name in ("ewc", "mas", "tir")},
+}
 """Knobs whose defaults do nothing on as few examples as the toy has."""
 
 
@@ -51,13 +56,16 @@ def kept_records(walk: Walk) -> list[str]:
 
 
 def test_every_module_of_strategies_is_in_the_table() -> None:
-    modules = {m.name for m in pkgutil.iter_modules(strategies.__path__)} - {"strategy"}
+    modules = {m.name for m in pkgutil.iter_modules(strategies.__path__)}
     found = {name: importlib.import_module(f"strategies.{name}") for name in modules}
-    assert {cls.__module__.split(".")[1] for cls in STRATEGIES.values()} == set(found)
-    for module in found.values():
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy:
-                assert STRATEGIES[value.name] is value
+    named = {
+        value
+        for module in found.values()
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Strategy) and hasattr(value, "name")
+    }
+    assert named == set(STRATEGIES.values())
+    assert {cls.__module__.split(".")[1] for cls in named} <= set(found)
 
 
 def test_an_unknown_strategy_names_the_nearest() -> None:
@@ -109,12 +117,15 @@ def test_a_configuration_survives_json_and_yaml(name: str) -> None:
 
 @EVERY
 def test_effective_knobs_are_some_of_its_own_and_none_counts_on_the_first_stage(name: str) -> None:
-    strategy = STRATEGIES[name]()
-    for stage in (1, 2, 3):
-        assert strategy.effective(stage).items() <= strategy.knobs().items()
+    strategy = strategy_class(name)()
+    for before in ((), (("a",),), (("a", "b"), ("d",))):
+        old = {"old": [0.5] * sum(map(len, before))}
+        standing = Standing(("c",), before, dict.fromkeys(MODALITIES, old["old"]))
+        assert strategy.effective(standing).items() <= strategy.knobs().items()
     assert (strategy.consolidation() or {}).items() <= strategy.knobs().items()
+    assert strategy.answering().items() <= strategy.knobs().items()
     if len(strategy.curriculum(("a", "b"))) == 2:
-        assert strategy.effective(1) == {}
+        assert strategy.effective(Standing(("c",))) == {}
 
 
 # What it does ------------------------------------------------------------------------------------
@@ -186,7 +197,10 @@ def test_what_it_keeps_of_a_stage_survives_the_store(name: str, walks: dict[str,
         kept = reopened.tensors(key)
         assert kept
         assert all(value.isfinite().all() for value in kept.values())
-        walk.config.fresh_strategy().prepare(reopened.tensors(walk.key((("hue",),))), [kept])
+        start = reopened.tensors(walk.key((("hue",),)))
+        similar = dict.fromkeys(MODALITIES, (0.5,))
+        standing = Standing(("light",), (("hue",),), similar)
+        walk.config.fresh_strategy().prepare(start, [kept], standing)
 
 
 # A strategy of a test's own ----------------------------------------------------------------------

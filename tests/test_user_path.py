@@ -19,8 +19,9 @@ from tasks import IMAGE, load_benchmark
 from trainables.config import TrialConfig
 from trainables.engine import set_weights
 from trainables.job import Setting
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 TASKS = {"animal": 96, "digit": 96}
 """Embedded tasks stand for the user's own, with so many rows of one file that has no splits."""

@@ -18,8 +18,9 @@ from small import write_rows
 from models.location import EMBEDDED
 from trainables.config import TrialConfig
 from trainables.job import Place, Setting
-from trainables.panel import Panel, Runner, Walk
+from trainables.panel import Panel
 from trainables.stages import StageStore
+from trainables.walk import Runner, Walk
 
 SIZES = {"train": 24, "validation": 10, "test": 10}
 HUES = {

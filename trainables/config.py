@@ -16,7 +16,7 @@ from strategies import Strategy, strategy_class
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """One configuration: a strategy with its knobs, and the knobs that all strategies share."""
+    """One configuration: a strategy with its knobs, and the shared knobs as this strategy uses them."""
 
     strategy: Strategy
     training: Training
@@ -36,16 +36,17 @@ class TrialConfig:
         for key in values:
             if key not in ("strategy", "training", "adapter"):
                 raise unknown("part of a configuration", key, ("strategy", "training", "adapter"))
-        strategy = values.get("strategy")
+        strategy: Any = values.get("strategy")
         if not isinstance(strategy, Mapping) or "name" not in strategy:
             raise InputError(f"a configuration must name its strategy, got {strategy!r}")
         knobs = {k: v for k, v in strategy.items() if k != "name"}
         chosen = strategy_class(strategy["name"])
-        return cls(
-            strategy=chosen(**checked_knobs(chosen, knobs, chosen.name)),
-            training=_shared(Training, values.get("training", {}), "training"),
-            adapter=_shared(Adapter, values.get("adapter", {}), "adapter"),
+        one = chosen(**checked_knobs(chosen, knobs, chosen.name))
+        training, adapter = one.shared(
+            _shared(Training, values.get("training", {}), "training"),
+            _shared(Adapter, values.get("adapter", {}), "adapter"),
         )
+        return cls(strategy=one, training=training, adapter=adapter)
 
     def fresh_strategy(self) -> Strategy:
         """The same knobs without any stage's state."""

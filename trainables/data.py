@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -19,6 +19,7 @@ from trainables.job import digest
 CACHE_BYTES = 1 << 30
 GROUPED = 16
 """Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
+Batch = list[Pick]
 Lengths = Mapping[str, Sequence[int]]
 """Lengths of each task's training prompts, by row."""
 
@@ -80,6 +81,14 @@ class Data:
     def training(self, picks: Sequence[Pick]) -> list[Encoded]:
         """Training examples as model input."""
         return [self.encoded(task, "train", row) for task, row in picks]
+
+    def held(self, picks: Iterable[Pick]) -> dict[str, int]:
+        """How many training examples these are, and the bytes of their images and texts."""
+        rows = [self.examples(task, "train")[row] for task, row in picks]
+        texts = [(e.prompt, e.answer, *(text for turn in e.history for text in turn)) for e in rows]
+        size = sum(len(text.encode()) for of_one in texts for text in of_one)
+        size += sum(len(image) for e in rows for image in e.images)
+        return {"examples": len(rows), "bytes": size}
 
     def lengths(self, picks: Sequence[Pick]) -> Lengths:
         """Characters of every training prompt of the tasks picked from."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,25 @@ Tensors = dict[str, torch.Tensor]
 LINEAR = torch.nn.functional.linear
 
 
+class Pausing(torch.optim.AdamW):
+    """AdamW that leaves weights and moments alone while it is paused."""
+
+    paused = False
+
+    def step(self, closure: Any = None) -> Any:
+        return None if self.paused else super().step(closure)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a strategy makes of a batch's gradient before AdamW sees it."""
+
+    penalty: Tensors = dataclasses.field(default_factory=dict)
+    """Added to it; weights that are not named are left alone."""
+    project: Callable[[Tensors], Tensors] | None = None
+    """Takes the whole gradient, and returns the one to follow, or the same object."""
+
+
 class Engine:
     """The trainable parts under DeepSpeed: AdamW, a schedule over `steps`, clipping, precision, ZeRO."""
 
@@ -49,61 +68,79 @@ class Engine:
         # the penalty.
         self._clip = training.clip if training.offload != "none" else 0.0
         values = list(self.parameters.values())
-        optimizer = torch.optim.AdamW(
+        self._optimizer = Pausing(
             values, lr=training.learning_rate, weight_decay=training.weight_decay
         )
-        scheduler: Any = get_scheduler(
-            training.schedule, optimizer, round(training.warmup * steps), max(1, steps)
+        self._scheduler: Any = get_scheduler(
+            training.schedule, self._optimizer, round(training.warmup * steps), max(1, steps)
         )
         with _quiet():
             self._engine, *_ = deepspeed.initialize(
                 model=lmm.model,
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
-                optimizer=optimizer,
-                lr_scheduler=scheduler,
+                optimizer=self._optimizer,
                 config=_config(training, training.per_pass(workers), self.accumulation),
                 dist_init_required=False,
             )
         self._engine.train()
 
-    def answer_loss(self, batch: Sequence[Encoded]) -> torch.Tensor:
-        """`LMM.answer_loss` of one micro-batch, which DeepSpeed is told of.
+    def answer_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+        """`LMM.answer_logits` of one micro-batch, which DeepSpeed is told of.
 
         It counts micro-batches by the forward passes through its own engine, and ZeRO-3 would let one
         micro-batch's gradient take the place of the one before.
         """
         if isinstance(self._engine.optimizer, ZeROOptimizer):
             self._engine.optimizer.clear_backward_seen_flag()
-        return self.lmm.answer_loss(batch)
+        return self.lmm.answer_logits(batch)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of one micro-batch's loss; DeepSpeed averages over ranks and micro-batches."""
         self._engine.backward(loss)
 
-    def step(self, penalty: Tensors | None = None) -> None:
-        """After each micro-batch; at the last of a batch, `penalty` joins the gradient, then AdamW."""
-        penalty = penalty or {}
-        if (penalty or self._clip) and self._engine.is_gradient_accumulation_boundary():
-            self._change(penalty)
+    def step(self, change: Change | None = None) -> None:
+        """After each micro-batch; at the last of a batch, `change` is made to the gradient, then AdamW."""
+        if not self.ends_batch:
+            self._engine.step()
+            return
+        if change or self._clip:
+            self._change(change or Change())
         self._engine.step()
+        self._scheduler.step()
 
-    def _change(self, penalty: Tensors) -> None:
-        """Add the penalty to the gradient and, where DeepSpeed does not, clip their sum."""
+    def pass_over(self) -> Tensors:
+        """The batch's gradients, as `gradients`, after which it is as if it had never been."""
+        assert self.ends_batch
+        gradients = self.gradients()
+        # DeepSpeed forgets gradients in no other way that works with each of its ZeRO stages.
+        self._optimizer.paused = True
+        self._engine.step()
+        self._optimizer.paused = False
+        return gradients
+
+    def _change(self, change: Change) -> None:
+        """Project the gradient, add the penalty and, where DeepSpeed does not, clip the outcome."""
+        whole = self.gradients() if self._clip or change.project else {}
+        projected = change.project(whole) if change.project else whole
         scale = 1.0
         if self._clip:
-            whole = {n: g + penalty.get(n, torch.zeros(())) for n, g in self.gradients().items()}
-            norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in whole.values()]))
+            paid = [g + change.penalty.get(n, torch.zeros(())) for n, g in projected.items()]
+            norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in paid]))
             scale = min(1.0, self._clip / (float(norm) + 1e-6))
-        if penalty or scale < 1.0:
-            # In the order of the parameters, for each is a collective call, and tensors read from a
-            # file come in an order that differs between processes.
-            for name, parameter in self.parameters.items():
-                if name not in penalty and scale == 1.0:
-                    continue
-                task = safe_get_full_grad(parameter)
-                if task is not None:  # else it has no part in the loss, and never moved
-                    own = penalty.get(name, torch.zeros(())).to(task.device)
-                    safe_set_full_grad(parameter, (task + own) * scale)
+        if projected is whole and not change.penalty and scale == 1.0:
+            return
+        # In the order of the parameters, for each is a collective call, and tensors read from a
+        # file come in an order that differs between processes.
+        for name, parameter in self.parameters.items():
+            if projected is whole and name not in change.penalty and scale == 1.0:
+                continue
+            task = safe_get_full_grad(parameter)
+            if task is None:  # it has no part in the loss, and never moved
+                continue
+            if projected is not whole:
+                task = projected[name].to(task)
+            own = change.penalty.get(name, torch.zeros(())).to(task.device)
+            safe_set_full_grad(parameter, (task + own) * scale)
 
     @property
     def ends_batch(self) -> bool:

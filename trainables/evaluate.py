@@ -16,13 +16,16 @@ SAMPLED = 16
 """Examples that tell how long the others of a split may be."""
 
 
-def answers(lmm: LMM, data: Data, task: str, split: str, zero: int) -> list[str]:
-    """The model's answers to one split of a task, in its order, the same list on every rank."""
+def answers(
+    lmm: LMM, data: Data, task: str, split: str, zero: int, only: Sequence[int] | None = None
+) -> list[str]:
+    """The model's answers to a task's split, or some rows of it, in their order, the same on every rank."""
     rank, workers = dist.get_rank(), dist.get_world_size()
-    size = len(data.examples(task, split))
+    asked = range(len(data.examples(task, split))) if only is None else only
+    size = len(asked)
     share = -(-size // workers)
     # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
-    rows = [min(rank * share + i, size - 1) for i in range(share)]
+    rows = [asked[min(rank * share + i, size - 1)] for i in range(share)]
     mine: list[str] = []
     length = data.benchmark.tasks[task].max_new_tokens
     with generating(lmm):

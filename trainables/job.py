@@ -17,15 +17,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from strategies import Strategy, strategy_class
+from strategies import Composed, Standing, Strategy, strategy_class
 from trainables.config import TrialConfig
 
 ROOT = Path(__file__).parent.parent
 TRAINING_CODE = (
     *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
-    *("trainables/data.py", "trainables/job.py", "strategies/strategy.py"),
+    *(
+        "trainables/data.py",
+        "trainables/job.py",
+        "trainables/teacher.py",
+        "trainables/signatures.py",
+    ),
+    *(
+        f"strategies/{name}.py"
+        for name in ("strategy", "outputs", "memory", "similarity", "composed")
+    ),
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("models/frozen_blocks.py", "models/loading.py", "models/parts.py", "models/processors.py"),
+    "models/text_encoder.py",
     *("tasks/task.py", "tasks/rows.py", "tasks/answers.py"),
     *("tasks/answer_formats.py", "tasks/marks.py"),
     *sorted(f"tasks/metrics/{path.name}" for path in (ROOT / "tasks/metrics").glob("*.py")),
@@ -48,6 +58,8 @@ class Place:
     seed: int
     threads: int = 1
     """Of each CPU rank; results are bit-identical at equal numbers."""
+    text_encoder: str = ""
+    """The folder of a sentence encoder; empty = the language model's token embeddings."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,8 @@ class Setting:
     """Fingerprints of the tasks, by name."""
     seed: int
     workers: int
+    text_encoder: str = ""
+    """Fingerprint of the sentence encoder; empty = the language model's token embeddings."""
 
     def fixed(self) -> list[object]:
         """The part of every key that no trial changes."""
@@ -67,32 +81,53 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Expert:
+    """Weights that answer for some tasks, and what was kept of these to retrieve them by."""
+
+    key: str
+    """Of the weights."""
+    tasks: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Keys of what was kept of each task."""
+
+
+@dataclass(frozen=True)
 class StageJob:
-    """One stage to be made: train, score, keep, whatever of it is not in the store yet."""
+    """One stage to be made: sign, train, keep, score, whatever of it is not in the store yet."""
 
     config: dict[str, Any]
     """`TrialConfig.to_dict()`."""
     key: str
-    """Of the trained weights; for the model before any stage, a key with no weights."""
+    """Of the trained weights."""
+    base: str
+    """Key of the model before any training, which has no weights in the store."""
     parent: str
     """Key of the weights it starts from."""
-    tasks: tuple[str, ...]
-    """The tasks trained at this stage; none for the model before any stage."""
-    old: tuple[str, ...]
-    """The tasks trained before, in their order."""
     stage: int
+    """How many stages made the weights, this one included: what its seed hangs on."""
+    standing: Standing
+    """The tasks trained at this stage, none for the model before any stage, and those before."""
     kept: tuple[str, ...] = ()
-    """Keys of what the stages before kept."""
+    """Keys of what was kept of each old task."""
     train: bool = False
     score: tuple[tuple[str, str, str], ...] = ()
     """(task, split, key) of the scores to be made."""
-    keep: str | None = None
-    """Key of what the strategy is to keep of this stage; None if nothing is to be made."""
+    keep: tuple[tuple[str, str], ...] = ()
+    """(task, key) of what the strategy is to keep of this stage's tasks."""
+    sign: tuple[tuple[str, str], ...] = ()
+    """(task, key) of the signatures to be made."""
+    experts: tuple[Expert, ...] = ()
+    """Where a strategy routes examples: all experts after this stage."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks trained at this stage."""
+        return self.standing.new
 
     @property
     def empty(self) -> bool:
         """Whether the store has everything already."""
-        return not (self.train or self.score or self.keep)
+        return not (self.train or self.score or self.keep or self.sign)
 
 
 def base_key(setting: Setting, config: TrialConfig) -> str:
@@ -103,43 +138,96 @@ def base_key(setting: Setting, config: TrialConfig) -> str:
 
 
 def trained_key(
-    setting: Setting, config: TrialConfig, parent: str, tasks: Sequence[str], stage: int
+    setting: Setting, config: TrialConfig, parent: str, standing: Standing, stage: int
 ) -> str:
     """Of a stage's weights."""
-    effective = config.strategy.effective(stage)
+    effective = config.strategy.effective(standing)
+    acting: list[object] = []
+    if effective:
+        acting = [_identity(config), effective, _named(setting, standing.old)]
+        if config.strategy.informed:
+            acting.append(setting.text_encoder)
     return digest(
         "trained",
         *setting.fixed(),
         parent,
-        [(task, setting.tasks[task]) for task in tasks],  # seeds hang on names, too
+        _named(setting, standing.new),
         stage,
         dataclasses.asdict(config.training),
         config.adapter.effective(),
-        {**_identity(config), **effective} if effective else {},
+        acting,
     )
 
 
-def kept_key(config: TrialConfig, trained: str) -> str | None:
-    """Of what the strategy keeps of a stage; None if it keeps nothing."""
-    knobs = config.strategy.consolidation()
-    return None if knobs is None else digest("kept", trained, _identity(config), knobs)
+def _named(setting: Setting, tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """Tasks by name, which seeds hang on, and contents."""
+    return [(task, setting.tasks[task]) for task in tasks]
 
 
-def _identity(config: TrialConfig) -> dict[str, str]:
+def kept_key(setting: Setting, config: TrialConfig, trained: str, task: str) -> str | None:
+    """Of what the strategy keeps of one task after a stage; None if it keeps nothing."""
+    knobs, strategy = config.strategy.consolidation(), config.strategy
+    if knobs is None:
+        return None
+    # Strategies that inherit it, and keep the same, share it.
+    composed = isinstance(strategy, Composed)
+    source = _source(type(strategy)) if composed else _code(strategy.consolidate)
+    encoder = setting.text_encoder if strategy.routed else ""
+    # The weights' key does not tell which parts of them were trained where nothing is trained.
+    adapter = config.adapter.effective()
+    return digest(
+        "kept", trained, task, setting.tasks[task], strategy.keeps, source, knobs, encoder, adapter
+    )
+
+
+def signature_key(setting: Setting, task: str) -> str:
+    """Of a task's mean vectors."""
+    return digest(
+        "signature", setting.model, setting.tasks[task], setting.text_encoder, code_version()
+    )
+
+
+def _identity(config: TrialConfig) -> dict[str, object]:
     """A strategy by name and code: where it acts, another version of it makes another stage."""
-    source = inspect.getsource(_module(type(config.strategy)))
-    return {"name": config.strategy.name, "code": digest(source)}
+    return {"name": config.strategy.name, "code": _source(type(config.strategy))}
 
 
-def _module(strategy: type[Strategy]) -> ModuleType:
-    module = inspect.getmodule(strategy)
-    assert module is not None, f"{strategy} comes from no file"
+@functools.cache
+def _source(strategy: type[Strategy]) -> list[str]:
+    """The code of a strategy, of those it is made from, and of those it is made of."""
+    classes = strategy.classes if issubclass(strategy, Composed) else (strategy,)
+    return sorted({_code(base) for cls in classes for base in cls.__mro__ if base is not object})
+
+
+@functools.cache
+def _module_source(module: ModuleType) -> str:
+    return inspect.getsource(module)
+
+
+def _code(thing: Any) -> str:
+    """The whole file that a class or function comes from."""
+    return _module_source(_module(thing))
+
+
+def _module(thing: Any) -> ModuleType:
+    module = inspect.getmodule(thing)
+    assert module is not None, f"{thing} comes from no file"
     return module
 
 
 def scored_key(setting: Setting, trained: str, task: str, split: str) -> str:
     """Of a stage's score on one split of a task."""
     return digest("scored", trained, setting.tasks[task], split)
+
+
+def routed_key(
+    setting: Setting, config: TrialConfig, experts: Sequence[Expert], task: str, split: str
+) -> str:
+    """Of a score of several experts, of which one answers each example."""
+    known = [dataclasses.asdict(expert) for expert in experts]
+    strategy = config.strategy
+    answering = [_source(type(strategy)), strategy.answering(), setting.text_encoder]
+    return digest("routed", known, answering, setting.tasks[task], split)
 
 
 def stage_seed(seed: int, tasks: Sequence[str], stage: int) -> int:
@@ -159,7 +247,7 @@ def digest(*parts: object) -> str:
 
 def strategy_code(name: str) -> str:
     """Fingerprint of all code that a trial of this strategy comes from."""
-    return digest(code_version(), inspect.getsource(_module(strategy_class(name))))
+    return digest(code_version(), _source(strategy_class(name)))
 
 
 @functools.cache

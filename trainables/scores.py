@@ -1,7 +1,8 @@
 """The score matrix of one ordering, and every continual metric made of it.
 
 a[t][j] is the score on the j-th task of the ordering after stage t; a[0][j] is the score before any
-stage, T the number of tasks. Formulas: `GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting,
+stage, T the number of tasks. Tasks learned before the ordering have columns of their own, I. Formulas:
+`GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting,
 intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023 (`backward_transfer_clmm`).
 """
 
@@ -43,65 +44,73 @@ def _metric(
 class ScoreMatrix:
     """Row t, column j: the score on the j-th task learned after stage t.
 
-    `values`: float64 (T+1, T), read-only; row 0 is before any stage; NaN = never evaluated.
+    `values`: float64 (T+1, T+I), read-only; row 0 is before any stage; NaN = never evaluated. The last
+    I columns are those of the `initial` tasks, learned before the first stage.
     """
 
     tasks: tuple[str, ...]
     values: np.ndarray
+    initial: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         tasks, values = tuple(self.tasks), np.array(self.values, dtype=np.float64)
-        count = len(tasks)
-        if not count or len(set(tasks)) != count:
+        initial = tuple(self.initial)
+        count, width = len(tasks), len(tasks) + len(initial)
+        if not count or len({*tasks, *initial}) != width:
             raise InputError(
-                f"a score matrix needs tasks that differ: got {', '.join(tasks) or 'none'}"
+                f"a score matrix needs tasks that differ: got {', '.join(tasks + initial) or 'none'}"
             )
-        if values.shape != (count + 1, count):
+        if values.shape != (count + 1, width):
             raise InputError(
                 f"{count} tasks need a matrix of {count + 1} rows (row 0 is before any stage) and "
-                f"{count} columns: got {' x '.join(map(str, values.shape))}"
+                f"{width} columns: got {' x '.join(map(str, values.shape))}"
             )
         if np.isinf(values).any():
             raise InputError("scores must be finite, or NaN where never evaluated: got an infinity")
         values.setflags(write=False)
         object.__setattr__(self, "tasks", tasks)
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "initial", initial)
 
     @classmethod
     def from_rows(
-        cls, tasks: Sequence[str], rows: Mapping[int, Mapping[str, float]]
+        cls,
+        tasks: Sequence[str],
+        rows: Mapping[int, Mapping[str, float]],
+        initial: Sequence[str] = (),
     ) -> ScoreMatrix:
         """A matrix from {stage: {task: score}}; what is not given was never evaluated."""
-        count = len(tasks)
-        values = np.full((count + 1, count), math.nan)
+        count, columns = len(tasks), [*tasks, *initial]
+        values = np.full((count + 1, len(columns)), math.nan)
         for stage, row in rows.items():
             if not 0 <= stage <= count:
                 raise InputError(f"stages of {count} tasks are 0 to {count}: got {stage}")
             for task, score in row.items():
-                if task not in tasks:
-                    raise unknown("task", task, tasks)
-                values[stage, list(tasks).index(task)] = score
-        return cls(tuple(tasks), values)
+                if task not in columns:
+                    raise unknown("task", task, columns)
+                values[stage, columns.index(task)] = score
+        return cls(tuple(tasks), values, tuple(initial))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ScoreMatrix:
         """The matrix that `to_dict` wrote."""
         rows = [[math.nan if score is None else score for score in row] for row in data["values"]]
-        return cls(tuple(data["tasks"]), np.array(rows, dtype=np.float64))
+        initial = tuple(data.get("initial", ()))
+        return cls(tuple(data["tasks"]), np.array(rows, dtype=np.float64), initial)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: a cell never evaluated is null."""
         rows = [
             [None if math.isnan(score) else score for score in row] for row in self.values.tolist()
         ]
-        return {"tasks": list(self.tasks), "values": rows}
+        initial = {"initial": list(self.initial)} if self.initial else {}
+        return {"tasks": list(self.tasks), "values": rows} | initial
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ScoreMatrix):
             return NotImplemented
-        return self.tasks == other.tasks and np.array_equal(
-            self.values, other.values, equal_nan=True
-        )
+        same = (self.tasks, self.initial) == (other.tasks, other.initial)
+        return same and np.array_equal(self.values, other.values, equal_nan=True)
 
     def __hash__(self) -> int:
         return hash((self.tasks, self.values.tobytes()))
@@ -111,15 +120,23 @@ class ScoreMatrix:
         """T, the number of stages of the whole ordering."""
         return len(self.tasks)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The tasks of all columns: those of the ordering, then the initial ones."""
+        return self.tasks + self.initial
+
     def row(self, stage: int) -> dict[str, float]:
         """The scores after `stage` by task; NaN where never evaluated."""
-        return dict(zip(self.tasks, self.values[stage].tolist(), strict=True))
+        return dict(zip(self.columns, self.values[stage].tolist(), strict=True))
 
     def after(self, stage: int) -> ScoreMatrix:
         """The matrix as if the ordering ended after `stage`: the metrics of an unfinished trial."""
         if not 1 <= stage <= self.stages:
             raise InputError(f"stage must be 1 to {self.stages}: got {stage}")
-        return ScoreMatrix(self.tasks[:stage], self.values[: stage + 1, :stage])
+        kept = [*range(stage), *range(self.stages, len(self.columns))]
+        return ScoreMatrix(
+            self.tasks[:stage], self.values[: stage + 1][:, kept], initial=self.initial
+        )
 
     @_metric
     def final_average(self) -> float:
@@ -151,7 +168,21 @@ class ScoreMatrix:
     def backward_transfer_clmm(self) -> float:
         """mean_j min_t (a[T][j] - a[t][j]) over all columns and all evaluated rows, 0 and T too."""
         best = np.fmax.reduce(self.values)  # of each column, without the cells never evaluated
-        return _mean(self._at(self.stages, j) - float(best[j - 1]) for j in self._positions())
+        columns = range(1, len(self.columns) + 1)
+        return _mean(self._at(self.stages, j) - float(best[j - 1]) for j in columns)
+
+    @_metric
+    def initial_average(self) -> float:
+        """mean_i a[T][i], i over the initial tasks."""
+        return _mean(self._at(self.stages, i) for i in self._initial())
+
+    @_metric
+    def initial_forgetting(self) -> float:
+        """mean_i (max_{0<=l<T} a[l][i] - a[T][i]), i over the initial tasks."""
+        best = {i: self._at(0, i) for i in self._initial()}
+        for i in best:
+            best[i] = float(np.nanmax(self.values[: self.stages, i - 1]))
+        return _mean(value - self._at(self.stages, i) for i, value in best.items())
 
     @_metric
     def forward_transfer(self) -> float:
@@ -193,12 +224,18 @@ class ScoreMatrix:
             raise Undefined("needs at least two tasks: the ordering has one")
         return range(1, self.stages)
 
+    def _initial(self) -> range:
+        """Positions of the initial tasks' columns."""
+        if not self.initial:
+            raise Undefined("needs tasks that were learned before the ordering: there are none")
+        return range(self.stages + 1, len(self.columns) + 1)
+
     def _at(self, stage: int, position: int) -> float:
         """a[stage][position]."""
         score = float(self.values[stage, position - 1])
         if math.isnan(score):
             when = f"after stage {stage}" if stage else "before any stage"
-            cell = f'a[{stage}][{position}] (task "{self.tasks[position - 1]}" {when})'
+            cell = f'a[{stage}][{position}] (task "{self.columns[position - 1]}" {when})'
             raise Undefined(f"needs {cell}: {_remedy(stage, position)}")
         return score
 
@@ -264,7 +301,21 @@ GLOSSARY: dict[str, Entry] = {
     "relative_final": Entry(
         "mean_j a[T][j] / s[j], s: each task tuned alone", "relative to single-task tuning", True
     ),
+    "initial_average": Entry("mean_i a[T][i], i: the initial tasks", "", True),
+    "initial_forgetting": Entry(
+        "mean_i (max_{0≤l<T} a[l][i] - a[T][i]), i: the initial tasks", "", False
+    ),
     "worst_ordering": Entry("the worst final_average of the orderings", "", True),
+    "retrieval_accuracy": Entry(
+        "share of a task's examples that are answered by its own expert", "", True
+    ),
+    "oracle_score": Entry("the score if every example were", "oracle routing", True),
+    "stored_bytes": Entry(
+        "bytes held at the end beside the model: examples, logits, importances, keys, further experts",
+        "memory",
+        False,
+    ),
+    "added_parameters": Entry("parameters of further experts and keys", "", False),
     "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
     "constrained_accuracy": Entry(
         "the task's metric of the nearest answers of its own answer set, chosen after the fact",
@@ -276,6 +327,9 @@ METRICS: dict[str, Any] = {
     name: getattr(ScoreMatrix, name) for name in GLOSSARY if hasattr(ScoreMatrix, name)
 }
 WITH_REFERENCE = ("intransigence", "relative_final")
+OF_INITIAL = ("initial_average", "initial_forgetting")
+RETRIEVAL = ("retrieval_accuracy", "oracle_score")
+"""What stands beside the scores of strategies that choose an expert for each example."""
 
 
 def summary(
@@ -288,7 +342,8 @@ def summary(
     return {
         name: metric(matrix, *([given[name]] if name in given else []))
         for name, metric in METRICS.items()
-        if name not in given or given[name] is not None
+        if (name not in given or given[name] is not None)
+        and (matrix.initial or name not in OF_INITIAL)
     }
 
 

@@ -15,8 +15,10 @@ from tasks import BESIDE
 from trainables.config import TrialConfig
 from trainables.job import DivergedError, Place, Setting
 from trainables.lane import Lane
-from trainables.panel import Panel, Walk
+from trainables.panel import Panel
+from trainables.scores import RETRIEVAL
 from trainables.stages import StageStore
+from trainables.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         "config": walk.config.to_dict(),
         "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
         "orderings": [m.to_dict() for m in walk.matrices()],
-        **{name: [m.to_dict() for m in walk.matrices(name)] for name in BESIDE},
+        **{name: [m.to_dict() for m in walk.matrices(name)] for name in _beside(walk)},
         "records": walk.records(),
         "stages": walk.stages,
         "rungs": walk.rungs,
@@ -133,6 +135,11 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         "stages_total": panel_stages(walk.panel),
         "panel": asdict(walk.panel),
     }
+
+
+def _beside(walk: Walk) -> tuple[str, ...]:
+    """What stands beside the scores of this trial."""
+    return (*BESIDE, *(RETRIEVAL if walk.config.strategy.routed else ()))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

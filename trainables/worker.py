@@ -1,25 +1,32 @@
-"""What each DeepSpeed rank does for a stage: train, score, keep. Runs in a lane or in-process."""
+"""What each DeepSpeed rank does for a stage: train, keep, score. Runs in a lane or in-process."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
 
 from models.lmm import LMM
+from models.loading import DTYPES
 from models.location import model_folder
 from spaces.adapter import Adapter
 from spaces.loading import Loading
-from strategies import Pick, Strategy, Tensors
+from strategies import Outputs, Strategy, Tensors
 from tasks import load_benchmark
 from trainables.config import TrialConfig
-from trainables.data import Data, batches, micro_batches
-from trainables.engine import Engine, opened, still
+from trainables.data import Batch, Data, batches, micro_batches
+from trainables.engine import Change, Engine, opened
 from trainables.evaluate import answers, scored
 from trainables.job import DivergedError, Place, StageJob, stage_seed
+from trainables.learner import StageLearner
+from trainables.routing import Routing
+from trainables.signatures import Signer
 from trainables.stages import StageStore
+from trainables.teacher import Teacher, in_parts
 
 
 class Worker:
@@ -36,75 +43,141 @@ class Worker:
 
     def run(self, job: StageJob) -> dict[str, float]:
         """Make what the job asks for and publish it; returns the seconds that each part took."""
-        config = TrialConfig.from_dict(job.config)
+        config, seconds = TrialConfig.from_dict(job.config), {}
+        if job.sign:
+            seconds["sign"] = self._sign(job, config)
+        if not (job.train or job.keep or job.score):
+            return seconds
         self._take_up(config)
-        strategy, seconds, timer = config.fresh_strategy(), {}, Timer()
-        start = self._weights(job.parent if job.train else job.key, job.stage - job.train)
-        plan = self._plan(job, config, strategy, start) if job.train else []
-        with opened(self.lmm, config.training, self.workers, start, len(plan)) as engine:
-            if job.train:
-                losses = self._train(engine, plan, config, strategy, job)
-                self._publish_weights(job, engine, losses, timer)
-                seconds["train"] = timer.seconds
-            for task, split, key in job.score:
-                timer = Timer()
-                self._score(task, split, key, config.training.zero, timer)
-                seconds["score"] = seconds.get("score", 0.0) + timer.seconds
+        strategy, routed = config.fresh_strategy(), bool(job.experts)
+        if job.train:
+            start = self.weights(job.parent, job)
+            plan = self._plan(job, config, strategy, start)
+            with opened(self.lmm, config.training, self.workers, start, len(plan)) as engine:
+                seconds["train"] = self._train(engine, plan, config, strategy, job)
+                if not routed:
+                    seconds |= self._score(job, config)
         if job.keep:
-            timer = Timer()
-            self._keep(job, config, strategy, timer)
-            seconds["keep"] = timer.seconds
+            seconds["keep"] = self._keep(job, config, strategy)
+        if job.score and (routed or not job.train):
+            weights = self.weights(job.key, job)
+            with opened(self.lmm, config.training, self.workers, weights, 0):
+                seconds |= self._score(job, config)
         return seconds
 
     def _plan(
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
-    ) -> list[list[Pick]]:
+    ) -> list[Batch]:
         """The stage's batches, once the strategy knows where it starts and what was kept."""
-        strategy.prepare(start, [self.store.tensors(key) for key in job.kept])
-        new, old = self.data.sizes(job.tasks), self.data.sizes(job.old)
-        picks = strategy.mix(new, old, self.data.shuffled)
+        strategy.prepare(start, [self.store.tensors(key) for key in job.kept], job.standing)
+        new, old = self.data.sizes(job.tasks), self.data.sizes(job.standing.old)
+        picks = [(task, row) for task, size in new.items() for row in range(size)]
+        picks = strategy.mix(picks, old, self.data.shuffled)
         lengths = self.data.lengths(picks) if config.training.grouped else None
-        seed = stage_seed(self.place.seed, job.tasks, job.stage)
-        return batches(picks, config.training, seed, lengths)
+        seed, size = stage_seed(self.place.seed, job.tasks, job.stage), config.training.batch_size
+        recalled = strategy.recalled(size)
+        cut = dataclasses.replace(config.training, batch_size=size - recalled)
+        return [
+            batch + strategy.recall(step, recalled) if recalled else batch
+            for step, batch in enumerate(batches(picks, cut, seed, lengths))
+        ]
 
     def _train(
         self,
         engine: Engine,
-        plan: Sequence[Sequence[Pick]],
+        plan: Sequence[Batch],
         config: TrialConfig,
         strategy: Strategy,
         job: StageJob,
-    ) -> list[float]:
-        """The loop. Returns the mean loss per answer token of each batch."""
+    ) -> float:
+        """The loop; publishes the weights that it makes, and returns the seconds it took."""
+        timer = Timer()
         torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
-        losses = []
-        for batch in plan:
-            micro = config.training.per_pass(self.workers)
-            shares = micro_batches(batch, micro, self.rank, self.workers)
-            tokens = self._answer_tokens(batch)
-            total = 0.0
-            for share in shares:
-                loss = engine.answer_loss(self.data.training(share)) / tokens
-                # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
-                # gradient is that of the mean over its answer tokens, however it is shared out.
-                engine.backward(loss * (self.workers * len(shares)))
-                penalty = None
-                if engine.ends_batch and strategy.penalised():
-                    penalty = strategy.penalty(engine.weights())
-                engine.step(penalty)
-                total += float(loss.detach())
-            losses.append(total)
+        teacher = self._teacher(plan, config) if strategy.taught() else None
+        losses, compared = [], set()
+        for step, batch in enumerate(plan):
+            change = Change()
+            if held := strategy.compared(step, len(batch)):
+                self._backward(engine, held, config)
+                project = functools.partial(strategy.project, compared=engine.pass_over())
+                change, compared = Change(project=project), compared | set(held)
+            losses.append(self._backward(engine, batch, config, strategy, teacher))
+            if strategy.penalised():
+                change = dataclasses.replace(change, penalty=strategy.penalty(engine.weights()))
+            engine.step(change)
         if self.workers > 1:
             parts = torch.tensor(losses, device=self.lmm.device)
             dist.all_reduce(parts)
             losses = parts.tolist()
-        return losses
+        seen = compared | {pick for batch in plan for pick in batch}
+        memory = self.data.held(pick for pick in seen if pick[0] in job.standing.old)
+        self._publish_weights(job, engine, losses, memory, timer)
+        return timer.seconds
 
-    def _answer_tokens(self, batch: Sequence[Pick]) -> int:
+    def _backward(
+        self,
+        engine: Engine,
+        batch: Batch,
+        config: TrialConfig,
+        strategy: Strategy | None = None,
+        teacher: Teacher | None = None,
+    ) -> float:
+        """Add up a batch's gradient, of the loss and what is paid beside it; returns this rank's share
+        of the mean loss per answer token. The last micro-batch's step is left to the caller."""
+        shares = micro_batches(
+            batch, config.training.per_pass(self.workers), self.rank, self.workers
+        )
+        tokens, total = self.answer_tokens(batch), 0.0
+        for share in shares:
+            outputs = self.outputs(engine, share, teacher)
+            loss = outputs.nll()
+            total += float(loss.detach()) / tokens
+            paid = strategy.distil(outputs) if strategy else None
+            loss = (loss if paid is None else loss + paid) / tokens
+            # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
+            # gradient is that of the mean over its answer tokens, however it is shared out.
+            engine.backward(loss * (self.workers * len(shares)))
+            if not engine.ends_batch:
+                engine.step()
+        return total
+
+    def outputs(self, engine: Engine, share: Batch, teacher: Teacher | None = None) -> Outputs:
+        """What the model says of a micro-batch, and what it said at the stage's start."""
+        logits, answers = engine.answer_logits(self.data.training(share))
+        return Outputs(share, logits, answers, teacher.of(share, logits) if teacher else None)
+
+    def _teacher(self, plan: Sequence[Batch], config: TrialConfig) -> Teacher:
+        """What the model says, before it is trained, of the examples that this rank will see."""
+        micro = config.training.per_pass(self.workers)
+        seen = [
+            pick
+            for batch in plan
+            for share in micro_batches(batch, micro, self.rank, self.workers)
+            for pick in share
+        ]
+        mine = list(dict.fromkeys(seen))
+        lengths = {pick: self.answer_tokens([pick]) for pick in mine}
+        teacher = Teacher(lengths, DTYPES[config.training.precision])
+        # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
+        calls = torch.tensor(-(-len(mine) // micro), device=self.lmm.device)
+        if self.workers > 1:
+            dist.all_reduce(calls, op=dist.ReduceOp.MAX)
+        for part in in_parts(mine, micro, int(calls)):
+            logits, _ = self.lmm.untaught_logits(self.data.training(part))
+            teacher.learn(part, logits)
+        return teacher
+
+    def answer_tokens(self, batch: Batch) -> int:
+        """Of all answers of a batch."""
         return sum(len(e.answer) for e in self.data.training(batch))
 
     def _publish_weights(
-        self, job: StageJob, engine: Engine, losses: list[float], timer: Timer
+        self,
+        job: StageJob,
+        engine: Engine,
+        losses: list[float],
+        memory: Mapping[str, int],
+        timer: Timer,
     ) -> None:
         weights = engine.weights()
         if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
@@ -115,29 +188,56 @@ class Worker:
         record = {
             "kind": "trained",
             "tasks": job.tasks,
-            "old": job.old,
+            "old": job.standing.old,
+            "similarity": dict(job.standing.similarity),
             "stage": job.stage,
             "parent": job.parent,
             "steps": len(losses),
             "first_loss": losses[0],
             "last_loss": losses[-1],
+            "parameters": sum(w.numel() for w in weights.values()),
+            "memory": memory,
         }
         self._publish(job.key, record | timer.cost(), weights)
 
-    def _score(self, task: str, split: str, key: str, zero: int, timer: Timer) -> None:
-        predictions = answers(self.lmm, self.data, task, split, zero)
-        if self.rank == 0:
-            record = scored(self.benchmark.tasks[task], split, predictions)
-            self.store.put(key, record | timer.cost())
+    def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
+        """Answer and score; the engine that is open holds the stage's weights."""
+        whole = Timer()
+        routing = Routing(self, job, config) if job.experts else None
+        for task, split, key in job.score:
+            timer, zero = Timer(), config.training.zero
+            if routing:
+                predictions, beside = routing.answers(task, split, zero)
+            else:
+                predictions, beside = answers(self.lmm, self.data, task, split, zero), {}
+            if self.rank == 0:
+                record = scored(self.benchmark.tasks[task], split, predictions)
+                self.store.put(key, record | beside | timer.cost())
+        return {"score": whole.seconds} if job.score else {}
 
-    def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy, timer: Timer) -> None:
-        assert job.keep is not None
-        # Dropout again, and not from wherever training or scoring left off: they may not have run.
-        torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
-        learner = StageLearner(self, config, self._weights(job.key, job.stage))
-        kept = strategy.consolidate(learner, self.data.sizes(job.tasks))
-        record = {"kind": "kept", "strategy": strategy.name, "of": job.key}
-        self._publish(job.keep, record | timer.cost(), kept)
+    def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy) -> float:
+        whole = Timer()
+        for task, key in job.keep:
+            timer = Timer()
+            # Dropout again, and not from wherever training or scoring left off: they may not have run.
+            torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
+            learner = StageLearner(self, config, self.weights(job.key, job))
+            kept = strategy.consolidate(learner, task, self.data.sizes([task])[task])
+            count = sum(value.numel() for value in kept.values())
+            record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
+            self._publish(key, record | {"parameters": count} | timer.cost(), kept)
+        return whole.seconds
+
+    def _sign(self, job: StageJob, config: TrialConfig) -> float:
+        """The tasks' signatures, by the vision tower as the model came with it."""
+        timer = Timer()
+        frozen = dataclasses.replace(config.adapter, parts="projection")
+        self._take_up(dataclasses.replace(config, adapter=frozen))
+        for task, key in job.sign:
+            own = Timer()
+            signature = dict(self.signer.signature(task))
+            self._publish(key, {"kind": "signature", "task": task} | own.cost(), signature)
+        return timer.seconds
 
     def _publish(self, key: str, record: Mapping[str, object], tensors: Tensors) -> None:
         if self.rank == 0:
@@ -157,46 +257,15 @@ class Worker:
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             self.data = Data(self.benchmark, self.lmm, self.place.seed, config.training.longest)
+            self.signer = Signer(self.data, self.place.text_encoder)
             self._loaded, self._adapter = wanted, None
         if self._adapter != config.adapter:
             self.lmm.adapt(config.adapter, self.place.seed)
             self._adapter = config.adapter
 
-    def _weights(self, key: str, stage: int) -> Tensors:
-        """A stage's weights; the adapters' initial ones for stage 0, the model before any stage."""
-        return self.store.tensors(key) if stage > 0 else self.lmm.initial()
-
-
-class StageLearner:
-    """What a strategy may ask of the loop after a stage; see `strategies.Learner`."""
-
-    def __init__(self, worker: Worker, config: TrialConfig, weights: Tensors) -> None:
-        self.worker = worker
-        self.config = config
-        self._weights = weights
-
-    def weights(self) -> Tensors:
-        """The trainable weights after the stage."""
-        return self._weights
-
-    def gradients(self, picks: Sequence[Pick], batch_size: int) -> Iterator[Tensors]:
-        """The gradient of the mean loss of each batch; the last may repeat examples.
-
-        A batch has `batch_size` examples, or as many more as ranks need to share it out evenly.
-        """
-        worker = self.worker
-        share_size = -(-batch_size // worker.workers)
-        size = share_size * worker.workers
-        training = still(self.config.training, size, share_size)
-        full = [picks[i % len(picks)] for i in range(-(-len(picks) // size) * size)]
-        with opened(worker.lmm, training, worker.workers, self._weights, 1) as engine:
-            for i in range(0, len(full), size):
-                batch = full[i : i + size]
-                (share,) = micro_batches(batch, training.micro_batch, worker.rank, worker.workers)
-                loss = engine.answer_loss(worker.data.training(share))
-                engine.backward(loss * worker.workers / worker._answer_tokens(batch))
-                yield engine.gradients()
-                engine.step()
+    def weights(self, key: str, job: StageJob) -> Tensors:
+        """Weights by their key; the adapters' initial ones for the model before any training."""
+        return self.lmm.initial() if key == job.base else self.store.tensors(key)
 
 
 class Timer:

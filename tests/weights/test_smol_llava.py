@@ -26,7 +26,7 @@ from models.location import folder_family, model_folder
 from tasks import SPLITS, Example, load_benchmark
 from trainables.config import TrialConfig
 from trainables.local import Local
-from trainables.panel import Walk
+from trainables.walk import Walk
 
 pytestmark = pytest.mark.weights
 

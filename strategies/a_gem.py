@@ -1,0 +1,51 @@
+"""Averaged gradient episodic memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from spaces.domains import Value, knob
+from strategies.memory import around, caution, in_turn, memory
+from strategies.replay import RATIO
+from strategies.strategy import Pick, Shuffled, Standing, Strategy, Tensors
+
+
+@dataclass
+class AGEM(Strategy):
+    """No step is taken against the gradient of a batch from memory (Chaudhry et al. 2019, eq. 11).
+
+    Where the batch's gradient g opposes that of the memory, g_ref, what opposes it is taken away:
+    g - (g.g_ref / |g_ref|^2) g_ref. The memory holds int(ratio x size) examples of each earlier task, and
+    is gone through in batches as large as those of training, one a step.
+    """
+
+    name = "a_gem"
+    ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        return {"ratio": self.ratio} if standing.before and self.ratio else {}
+
+    def caution(self, sizes: Mapping[str, int]) -> str:
+        return caution(self.name, self.ratio, sizes)
+
+    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+        self.held = in_turn(memory(old, shuffled, self.ratio))
+        return picks
+
+    def compared(self, step: int, batch_size: int) -> list[Pick]:
+        return around(self.held, step, batch_size)
+
+    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+        along = inner(gradient, compared)
+        if along >= 0:
+            return gradient
+        share = along / inner(compared, compared)
+        return {name: value - share * compared[name] for name, value in gradient.items()}
+
+
+def inner(one: Tensors, other: Tensors) -> float:
+    """The inner product of two gradients."""
+    return sum(float(torch.sum(one[n].double() * other[n].double())) for n in one)

@@ -1,0 +1,167 @@
+"""Several strategies at once: mixes chain, penalties add, and what each keeps stays its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from spaces.adapter import Adapter
+from spaces.domains import Value, knobs_of
+from spaces.errors import InputError
+from spaces.training import Training
+from strategies.outputs import Outputs
+from strategies.strategy import (
+    Begin,
+    Learner,
+    Pick,
+    Queries,
+    Shuffled,
+    Standing,
+    Strategy,
+    Tensors,
+)
+
+JOINT = "+"
+"""Joins the names of strategies: replay+ewc."""
+
+
+class Composed(Strategy):
+    """Base of compositions; its fields are those of its parts, called PART_KNOB."""
+
+    classes: ClassVar[tuple[type[Strategy], ...]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = [
+            cls(**{knob: getattr(self, f"{cls.name}_{knob}") for knob in knobs_of(cls)})
+            for cls in self.classes
+        ]
+        self._recalled: list[int] = []
+
+    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+        for part in self.parts:
+            training, adapter = part.shared(training, adapter)
+        return training, adapter
+
+    def caution(self, sizes: Mapping[str, int]) -> str:
+        return "; ".join(said for part in self.parts if (said := part.caution(sizes)))
+
+    def begin(self, standing: Standing) -> Begin:
+        return next((p for p in self.parts if p.routed), super()).begin(standing)
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        return self._named({p.name: p.effective(standing) for p in self.parts})
+
+    def consolidation(self) -> dict[str, Value] | None:
+        kept = {p.name: p.consolidation() for p in self.parts}
+        known = {name: knobs for name, knobs in kept.items() if knobs is not None}
+        return self._named(known) if known else None
+
+    def answering(self) -> dict[str, Value]:
+        return self._named({p.name: p.answering() for p in self.parts})
+
+    def _named(self, knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
+        return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
+
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+        for part in self.parts:
+            part.prepare(start, self._kept(part, kept), standing)
+
+    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+        for part in self.parts:
+            picks = part.mix(picks, old, shuffled)
+        return picks
+
+    def recalled(self, batch_size: int) -> int:
+        self._recalled = [part.recalled(batch_size) for part in self.parts]
+        return sum(self._recalled)
+
+    def recall(self, step: int, count: int) -> list[Pick]:
+        counted = zip(self.parts, self._recalled, strict=True)
+        return [pick for part, own in counted for pick in part.recall(step, own)]
+
+    def taught(self) -> bool:
+        return any(part.taught() for part in self.parts)
+
+    def distil(self, outputs: Outputs) -> torch.Tensor | None:
+        paid = [own for part in self.parts if (own := part.distil(outputs)) is not None]
+        return torch.stack(paid).sum() if paid else None
+
+    def compared(self, step: int, batch_size: int) -> list[Pick]:
+        found = (part.compared(step, batch_size) for part in self.parts)
+        return next((picks for picks in found if picks), [])
+
+    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+        for part in self.parts:
+            gradient = part.project(gradient, compared)
+        return gradient
+
+    def penalised(self) -> bool:
+        return any(part.penalised() for part in self.parts)
+
+    def penalty(self, weights: Tensors) -> Tensors:
+        paid: Tensors = {}
+        for part in self.parts:
+            for name, own in (part.penalty(weights) if part.penalised() else {}).items():
+                paid[name] = paid[name] + own if name in paid else own
+        return paid
+
+    def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        keeping = [part for part in self.parts if part.consolidation() is not None]
+        return {
+            f"{part.name}/{name}": value
+            for part in keeping
+            for name, value in part.consolidate(learner, task, size).items()
+        }
+
+    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
+        part = next(part for part in self.parts if part.routed)
+        return part.route(queries, self._kept(part, kept), own)
+
+    def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> list[Tensors]:
+        """What one part kept of each task; nothing if it keeps nothing."""
+        if part.consolidation() is None:
+            return []
+        prefix = f"{part.name}/"
+        return [
+            {n.removeprefix(prefix): v for n, v in own.items() if n.startswith(prefix)}
+            for own in kept
+        ]
+
+
+@functools.cache
+def compose(*classes: type[Strategy]) -> type[Composed]:
+    """The strategy that does what all of these do; raises `InputError` if they do not go together."""
+    name = JOINT.join(cls.name for cls in classes)
+    if len(set(classes)) != len(classes):
+        raise InputError(f'a composition must name different strategies, got "{name}"')
+    idle = [cls.name for cls in classes if _idle(cls)]
+    if idle:
+        raise InputError(
+            f'a composition needs strategies that do something, got "{name}" with {", ".join(idle)}'
+        )
+    fields: list[tuple[str, Any, Any]] = [
+        (f"{cls.name}_{f.name}", f.type, dataclasses.field(default=f.default, metadata=f.metadata))
+        for cls in classes
+        for f in dataclasses.fields(cls)
+        if "domain" in f.metadata
+    ]
+    namespace = {
+        "name": name,
+        "classes": classes,
+        "informed": any(cls.informed for cls in classes),
+        "routed": any(cls.routed for cls in classes),
+        "__doc__": f"{' and '.join(cls.name for cls in classes)} at once.",
+        "__module__": __name__,
+    }
+    title = "And".join(cls.__name__ for cls in classes)
+    return dataclasses.make_dataclass(title, fields, bases=(Composed,), namespace=namespace)
+
+
+def _idle(cls: type[Strategy]) -> bool:
+    """Whether a strategy is one of the bounds, to which nothing can be added."""
+    return cls.reference or not knobs_of(cls)

@@ -1,0 +1,81 @@
+"""Dark experience replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import FloatDistribution
+
+from spaces.domains import Value, knob
+from strategies.memory import caution, memory
+from strategies.outputs import Outputs
+from strategies.replay import RATIO
+from strategies.strategy import Learner, Pick, Shuffled, Standing, Strategy, Tensors
+
+AT_ONCE = 8
+
+
+@dataclass
+class DER(Strategy):
+    """DER++: replay of examples with what the model once said of them (Buzzega et al. 2020, eq. 6).
+
+    int(ratio x size) examples of each earlier task are trained again, and their loss is
+    alpha x (mean squared difference to their stored logits) + beta x (their own loss), both at the
+    answers' tokens. The logits are those at the end of the task's own stage; Buzzega et al., who know no
+    tasks' ends, store them while the example streams by.
+    """
+
+    name = "der"
+    ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
+    alpha: float = knob(
+        0.1, FloatDistribution(1e-3, 10.0, log=True), "weight of the stored logits", off=0.0
+    )
+    beta: float = knob(0.5, FloatDistribution(0.0, 2.0), "weight of the replayed answers' own loss")
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        return self.knobs() if standing.before and self.ratio else {}
+
+    def consolidation(self) -> dict[str, Value] | None:
+        return {"ratio": self.ratio} if self.ratio and self.alpha else None
+
+    def caution(self, sizes: Mapping[str, int]) -> str:
+        return caution(self.name, self.ratio, sizes)
+
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+        self.logits: dict[Pick, torch.Tensor] = {}
+        for task, of_task in zip(standing.old, kept, strict=False):
+            lengths = of_task["lengths"].tolist()
+            for row, logits in zip(
+                of_task["rows"].tolist(), of_task["logits"].split(lengths), strict=True
+            ):
+                self.logits[task, row] = logits
+
+    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+        held = memory(old, shuffled, self.ratio)
+        self.replayed = {(task, row) for task, rows in held.items() for row in rows}
+        return picks + [(task, row) for task, rows in held.items() for row in rows]
+
+    def distil(self, outputs: Outputs) -> torch.Tensor | None:
+        rows = [i for i, pick in enumerate(outputs.picks) if pick in self.replayed]
+        if not rows:
+            return None
+        paid = (self.beta - 1) * outputs.nll(rows)
+        for row in rows if self.alpha else ():
+            before = self.logits[outputs.picks[row]].to(outputs.logits)
+            now = outputs.logits[row, : len(before)]
+            paid = paid + self.alpha * (now - before).square().mean(-1).sum()
+        return paid
+
+    def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        """`logits` (answer tokens of all examples, vocabulary) in fp16, `lengths` and `rows` (examples)."""
+        rows = learner.shuffled(task)[: int(self.ratio * size)]
+        found, lengths = [], []
+        for outputs in learner.outputs([(task, row) for row in rows], AT_ONCE):
+            for logits, within in zip(outputs.logits, outputs.within, strict=True):
+                found.append(logits[within].half().cpu())
+                lengths.append(len(found[-1]))
+        logits = torch.cat(found) if found else torch.zeros(0, 0, dtype=torch.float16)
+        kept = {"lengths": lengths, "rows": rows}
+        return {n: torch.tensor(v, dtype=torch.long) for n, v in kept.items()} | {"logits": logits}

@@ -1,0 +1,134 @@
+"""Expanding projections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from spaces.adapter import Adapter
+from spaces.domains import Value, knob
+from spaces.training import Training
+from strategies.similarity import SIGNALS, combined
+from strategies.strategy import Begin, Learner, Queries, Standing, Strategy, Tensors
+
+KEY_WEIGHT = 0.1
+KEY_BATCH = 64
+
+
+@dataclass
+class EProj(Strategy):
+    """A projection of its own for each task, retrieved by what an example shows and asks (He et al. 2023, §4.3).
+
+    Everything but the new task's projection, its expert, is frozen. Where the new task is more similar to
+    an old one than `threshold`, that one's expert is trained further instead; 1 always expands, as the
+    paper's code does, and 0 never. Each task has two keys, trained for `key_steps` with
+    0.1 sum [(1 - cos(q_image, K_image)) + (1 - cos(q_instruction, K_instruction))] to be near its
+    examples; no task is told at test time: each example is answered by the expert of the task whose keys'
+    cosines to it have the largest sum.
+    """
+
+    name = "eproj"
+    informed = True
+    routed = True
+    threshold: float = knob(
+        1.0, FloatDistribution(0.0, 1.0), "similarity above which an expert is used again"
+    )
+    init: str = knob(
+        "pretrained",
+        CategoricalDistribution(["pretrained", "similar"]),
+        "what a new expert begins as: the model's own, or that of the most similar task",
+    )
+    learning_rate: float = knob(
+        1e-3,
+        FloatDistribution(1e-6, 1e-1, log=True),
+        "of experts; 0 = training.learning_rate",
+        False,
+        off=0.0,
+    )
+    expert: str = knob(
+        "projection",
+        CategoricalDistribution(["projection", "trained"]),
+        "what each task has of its own: the projection, or all that adapter.parts trains",
+        False,
+    )
+    signal: str = knob(
+        SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
+    )
+    key_steps: int = knob(2000, IntDistribution(1, 100_000), "that keys are trained for", False)
+    key_rate: float = knob(
+        5e-3, FloatDistribution(1e-4, 1.0, log=True), "learning rate of keys, Adam", False
+    )
+    routing: str = knob(
+        "retrieved",
+        CategoricalDistribution(["retrieved", "oracle"]),
+        "which expert answers: the one retrieved, or as a control that of the example's own task",
+        False,
+    )
+
+    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+        if self.learning_rate:
+            training = dataclasses.replace(training, learning_rate=self.learning_rate)
+        if self.expert == "projection":
+            adapter = dataclasses.replace(adapter, parts="projection")
+        return training, adapter
+
+    def begin(self, standing: Standing) -> Begin:
+        if not standing.before:
+            return Begin(None, expert=True)
+        similar = combined(standing.similarity, self.signal)
+        nearest = max(range(len(similar)), key=similar.__getitem__)
+        again = similar[nearest] > self.threshold or self.threshold == 0
+        if again and self.threshold < 1:
+            return Begin(standing.old[nearest])
+        return Begin(standing.old[nearest] if self.init == "similar" else None, expert=True)
+
+    def consolidation(self) -> dict[str, Value]:
+        return {"key_steps": self.key_steps, "key_rate": self.key_rate}
+
+    def answering(self) -> dict[str, Value]:
+        return {"routing": self.routing}
+
+    def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        """The task's keys: `image` and `instruction`, as wide as what they are compared with."""
+        queries = learner.queries(task)
+        return {
+            "image": key(queries.image, self.key_steps, self.key_rate),
+            "instruction": key(queries.instruction, self.key_steps, self.key_rate),
+        }
+
+    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
+        if self.routing == "oracle" and own is not None:
+            return [own] * len(queries.image)
+        similarity = [
+            cosine(queries.image, keys["image"]) + cosine(queries.instruction, keys["instruction"])
+            for keys in kept
+        ]
+        return torch.stack(similarity).argmax(dim=0).tolist()
+
+
+def key(queries: torch.Tensor, steps: int, rate: float) -> torch.Tensor:
+    """A vector trained to be near the queries (examples, width) in the cosine, in batches gone round.
+
+    It begins as a normal draw that is the same for all tasks, so that it hangs on the queries alone.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found = torch.randn(queries.shape[1], generator=generator).requires_grad_(True)
+    order = torch.randperm(len(queries), generator=generator)
+    optimizer = torch.optim.Adam([found], lr=rate)
+    size = min(KEY_BATCH, len(queries))
+    with torch.enable_grad():
+        for step in range(steps):
+            rows = order[(torch.arange(size) + step * size) % len(queries)]
+            loss = KEY_WEIGHT * (1 - cosine(queries[rows], found)).sum()
+            (found.grad,) = torch.autograd.grad(loss, [found])
+            optimizer.step()
+    return found.detach()
+
+
+def cosine(queries: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """Of each query (examples, width) to the key (width,); 0 for a query of zeros."""
+    return torch.nn.functional.cosine_similarity(queries, key[None], dim=-1)

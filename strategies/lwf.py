@@ -1,0 +1,48 @@
+"""Learning without forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import FloatDistribution
+
+from spaces.domains import Value, knob
+from strategies.outputs import Outputs
+from strategies.strategy import Standing, Strategy, Tensors
+
+
+@dataclass
+class LwF(Strategy):
+    """The model is to say of the new task's examples what it said before the stage (Li and Hoiem 2016, eq. 2).
+
+    strength x KL(teacher || student) at the positions of the answers is paid beside the loss, averaged
+    over their tokens as the loss is. The teacher is the model at the end of the stage before, and needs
+    no examples of earlier tasks.
+    """
+
+    name = "lwf"
+    strength: float = knob(
+        1.0, FloatDistribution(0.01, 100.0, log=True), "lambda, of the divergence", off=0.0
+    )
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        return {"strength": self.strength} if standing.before and self.strength else {}
+
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+        self.active = bool(standing.before and self.strength)
+
+    def taught(self) -> bool:
+        return self.active
+
+    def distil(self, outputs: Outputs) -> torch.Tensor | None:
+        if outputs.teacher is None or not self.active:
+            return None
+        return self.strength * divergence(outputs.teacher, outputs.logits, outputs.within)
+
+
+def divergence(teacher: torch.Tensor, student: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || student) of logits (examples, tokens, vocabulary), in nats, summed over `within`."""
+    before, now = (torch.log_softmax(logits[within], dim=-1) for logits in (teacher, student))
+    return torch.nn.functional.kl_div(now, before, reduction="sum", log_target=True)

@@ -1,0 +1,116 @@
+"""What strategies share that hold weights near where they were, as far as they mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from optuna.distributions import IntDistribution
+
+from spaces.domains import Value, knob
+from strategies.outputs import Outputs
+from strategies.strategy import Learner, Standing, Strategy, Tensors
+
+STRONG = 1e8
+"""The founding paper's strength, for importances that sum to 1."""
+
+
+@dataclass
+class Regulariser(Strategy):
+    """Base of ewc, mas and tir: strength x sum_i I_i (theta_i - theta*_i)^2 is paid beside the loss.
+
+    theta* are the weights at the start of the stage. The importance I of each old task is estimated
+    after its stage from a strided subset, and normalised to sum to 1 over all trained weights; what a
+    strategy makes of several tasks' importances is its own.
+    """
+
+    importances: ClassVar[str]
+    """The estimate that is kept, by its name in `ESTIMATES`; a knob where there is a choice."""
+    strength: float
+    importance_examples: int = knob(
+        1000, IntDistribution(1, 100_000), "that importances are estimated from, per task", False
+    )
+    importance_batch: int = knob(
+        4, IntDistribution(1, 256), "examples per gradient, all ranks", False
+    )
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        if not standing.before or not self.strength:
+            return {}
+        return {"strength": self.strength, **self.consolidation()}
+
+    def consolidation(self) -> dict[str, Value]:
+        return {
+            "importance_examples": self.importance_examples,
+            "importance_batch": self.importance_batch,
+        }
+
+    @property
+    def keeps(self) -> str:
+        return self.importances
+
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+        self.anchor = start
+        self.importance = self.joined(kept, standing) if self.strength and kept else {}
+
+    def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
+        """The importance of each weight, given that to each old task."""
+        raise NotImplementedError
+
+    def penalised(self) -> bool:
+        return bool(self.importance)
+
+    def penalty(self, weights: Tensors) -> Tensors:
+        """2 x strength x I x (theta - theta*), the penalty's gradient."""
+        return {
+            name: 2 * self.strength * importance * (weights[name] - self.anchor[name])
+            for name, importance in self.importance.items()
+        }
+
+    def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        stride = max(1, -(-size // self.importance_examples))
+        picks = [(task, row) for row in range(0, size, stride)]
+        found: Tensors = {}
+        of, measure = ESTIMATES[self.importances]
+        for gradients in learner.gradients(picks, self.importance_batch, of):
+            for name, gradient in gradients.items():
+                found[name] = found.get(name, torch.zeros(())) + measure(gradient)
+        return normalised(found)
+
+
+def squared_logits(outputs: Outputs) -> torch.Tensor:
+    """The squared length of the logits at the answers' tokens, summed (Aljundi et al. 2018, §4.1)."""
+    return outputs.logits.square().sum(-1)[outputs.within].sum()
+
+
+ESTIMATES: dict[
+    str,
+    tuple[Callable[[Outputs], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]],
+] = {
+    "ewc": (Outputs.nll, torch.square),
+    "mas": (squared_logits, torch.abs),
+}
+"""By name: what the gradient is of, and what of a batch's gradient is averaged."""
+
+
+def normalised(importance: Tensors) -> Tensors:
+    """The importances divided by their sum over all weights; all zero if they are."""
+    total = sum(float(value.sum(dtype=torch.float64)) for value in importance.values())
+    return {name: value / total if total > 0 else value for name, value in importance.items()}
+
+
+def decayed(kept: Sequence[Tensors], standing: Standing, decay: float) -> Tensors:
+    """The sum of old tasks' importances, each times `decay` for every stage that came after its own."""
+    found: Tensors = {}
+    for age, importance in zip(ages(standing), kept, strict=True):
+        for name, value in importance.items():
+            found[name] = found.get(name, torch.zeros(())) + decay**age * value
+    return found
+
+
+def ages(standing: Standing) -> Iterator[int]:
+    """Of each old task, how many stages came after its own and before this one."""
+    for number, group in enumerate(standing.before, start=1):
+        yield from [len(standing.before) - number] * len(group)

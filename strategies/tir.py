@@ -1,0 +1,77 @@
+"""Task-similarity-informed regularisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from spaces.domains import Value, knob
+from strategies.regulariser import ESTIMATES, STRONG, Regulariser
+from strategies.similarity import SIGNALS, combined, drawn
+from strategies.strategy import Standing, Tensors
+
+CONTROLS = ("task", "random", "opposite")
+
+
+@dataclass
+class TIR(Regulariser):
+    """What matters to a task unlike the new one is held, what matters to a like one is free (He et al. 2023, §4.2).
+
+    Each weight's importance I_i is the largest that any old task gives it, and belongs to that task,
+    d_i. The penalty is EWC's with I_i (1 - s), s the similarity of the new task to d_i. Whether the
+    scaled importance is kept for the next maximum is not published; here the unscaled one is.
+    """
+
+    name = "tir"
+    informed = True
+    strength: float = knob(
+        STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
+    )
+    importances: str = knob("ewc", CategoricalDistribution(list(ESTIMATES)), "estimated as there")
+    signal: str = knob(
+        SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
+    )
+    similarity: str = knob(
+        "task",
+        CategoricalDistribution(list(CONTROLS)),
+        "of tasks; controls: a random number, or 1 - it",
+        False,
+    )
+
+    def effective(self, standing: Standing) -> dict[str, Value]:
+        found = super().effective(standing)
+        if not found:
+            return {}
+        signal = {"signal": self.signal} if self.similarity != "random" else {}
+        own = {"importances": self.importances, "similarity": self.similarity}
+        return found | own | signal
+
+    def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
+        importance, owner = owned(kept)
+        free = torch.tensor([1 - s for s in self.similarities(standing)])
+        return {name: value * free[owner[name]] for name, value in importance.items()}
+
+    def similarities(self, standing: Standing) -> list[float]:
+        """Of the new task to each old one, as the knobs want it."""
+        if self.similarity == "random":
+            return [drawn(standing.new[0], task) for task in standing.old]
+        found = combined(standing.similarity, self.signal)
+        return [1 - s for s in found] if self.similarity == "opposite" else found
+
+
+def owned(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
+    """Of each weight: the largest importance that any task gives it, and the index of the first such task."""
+    importance: Tensors = {}
+    owner: Tensors = {}
+    for number, task in enumerate(kept):
+        for name, value in task.items():
+            if name not in importance:
+                importance[name], owner[name] = value, torch.full(value.shape, number)
+                continue
+            larger = value > importance[name]
+            owner[name] = torch.where(larger, number, owner[name])
+            importance[name] = torch.where(larger, value, importance[name])
+    return importance, owner

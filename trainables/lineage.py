@@ -1,0 +1,140 @@
+"""Which weights a stage begins with, which answer after it, and the keys of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from strategies import Begin, Standing
+from strategies.similarity import similarities
+from trainables.config import TrialConfig
+from trainables.job import (
+    Expert,
+    Setting,
+    base_key,
+    kept_key,
+    routed_key,
+    scored_key,
+    signature_key,
+    trained_key,
+)
+from trainables.panel import Panel, Prefix
+from trainables.stages import StageStore
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Weights by the stage that trained them last, and the tasks that they answer for."""
+
+    path: Prefix
+    tasks: tuple[str, ...]
+
+
+@dataclass
+class Lineage:
+    """The stages of one configuration as the store knows them: where each begins and what it is called."""
+
+    config: TrialConfig
+    panel: Panel
+    setting: Setting
+    store: StageStore
+    _holders: dict[Prefix, list[Holder]] = field(default_factory=dict)
+    _standings: dict[Prefix, Standing] = field(default_factory=dict)
+    _keys: dict[Prefix, str] = field(default_factory=dict)
+
+    def standing(self, path: Prefix) -> Standing:
+        """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
+        if path not in self._standings:
+            before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
+            new, old = path[-1] if path else self.panel.first, before if path else ()
+            similarity = {}
+            if path and old and self.config.strategy.informed:
+                signatures = [
+                    self.store.tensors(signature_key(self.setting, task))
+                    for task in (new[0], *(task for group in old for task in group))
+                ]
+                similarity = similarities(signatures[0], signatures[1:])
+            self._standings[path] = Standing(new, old, similarity)
+        return self._standings[path]
+
+    def holders(self, path: Prefix) -> list[Holder]:
+        """All weights that answer after a path; the last of them are those that its last stage trained."""
+        if not path:
+            return [Holder((), self.panel.initial)]
+        if path not in self._holders:
+            begin, before = self.begin(path), self.holders(path[:-1])
+            old = self._holder(begin.task, before)
+            if begin.expert:
+                made = [*before, Holder(path, path[-1])]
+            else:
+                made = [h for h in before if h is not old] + [Holder(path, old.tasks + path[-1])]
+            self._holders[path] = made
+        return self._holders[path]
+
+    def begin(self, path: Prefix) -> Begin:
+        """What the strategy decides about the last stage of a path."""
+        return self.config.strategy.begin(self.standing(path))
+
+    def source(self, path: Prefix) -> Prefix:
+        """The stage whose weights the last stage of a path begins with."""
+        return self._holder(self.begin(path).task, self.holders(path[:-1])).path
+
+    def _holder(self, task: str | None, known: list[Holder]) -> Holder:
+        if task is None:
+            return next((h for h in known if not h.path), Holder((), ()))
+        return next(h for h in known if task in h.tasks)
+
+    def depth(self, path: Prefix) -> int:
+        """How many stages made the weights that a path's last stage trained, that one included."""
+        return self.depth(self.source(path)) + 1 if path else 0
+
+    # Keys --------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> str:
+        """Of the model before anything is trained."""
+        return base_key(self.setting, self.config)
+
+    def key(self, path: Prefix) -> str:
+        """Of the weights that a path's last stage trained; of the empty one, those before any stage."""
+        if path not in self._keys:
+            standing, base = self.standing(path), self.base
+            parent = self.key(self.source(path)) if path else base
+            depth, setting = self.depth(path), self.setting
+            trained = trained_key(setting, self.config, parent, standing, depth)
+            self._keys[path] = trained if standing.new else base
+        return self._keys[path]
+
+    def kept(self, path: Prefix) -> list[tuple[str, str]]:
+        """What the strategy keeps of a path's last stage: (task, key)."""
+        tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
+        keys = {task: kept_key(self.setting, self.config, trained, task) for task in tasks}
+        return [(task, key) for task, key in keys.items() if key]
+
+    def kept_before(self, path: Prefix) -> dict[str, str]:
+        """What was kept of each task before a path's last stage, by task."""
+        return dict(pair for i in range(len(path)) for pair in self.kept(path[:i]))
+
+    def experts(self, path: Prefix) -> tuple[Expert, ...]:
+        """Those among which examples are routed after a path; none if they are not."""
+        if not self.config.strategy.routed or not (path or self.panel.initial):
+            return ()
+        kept = self.kept_before(path) | dict(self.kept(path))
+        return tuple(
+            Expert(self.key(h.path), h.tasks, tuple(kept[task] for task in h.tasks))
+            for h in self.holders(path)
+            if h.tasks
+        )
+
+    def scored(self, path: Prefix, task: str) -> str:
+        """Key of the score of a task after a path."""
+        split, experts = self.panel.split, self.experts(path)
+        if experts:
+            return routed_key(self.setting, self.config, experts, task, split)
+        return scored_key(self.setting, self.key(path), task, split)
+
+    def signed(self) -> list[tuple[str, str]]:
+        """The signatures that the strategy asks for: (task, key)."""
+        if not self.config.strategy.informed:
+            return []
+        tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])
+        return [(task, signature_key(self.setting, task)) for task in tasks]

@@ -1,0 +1,65 @@
+"""Scoring where a strategy holds several experts: each example is answered by the one retrieved for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trainables.config import TrialConfig
+from trainables.engine import set_weights
+from trainables.evaluate import answers, scored
+from trainables.job import StageJob
+
+if TYPE_CHECKING:
+    from trainables.worker import Worker
+
+
+class Routing:
+    """The experts after a stage, for a worker whose engine is open."""
+
+    def __init__(self, worker: Worker, job: StageJob, config: TrialConfig) -> None:
+        self.worker, self.job = worker, job
+        self.strategy = config.fresh_strategy()
+        self.owners: Mapping[str, int] = {
+            task: number for number, expert in enumerate(job.experts) for task in expert.tasks
+        }
+        kept = {task: key for e in job.experts for task, key in zip(e.tasks, e.kept, strict=True)}
+        self.tasks = list(kept)
+        self.kept = [worker.store.tensors(key) for key in kept.values()]
+
+    def answers(
+        self, task: str, split: str, zero: int
+    ) -> tuple[list[str], dict[str, float | None]]:
+        """The answers to one split of a task, and what stands beside its score (`RETRIEVAL`).
+
+        Both are unknown of a task that has no expert yet.
+        """
+        place = self.tasks.index(task) if task in self.owners else None
+        queries = self.worker.signer.queries(task, split)
+        found = self.strategy.route(queries, self.kept, place)
+        chosen = [self.owners[self.tasks[number]] for number in found]
+        retrieved = self._answered(task, split, zero, chosen)
+        if place is None:
+            return retrieved, {}
+        own = self.owners[task]
+        missed = [row for row, number in enumerate(chosen) if number != own]
+        ideal = dict(enumerate(retrieved))
+        ideal |= zip(missed, self._by(own, task, split, zero, missed), strict=True)
+        oracle = scored(self.worker.benchmark.tasks[task], split, list(ideal.values()))["score"]
+        accuracy = 1 - len(missed) / len(chosen)
+        return retrieved, {"retrieval_accuracy": accuracy, "oracle_score": oracle}
+
+    def _answered(self, task: str, split: str, zero: int, chosen: Sequence[int]) -> list[str]:
+        said: dict[int, str] = {}
+        for number in sorted(set(chosen)):
+            rows = [row for row, expert in enumerate(chosen) if expert == number]
+            said |= zip(rows, self._by(number, task, split, zero, rows), strict=True)
+        return [said[row] for row in range(len(chosen))]
+
+    def _by(self, number: int, task: str, split: str, zero: int, rows: Sequence[int]) -> list[str]:
+        """One expert's answers to some rows."""
+        if not rows:
+            return []
+        worker = self.worker
+        set_weights(worker.lmm, worker.weights(self.job.experts[number].key, self.job))
+        return answers(worker.lmm, worker.data, task, split, zero, rows)

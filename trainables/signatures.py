@@ -1,0 +1,84 @@
+"""Frozen vectors of examples and tasks: what they are looked up by, and what their similarity is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from models.loading import LOOKED_AT_ONCE
+from models.text_encoder import SentenceEncoder, TextEncoder, TokenMean
+from strategies import Queries
+from strategies.similarity import Signature
+from tasks.rows import IMAGE, Example
+from trainables.data import Data
+
+SIGNED = 1000
+"""Examples of a task that its signature is the mean of, at most."""
+
+
+class Signer:
+    """Looks at examples with the frozen vision tower and a frozen text encoder; ranks share the work."""
+
+    def __init__(self, data: Data, text_encoder: str) -> None:
+        self.data = data
+        self._folder = text_encoder
+        self._encoder: TextEncoder | None = None
+        self._queries: dict[tuple[str, str], Queries] = {}
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """Loaded when it is first asked for."""
+        if self._encoder is None:
+            lmm = self.data.lmm
+            own = TokenMean(lmm.processor.tokenizer, lmm.token_embeddings)
+            self._encoder = SentenceEncoder(Path(self._folder)) if self._folder else own
+        return self._encoder
+
+    def signature(self, task: str) -> Signature:
+        """The task's mean vectors over at most `SIGNED` training examples, spread over all of them."""
+        size = len(self.data.examples(task, "train"))
+        # Whole blocks, for the tower looks at no less.
+        blocks = range(0, size, LOOKED_AT_ONCE)
+        stride = -(-len(blocks) * LOOKED_AT_ONCE // SIGNED)
+        rows = [r for b in blocks[::stride] for r in range(b, min(b + LOOKED_AT_ONCE, size))]
+        image, instruction = self._vectors(task, "train", rows)
+        examples = self.data.examples(task, "train")
+        answer = self.encoder.encode([examples[row].answer for row in rows])
+        means = {"image": image, "instruction": instruction, "answer": answer}
+        return {n: torch.nn.functional.normalize(v.mean(0), dim=0) for n, v in means.items()}
+
+    def queries(self, task: str, split: str) -> Queries:
+        """What each example of a split is looked up by."""
+        if (task, split) not in self._queries:
+            size = len(self.data.examples(task, split))
+            self._queries[task, split] = Queries(*self._vectors(task, split, range(size)))
+        return self._queries[task, split]
+
+    def _vectors(
+        self, task: str, split: str, rows: Iterable[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image and instruction vectors of some rows, in their order, the same on every rank."""
+        examples, rows = self.data.examples(task, split), list(rows)
+        rank, workers = dist.get_rank(), dist.get_world_size()
+        share = -(-len(rows) // workers)
+        mine = [
+            self.data.lmm.image_vector(self.data.encoded(task, split, row))
+            for row in rows[rank * share : (rank + 1) * share]
+        ]
+        parts = [mine]
+        if workers > 1:
+            parts = [[] for _ in range(workers)]
+            dist.all_gather_object(parts, mine)
+        found = [vector for part in parts for vector in part]
+        known = next((vector for vector in found if vector is not None), torch.zeros(1))
+        image = torch.stack([torch.zeros_like(known) if v is None else v for v in found])
+        texts = [instruction(examples[row]) for row in rows]
+        return torch.nn.functional.normalize(image, dim=-1), self.encoder.encode(texts)
+
+
+def instruction(example: Example) -> str:
+    """What an example asks, without the signs for its images."""
+    return example.prompt.replace(IMAGE, " ").strip()

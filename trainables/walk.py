@@ -1,0 +1,219 @@
+"""One trial without Ray: a configuration walked through the prefix tree of a panel of orderings."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tasks import BESIDE
+from trainables.config import TrialConfig
+from trainables.job import Setting, StageJob
+from trainables.lineage import Lineage
+from trainables.panel import Panel, Prefix
+from trainables.scores import RETRIEVAL, ScoreMatrix, summary
+from trainables.stages import StageStore
+
+
+class Runner(Protocol):
+    """Who makes a stage: a lane of Ray Train workers, or this very process."""
+
+    def run(self, job: StageJob) -> Mapping[str, float]:
+        """Make what `job` asks for; returns the seconds that each part took."""
+        ...
+
+
+@dataclass
+class Walk:
+    """A configuration on its way through the panel; `step` makes one stage."""
+
+    config: TrialConfig
+    panel: Panel
+    setting: Setting
+    store: StageStore
+    runner: Runner
+    done: int = 0
+    scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
+    beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
+    """What stands beside the scores, by name (`tasks.BESIDE`, `RETRIEVAL`); NaN where a task has none."""
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    rungs: list[float] = field(default_factory=list)
+    """`progress` after each stage done."""
+    before_seconds: float = 0.0
+    """Of training the initial tasks."""
+
+    def __post_init__(self) -> None:
+        self.lineage = Lineage(self.config, self.panel, self.setting, self.store)
+        self.paths = self.panel.paths(self.config)
+        self.inner = {path[:i] for path in self.paths for i in range(len(path))}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage of the panel is done."""
+        return self.done == len(self.paths)
+
+    def step(self) -> None:
+        """Make the next stage of the panel, or take from the store what is there of it."""
+        if self.done == 0:
+            self._sign()
+            self._make(())
+        self._make(self.paths[self.done])
+        self.done += 1
+        self.rungs.append(self.progress())
+
+    def key(self, path: Prefix) -> str:
+        """The key of the weights that a path's last stage trained."""
+        return self.lineage.key(path)
+
+    def job(self, path: Prefix) -> StageJob:
+        """What is still to be made of a path's last stage."""
+        key, lineage, split = self.key(path), self.lineage, self.panel.split
+        standing, before = lineage.standing(path), lineage.kept_before(path)
+        cells = [
+            (task, split, lineage.scored(path, task))
+            for task in self.panel.cells(self.config, path)
+        ]
+        needed = path in self.inner or self.config.strategy.routed
+        return StageJob(
+            config=self.config.to_dict(),
+            key=key,
+            base=lineage.base,
+            parent=self.key(lineage.source(path)) if path else lineage.base,
+            stage=lineage.depth(path),
+            standing=standing,
+            kept=tuple(before[task] for task in standing.old if task in before),
+            train=key != lineage.base and not self.store.has(key),
+            score=tuple(cell for cell in cells if not self.store.has(cell[2])),
+            keep=tuple(
+                pair for pair in lineage.kept(path) if needed and not self.store.has(pair[1])
+            ),
+            experts=lineage.experts(path),
+        )
+
+    def _sign(self) -> None:
+        """Have the tasks' signatures made, which decide where the stages of some strategies begin."""
+        lacking = tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
+        if lacking:
+            base = self.lineage.base
+            start = StageJob(self.config.to_dict(), base, base, base, 0, self.lineage.standing(()))
+            self.runner.run(dataclasses.replace(start, sign=lacking))
+
+    def _make(self, path: Prefix) -> None:
+        job, waited, seconds = self.job(path), 0.0, {}
+        trained = job.train
+        if not job.empty:
+            with self.store.lease(job.key) as lease:
+                waited = lease.waited
+                job = self.job(path)  # whoever held the lease may have made it
+                trained = job.train
+                if not job.empty:
+                    seconds = dict(self.runner.run(job))
+        self._take(path, {"trained": trained, "waited": waited, "seconds": seconds})
+
+    def _take(self, path: Prefix, made: dict[str, Any]) -> None:
+        self.scores[path] = {}
+        for task in self.panel.cells(self.config, path):
+            record = self.store.get(self.lineage.scored(path, task))
+            assert record is not None, f"no score of {task} after {path}"
+            self.scores[path][task] = record["score"]
+            for name in (*BESIDE, *RETRIEVAL):
+                cells = self.beside.setdefault(name, {}).setdefault(path, {})
+                value = record.get(name)
+                cells[task] = float("nan") if value is None else value
+        key = self.key(path)
+        record = self.store.get(key) or {}
+        cost = record.get("seconds", 0.0)
+        if path:
+            standing = self.lineage.standing(path)
+            similar = {
+                n: dict(zip(standing.old, v, strict=True)) for n, v in standing.similarity.items()
+            }
+            about = {"tasks": path, "key": key, "train_seconds": cost, "similarity": similar}
+            self.stages.append(about | made)
+        else:
+            self.before_seconds = cost
+
+    # What came of it ---------------------------------------------------------------------------
+
+    def matrices(self, beside: str = "") -> list[ScoreMatrix]:
+        """One score matrix for each ordering, or one of what is beside; stages not made yet are NaN."""
+        cells = self.beside.get(beside, {}) if beside else self.scores
+        made = []
+        for ordering in self.panel.orderings:
+            rows = {row: cells.get(path, {}) for row, path in self._rows(ordering).items()}
+            # Orderings may differ in their tasks, and the first row scores those of all.
+            columns = (*ordering, *self.panel.initial)
+            own = {n: {t: s for t, s in row.items() if t in columns} for n, row in rows.items()}
+            made.append(ScoreMatrix.from_rows(ordering, own, self.panel.initial))
+        return made
+
+    def records(self) -> list[dict[str, Any]]:
+        """Where the answers behind each cell are: the key of its record in the store."""
+        return [
+            {"ordering": number, "stage": row, "task": task, "split": self.panel.split}
+            | {"key": self.lineage.scored(path, task)}
+            for number, ordering in enumerate(self.panel.orderings, start=1)
+            for row, path in self._rows(ordering).items()
+            for task in self.scores.get(path, {})
+            if task in (*ordering, *self.panel.initial)
+        ]
+
+    def _rows(self, ordering: Sequence[str]) -> dict[int, Prefix]:
+        """The rows of an ordering's matrix, and the path that fills each."""
+        curriculum = self.config.strategy.curriculum(ordering)
+        # Joint tuning has one stage: it stands where the sequence ends.
+        late = len(ordering) - len(curriculum)
+        stages = range(1, len(curriculum) + 1)
+        return {0: ()} | {late + stage: curriculum[:stage] for stage in stages}
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric, averaged over the orderings that are whole; NaN before the first one is."""
+        whole = [o for o in self.panel.orderings if self._whole(o)]
+        pairs = zip(self.matrices(), self.panel.orderings, strict=True)
+        each = [summary(m) for m, o in pairs if self._whole(o)]
+        metrics = {
+            name: statistics.fmean(s[name] for s in each) if each else float("nan")
+            for name in summary(self.matrices()[0])
+        }
+        finals = [s["final_average"] for s in each]
+        metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
+        metrics["worst_ordering"] = min(finals, default=float("nan"))
+        metrics["train_seconds"] = self.before_seconds + sum(
+            s["train_seconds"] for s in self.stages
+        )
+        for name, of in {"stored_bytes": self._stored, "added_parameters": self._added}.items():
+            values = [of(self.config.strategy.curriculum(o)) for o in whole]
+            metrics[name] = statistics.fmean(values) if values else float("nan")
+        return metrics
+
+    def progress(self) -> float:
+        """The rung score: mean score of the tasks seen, over the stages done (of all orderings)."""
+        means = [
+            statistics.fmean(self.scores[path][task] for group in path for task in group)
+            for path in self.paths[: self.done]
+        ]
+        return statistics.fmean(means) if means else 0.0
+
+    def _whole(self, ordering: Sequence[str]) -> bool:
+        return self.config.strategy.curriculum(ordering) in self.paths[: self.done]
+
+    def _stored(self, path: Prefix) -> float:
+        """Bytes held at a path's end beside the model: memories, importances, keys, further experts."""
+        records = [self.store.get(key) or {} for key in self.lineage.kept_before(path).values()]
+        if self.config.strategy.routed:
+            experts = self.lineage.experts(path)
+            keys = [key for e in experts for key in (e.key, *e.kept)]
+            records = [self.store.get(key) or {} for key in keys]
+        kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
+        memory = (self.store.get(self.key(path)) or {}).get("memory", {})
+        return kept + memory.get("bytes", 0)
+
+    def _added(self, path: Prefix) -> float:
+        """Parameters that the model has more than one tuned without any strategy: further experts, keys."""
+        experts = self.lineage.experts(path)
+        trained = (self.store.get(self.key(path)) or {}).get("parameters", 0)
+        own = sum(trained for e in experts if e.key != self.lineage.base)
+        kept = [self.store.get(key) or {} for e in experts for key in e.kept]
+        return max(0, own - trained) + sum(record.get("parameters", 0) for record in kept)
