@@ -1,4 +1,4 @@
-"""Texts as frozen vectors: by the language model's own token embeddings, or by a sentence encoder's folder."""
+"""Texts as frozen vectors: by the language model's token embeddings, or a sentence encoder in a folder."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def check_text_encoder(folder: Path) -> None:
     lacking = [what for pattern, what in wanted.items() if not any(folder.glob(pattern))]
     if not folder.is_dir() or lacking:
         raise InputError(
-            f'text_encoder must be a folder with a config.json, a tokenizer and *.safetensors, got "{folder}", '
+            "text_encoder must be a folder with a config.json, a tokenizer and *.safetensors, got "
+            f'"{folder}", '
             + (f"which has no {' and no '.join(lacking)}" if folder.is_dir() else "which is none")
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from models.location import model_fingerprint, model_folder
+from models.text_encoder import check_text_encoder, text_encoder_fingerprint
 from search.front import best
 from search.records import TrialRecord, read_run
 from search.results import tables
@@ -25,7 +26,7 @@ from trainables.scores import ScoreMatrix
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
 KEYS = (
     *("trial", "search", "config", "metrics", "matrices", "panel", "seed", "workers"),
-    *("model", "benchmark", "fingerprints", "code", "versions"),
+    *("model", "benchmark", "text_encoder", "fingerprints", "code", "versions"),
 )
 
 
@@ -41,6 +42,8 @@ class Best:
     benchmark: Benchmark
     setting: Setting
     matrices: tuple[ScoreMatrix, ...]
+    text_encoder: str
+    """The folder of the sentence encoder; empty = the language model's own embeddings."""
     made_with: Mapping[str, Any]
     """Code and library versions of the search."""
 
@@ -82,6 +85,7 @@ def _content(plan: Mapping[str, Any], record: TrialRecord, run: Path) -> dict[st
         "workers": plan["fields"]["workers_per_trial"],
         "model": _plain(plan["model"]),
         "benchmark": _plain(plan["benchmark"]),
+        "text_encoder": _plain(plan["text_encoder"]),
         "fingerprints": _plain(plan["fingerprints"]),
         "code": plan["code"][record.strategy],
         "versions": versions(),
@@ -130,17 +134,26 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -> Best:
     folder = model_folder(model or _found(values["model"]))
     data = load_benchmark(benchmark or _found(values["benchmark"]))
-    panel = Panel(**{**values["panel"], "orderings": _tuples(values["panel"]["orderings"])})
+    orderings, initial = _tuples(values["panel"]["orderings"]), tuple(values["panel"]["initial"])
+    panel = Panel(**{**values["panel"], "orderings": orderings, "initial": initial})
+    encoder = str(values["text_encoder"]["path"])
+    if encoder:
+        check_text_encoder(Path(encoder))
     setting = Setting(
         model=model_fingerprint(folder),
-        tasks={task: data.task(task).fingerprint() for task in panel.tasks},
+        tasks={t: data.task(t).fingerprint() for t in (*panel.tasks, *panel.initial)},
         seed=values["seed"],
         workers=values["workers"],
+        text_encoder=text_encoder_fingerprint(encoder),
     )
     saved = values["fingerprints"]
     if not model and setting.model != saved["model"]:
         raise InputError(
             f'the model in "{folder}" is not the one of the search; --model NAME takes it'
+        )
+    if setting.text_encoder != values["text_encoder"]["print"]:
+        raise InputError(
+            f'the text encoder in "{encoder}" must be the one of the search, and has changed since'
         )
     changed = [t for t, print_ in setting.tasks.items() if print_ != saved["tasks"].get(t)]
     if not benchmark and changed:
@@ -155,6 +168,7 @@ def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -
         model=folder,
         benchmark=data,
         setting=setting,
+        text_encoder=encoder,
         # Of another model, or on other data, they have nothing to say.
         matrices=()
         if model or benchmark

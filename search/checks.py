@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from optuna.distributions import IntDistribution
@@ -17,10 +17,10 @@ from search.plans import SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
-from strategies import STRATEGIES, strategy_class
-from tasks import Demands
-from trainables.panel import SCORING, Panel
-from trainables.scores import METRICS, WITH_REFERENCE
+from strategies import JOINT, STRATEGIES, strategy_class
+from tasks import Benchmark, Demands
+from trainables.panel import LEARNT, SCORING, Panel
+from trainables.scores import METRICS, OF_INITIAL, WITH_REFERENCE
 
 REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""
@@ -58,14 +58,14 @@ def check_model_named(plan: SearchPlan) -> None:
 
 def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     """The strategies that are searched; joint tuning is a bound and always runs as one."""
-    for name in plan.strategies:
-        strategy_class(name)
-    searched = tuple(dict.fromkeys(n for n in plan.strategies if n not in REFERENCES))
+    named = [strategy_class(name).name for name in plan.strategies]
+    searched = tuple(dict.fromkeys(name for name in named if name not in REFERENCES))
     if not searched:
         others = ", ".join(name for name in STRATEGIES if name not in REFERENCES)
         raise InputError(
             "at least one strategy must be searched beside the bounds "
-            f"({', '.join(REFERENCES)}, which always run); to search: {others}"
+            f"({', '.join(REFERENCES)}, which always run); to search: {others}, and several joined by "
+            f"{JOINT}, such as replay{JOINT}ewc"
         )
     for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
         if least < 1:
@@ -74,6 +74,11 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
         raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
+    if plan.balanced and plan.samples % len(searched):
+        raise InputError(
+            f"a balanced plan must have as many samples for each of {len(searched)} strategies, got "
+            f"{plan.samples}; {max(1, plan.samples // len(searched)) * len(searched)} would do"
+        )
     return searched
 
 
@@ -127,12 +132,43 @@ def check_training(space: ConfigSpace) -> None:
             )
 
 
+def check_experts(space: ConfigSpace) -> None:
+    """Examples are looked up by what the frozen vision tower sees in them."""
+    for name in space.open["strategy"].branches:
+        config = space.reference(name)
+        adapters = [config.strategy.shared(config.training, a)[1] for a in space.adapters()]
+        if config.strategy.routed and any(adapter.trains("vision_lora") for adapter in adapters):
+            raise InputError(
+                f"{name} needs a vision tower that is not trained, got adapter.parts with vision_lora; "
+                f"{name}.expert projection would do"
+            )
+
+
+def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that were learned before the orderings; raises `InputError` if they are learned again."""
+    if plan.initial not in (*LEARNT, "none"):
+        raise unknown("initial", plan.initial, (*LEARNT, "none"))
+    initial = () if plan.initial == "none" else benchmark.initial
+    again = [task for task in tasks if task in initial]
+    if again:
+        raise InputError(
+            f"initial tasks are not learned again, got {', '.join(again)} among the tasks; initial none "
+            "would leave them out before"
+        )
+    return initial
+
+
 def check_objectives(plan: SearchPlan, panel: Panel) -> None:
     """Every objective must be defined for the trials of this panel."""
     for objective in plan.objectives:
         if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
             raise unknown("objective", name, TRIAL_METRICS)
     names = [name for name, _ in plan.directions()]
+    if set(OF_INITIAL) & set(names) and not panel.initial:
+        raise InputError(
+            f"{' and '.join(OF_INITIAL)} need tasks that were learned before: the benchmark names none "
+            "under initial, or the plan leaves them out"
+        )
     shortest = min(len(ordering) for ordering in panel.orderings)
     if "forward_transfer" in names and plan.scoring == "seen":
         raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it 
     from search.prepared import Prepared
 
 ROOT = Path(__file__).parent.parent
+LEARNT = {"trained": "trained jointly before the first stage", "known": "known to the model"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,9 +35,18 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--benchmark", help="mini, a preset, or a folder or YAML file of yours")
     plan.add_argument("--data", help="the folder of a preset's data (default: CITUNE_DATA)")
     plan.add_argument("--tasks", help="the tasks learned, comma-separated (default: all)")
-    plan.add_argument("--strategies", help="comma-separated; finetune and joint always run")
+    plan.add_argument("--strategies", help="comma-separated, replay+ewc for both at once")
     plan.add_argument(
         "--orderings", help="given, reverse, rotations, random:K@seed, shared:K, a>b;b>a"
+    )
+    plan.add_argument(
+        "--initial",
+        choices=("trained", "known", "none"),
+        help="the benchmark's initial tasks: trained before, known to the model, or left out",
+    )
+    plan.add_argument(
+        "--text-encoder",
+        help="a sentence encoder's folder, for task similarity (default: the LMM's own)",
     )
     plan.add_argument("--objectives", help="comma-separated metrics; the first chooses the best")
     plan.add_argument("--seed", type=int, help="of everything that is drawn")
@@ -91,10 +101,11 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     from spaces.errors import InputError
 
     free = ("samples", "concurrent", "time_budget")
-    names = ("model", "benchmark", "orderings", "workers_per_trial", "seed", *free)
+    names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed", *free)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
-    if args.data is not None:
-        values["data"] = str(Path(args.data).expanduser().resolve())
+    for n in ("data", "text_encoder"):
+        if (folder := getattr(args, n)) is not None:
+            values[n] = str(Path(folder).expanduser().resolve())
     for n in ("tasks", "strategies", "objectives"):
         if (text := getattr(args, n)) is not None:
             values[n] = [part.strip() for part in text.split(",") if part.strip()]
@@ -158,7 +169,11 @@ def describe(prepared: Prepared, lanes: int) -> str:
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
         f"tasks       {', '.join(panel.tasks)}",
-        f"examples    {', '.join(map(prepared.counts, panel.tasks))} (train/validation/test)",
+        f"examples    {', '.join(map(prepared.counts, prepared.all_tasks))} (train/validation/test)",
+        *(
+            [f"initial     {', '.join(panel.initial)}, {LEARNT[panel.learnt]}"]
+            * bool(panel.initial)
+        ),
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(prepared.references)}",
         f"trials      {trials}, {lanes} at once with {plan.workers_per_trial} workers each",

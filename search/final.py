@@ -17,7 +17,7 @@ from models.location import folder_family
 from search.best import Best, held_out, read_best, same_code
 from search.checks import DATA, demands_of
 from search.predictions import FOLDER, cells_of, write_predictions
-from search.saved import save_model
+from search.saved import save_keys, save_model
 from spaces import InputError
 from spaces.loading import check_loading
 from tasks import check_rows, parse_orderings
@@ -46,9 +46,12 @@ def train_final(
     demands = demands_of(
         found.model, [found.config.adapter], found.workers, [found.config.training.zero]
     )
-    check_rows(found.benchmark, found.panel.tasks, demands=demands).raise_if_broken()
+    tasks = (*found.panel.tasks, *found.panel.initial)
+    check_rows(found.benchmark, tasks, demands=demands).raise_if_broken()
     store = StageStore(out / "stages")
-    place = Place(found.model, found.benchmark.file, store.root, found.seed)
+    place = Place(
+        found.model, found.benchmark.file, store.root, found.seed, text_encoder=found.text_encoder
+    )
     with _runner(place, found.workers, out) as runner:
         walk = _walked(found, found.panel, store, runner, "training")
         compared = _compare(found, walk)
@@ -138,9 +141,16 @@ def _save_models(found: Best, walk: Walk, store: StageStore, out: Path) -> list[
     lmm, folders = LMM(found.model, found.config.training.loading), []
     lmm.adapt(found.config.adapter, found.seed)
     for number, ordering in enumerate(found.panel.orderings, start=1):
-        key = walk.key(found.config.strategy.curriculum(ordering))
-        folder = out / f"ordering-{number}"
-        save_model(lmm, store.tensors(key), folder, ordering)
+        path = found.config.strategy.curriculum(ordering)
+        folder, experts = out / f"ordering-{number}", walk.lineage.experts(path)
+        for which, expert in enumerate(experts, start=1):
+            known = expert.key != walk.lineage.base
+            weights = store.tensors(expert.key) if known else lmm.initial()
+            save_model(lmm, weights, folder / f"expert-{which}", expert.tasks)
+        if experts:
+            save_keys(folder, {e.tasks: [store.tensors(k) for k in e.kept] for e in experts})
+        else:
+            save_model(lmm, store.tensors(walk.key(path)), folder, ordering)
         folders.append(folder)
     return folders
 

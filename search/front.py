@@ -15,7 +15,10 @@ from trainables.scores import GLOSSARY
 Objective = tuple[str, str]
 """A metric and its direction, "max" or "min"."""
 
-TRIAL_DIRECTIONS = {"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"}
+TRIAL_DIRECTIONS = {
+    **{"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"},
+    **{"stored_bytes": "min", "added_parameters": "min"},
+}
 """Metrics of a trial over its orderings, beside those of a score matrix."""
 
 Row = Mapping[str, Any]

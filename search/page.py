@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from search.verdict import number
 from trainables.scores import ScoreMatrix
 
+INITIAL = " (initial)"
 # Light to dark blue: an order that every eye and every printer keeps.
 SCALE = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
 
@@ -68,7 +69,10 @@ def plot(figure: go.Figure, name: str) -> str:
 
 def heat_map(matrix: ScoreMatrix, top: float, caption: str) -> str:
     """A score matrix; the cell of the task just learned is framed, a cell never scored is empty."""
-    heads = "".join(f"<th><span>{escape(task)}</span></th>" for task in matrix.tasks)
+    heads = "".join(
+        f"<th><span>{escape(task)}{INITIAL * (task in matrix.initial)}</span></th>"
+        for task in matrix.columns
+    )
     stages = [0, matrix.stages] if at_once(matrix) else range(matrix.stages + 1)
     rows = "".join(_heat_row(matrix, stage, top) for stage in stages)
     return (

@@ -30,14 +30,22 @@ class SearchPlan:
     """The tasks learned; empty = the benchmark's own order."""
     orderings: str = "given"
     """The panel, as `tasks.parse_orderings` reads it."""
+    initial: str = "trained"
+    """The benchmark's initial tasks: "trained" jointly before the first stage, "known" to the model, which
+    has learned them already, or "none" to leave them out."""
     strategies: tuple[str, ...] = ("replay", "ewc")
     samples: int = 12
     """Configurations proposed by the search, beside the reference trials."""
+    balanced: bool = False
+    """Whether every strategy gets the same number of samples, rather than the promising ones more."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
     """Metrics, each with `:max` or `:min` where that is not known; the first one chooses the best."""
     scoring: str = "seen"
     training: Mapping[str, Any] = field(default_factory=dict)
     adapter: Mapping[str, Any] = field(default_factory=dict)
+    text_encoder: str = ""
+    """The folder of a sentence encoder for the similarity of tasks; empty = the language model's own
+    token embeddings."""
     space: Mapping[str, Any] = field(default_factory=dict)
     """Domains by knob: `replay.ratio`, `adapter.rank`; a shared knob is searched if it is here."""
     halving: int = 2
@@ -70,6 +78,16 @@ SMALL = {"precision": "fp32", "checkpointing": False}
 """What saves memory is not for the embedded models."""
 MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, **SMALL}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
+MINI_SPACE = {
+    **{
+        f"{name}.ratio": {"low": 0.01, "high": 0.3, "log": True}
+        for name in ("replay", "der", "a_gem")
+    },
+    **{f"{name}.importance_examples": 192 for name in ("ewc", "mas", "tir")},
+    **{f"{name}.importance_batch": 16 for name in ("ewc", "mas", "tir")},
+    **{"eproj.learning_rate": 0.0, "eproj.key_steps": 500},
+}
+"""For tasks of 400 examples: of less than 1 % of them nothing is left. Experts learn at the plan's rate."""
 
 
 def default() -> SearchPlan:
@@ -78,14 +96,11 @@ def default() -> SearchPlan:
         plan="default",
         tasks=("animal", "flag_continent", "digit", "textile"),
         orderings="shared:3",
+        initial="none",
         samples=12,
         training=MINI_TRAINING,
         adapter={"rank": 8},
-        space={
-            "replay.ratio": {"low": 0.01, "high": 0.3, "log": True},
-            "ewc.fisher_examples": 192,
-            "ewc.fisher_batch": 16,
-        },
+        space=MINI_SPACE,
     )
 
 
@@ -108,12 +123,48 @@ PUBLISHED_TRAINING = {
 """What the field's published scripts agree on; batches of 64 are our choice (theirs: 64 to 640)."""
 
 
-def _published(name: str, rate: float, adapter: Mapping[str, Any]) -> SearchPlan:
+CONNECTOR_TRAINING = {**MINI_TRAINING, "epochs": 3, "learning_rate": 7e-3}
+"""The connector alone, as He et al. train it, needs more steps than with LoRA beside it."""
+EVERY = ("replay", "der", "a_gem", "ewc", "mas", "lwf", "tir", "eproj")
+
+
+def mini_1() -> SearchPlan:
+    """As the first benchmark of He et al. 2023: five tasks, a start that has seen captions alone."""
+    return dataclasses.replace(
+        default(),
+        plan="mini_1",
+        model="llava-aligned",
+        tasks=("emoji_caption", "sign_meaning", "animal", "word", "flag_continent"),
+        orderings="given+reverse",
+        strategies=EVERY,
+        samples=5 * len(EVERY),
+        balanced=True,
+        halving=0,
+        training=CONNECTOR_TRAINING,
+        adapter={"parts": "connector"},
+    )
+
+
+def mini_2() -> SearchPlan:
+    """As the second: four tasks, a start that was jointly instruction-tuned on the initial ones."""
+    return dataclasses.replace(
+        mini_1(),
+        plan="mini_2",
+        model="llava-instructed",
+        tasks=("emoji_caption", "animal", "word", "flag_continent"),
+        initial="known",
+    )
+
+
+def _published(
+    name: str, rate: float, adapter: Mapping[str, Any], initial: str = "trained"
+) -> SearchPlan:
     """A preset's benchmark with the published training settings; the user names model and data."""
     return SearchPlan(
         plan=name,
         benchmark=name,
         model="",
+        initial=initial,
         training={**PUBLISHED_TRAINING, "learning_rate": rate},
         adapter=adapter,
     )
@@ -125,8 +176,8 @@ def paper_1() -> SearchPlan:
 
 
 def paper_2() -> SearchPlan:
-    """He et al. 2023 from InstructBLIP, as `paper_1`."""
-    return _published("paper_2", 2e-5, {"parts": "connector"})
+    """He et al. 2023 from InstructBLIP, which has learned the initial tasks; else as `paper_1`."""
+    return _published("paper_2", 2e-5, {"parts": "connector"}, initial="known")
 
 
 def coin() -> SearchPlan:
@@ -151,7 +202,7 @@ def mllm_acl() -> SearchPlan:
 
 PLANS: dict[str, Callable[[], SearchPlan]] = {
     plan.__name__: plan
-    for plan in (smoke, default, paper_1, paper_2, coin, ucit, mllm_dcl, mllm_acl)
+    for plan in (smoke, default, mini_1, mini_2, paper_1, paper_2, coin, ucit, mllm_dcl, mllm_acl)
 }
 
 
@@ -197,7 +248,9 @@ def _numbers(value: Any) -> Any:
 
 def _beside(path: Path, name: str, value: Any) -> Any:
     """A path in a plan file, if it names something beside that file."""
-    if name not in ("extends", "model", "benchmark", "data") or not isinstance(value, str):
+    if name not in ("extends", "model", "benchmark", "data", "text_encoder") or not isinstance(
+        value, str
+    ):
         return value
     return str(path.parent / value) if (path.parent / value).exists() else value
 
@@ -218,7 +271,8 @@ def _left_behind(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
     """What a plan for an embedded model or benchmark says of it alone, where another takes its place."""
     gone: dict[str, Any] = {}
     if new.get("benchmark", plan.benchmark) != plan.benchmark:
-        gone |= {"tasks": (), "orderings": "given+reverse"}  # which any number of tasks has
+        # The order and its reverse are what any number of tasks has.
+        gone |= {"tasks": (), "orderings": "given+reverse", "initial": SearchPlan.initial}
     embedded = embedded_names()
     if plan.model in embedded and new.get("model", plan.model) not in embedded:
         gone |= {"training": {}, "adapter": {}, "space": {}}
@@ -231,7 +285,7 @@ def _typed(where: str, value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     mapping = issubclass(kind, Mapping) and isinstance(value, Mapping)
-    if mapping or (isinstance(value, kind) and not isinstance(value, bool)):
+    if mapping or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
     wanted = {tuple: "list of names", dict: "mapping"}.get(kind, kind.__name__)
     raise InputError(f"{where} must be a {wanted}, got {value!r}")

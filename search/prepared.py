@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from models.family import check_parts
 from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
+from models.text_encoder import check_text_encoder, text_encoder_fingerprint
 from search.checks import (
     DATA,
     REFERENCES,
     STAGES,
     check_batches,
+    check_experts,
     check_model_named,
     check_objectives,
     check_place,
     check_training,
     demands_of,
+    initial_tasks,
     searched_strategies,
 )
 from search.plans import SearchPlan, amended
@@ -72,7 +75,7 @@ class Prepared:
         """The longest examples as the model's processor makes them: its faults show here."""
         from search.memory import rehearsal
 
-        tasks = [self.benchmark.task(name) for name in self.panel.tasks]
+        tasks = [self.benchmark.task(name) for name in self.all_tasks]
         return rehearsal(self.folder, tasks, self.space.reference("finetune").training)
 
     @functools.cached_property
@@ -102,9 +105,14 @@ class Prepared:
         """Distinct stages that one configuration of `strategy` walks through."""
         return len(self.panel.paths(self.space.reference(strategy)))
 
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """The tasks of the orderings, and those learned before."""
+        return (*self.panel.tasks, *self.panel.initial)
+
     def cautions(self) -> list[str]:
         """What a user should know of the strategies' starting points on these tasks."""
-        tasks = self.panel.tasks
+        tasks = self.all_tasks
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
         found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
         note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
@@ -125,7 +133,8 @@ class Prepared:
         for name in REFERENCES:
             keys |= self.keys(name)
         known = sum(store.has(key) for key in keys)
-        firsts = len({o[0] for o in self.panel.orderings})
+        # Where there are tasks before the first stage, strategies act on it already.
+        firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         shared = 0 if any(self.space.open[p] for p in ("training", "adapter")) else firsts
         longest = max(self.stages(name) for name in self.plan.strategies)
         return len(keys) - known + self.plan.samples * (longest - shared)
@@ -136,7 +145,8 @@ class Prepared:
 
         config = self.space.reference(strategy)
         walk = Walk(config, self.panel, self.setting, StageStore(self.place.store), _NoRunner())
-        return {walk.key(path) for path in walk.paths}
+        before = [()] if self.panel.first else []
+        return {walk.key(path) for path in [*before, *walk.paths]}
 
     def code(self) -> dict[str, str]:
         """Fingerprints of the code that the trials of each strategy come from."""
@@ -156,7 +166,8 @@ class Prepared:
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
             "code": self.code(),
-            "metrics": {t: self.benchmark.task(t).metric for t in self.panel.tasks},
+            "text_encoder": {"path": self.place.text_encoder, "print": self.setting.text_encoder},
+            "metrics": {t: self.benchmark.task(t).metric for t in self.all_tasks},
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,
             "stages_configured": self.configured_stages(),
@@ -181,37 +192,36 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     check_batches(space, plan.workers_per_trial)
     folder = model_folder(plan.model)
     check_training(space)
+    check_experts(space)
+    encoder = _text_encoder(plan)
     for adapter in space.adapters():
         check_parts(folder_family(folder), adapter)
     # Raw data are converted once; a search begun on them is resumed on what was made of them.
     benchmark = load_benchmark(convert_benchmark(_located(plan, storage), storage / DATA))
-    tasks = plan.tasks or benchmark.order
-    for task in tasks:
-        benchmark.task(task)
-    if len(set(tasks)) != len(tasks):
-        raise InputError(f"tasks must differ, got {', '.join(tasks)}")
-    panel = Panel(
-        tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)), scoring=plan.scoring
-    )
+    panel = _panel(plan, benchmark)
+    every = (*panel.tasks, *panel.initial)
     check_objectives(plan, panel)
     demands = demands_of(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )
-    check_rows(benchmark, tasks, demands=demands).raise_if_broken()
+    check_rows(benchmark, every, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
     # One of the hub by the commit that was fetched, from which each node fetches it.
     model = plan.model if plan.model in embedded_names() else pinned(plan.model, folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
     prepared = Prepared(
-        plan=dataclasses.replace(plan, strategies=strategies, model=model, benchmark=data),
+        plan=dataclasses.replace(
+            plan, strategies=strategies, model=model, benchmark=data, text_encoder=encoder
+        ),
         run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
         folder=folder,
-        place=Place(model, data, storage / STAGES, plan.seed),
+        place=Place(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
         setting=Setting(
             model=model_fingerprint(folder),
-            tasks={task: benchmark.tasks[task].fingerprint() for task in tasks},
+            tasks={task: benchmark.tasks[task].fingerprint() for task in every},
             seed=plan.seed,
             workers=plan.workers_per_trial,
+            text_encoder=text_encoder_fingerprint(encoder),
         ),
         panel=panel,
         space=space,
@@ -224,6 +234,29 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
             f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
         )
     return prepared
+
+
+def _text_encoder(plan: SearchPlan) -> str:
+    """The folder of the sentence encoder, as all nodes see it; empty if there is none."""
+    if not plan.text_encoder:
+        return ""
+    check_text_encoder(folder := Path(plan.text_encoder).expanduser().resolve())
+    return str(folder)
+
+
+def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
+    """The orderings of the tasks asked for, and the tasks learned before them."""
+    tasks = plan.tasks or benchmark.order
+    for task in tasks:
+        benchmark.task(task)
+    if len(set(tasks)) != len(tasks):
+        raise InputError(f"tasks must differ, got {', '.join(tasks)}")
+    return Panel(
+        tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)),
+        scoring=plan.scoring,
+        initial=initial_tasks(plan, benchmark, tasks),
+        learnt="known" if plan.initial == "known" else "trained",
+    )
 
 
 def _located(plan: SearchPlan, storage: Path) -> str | Path:

@@ -11,7 +11,7 @@ from typing import Any
 from search.front import Objective, objectives_of
 from spaces.errors import InputError, unknown
 from tasks import BESIDE
-from trainables.scores import ScoreMatrix
+from trainables.scores import RETRIEVAL, ScoreMatrix
 
 STATES = ("running", "finished", "stopped", "diverged", "failed")
 
@@ -50,7 +50,7 @@ class TrialRecord:
             message=str(values.get("message") or ""),
             beside={
                 name: tuple(ScoreMatrix.from_dict(m) for m in values.get(name) or ())
-                for name in BESIDE
+                for name in (*BESIDE, *RETRIEVAL)
             },
             records=tuple(dict(record) for record in values.get("records") or ()),
         )

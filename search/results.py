@@ -27,7 +27,7 @@ from search.front import (
 from search.predictions import cells_of, write_predictions
 from search.records import Run, TrialRecord, read_run
 from tasks import BESIDE
-from trainables.scores import METRICS, ScoreMatrix
+from trainables.scores import METRICS, RETRIEVAL, ScoreMatrix
 
 __all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
 
@@ -44,7 +44,7 @@ TRIALS = dict.fromkeys(["name", "strategy", "state", "message"], pa.string())
 CELLS = {
     **dict.fromkeys(["trial", "strategy", "tasks", "task"], pa.string()),
     **dict.fromkeys(["ordering", "stage", "position"], pa.int64()),
-    **dict.fromkeys(["score", *BESIDE], pa.float64()),
+    **dict.fromkeys(["score", *BESIDE, *RETRIEVAL], pa.float64()),
 }
 STRATEGIES = dict.fromkeys(["strategy", "best"], pa.string())
 SPREADS = {
@@ -179,7 +179,10 @@ def _cell_rows(trial: TrialRecord) -> Iterable[dict[str, Any]]:
                     "position": position,
                     "task": task,
                     "score": _value(score),
-                    **{name: _beside(trial, name, number, stage, task) for name in BESIDE},
+                    **{
+                        name: _beside(trial, name, number, stage, task)
+                        for name in (*BESIDE, *RETRIEVAL)
+                    },
                 }
 
 

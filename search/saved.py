@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -29,6 +30,20 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
     (folder / "README.md").write_text(_readme(lmm, files, ordering))
 
 
+def save_keys(folder: Path, kept: Mapping[tuple[str, ...], Sequence[Tensors]]) -> None:
+    """What examples are looked up by, by the tasks that each of `expert-1`, `expert-2`, ... answers for."""
+    keys: Tensors = {}
+    lines = []
+    for which, (tasks, own) in enumerate(kept.items(), start=1):
+        lines.append(f"- `expert-{which}`: {', '.join(tasks)}")
+        for task, tensors in zip(tasks, own, strict=True):
+            keys |= {
+                f"{which}/{task}/{name}": value.contiguous() for name, value in tensors.items()
+            }
+    save_file(keys, str(folder / "keys.safetensors"))
+    (folder / "README.md").write_text(HOW_TO_ROUTE.format(experts="\n".join(lines)))
+
+
 def _changed(lmm: LMM, weights: Tensors) -> dict[str, Tensors]:
     """The base's own weights that were trained, by the file that they go into."""
     own = {name: w.contiguous() for name, w in weights.items() if "lora_" not in name}
@@ -51,6 +66,16 @@ def _readme(lmm: LMM, files: list[str], ordering: tuple[str, ...]) -> str:
     )
 
 
+HOW_TO_ROUTE = """# Experts
+
+{experts}
+
+Each is saved as a model of its own, with a README of how it is loaded. An example is answered by the
+expert of the task whose keys in `keys.safetensors` (EXPERT/TASK/image, EXPERT/TASK/instruction) have the
+largest sum of cosines to the example's image vector (the class token of the frozen vision tower's layer
+that the model reads, or the mean of its tokens where it has none) and instruction vector (the mean of the
+prompt's token embeddings, or the search's text encoder): `LMM.image_vector` and `models/text_encoder.py`.
+"""
 HOW_TO_LOAD = """# Tuned on {ordering}
 
 Plain transformers and peft load it, in this folder{note}:

@@ -88,6 +88,7 @@ class StagedOptuna(OptunaSearch):
         seed: int,
         samples: int,
         references: Sequence[str],
+        balanced: bool = False,
     ) -> None:
         self.config_space = space
         self.run = run
@@ -106,8 +107,10 @@ class StagedOptuna(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(journal))),
             study_name=STUDY,
         )
-        for point in space.starting_points()[:samples]:
-            self.study.enqueue_trial(point, skip_if_exists=True)
+        points = self._points(balanced)[:samples]
+        # Those of an earlier go come first in the study, whether or not all of them were noted then.
+        for point in points[len(self.study.trials) :]:
+            self.study.enqueue_trial(point)
         self.references = [name for name in references if not finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         self.begun = frozenset(f"{number:04d}" for number in self.interrupted)
@@ -117,6 +120,12 @@ class StagedOptuna(OptunaSearch):
     def study(self) -> optuna.Study:
         """The study behind the search."""
         return self._ot_study  # type: ignore[return-value]
+
+    def _points(self, balanced: bool) -> list[dict[str, Any]]:
+        """What is proposed first: each strategy's starting point; if balanced, then they take turns."""
+        points = self.config_space.starting_points()
+        names = [{"strategy/name": point["strategy/name"]} for point in points]
+        return points + names * (self.samples // len(names) if balanced else 0)
 
     def left(self) -> int:
         """Trials still to be run: references, and samples that are not over, whatever came of them."""

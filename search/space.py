@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from spaces import Adapter, Domain, InputError, OneOf, Training, knobs_of, unknown
 from spaces.domains import Value, contains, parse_domain
-from strategies import strategy_class
+from strategies import Composed, Strategy, strategy_class
 from trainables.config import TrialConfig
 
 SHARED: dict[str, type] = {"training": Training, "adapter": Adapter}
@@ -40,9 +40,13 @@ class ConfigSpace:
 
     def adapters(self) -> list[Adapter]:
         """The adapters that trials may have, as far as the parts trained go."""
-        fixed, domain = self.reference("finetune").adapter, self.open["adapter"].get("parts")
+        fixed = self.reference("finetune")
+        domain = self.open["adapter"].get("parts")
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
-        return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
+        shared = [fixed.adapter, *(dataclasses.replace(fixed.adapter, parts=str(p)) for p in parts)]
+        strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
+        own = [s.shared(fixed.training, adapter)[1] for s in strategies for adapter in shared]
+        return list(dict.fromkeys([*shared, *own]))
 
     def values(self, part: str, knob: str) -> tuple[object, ...]:
         """The values that a categorical knob may have."""
@@ -85,9 +89,10 @@ def config_space(
     """The space of `strategies` with their own domains, changed and widened by `domains`.
 
     A strategy's knob is searched as it declares, a shared one only if `domains` names it; a single
-    value there fixes a knob.
+    value there fixes a knob. What is said of a strategy holds in compositions with it, too, unless these
+    are named: `replay.ratio`, `replay+ewc.replay_ratio`.
     """
-    classes: dict[str, type] = {name: strategy_class(name) for name in strategies}
+    classes: dict[str, type[Strategy]] = {name: strategy_class(name) for name in strategies}
     opened: Space = {"training": {}, "adapter": {}}
     branches = {
         n: {k: v.domain for k, v in knobs_of(c).items() if v.searched} for n, c in classes.items()
@@ -95,14 +100,9 @@ def config_space(
     values: dict[str, dict[str, Value]] = {n: {} for n in (*SHARED, *classes)}
     for part in SHARED:
         values[part].update(fixed.get(part, {}))
-    for name, spec in domains.items():
-        part, _, knob = str(name).partition(".")
-        cls = _part(str(name), part, classes)
-        if cls is None:
-            continue
-        if knob not in knobs_of(cls):
-            raise unknown(f"knob of {part}", knob, knobs_of(cls))
-        domain = parse_domain(str(name), spec, knobs_of(cls)[knob].domain)
+    for name, part, knob in _placed(domains, classes):
+        known = knobs_of(SHARED[part] if part in SHARED else classes[part])
+        domain = parse_domain(name, domains[name], known[knob])
         space = opened[part] if part in SHARED else branches[part]
         if isinstance(domain, Domain):
             space[knob] = domain
@@ -116,13 +116,32 @@ def config_space(
     return space
 
 
-def _part(name: str, part: str, classes: Mapping[str, type]) -> type | None:
-    """The class whose knob is meant; None for a strategy that this search leaves out."""
-    if "." not in name:
-        raise InputError(f'a domain must be named "part.knob", such as replay.ratio; got "{name}"')
-    if part in SHARED:
-        return SHARED[part]
-    return classes[part] if part in classes else (strategy_class(part) and None)
+def _placed(
+    domains: Mapping[str, Any], classes: Mapping[str, type[Strategy]]
+) -> list[tuple[str, str, str]]:
+    """Where each named domain belongs: its name, the part and the knob there; compositions first.
+
+    Strategies that this search leaves out are left out; raises `InputError` for what is no knob.
+    """
+    found: list[tuple[str, str, str]] = []
+    for name in map(str, domains):
+        part, dot, knob = name.partition(".")
+        if not dot:
+            raise InputError(
+                f'a domain must be named "part.knob", such as replay.ratio; got "{name}"'
+            )
+        cls = SHARED.get(part) or strategy_class(part)
+        if knob not in knobs_of(cls):
+            raise unknown(f"knob of {part}", knob, knobs_of(cls))
+        if part in SHARED or part in classes:
+            found.append((name, part, knob))
+        composed = {n: c for n, c in classes.items() if issubclass(c, Composed)}
+        found[:0] = [
+            (name, n, f"{part}_{knob}")
+            for n, c in composed.items()
+            if any(cls.name == part for cls in c.classes)
+        ]
+    return found
 
 
 def _highest(value: int, domain: Domain | None) -> int:

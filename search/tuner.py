@@ -22,6 +22,7 @@ def build_searcher(prepared: Prepared) -> StagedOptuna:
         seed=prepared.plan.seed,
         samples=prepared.plan.samples,
         references=prepared.references,
+        balanced=prepared.plan.balanced,
     )
 
 

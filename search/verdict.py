@@ -68,7 +68,7 @@ class Verdict:
         return {
             name.split(".")[1]: row[name]
             for name in knob_columns(self.tables.trials, row["strategy"])
-            if _varies(name, own if name.startswith(row["strategy"]) else self.trials.values())
+            if _varies(name, own if name.split(".")[0] == row["strategy"] else self.trials.values())
         }
 
     def summary(self) -> str:

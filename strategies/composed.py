@@ -42,6 +42,10 @@ class Composed(Strategy):
         ]
         self._recalled: list[int] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its class is made when it is asked for, and lies in no module."""
+        return _made, (self.classes, self.knobs())
+
     def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
         for part in self.parts:
             training, adapter = part.shared(training, adapter)
@@ -160,6 +164,10 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
     }
     title = "And".join(cls.__name__ for cls in classes)
     return dataclasses.make_dataclass(title, fields, bases=(Composed,), namespace=namespace)
+
+
+def _made(classes: tuple[type[Strategy], ...], knobs: Mapping[str, Value]) -> Composed:
+    return compose(*classes)(**knobs)
 
 
 def _idle(cls: type[Strategy]) -> bool:

@@ -21,7 +21,7 @@ KEY_BATCH = 64
 
 @dataclass
 class EProj(Strategy):
-    """A projection of its own for each task, retrieved by what an example shows and asks (He et al. 2023, §4.3).
+    """A projection for each task, retrieved by what an example shows and asks (He et al. 2023, EProj).
 
     Everything but the new task's projection, its expert, is frozen. Where the new task is more similar to
     an old one than `threshold`, that one's expert is trained further instead; 1 always expands, as the

@@ -23,11 +23,14 @@ class EWC(Regulariser):
     """
 
     name = "ewc"
-    importances = "ewc"
     strength: float = knob(
         STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
     )
     decay: float = knob(1.0, FloatDistribution(0.0, 1.0), "of older tasks' importance per stage")
+
+    @property
+    def estimate(self) -> str:
+        return self.name
 
     def effective(self, standing: Standing) -> dict[str, Value]:
         found = super().effective(standing)

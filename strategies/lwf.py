@@ -15,7 +15,7 @@ from strategies.strategy import Standing, Strategy, Tensors
 
 @dataclass
 class LwF(Strategy):
-    """The model is to say of the new task's examples what it said before the stage (Li and Hoiem 2016, eq. 2).
+    """The model is to say of new examples what it said before the stage (Li and Hoiem 2016, eq. 2).
 
     strength x KL(teacher || student) at the positions of the answers is paid beside the loss, averaged
     over their tokens as the loss is. The teacher is the model at the end of the stage before, and needs

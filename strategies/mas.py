@@ -20,7 +20,6 @@ class MAS(EWC):
     """
 
     name = "mas"
-    importances = "mas"
     strength: float = knob(
         STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
     )

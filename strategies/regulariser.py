@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from optuna.distributions import IntDistribution
@@ -26,8 +25,6 @@ class Regulariser(Strategy):
     strategy makes of several tasks' importances is its own.
     """
 
-    importances: ClassVar[str]
-    """The estimate that is kept, by its name in `ESTIMATES`; a knob where there is a choice."""
     strength: float
     importance_examples: int = knob(
         1000, IntDistribution(1, 100_000), "that importances are estimated from, per task", False
@@ -48,8 +45,13 @@ class Regulariser(Strategy):
         }
 
     @property
+    def estimate(self) -> str:
+        """Which importance is kept, by its name in `ESTIMATES`; a knob where there is a choice."""
+        raise NotImplementedError
+
+    @property
     def keeps(self) -> str:
-        return self.importances
+        return self.estimate
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
         self.anchor = start
@@ -73,7 +75,7 @@ class Regulariser(Strategy):
         stride = max(1, -(-size // self.importance_examples))
         picks = [(task, row) for row in range(0, size, stride)]
         found: Tensors = {}
-        of, measure = ESTIMATES[self.importances]
+        of, measure = ESTIMATES[self.estimate]
         for gradients in learner.gradients(picks, self.importance_batch, of):
             for name, gradient in gradients.items():
                 found[name] = found.get(name, torch.zeros(())) + measure(gradient)

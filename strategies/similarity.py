@@ -1,4 +1,4 @@
-"""How similar tasks are, from what they show, ask and answer (He et al. 2023, §4)."""
+"""How similar tasks are, from what they show, ask and answer (He et al. 2023)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CONTROLS = ("task", "random", "opposite")
 
 @dataclass
 class TIR(Regulariser):
-    """What matters to a task unlike the new one is held, what matters to a like one is free (He et al. 2023, §4.2).
+    """What mattered to tasks is held the less, the more they are like the new one (He et al. 2023, TIR).
 
     Each weight's importance I_i is the largest that any old task gives it, and belongs to that task,
     d_i. The penalty is EWC's with I_i (1 - s), s the similarity of the new task to d_i. Whether the
@@ -40,6 +40,10 @@ class TIR(Regulariser):
         "of tasks; controls: a random number, or 1 - it",
         False,
     )
+
+    @property
+    def estimate(self) -> str:
+        return self.importances
 
     def effective(self, standing: Standing) -> dict[str, Value]:
         found = super().effective(standing)
@@ -63,7 +67,7 @@ class TIR(Regulariser):
 
 
 def owned(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
-    """Of each weight: the largest importance that any task gives it, and the index of the first such task."""
+    """Of each weight: the largest importance that a task gives it, and the index of the first such task."""
     importance: Tensors = {}
     owner: Tensors = {}
     for number, task in enumerate(kept):

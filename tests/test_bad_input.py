@@ -36,7 +36,7 @@ WRONG_FLAGS = {
         ["--objectives", "intransigence"],
         'unknown objective "intransigence"',
     ),
-    "only the floor": (["--strategies", "finetune"], "to search: replay, ewc"),
+    "only the floor": (["--strategies", "finetune"], "to search: replay, .*ewc"),
     "the store's name": (["--name", "stages"], '--name must be letters.*not "stages"'),
     "a name with folders": (["--name", "../mine"], "--name must be letters"),
     "a bucket": (

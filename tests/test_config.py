@@ -8,7 +8,7 @@ import yaml
 from toy import adapted, config
 
 from spaces import Adapter, InputError, Training
-from strategies import EWC, STRATEGIES
+from strategies import EWC, STRATEGIES, Standing
 from trainables.config import TrialConfig
 
 CHANGED = {
@@ -56,7 +56,7 @@ def test_a_dict_holds_every_knob() -> None:
         ({"strategy": {"strength": 1e3}}, "must name its strategy"),
         ({"strategy": {"name": "ewk"}}, 'unknown strategy "ewk".*did you mean "ewc"'),
         ({"strategy": {"name": "ewc", "strenght": 1}}, 'knob of ewc "strenght".*"strength"'),
-        ({"strategy": {"name": "ewc", "strength": 0}}, r"ewc.strength must lie in \[100, 1e\+11"),
+        ({"strategy": {"name": "ewc", "strength": 1}}, r"ewc.strength must lie in \[100, 1e\+11"),
         ({"strategy": {"name": "ewc"}, "trainig": {}}, '"trainig".*did you mean "training"'),
         ({"strategy": {"name": "ewc"}, "training": {"lr": 1}}, 'unknown knob of training "lr"'),
         ({"strategy": {"name": "ewc"}, "training": [1]}, r"training must be a mapping.*\[1\]"),
@@ -70,7 +70,7 @@ def test_a_wrong_configuration_is_an_input_error(values, message: str) -> None:
 
 def test_a_fresh_strategy_has_the_knobs_and_none_of_the_state() -> None:
     found = config({"name": "ewc", "decay": 0.5})
-    found.strategy.prepare({}, [])
+    found.strategy.prepare({}, [], Standing(("a",)))
     fresh = found.fresh_strategy()
     assert fresh == found.strategy
     assert fresh is not found.strategy

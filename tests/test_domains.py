@@ -12,7 +12,7 @@ from optuna.distributions import (
 )
 
 from spaces import Adapter, InputError, Training, knob, knobs_of
-from spaces.domains import checked_knobs, contains, describe, parse_domain
+from spaces.domains import Knob, checked_knobs, contains, describe, parse_domain
 from spaces.errors import unknown
 from strategies import STRATEGIES
 
@@ -57,6 +57,10 @@ def test_a_domain_contains_its_own_values_and_no_other_types(domain, inside, out
     assert [value for value in outside if contains(domain, value)] == []
 
 
+def a_knob(domain, off: float | None = None) -> Knob:
+    return Knob(0, domain, "", True, off)
+
+
 @pytest.mark.parametrize(
     ("spec", "like", "domain"),
     [
@@ -75,7 +79,7 @@ def test_a_domain_contains_its_own_values_and_no_other_types(domain, inside, out
     ],
 )
 def test_a_plan_files_domain_is_read_as_a_part_of_the_knobs_own(spec, like, domain) -> None:
-    parsed = parse_domain("part.knob", spec, like)
+    parsed = parse_domain("part.knob", spec, a_knob(like))
     assert parsed == domain
     assert type(parsed) is type(domain)
 
@@ -109,7 +113,7 @@ def test_a_plan_files_domain_is_read_as_a_part_of_the_knobs_own(spec, like, doma
 )
 def test_a_wrong_domain_is_an_input_error_that_names_the_knob(spec, like, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        parse_domain("part.knob", spec, like)
+        parse_domain("part.knob", spec, a_knob(like))
     assert "part.knob" in str(error.value)
 
 
@@ -128,3 +132,14 @@ def test_knobs_are_checked_by_name_and_value() -> None:
         checked_knobs(Training, {"epoch": 3}, "training")
     with pytest.raises(InputError, match=r"training.epochs must lie in \[1, 100\], got 0"):
         checked_knobs(Training, {"epochs": 0}, "training")
+
+
+def test_a_value_that_switches_off_lies_outside_the_domain_and_may_be_fixed_or_listed() -> None:
+    known = a_knob(RATE, off=0.0)
+    assert parse_domain("part.knob", 0, known) == 0.0
+    assert parse_domain("part.knob", [0.0, 1e-3], known) == CategoricalDistribution([0.0, 1e-3])
+    assert known.describe().endswith("or 0 (off)")
+    with pytest.raises(InputError, match=r"part.knob must lie in .* or 0 \(off\), got 2"):
+        parse_domain("part.knob", 2, known)
+    with pytest.raises(InputError, match="low must lie in"):
+        parse_domain("part.knob", {"low": 0.0}, known)

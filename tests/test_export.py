@@ -21,6 +21,7 @@ FIELDS = {
     "fields": {"workers_per_trial": 1},
     "model": {"name": "llava-aligned", "path": "llava-aligned"},
     "benchmark": {"name": "mini", "path": "mini"},
+    "text_encoder": {"path": "", "print": ""},
     "fingerprints": {"model": "0", "tasks": {}},
     "code": {"finetune": "f", "joint": "j", "replay": "r", "ewc": "e"},
 }
@@ -31,7 +32,8 @@ def run(tmp_path: Path) -> Path:
     """A search that is over, as its files say."""
     folder = write_run(tmp_path / "run")
     plan = json.loads((folder / "plan.json").read_text())
-    plan["panel"] = {**plan["panel"], "split": "validation", "scoring": "seen"}
+    own = {"split": "validation", "scoring": "seen", "initial": [], "learnt": "trained"}
+    plan["panel"] = plan["panel"] | own
     (folder / "plan.json").write_text(json.dumps(plan | FIELDS))
     return folder
 
@@ -76,7 +78,7 @@ def test_a_plan_that_lacks_something_is_one_error(run: Path, refused: Callable) 
 
 def test_every_objective_has_a_direction_of_its_own() -> None:
     assert {name for name in TRIAL_METRICS if direction(name) == "min"} == {
-        *("forgetting", "train_seconds", "final_average_std"),
+        *("forgetting", "train_seconds", "final_average_std", "stored_bytes", "added_parameters"),
         *(name for name in TRIAL_METRICS if name.endswith("forgetting")),
     }
     assert SearchPlan("p", objectives=("forgetting", "final_average:min")).directions() == [

@@ -1,4 +1,4 @@
-"""Frozen vectors of examples and tasks: what they are looked up by, and what their similarity is made of."""
+"""Frozen vectors of examples, by which they are looked up, and of tasks, whose similarity they tell."""
 
 from __future__ import annotations
 
