@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from toy import Toy, config, walked
 
-from strategies import EWC, Pick, Tensors
+from strategies import EWC, Outputs, Pick, Standing, Tensors
 
 
 class Told:
@@ -21,17 +21,22 @@ class Told:
     def weights(self) -> Tensors:
         return {"w": torch.zeros(2)}
 
-    def gradients(self, picks: Sequence[Pick], batch_size: int) -> Iterator[Tensors]:
-        self.asked, self.batch_size = list(picks), batch_size
+    def gradients(
+        self, picks: Sequence[Pick], batch_size: int, of: Callable[..., object] = Outputs.nll
+    ) -> Iterator[Tensors]:
+        self.asked, self.batch_size, self.of = list(picks), batch_size, of
         for gradient in self.told:
             yield {"w": gradient[:2], "v": gradient[2:]}
 
 
-def prepared(*importances: list[float], **knobs: float) -> EWC:
+def prepared(*importances: list[float], before=None, **knobs: float) -> EWC:
     """EWC after stages that left these importances, anchored at (1, -2)."""
     strategy = EWC(**knobs)
+    alone = tuple((f"task {number}",) for number in range(len(importances)))
     strategy.prepare(
-        {"w": torch.tensor([1.0, -2.0])}, [{"w": torch.tensor(i)} for i in importances]
+        {"w": torch.tensor([1.0, -2.0])},
+        [{"w": torch.tensor(i)} for i in importances],
+        Standing(("new",), before or alone),
     )
     return strategy
 
@@ -59,28 +64,44 @@ def test_older_importances_decay_with_every_stage(decay: float, expected: list[f
     assert strategy.importance["w"].tolist() == pytest.approx(expected)
 
 
+def test_tasks_of_one_stage_are_of_one_age() -> None:
+    before = (("initial 1", "initial 2"), ("a",))
+    strategy = prepared([0.8, 0.2], [0.3, 0.7], [0.1, 0.9], before=before, decay=0.5)
+    assert strategy.importance["w"].tolist() == pytest.approx([0.65, 1.35])
+
+
 def test_on_the_first_stage_there_is_no_penalty() -> None:
     strategy = prepared()
     assert not strategy.penalised()
     assert strategy.penalty({"w": torch.ones(2)}) == {}
 
 
+def test_a_strength_of_nothing_is_no_penalty() -> None:
+    strategy = prepared([0.25, 0.75], strength=0)
+    assert not strategy.penalised()
+    assert strategy.effective(Standing(("b",), (("a",),))) == {}
+    assert strategy.consolidation() == EWC().consolidation()
+
+
 def test_the_importance_is_the_mean_squared_gradient_and_sums_to_one() -> None:
-    fisher = EWC().consolidate(Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0]), {"a": 8})
+    learner = Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
+    importance = EWC().consolidate(learner, "a", 8)
     # squares: (1 + 9, 0 + 1, 4 + 1), in all 16
-    assert fisher["w"].tolist() == pytest.approx([10 / 16, 1 / 16])
-    assert fisher["v"].tolist() == pytest.approx([5 / 16])
+    assert importance["w"].tolist() == pytest.approx([10 / 16, 1 / 16])
+    assert importance["v"].tolist() == pytest.approx([5 / 16])
+    assert learner.of is Outputs.nll
 
 
 def test_without_any_gradient_the_importance_is_zero_and_not_nan() -> None:
-    assert EWC().consolidate(Told([0.0, 0.0, 0.0]), {"a": 8})["w"].tolist() == [0.0, 0.0]
+    assert EWC().consolidate(Told([0.0, 0.0, 0.0]), "a", 8)["w"].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("most", "asked"), [(100, 10), (10, 10), (5, 5), (4, 4), (3, 3), (1, 1)])
 def test_at_most_so_many_examples_are_looked_at_spread_over_the_task(most: int, asked: int) -> None:
     learner = Told([1.0, 1.0, 1.0])
-    EWC(fisher_examples=most, fisher_batch=2).consolidate(learner, {"a": 7, "b": 3})
-    rows = [row + (7 if task == "b" else 0) for task, row in learner.asked]
+    EWC(importance_examples=most, importance_batch=2).consolidate(learner, "a", 10)
+    assert {task for task, _ in learner.asked} == {"a"}
+    rows = [row for _, row in learner.asked]
     assert len(rows) <= most
     assert len(rows) >= asked - 1
     assert len({later - row for row, later in itertools.pairwise(rows)}) <= 1

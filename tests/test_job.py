@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from toy import adapted, config
 
-from trainables.job import Setting, stage_seed
+from strategies import Standing
+from trainables.job import Setting, kept_key, stage_seed
 from trainables.panel import Panel
 from trainables.stages import StageStore
 from trainables.walk import Walk
@@ -43,6 +44,36 @@ def test_a_knob_without_effect_on_a_stage_is_not_in_its_key() -> None:
     assert key(wide) == key(narrow)
 
 
+OFF = [
+    *({"name": name, "strength": 0} for name in ("ewc", "mas", "tir", "lwf")),
+    *({"name": name, "ratio": 0} for name in ("replay", "a_gem", "der")),
+    {"name": "replay", "variant": "count", "count": 0},
+    *({"name": "replay", "variant": "share", knob: 0} for knob in ("ratio", "share")),
+    {"name": "replay+ewc", "replay_ratio": 0, "ewc_strength": 0},
+]
+
+
+def test_a_strategy_that_is_switched_off_has_the_keys_of_finetune() -> None:
+    uninformed = [off for off in OFF if off["name"] != "tir"]
+    assert {key(off, "a>b") for off in uninformed} == {key("finetune", "a>b")}
+    assert key({"name": "der", "alpha": 0}) != key("finetune")
+    for off in OFF:
+        strategy = config(off).strategy
+        assert strategy.effective(Standing(("b",), (("a",),), {})) == {}, off
+
+
+def test_only_the_knobs_of_the_chosen_kind_of_replay_count() -> None:
+    def replay(**knobs) -> str:
+        return key({"name": "replay", **knobs}, "a>b")
+
+    assert replay() == replay(count=5) == replay(share=0.5)
+    counted = {"variant": "count"}
+    assert replay(**counted) == replay(**counted, ratio=0.1) != replay(**counted, count=5)
+    shared = {"variant": "share"}
+    assert replay(**shared) == replay(**shared, count=5)
+    assert len({replay(**shared, **k) for k in ({}, {"ratio": 0.1}, {"share": 0.5})}) == 3
+
+
 def test_what_is_kept_depends_on_the_estimate_and_not_on_the_strength() -> None:
     def kept(**knobs) -> str:
         unrun = Walk(
@@ -55,7 +86,20 @@ def test_what_is_kept_depends_on_the_estimate_and_not_on_the_strength() -> None:
         return unrun.job((("a",),)).keep
 
     assert kept() == kept(strength=1e3) == kept(decay=0.5)
-    assert kept() != kept(fisher_examples=10)
+    assert kept() != kept(importance_examples=10)
+
+
+def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
+    def kept(name: str, **knobs) -> str | None:
+        return kept_key(SETTING, config({"name": name, **knobs}), "weights", "a")
+
+    assert kept("ewc") == kept("tir") == kept("tir", strength=0, signal="image")
+    assert kept("mas") == kept("tir", importances="mas") != kept("ewc")
+    assert kept("tir", importance_batch=1) != kept("tir")
+    assert kept("finetune") is kept("lwf") is kept("a_gem") is kept("der", alpha=0) is None
+    assert kept("der") != kept("der", ratio=0.3)
+    assert kept("der") == kept("der", beta=1.0)
+    assert kept("eproj") == kept("eproj", threshold=0.5) != kept("eproj", key_steps=5)
 
 
 DIFFERENT = {

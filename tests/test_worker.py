@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from toy import TRAINING, Toy, adapted, blobs, config, walked
 
 from models.lmm import LMM
-from strategies import STRATEGIES, Strategy, Tensors
+from strategies import STRATEGIES, Standing, Strategy, Tensors
 from tasks import load_benchmark
 from trainables.job import DivergedError
 from trainables.worker import Worker
@@ -148,10 +149,10 @@ class Exploding(Strategy):
 
     name = "exploding"
 
-    def effective(self, stage: int) -> dict[str, object]:
-        return {"stage": stage} if stage > 1 else {}
+    def effective(self, standing: Standing) -> dict[str, object]:
+        return {"stages": len(standing.before)} if standing.before else {}
 
-    def prepare(self, start: Tensors, kept: list[Tensors]) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
         self.start = start
 
     def penalised(self) -> bool:
