@@ -13,7 +13,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from search import page, plots, report_tables
+from search import page, plots, report_similarity, report_tables
 from search.records import TrialRecord
 from search.verdict import Verdict, number, read_verdict, seconds, words
 from trainables.scores import ScoreMatrix
@@ -185,6 +185,7 @@ PARTS = {
     "matrices": _matrices,
     "orderings": _orderings,
     "tasks": report_tables.tasks,
+    "similarity": report_similarity.similarity,
     "best": report_tables.best,
     "trials": report_tables.trials,
     "failures": report_tables.failures,

@@ -130,7 +130,9 @@ class Walk:
             similar = {
                 n: dict(zip(standing.old, v, strict=True)) for n, v in standing.similarity.items()
             }
-            about = {"tasks": path, "key": key, "train_seconds": cost, "similarity": similar}
+            begin = dataclasses.asdict(self.lineage.begin(path))
+            about = {"tasks": path, "key": key, "train_seconds": cost}
+            about |= {"similarity": similar, "begin": begin}
             self.stages.append(about | made)
         else:
             self.before_seconds = cost
