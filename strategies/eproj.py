@@ -113,8 +113,11 @@ class EProj(Strategy):
 def key(queries: torch.Tensor, steps: int, rate: float) -> torch.Tensor:
     """A vector trained to be near the queries (examples, width) in the cosine, in batches gone round.
 
-    It begins as a normal draw that is the same for all tasks, so that it hangs on the queries alone.
+    It begins as a normal draw that is the same for all tasks, so that it hangs on the queries alone. Of
+    queries that are all zero, such as the images of a task without any, it is zero: near nothing.
     """
+    if not queries.any():
+        return torch.zeros(queries.shape[1])
     generator = torch.Generator().manual_seed(0)
     found = torch.randn(queries.shape[1], generator=generator).requires_grad_(True)
     order = torch.randperm(len(queries), generator=generator)

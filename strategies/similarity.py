@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 MODALITIES = ("image", "instruction", "answer")
 SIGNALS = (
@@ -31,7 +32,8 @@ def similarities(new: Signature, old: Sequence[Signature]) -> dict[str, tuple[fl
 def _of_new(vectors: Sequence[torch.Tensor]) -> tuple[float, ...]:
     if len(vectors) < 2:
         return ()
-    whole = torch.stack([vector.double() for vector in vectors])
+    # Tasks without images have zeros that are as wide as no tower: to them, all cosines are 0.
+    whole = pad_sequence([vector.double() for vector in vectors], batch_first=True)
     cosines = (whole @ whole.T).clamp(-1.0, 1.0)
     own = cosines[0, 1:]
     if len(vectors) > 2:
