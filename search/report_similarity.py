@@ -10,7 +10,6 @@ from typing import Any
 from search import page
 from search.records import TrialRecord
 from search.verdict import Verdict
-from strategies import strategy_class
 from strategies.similarity import combined
 from trainables.scores import RETRIEVAL, ScoreMatrix
 
@@ -66,12 +65,17 @@ def _parts(known: Mapping[str, Mapping[str, float]], task: str) -> str:
 
 def _begin(trial: TrialRecord, stage: Mapping[str, Any]) -> str:
     """Whose weights a stage begins with, and whether it replaces them."""
-    if not strategy_class(trial.strategy).routed:
+    if not _routed(trial):
         return "the stage before"
     begin = stage["begin"]
     if not begin["task"]:
         return "the model before any stage, as a new expert"
     return f"{begin['task']}, {'as a new expert' if begin['expert'] else 'trained further'}"
+
+
+def _routed(trial: TrialRecord) -> bool:
+    """Whether examples were answered by one of several experts."""
+    return all(trial.beside.get(name) for name in RETRIEVAL)
 
 
 def _told(stage: Mapping[str, Any]) -> bool:
@@ -81,7 +85,7 @@ def _told(stage: Mapping[str, Any]) -> bool:
 def _experts(verdict: Verdict) -> str:
     blocks = []
     for trial in _best_trials(verdict):
-        if not strategy_class(trial.strategy).routed:
+        if not _routed(trial):
             continue
         accuracy, oracle = (trial.beside.get(name, ()) for name in RETRIEVAL)
         each = zip(trial.matrices, accuracy, oracle, strict=True)

@@ -16,7 +16,11 @@ from trainables.scores import GLOSSARY, ScoreMatrix
 
 def strategies(verdict: Verdict) -> str:
     head = ["strategy", "", "best trial", "final average", "worst ordering", "forgetting"]
-    head += ["learning average", "training seconds", "finished", "stopped", "failed"]
+    # Older records, and searches without initial tasks, do not have all of these.
+    held = ("initial_forgetting", "stored_bytes", "added_parameters")
+    extra = [n for n in held if any(r.get(n) is not None for r in verdict.strategies.values())]
+    head += ["learning average", *map(words, extra), "training seconds"]
+    head += ["finished", "stopped", "failed"]
     rows = [
         [
             name,
@@ -26,6 +30,7 @@ def strategies(verdict: Verdict) -> str:
             row.get("worst_ordering"),
             row.get("forgetting"),
             row.get("learning_average"),
+            *(row.get(name) for name in extra),
             row.get("train_seconds"),
             *(row[state] for state in ("finished", "stopped", "failed")),
         ]

@@ -166,8 +166,10 @@ def words(metric: str) -> str:
 
 
 def number(value: Any) -> str:
-    """A score with three decimals, seconds with one."""
+    """A score with three decimals, seconds with one, what is large without any."""
     if isinstance(value, float) and value == value:
+        if abs(value) >= 1e5:
+            return f"{value:,.0f}"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
     return "-" if value is None or value != value else str(value)
 
