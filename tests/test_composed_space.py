@@ -75,7 +75,7 @@ def test_an_unknown_knob_of_a_strategy_that_is_left_out_is_still_a_mistake() -> 
 def test_experts_need_a_vision_tower_that_stays_as_it_is() -> None:
     trained = {"parts": "connector+vision_lora"}
     check_experts(space("eproj", adapter=trained))
-    with pytest.raises(InputError, match="vision_lora; eproj.expert projection would do"):
+    with pytest.raises(InputError, match=r"vision_lora; eproj\.expert projection would do"):
         check_experts(space("eproj", adapter=trained, eproj__expert="trained"))
 
 

@@ -36,7 +36,7 @@ def test_a_search_without_an_informed_strategy_says_so(tmp_path: Path) -> None:
 
 def test_the_nearest_task_comes_first_and_the_parts_are_told(tmp_path: Path) -> None:
     knobs = {"signal": "image*instruction*answer"}
-    marks = dict.fromkeys(RETRIEVAL, [matrix(o, 1.0, 0.8).to_dict() for o in ORDERINGS])
+    marks = {name: [matrix(o, 1.0, 0.8).to_dict() for o in ORDERINGS] for name in RETRIEVAL}
     trial = record("0000", "eproj", knobs=knobs, stages=stages(), **marks)
     body = similarity(read_verdict(run_of(tmp_path, trial)))
     assert "animals 0.729 (image 0.90, instruction 0.90, answer 0.90), digits 0.027" in body
