@@ -10,9 +10,11 @@ import plotly.graph_objects as go
 
 from search.verdict import CEILING, FLOOR, Verdict, assigned, number, seconds, words
 
-# Okabe and Ito's palette; the references are grey and black, so that they are never a contestant.
+# Okabe and Ito's palette, then Tol's; the references are grey and black, never a contestant.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+PALETTE += ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#661100")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon")
+SYMBOLS += ("cross", "x", "triangle-down", "pentagon", "bowtie", "hourglass")
 NBSP = "\u00a0"
 GREY, INK, LINE = "#767676", "#222222", "#dddddd"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
