@@ -63,7 +63,7 @@ def walk(chosen: TrialConfig, scribe: Scribe, panel: Panel, setting: Setting = S
 def alike(image: Sequence[float]) -> Signature:
     """A task's signature whose modalities are all the same, brought to length 1."""
     vector = torch.nn.functional.normalize(torch.tensor(image), dim=0)
-    return dict.fromkeys(MODALITIES, vector)
+    return {name: vector.clone() for name in MODALITIES}
 
 
 def path(written: str) -> Prefix:
