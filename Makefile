@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow weights
+.PHONY: check lint format test slow weights claims
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -20,3 +20,6 @@ slow:
 
 weights: ## with real pretrained weights, which are fetched the first time; see docs/weights.md
 	pytest -m weights -s
+
+claims: ## docs/paper_claims.md anew, in hours; WORK keeps what is finished
+	python benchmarks/paper_claims.py --work $(or $(WORK),results/claims)

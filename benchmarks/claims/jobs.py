@@ -1,0 +1,121 @@
+"""Which walks show what: the finals of the winners, finetune from the other start, pairs of tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims.presets import Preset, winners
+from benchmarks.claims.runs import Job, runner
+from search.cli import write_json
+from strategies.similarity import SIGNALS, combined, similarities
+from strategies.strategy import Standing
+from trainables.job import StageJob, base_key, signature_key
+from trainables.panel import Panel
+from trainables.stages import StageStore
+
+FINALS = "finals"
+"""Folder of the results, beside the searches."""
+ALIGNED = "finetune_other_start"
+"""Finetune on the second preset's tasks from the first one's start: the second claim."""
+PAIR = "pair_"
+"""With the first task's name: finetune on it and then on each other task."""
+FIRST = ("finetune", "joint")
+"""Made first: the first stages of finetune are those of many strategies."""
+
+
+def finals(preset: Preset, seeds: Iterable[int], work: Path) -> list[Job]:
+    """Each strategy's winner at each seed on the held-out orderings, scored on the test split."""
+    found = winners(preset.folder)
+    names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
+    panels = _panels(preset.prepared.panel, preset.held_out)
+    return [_job(preset, name, found[name], panels, seed, work) for seed in seeds for name in names]
+
+
+def other_start(first: Preset, second: Preset, seeds: Iterable[int], work: Path) -> list[Job]:
+    """Finetune on the second preset's tasks, orderings and seeds from the first preset's start."""
+    config = winners(second.folder)["finetune"]
+    panel = dataclasses.replace(second.prepared.panel, initial=())
+    panels = _panels(panel, second.held_out)
+    jobs = [_job(second, ALIGNED, config, panels, seed, work) for seed in seeds]
+    model, print_ = first.prepared.place.model, first.prepared.setting.model
+    return [
+        dataclasses.replace(
+            job,
+            place=dataclasses.replace(job.place, model=model),
+            setting=dataclasses.replace(job.setting, model=print_),
+        )
+        for job in jobs
+    ]
+
+
+def pairs(preset: Preset, work: Path) -> list[Job]:
+    """Finetune on every ordered pair of tasks, one job for each first task, at the search's seed."""
+    config, panel = winners(preset.folder)["finetune"], preset.prepared.panel
+    # Tasks that the model knows already change nothing here, and need not be scored.
+    panel = dataclasses.replace(panel, initial=panel.first)
+    jobs = []
+    for task in panel.tasks:
+        orderings = [pair for pair in itertools.permutations(panel.tasks, 2) if pair[0] == task]
+        seed, panels = preset.prepared.plan.seed, _panels(panel, orderings)
+        jobs.append(_job(preset, f"{PAIR}{task}", config, panels, seed, work))
+    return jobs
+
+
+def _job(
+    preset: Preset,
+    name: str,
+    config: dict[str, Any],
+    panels: tuple[Panel, ...],
+    seed: int,
+    work: Path,
+) -> Job:
+    return Job(
+        preset=preset.name,
+        name=name,
+        config=config,
+        panels=panels,
+        place=dataclasses.replace(preset.prepared.place, seed=seed),
+        setting=dataclasses.replace(preset.prepared.setting, seed=seed),
+        folder=work / FINALS,
+    )
+
+
+def _panels(panel: Panel, orderings: Sequence[tuple[str, ...]]) -> tuple[Panel, ...]:
+    return tuple(dataclasses.replace(panel, orderings=(o,), split="test") for o in orderings)
+
+
+# Similarity --------------------------------------------------------------------------------------
+
+
+def similarity_file(work: Path, preset: str) -> Path:
+    """Where the similarities of a preset's tasks are written."""
+    return work / FINALS / f"{preset}-similarity.json"
+
+
+def write_similarity(preset: Preset, work: Path) -> None:
+    """By modality, and their product: of every task to every other, standardised over all pairs."""
+    tasks, place, setting = (
+        preset.prepared.panel.tasks,
+        preset.prepared.place,
+        preset.prepared.setting,
+    )
+    store = StageStore(place.store)
+    keys = {task: signature_key(setting, task) for task in tasks}
+    lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
+    if lacking:
+        config = preset.prepared.space.reference("finetune")
+        base = base_key(setting, config)
+        start = StageJob(config.to_dict(), base, base, base, 0, Standing(()), sign=lacking)
+        runner(place).run(start)
+    signatures = {task: store.tensors(key) for task, key in keys.items()}
+    found = {}
+    for task in tasks:
+        others = [other for other in tasks if other != task]
+        by = similarities(signatures[task], [signatures[other] for other in others])
+        by = by | {SIGNALS[0]: tuple(combined(by, SIGNALS[0]))}
+        found[task] = {name: dict(zip(others, v, strict=True)) for name, v in by.items()}
+    write_json(similarity_file(work, preset.name), found)

@@ -1,0 +1,146 @@
+"""Walks outside a search: jobs, and the processes that take one after the other."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.cli import write_json
+from search.verdict import seconds
+from trainables.config import TrialConfig
+from trainables.job import DivergedError, Place, Setting, digest, strategy_code
+from trainables.panel import Panel
+from trainables.scores import RETRIEVAL, ScoreMatrix, summary
+from trainables.stages import StageStore
+from trainables.walk import Walk
+
+if TYPE_CHECKING:  # it imports DeepSpeed, which only those that train need
+    from trainables.local import Local
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration walked through some orderings at one seed; its result is one file."""
+
+    preset: str
+    name: str
+    """Of the strategy, or what else it shows."""
+    config: Mapping[str, Any]
+    panels: tuple[Panel, ...]
+    """Each of one ordering, so that every ordering has costs of its own."""
+    place: Place
+    setting: Setting
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where the result is written."""
+        return self.folder / f"{self.preset}-{self.name}-{self.place.seed}.json"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Of all that the result comes from: a result of anything else is made anew."""
+        panels = [dataclasses.asdict(panel) for panel in self.panels]
+        code = strategy_code(self.config["strategy"]["name"])
+        return digest(self.config, panels, dataclasses.asdict(self.setting), code)
+
+    @property
+    def stages(self) -> int:
+        """Tasks trained, over all orderings: what its duration hangs on."""
+        config = TrialConfig.from_dict(self.config)
+        return sum(len(path[-1]) for panel in self.panels for path in panel.paths(config))
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there."""
+        try:
+            return json.loads(self.file.read_text())["identity"] == self.identity
+        except (OSError, ValueError, KeyError):
+            return False
+
+
+def run_jobs(jobs: Sequence[Job], lanes: int) -> None:
+    """Make the results that are not there yet, in `lanes` processes of one thread each."""
+    left = [job for job in jobs if not job.done]
+    print(f"{len(jobs) - len(left)} of {len(jobs)} results are there", flush=True)
+    if not left:
+        return
+    left[0].folder.mkdir(parents=True, exist_ok=True)
+    total, made, start = sum(job.stages for job in left), 0, time.monotonic()
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(min(lanes, len(left)), spawn) as pool:
+        futures = {pool.submit(make, job): job for job in left}
+        try:
+            for number, future in enumerate(concurrent.futures.as_completed(futures), start=1):
+                future.result()
+                made += futures[future].stages
+                rest = (time.monotonic() - start) * (total - made) / made
+                told = f"{futures[future].file.stem}; about {seconds(rest)} left"
+                print(f"{number}/{len(left)}  {told}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def make(job: Job) -> None:
+    """Walk the orderings and write the result; one that diverged is a result too."""
+    start, message, orderings = time.perf_counter(), "", []
+    try:
+        orderings = [walked(job, panel) for panel in job.panels]
+    except DivergedError as error:
+        message, orderings = str(error), []
+    about = {"preset": job.preset, "name": job.name, "seed": job.place.seed}
+    about |= {"identity": job.identity, "config": dict(job.config), "message": message}
+    spent = {"seconds": time.perf_counter() - start}
+    write_json(job.file, about | spent | {"orderings": orderings})
+
+
+def walked(job: Job, panel: Panel) -> dict[str, Any]:
+    """The matrices of one ordering, of the scores and of what stands beside them, and every figure."""
+    store = StageStore(job.place.store)
+    config = TrialConfig.from_dict(job.config)
+    walk = Walk(config, panel, job.setting, store, runner(job.place))
+    while not walk.finished:
+        walk.step()
+    routed = RETRIEVAL if config.strategy.routed else ()
+    metrics = figures(walk, walk.matrices()[0])
+    return {
+        "ordering": list(panel.orderings[0]),
+        "scores": walk.matrices()[0].to_dict(),
+        **{name: walk.matrices(name)[0].to_dict() for name in routed},
+        "metrics": {name: None if v != v else v for name, v in metrics.items()},
+    }
+
+
+def figures(walk: Walk, matrix: ScoreMatrix) -> dict[str, float]:
+    """Every continual metric of a walk through one ordering, and what it cost."""
+    of_walk = walk.metrics()
+    costs = {name: of_walk[name] for name in ("stored_bytes", "added_parameters", "train_seconds")}
+    return summary(matrix) | costs | {"core_seconds": core_seconds(walk)}
+
+
+def core_seconds(walk: Walk) -> float:
+    """Seconds of one core that training took, and making what the strategy keeps; scoring is left out."""
+    paths = [(), *walk.paths]
+    keys = [walk.key(path) for path in paths]
+    keys += [key for path in paths for _, key in walk.lineage.kept(path)]
+    records = [walk.store.get(key) or {} for key in keys]
+    return sum(record.get("cpu_seconds", 0.0) for record in records)
+
+
+@functools.lru_cache(maxsize=1)
+def runner(place: Place) -> Local:
+    """This process as the one rank, with the model loaded once."""
+    from trainables.local import Local
+
+    return Local(place)
