@@ -125,6 +125,11 @@ PUBLISHED_TRAINING = {
 
 CONNECTOR_TRAINING = {**MINI_TRAINING, "epochs": 3, "learning_rate": 7e-3}
 """The connector alone, as He et al. train it, needs more steps than with LoRA beside it."""
+STEEP = {
+    **{f"{name}.strength": {"low": 1e2, "high": 1e6} for name in ("ewc", "mas", "tir")},
+    "lwf.strength": {"low": 0.03, "high": 3.0},
+}
+"""Where those learning rates are held back at all, and not altogether."""
 EVERY = ("replay", "der", "a_gem", "ewc", "mas", "lwf", "tir", "eproj")
 
 
@@ -142,6 +147,7 @@ def mini_1() -> SearchPlan:
         halving=0,
         training=CONNECTOR_TRAINING,
         adapter={"parts": "connector"},
+        space={**MINI_SPACE, **STEEP},
     )
 
 

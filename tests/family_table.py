@@ -18,6 +18,9 @@ CAPABILITIES = {
     "test_trains[lm_lora]": "trains LM-LoRA",
     "test_trains[vision_lora]": "trains vision-LoRA",
     "test_trains[lm]": "trains full LM",
+    "test_strategies[der+a_gem+mas+lwf]": "DER++, A-GEM, MAS and LwF",
+    "test_strategies[replay+tir]": "replay and TIR",
+    "test_strategies[eproj]": "EProj",
     "test_two_ranks_with_zero_and_checkpointing_train_as_one[2]": "ZeRO 2 and checkpointing, two "
     "ranks = one",
     "test_two_ranks_with_zero_and_checkpointing_train_as_one[3]": "ZeRO 3 and checkpointing, two "
@@ -30,9 +33,9 @@ CAPABILITIES = {
 SIGNS = {"passed": "yes", "skipped": "-", "failed": "**no**"}
 HEAD = """# Families and what they can do
 
-Filled by the test run, `pytest tests/test_families.py --families docs/families.md`: each family's stock
-class with a tiny random configuration, its own processor, images of several sizes, text alone and two
-images where the family takes them. "-": the family has no such part.
+Filled by the test run, `pytest -m "" tests/test_families.py --families docs/families.md`: each family's
+stock class with a tiny random configuration, its own processor, images of several sizes, text alone and
+two images where the family takes them. "-": the family has no such part.
 
 """
 

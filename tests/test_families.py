@@ -209,6 +209,60 @@ def test_saved_loads_in_plain_transformers_and_peft(
     assert not torch.allclose(untuned, expected, atol=1e-2)
 
 
+# Strategies --------------------------------------------------------------------------------------
+
+SEVERAL = ("hue", "light")
+EVERY_HOOK = {
+    **{"name": "der+a_gem+mas+lwf", "der_ratio": 0.3, "a_gem_ratio": 0.3},
+    **{"mas_strength": 1e4, "mas_importance_batch": 12},
+}
+SIMILAR = {
+    "name": "replay+tir",
+    "replay_ratio": 0.3,
+    "tir_strength": 1e4,
+    "tir_importance_batch": 12,
+}
+EXPERTS = {"name": "eproj", "learning_rate": 0.02, "key_steps": 200, "key_rate": 0.05}
+
+
+@pytest.fixture(scope="session")
+def plain(folders: dict[str, Path], toy_benchmark: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Two stages of finetune, and their worker, for each family; each made when it is asked for."""
+    root, made = tmp_path_factory.mktemp("family-plain"), {}
+
+    def walk(family: str) -> Walk:
+        if family not in made:
+            made.clear()  # one model in memory is enough
+            toy = Toy(toy_benchmark, folders[family])
+            made[family] = walked(toy.walk(config(epochs=1), root / family, SEVERAL))
+        return made[family]
+
+    return walk
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [EVERY_HOOK, SIMILAR, EXPERTS], ids=lambda s: s["name"])
+def test_strategies(
+    family: str, strategy: dict[str, Any], folders: dict[str, Path], toy_benchmark: Path, plain
+) -> None:
+    toy, without = Toy(toy_benchmark, folders[family]), plain(family)
+    chosen = config(strategy, epochs=1)
+    walk = walked(toy.walk(chosen, without.store.root, SEVERAL, runner=without.runner))
+    assert blobs(walk)[-1] != blobs(without)[-1]
+    last = walk.store.tensors(walk.stages[-1]["key"])
+    assert all(w.isfinite().all() for w in last.values())
+    assert walk.job(walk.paths[-1]).empty
+    if strategy is EVERY_HOOK:
+        kept = walk.store.tensors(walk.lineage.kept(walk.paths[0])[0][1])
+        assert {name.partition("/")[0] for name in kept} == {"der", "mas"}
+    else:
+        similar = [s for of in walk.stages[-1]["similarity"].values() for s in of.values()]
+        assert len(similar) == 3
+        assert all(-1 <= s <= 1 for s in similar)
+    if strategy is EXPERTS:
+        assert (walk.matrices("retrieval_accuracy")[0].values[2] == 1.0).all()
+
+
 # DeepSpeed on two ranks --------------------------------------------------------------------------
 
 KNOBS = {"epochs": 1, "micro_batch": 4}
