@@ -122,6 +122,10 @@ class Composed(Strategy):
             for name, value in part.consolidate(learner, task, size).items()
         }
 
+    def routed_by(self, kept: Tensors) -> Tensors:
+        found = [self._kept(part, [kept])[0] for part in self.parts if part.routed]
+        return found[0] if found else {}
+
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
         part = next(part for part in self.parts if part.routed)
         return part.route(queries, self._kept(part, kept), own)

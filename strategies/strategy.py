@@ -201,6 +201,10 @@ class Strategy:
         """After a stage: what later stages need to remember one of its tasks, of `size` examples, by."""
         return {}
 
+    def routed_by(self, kept: Tensors) -> Tensors:
+        """What `route` looks at of what was kept of a task: the model has as many parameters more."""
+        return kept if self.routed else {}
+
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
         """For each example the task whose expert answers, as an index into `kept`; `own` is the true one.
 

@@ -206,7 +206,7 @@ class Walk:
         records = [self.store.get(key) or {} for key in self.lineage.kept_before(path).values()]
         if self.config.strategy.routed:
             experts = self.lineage.experts(path)
-            keys = [key for e in experts for key in (e.key, *e.kept)]
+            keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
             records = [self.store.get(key) or {} for key in keys]
         kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
         memory = (self.store.get(self.key(path)) or {}).get("memory", {})
@@ -216,6 +216,5 @@ class Walk:
         """Parameters that the model has more than one tuned without any strategy: further experts, keys."""
         experts = self.lineage.experts(path)
         trained = (self.store.get(self.key(path)) or {}).get("parameters", 0)
-        own = sum(trained for e in experts if e.key != self.lineage.base)
         kept = [self.store.get(key) or {} for e in experts for key in e.kept]
-        return max(0, own - trained) + sum(record.get("parameters", 0) for record in kept)
+        return trained * len(experts[1:]) + sum(record.get("parameters", 0) for record in kept)

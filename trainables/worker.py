@@ -223,7 +223,7 @@ class Worker:
             torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
             learner = StageLearner(self, config, self.weights(job.key, job))
             kept = strategy.consolidate(learner, task, self.data.sizes([task])[task])
-            count = sum(value.numel() for value in kept.values())
+            count = sum(value.numel() for value in strategy.routed_by(kept).values())
             record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
             self._publish(key, record | {"parameters": count} | timer.cost(), kept)
         return whole.seconds
