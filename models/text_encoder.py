@@ -12,6 +12,13 @@ from models.location import model_fingerprint
 from spaces.errors import InputError
 
 AT_ONCE = 64
+WANTED = {
+    "config.json": ("config.json",),
+    "tokenizer": ("tokenizer.json", "vocab.*", "*.model"),
+    "*.safetensors": ("*.safetensors",),
+}
+"""What a sentence encoder's folder must hold, and files that any of would do; transformers makes a
+tokenizer without any words where there is none."""
 
 
 class TextEncoder(Protocol):
@@ -68,8 +75,7 @@ class SentenceEncoder:
 
 def check_text_encoder(folder: Path) -> None:
     """Raise `InputError` for a folder that cannot hold a sentence encoder."""
-    wanted = {"config.json": "a config.json", "*.safetensors": "*.safetensors weights"}
-    lacking = [what for pattern, what in wanted.items() if not any(folder.glob(pattern))]
+    lacking = [n for n, files in WANTED.items() if not any(any(folder.glob(f)) for f in files)]
     if not folder.is_dir() or lacking:
         raise InputError(
             "text_encoder must be a folder with a config.json, a tokenizer and *.safetensors, got "
