@@ -103,6 +103,9 @@ def make(args: argparse.Namespace, asked: Sequence[str]) -> None:
         if preset is both[1]:
             wanted += jobs.other_start(both[0], preset, seeds, args.work)
         wanted += jobs.pairs(preset, args.work)
+    for preset in chosen:
+        own = [job.file.name for job in wanted if job.preset == preset.name]
+        jobs.write_wanted(args.work, preset.name, own)
     run_jobs(wanted, args.lanes)
     for preset in chosen:
         jobs.write_similarity(preset, args.work)
@@ -142,6 +145,8 @@ def read_about(work: Path) -> dict[str, Any]:
 
 def write_about(args: argparse.Namespace, seconds: float) -> None:
     """Add one go's seconds, and say what was asked of which machine."""
+    from search.best import versions
+
     if not args.work.is_dir():
         return
     defaults = vars(parser().parse_args(["--work", "x"]))
@@ -153,6 +158,7 @@ def write_about(args: argparse.Namespace, seconds: float) -> None:
     about = {
         "command": f"python benchmarks/paper_claims.py --work FOLDER{''.join(flags)}",
         "machine": machine(),
+        "versions": {name: versions()[name] for name in ("torch", "transformers")},
         "lanes": args.lanes,
         "seconds": read_about(args.work).get("seconds", 0.0) + seconds,
     }

@@ -17,7 +17,7 @@ from records import joint_matrix, matrix, record, write_run
 from benchmarks.claims import figures
 from benchmarks.claims import page as pages
 from benchmarks.claims.evidence import Evidence, Unit, Walked, read_study
-from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR
+from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, write_wanted
 from benchmarks.claims.page import page
 from benchmarks.claims.presets import apart
 from benchmarks.claims.stats import (
@@ -70,7 +70,7 @@ def test_one_value_has_no_interval_and_an_unknown_one_no_mean() -> None:
 
 def test_differences_are_paired_by_unit_and_not_by_order() -> None:
     one, other = {"a": 1.0, "b": 5.0}, {"b": 4.0, "a": 0.0}
-    assert paired(one, other) == Interval(1.0, 1.0, 1.0, 2)
+    assert paired(one, other) == Interval(1.0, 1.0, 1.0, 2, 2)
     assert math.isnan(paired(one, {"a": 0.0}).value)
 
 
@@ -263,6 +263,7 @@ def write_preset(work: Path, preset: str) -> None:
         orderings = [(task, other) for other in TASKS if other != task]
         made = [walked("finetune", ordering, 0) for ordering in orderings]
         write_result(work, preset, f"{PAIR}{task}", 0, made)
+    write_wanted(work, preset, sorted(file.name for file in (work / FINALS).glob(f"{preset}-*")))
     names = (SIGNALS[0], *MODALITIES)
     similarity = {
         one: {n: {t: len({*one} & {*t}) / 10 for t in TASKS if t != one} for n in names}
@@ -304,11 +305,13 @@ def test_a_page_of_half_the_results_says_what_is_missing(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "NOTES", work / "none.md")
+    (work / FINALS / "one-tir-3.json").unlink()
     for file in (work / FINALS).glob("two-*"):
         file.unlink()
     write_result(work, "one", "ewc", 2, [], message="stage 2 diverged")
     text = page([read_study(work, name) for name in ("one", "two")], {}, None)
     assert "ewc, seed 2: stage 2 diverged" in text
+    assert "Not finished yet: one-tir-3." in text
     for part in ("No results yet.", "two: no pairs of tasks yet.", "Nothing has been written yet."):
         assert part in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, similarity_file
+from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, similarity_file, wanted_file
 from benchmarks.claims.stats import Interval, mean, paired
 from search.front import is_reference
 from search.verdict import Verdict, read_verdict
@@ -113,8 +113,8 @@ class Study:
 
     search: Verdict
     evidence: Evidence
-    configs: Mapping[str, Mapping[str, Any]]
-    """Of each strategy's finals."""
+    missing: Sequence[str]
+    """The results that are not there yet."""
 
 
 def read_study(work: Path, preset: str) -> Study:
@@ -122,10 +122,8 @@ def read_study(work: Path, preset: str) -> Study:
     verdict = read_verdict(work / preset)
     metric = verdict.objectives[0][0]
     tuned = {n: row[metric] for n, row in verdict.strategies.items() if row["best"]}
-    results = [
-        json.loads(file.read_text()) for file in sorted((work / FINALS).glob(f"{preset}-*.json"))
-    ]
-    results = [result for result in results if result.get("preset") == preset]
+    files = _wanted(work, preset)
+    results = [json.loads(file.read_text()) for file in files if file.exists()]
     units: dict[str, dict[Unit, Walked]] = {}
     diverged: dict[str, list[str]] = {}
     for result in results:
@@ -136,8 +134,14 @@ def read_study(work: Path, preset: str) -> Study:
             diverged.setdefault(result["name"], []).append(told)
     pairs = _pairs(units, similarity_file(work, preset))
     finals = {name: own for name, own in units.items() if not name.startswith(PAIR)}
-    configs = {result["name"]: result["config"] for result in results if result["name"] in finals}
-    return Study(verdict, Evidence(preset, finals, tuned, diverged, pairs), configs)
+    evidence = Evidence(preset, finals, tuned, diverged, pairs)
+    return Study(verdict, evidence, [file.stem for file in files if not file.exists()])
+
+
+def _wanted(work: Path, preset: str) -> list[Path]:
+    wanted = wanted_file(work, preset)
+    names = json.loads(wanted.read_text()) if wanted.exists() else []
+    return [work / FINALS / name for name in names]
 
 
 def _walked(saved: Mapping[str, Any]) -> tuple[tuple[str, ...], Walked]:

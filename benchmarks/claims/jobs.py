@@ -88,6 +88,17 @@ def _panels(panel: Panel, orderings: Sequence[tuple[str, ...]]) -> tuple[Panel, 
     return tuple(dataclasses.replace(panel, orderings=(o,), split="test") for o in orderings)
 
 
+def wanted_file(work: Path, preset: str) -> Path:
+    """Where it is written which results belong to a preset; others are of earlier winners or flags."""
+    return work / FINALS / f"{preset}-wanted.json"
+
+
+def write_wanted(work: Path, preset: str, files: Sequence[str]) -> None:
+    """Say which results belong to a preset, before they are made."""
+    (work / FINALS).mkdir(parents=True, exist_ok=True)
+    write_json(wanted_file(work, preset), list(files))
+
+
 # Similarity --------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,8 @@ def page(studies: Sequence[Study], about: Mapping[str, Any], drawn: Path | None)
         "",
         f"`{about.get('command', 'python benchmarks/paper_claims.py --work FOLDER')}` makes this page. "
         f"It took {seconds(about.get('seconds', 0.0))} on {about.get('machine', 'an unknown machine')}, "
-        f"{about.get('lanes', '?')} processes at once.",
+        f"with {about.get('lanes', '?')} at once of one thread each"
+        f"{''.join(f', {name} {v}' for name, v in about.get('versions', {}).items())}.",
         "",
         *_protocol(studies),
         *_verdicts(verdicts(evidence[0], evidence[1])),
@@ -65,8 +66,9 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
         f"the seeds {joined(map(str, seeds)) or '-'}, and scored on the test split. A unit is one seed on "
         "one ordering. Figures are means over all units ± half the 95 % confidence interval by Student's "
         "t; differences are paired over units. A difference is *clear* if its interval excludes 0. Units "
-        "that share a seed or an ordering are taken as independent, and nothing is corrected for the "
-        "number of comparisons.",
+        "that share a seed or an ordering are taken as independent, also where a strategy ends alike on "
+        "every ordering, so that intervals are rather too narrow; nothing is corrected for the number of "
+        "comparisons.",
         "",
     ]
 
@@ -100,11 +102,11 @@ def _differences(found: Sequence[Difference]) -> list[str]:
             interval(difference.interval, signed_=" - " in difference.what),
             signed(difference.interval.low),
             signed(difference.interval.high),
-            str(difference.interval.count),
+            f"{difference.interval.positive} of {difference.interval.count}",
         ]
         for difference in found
     ]
-    return table(["preset", "figure", "mean ± 95 % CI", "from", "to", "units"], rows)
+    return table(["preset", "figure", "mean ± 95 % CI", "from", "to", "units above 0"], rows)
 
 
 def _preset(study: Study, drawn: Path | None) -> list[str]:
@@ -121,6 +123,7 @@ def _preset(study: Study, drawn: Path | None) -> list[str]:
         f"Tuned on {_orders(study.search.run.orderings)}; held out {_orders(held_out(evidence))}.",
         "",
         *strategies(evidence),
+        *([f"Not finished yet: {joined(study.missing)}.", ""] if study.missing else []),
         *_divergences(evidence),
     ]
     if drawn and evidence.strategies:

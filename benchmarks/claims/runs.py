@@ -73,7 +73,6 @@ def run_jobs(jobs: Sequence[Job], lanes: int) -> None:
     print(f"{len(jobs) - len(left)} of {len(jobs)} results are there", flush=True)
     if not left:
         return
-    left[0].folder.mkdir(parents=True, exist_ok=True)
     total, made, start = sum(job.stages for job in left), 0, time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(min(lanes, len(left)), spawn) as pool:

@@ -49,11 +49,7 @@ def strategies(evidence: Evidence) -> list[str]:
         [name, *(interval(evidence.mean(name, c.metric), c.scale, c.digits) for c in shown)]
         for name in names
     ]
-    lines = table(["strategy", *(column.title for column in shown)], rows)
-    missing = [name for name in evidence.tuned if name not in evidence.units]
-    if missing:
-        lines += [f"Not finished: {', '.join(missing)}.", ""]
-    return lines
+    return table(["strategy", *(column.title for column in shown)], rows)
 
 
 def tuned(study: Study) -> list[str]:

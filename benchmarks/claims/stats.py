@@ -24,6 +24,8 @@ class Interval:
     high: float
     count: int
     """Values that it is made of."""
+    positive: int = 0
+    """Those of them that are above 0."""
 
     @property
     def above(self) -> bool:
@@ -64,14 +66,14 @@ def t_quantile(df: int, level: float = LEVEL) -> float:
 
 def mean(values: Sequence[float]) -> Interval:
     """The mean and its interval by Student's t; NaN if any value is, no interval of fewer than two."""
-    count = len(values)
+    count, positive = len(values), sum(value > 0 for value in values)
     if not count or any(math.isnan(value) for value in values):
         return Interval(math.nan, math.nan, math.nan, count)
     middle = math.fsum(values) / count
     if count < 2:
-        return Interval(middle, math.nan, math.nan, count)
+        return Interval(middle, math.nan, math.nan, count, positive)
     half = t_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
-    return Interval(middle, middle - half, middle + half, count)
+    return Interval(middle, middle - half, middle + half, count, positive)
 
 
 def paired(one: Mapping[U, float], other: Mapping[U, float]) -> Interval:
