@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import pkgutil
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
+from lively import NAMES, lively, switched_off
 from toy import Toy, blobs, config, walked
 
-import strategies
-from spaces import InputError, knobs_of
-from spaces.domains import contains
-from strategies import STRATEGIES, Standing, Strategy, strategy_class
+from spaces import knobs_of
+from strategies import STRATEGIES, Queries, Standing, Strategy, strategy_class
 from strategies.similarity import MODALITIES
-from trainables.config import TrialConfig
+from trainables.local import Local
 from trainables.stages import StageStore
 from trainables.walk import Walk
 
-EVERY = pytest.mark.parametrize("name", STRATEGIES)
+EVERY = pytest.mark.parametrize("name", NAMES)
 ORDERINGS = (("hue", "light"), ("light", "hue"))
-LIVELY = {
-    **{"replay": {"ratio": 0.3}, "der": {"ratio": 0.3}, "a_gem": {"ratio": 0.3}},
-    **{"eproj": {"learning_rate": 0.02, "key_steps": 200}},
-    **{name: {"importance_batch": 12} for name in ("ewc", "mas", "tir")},
-}
-"""Knobs whose defaults do nothing on as few examples as the toy has."""
-
-
-def lively(name: str, **training) -> TrialConfig:
-    """A strategy that does something."""
-    return config({"name": name, **LIVELY.get(name, {})}, **training)
 
 
 @pytest.fixture(scope="module")
@@ -42,93 +29,35 @@ def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]
     """Every strategy through two stages in two orders, each in a store of its own."""
     return {
         name: walked(toy.walk(lively(name), tmp_path_factory.mktemp(name), *ORDERINGS))
-        for name in STRATEGIES
+        for name in NAMES
     }
 
 
-def kept_records(walk: Walk) -> list[str]:
-    """The keys of what the strategy kept of its stages."""
+@pytest.fixture(scope="module")
+def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Local]:
+    """A worker that has served ZeRO 2 and 3, and all strategies before, with the stages in a store."""
+    root = tmp_path_factory.mktemp("served")
+    runner = Local(toy.place(root))
+    for zero in (2, 3):
+        walked(toy.walk(lively("ewc", epochs=1, zero=zero), root, runner=runner))
+
+    def at(store: Path) -> Local:
+        runner.worker.place = replace(runner.worker.place, store=store)
+        runner.worker.store = StageStore(store)
+        return runner
+
+    return at
+
+
+def made(walk: Walk, *kinds: str) -> dict[str, str]:
+    """The SHA-256 of all tensors in a walk's store, by key; of some kinds of record only."""
     keys = [path.stem for path in (walk.store.root / "records").rglob("*.json")]
-    return sorted(key for key in keys if (walk.store.get(key) or {}).get("kind") == "kept")
-
-
-# What it says of itself --------------------------------------------------------------------------
-
-
-def test_every_module_of_strategies_is_in_the_table() -> None:
-    modules = {m.name for m in pkgutil.iter_modules(strategies.__path__)}
-    found = {name: importlib.import_module(f"strategies.{name}") for name in modules}
-    named = {
-        value
-        for module in found.values()
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Strategy) and hasattr(value, "name")
+    records = {key: walk.store.get(key) or {} for key in keys}
+    return {
+        key: record["blob"]["sha256"]
+        for key, record in records.items()
+        if "blob" in record and (not kinds or record["kind"] in kinds)
     }
-    assert named == set(STRATEGIES.values())
-    assert {cls.__module__.split(".")[1] for cls in named} <= set(found)
-
-
-def test_an_unknown_strategy_names_the_nearest() -> None:
-    with pytest.raises(InputError, match=r'unknown strategy "ewk"; known: .*did you mean "ewc"'):
-        strategy_class("ewk")
-
-
-@EVERY
-def test_the_docstring_begins_with_one_sentence(name: str) -> None:
-    first, _, rest = STRATEGIES[name].__doc__.partition("\n")
-    assert first.endswith((".", ")."))
-    assert first[0].isupper()
-    assert not rest or rest.startswith("\n")
-
-
-@EVERY
-def test_the_name_is_the_files_and_no_knob_is_called_name(name: str) -> None:
-    assert STRATEGIES[name].__module__ == f"strategies.{name}"
-    assert "name" not in knobs_of(STRATEGIES[name])
-
-
-@EVERY
-def test_the_defaults_lie_inside_the_domains_and_every_knob_says_what_it_is(name: str) -> None:
-    chosen = strategy_class(name)
-    for name, knob in knobs_of(chosen).items():
-        assert contains(knob.domain, knob.default), name
-        assert chosen.defaults()[name] == knob.default
-        assert knob.help
-    assert chosen(**chosen.defaults()).knobs() == chosen.defaults()
-
-
-@EVERY
-def test_a_knob_outside_its_domain_or_of_no_such_name_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="unknown knob of"):
-        config({"name": name, "no_such_knob": 1})
-    for knob in knobs_of(STRATEGIES[name]):
-        with pytest.raises(InputError, match=f"{name}.{knob} must lie in"):
-            STRATEGIES[name](**{knob: -1e30})
-
-
-@EVERY
-def test_a_configuration_survives_json_and_yaml(name: str) -> None:
-    before = lively(name)
-    for there, back in ((json.dumps, json.loads), (yaml.safe_dump, yaml.safe_load)):
-        after = TrialConfig.from_dict(back(there(before.to_dict())))
-        assert after == before
-        assert after.fresh_strategy() == before.strategy
-
-
-@EVERY
-def test_effective_knobs_are_some_of_its_own_and_none_counts_on_the_first_stage(name: str) -> None:
-    strategy = strategy_class(name)()
-    for before in ((), (("a",),), (("a", "b"), ("d",))):
-        old = {"old": [0.5] * sum(map(len, before))}
-        standing = Standing(("c",), before, dict.fromkeys(MODALITIES, old["old"]))
-        assert strategy.effective(standing).items() <= strategy.knobs().items()
-    assert (strategy.consolidation() or {}).items() <= strategy.knobs().items()
-    assert strategy.answering().items() <= strategy.knobs().items()
-    if len(strategy.curriculum(("a", "b"))) == 2:
-        assert strategy.effective(Standing(("c",))) == {}
-
-
-# What it does ------------------------------------------------------------------------------------
 
 
 @EVERY
@@ -136,71 +65,124 @@ def test_it_trains_toy_stages_with_finite_weights_that_move(
     name: str, walks: dict[str, Walk]
 ) -> None:
     walk = walks[name]
-    assert len(set(blobs(walk))) == len(walk.paths)
+    # Experts that know nothing of each other are the same in both orders.
+    apart = 2 if name == "eproj" else len(walk.paths)
+    assert len(set(blobs(walk))) == len({stage["key"] for stage in walk.stages}) == apart
     for stage in walk.stages:
         assert all(w.isfinite().all() for w in walk.store.tensors(stage["key"]).values())
         record = walk.store.get(stage["key"])
         assert record["last_loss"] < record["first_loss"]
-    assert max(walk.scores[walk.paths[0]].values()) > max(walk.scores[()].values())
+    learned = walk.paths[:1] if name != "replay+eproj" else walk.paths
+    assert max(s for p in learned for s in walk.scores[p].values()) > max(walk.scores[()].values())
 
 
 def test_every_strategy_makes_something_else_of_the_second_stage(walks: dict[str, Walk]) -> None:
-    seconds = [blobs(walks[name])[1:2] for name in STRATEGIES if len(walks[name].paths) > 1]
+    seconds = [blobs(walks[name])[1:2] for name in NAMES if len(walks[name].paths) > 1]
     assert len({tuple(second) for second in seconds}) == len(seconds)
-    assert len({blobs(walk)[0] for walk in walks.values() if len(walk.paths) > 1}) == 1
+
+
+def test_strategies_with_the_same_shared_knobs_make_the_same_of_the_first_stage(
+    walks: dict[str, Walk],
+) -> None:
+    firsts: dict[Any, set[str]] = {}
+    for walk in walks.values():
+        if len(walk.paths) > 1:
+            shared = (walk.config.training, walk.config.adapter)
+            firsts.setdefault(shared, set()).add(blobs(walk)[0])
+    assert len(firsts) == 2  # the projection alone is another adapter
+    assert all(len(first) == 1 for first in firsts.values())
 
 
 @EVERY
-def test_a_stage_trained_twice_is_the_same_to_the_last_bit(
-    name: str, walks: dict[str, Walk], toy: Toy, tmp_path: Path
+def test_a_worker_that_served_others_before_makes_the_same_to_the_last_bit(
+    name: str,
+    walks: dict[str, Walk],
+    toy: Toy,
+    tmp_path: Path,
+    served: Callable[[Path], Local],
 ) -> None:
-    again = walked(toy.walk(lively(name), tmp_path, *ORDERINGS))
+    again = walked(toy.walk(lively(name), tmp_path, ORDERINGS[1], runner=served(tmp_path)))
     assert all(stage["trained"] for stage in again.stages)
-    assert blobs(again) == blobs(walks[name])
-    assert again.matrices() == walks[name].matrices()
-    for key in kept_records(walks[name]):
-        ours, theirs = (walk.store.get(key) for walk in (again, walks[name]))
-        assert ours["blob"] == theirs["blob"]
+    assert again.matrices() == walks[name].matrices()[1:]
+    assert made(again, "trained").keys() == {stage["key"] for stage in again.stages}
+    assert made(again).items() <= made(walks[name]).items()
 
 
 @EVERY
 def test_stopped_after_the_first_stage_another_worker_goes_on_to_the_same_end(
     name: str, walks: dict[str, Walk], toy: Toy, tmp_path: Path
 ) -> None:
-    toy.walk(lively(name), tmp_path, *ORDERINGS).step()
+    toy.walk(lively(name), tmp_path, ORDERINGS[0]).step()
     torch.manual_seed(1234)  # a stage depends on nothing that was drawn before
-    resumed = walked(toy.walk(lively(name), tmp_path, *ORDERINGS))
-    assert [stage["trained"] for stage in resumed.stages][:2] == [False, True][: len(resumed.paths)]
-    assert blobs(resumed) == blobs(walks[name])
-    assert resumed.matrices() == walks[name].matrices()
+    resumed = walked(toy.walk(lively(name), tmp_path, ORDERINGS[0]))
+    assert [stage["trained"] for stage in resumed.stages] == [False, True][: len(resumed.paths)]
+    assert resumed.matrices() == walks[name].matrices()[:1]
+    assert blobs(resumed) == blobs(walks[name])[: len(resumed.paths)]
+    assert made(resumed).items() <= made(walks[name]).items()
+
+
+@pytest.fixture(scope="module")
+def brief(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """Finetune in a few steps."""
+    return walked(toy.walk(config(epochs=1), tmp_path_factory.mktemp("brief")))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if knobs_of(strategy_class(name))])
+def test_switched_off_it_is_finetune_to_the_last_bit(
+    name: str, brief: Walk, toy: Toy, tmp_path: Path, served: Callable[[Path], Local]
+) -> None:
+    """Trained with all hooks in place, and not taken from finetune's store."""
+    for number, chosen in enumerate(switched_off(name)):
+        store = tmp_path / str(number)
+        walk = walked(toy.walk(chosen, store, runner=served(store)))
+        assert all(stage["trained"] for stage in walk.stages)
+        assert blobs(walk) == blobs(brief), chosen.strategy
+        assert [stage["key"] for stage in walk.stages] == [s["key"] for s in brief.stages]
+        assert walk.matrices() == brief.matrices()
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all, so that each trains but what it does not share."""
+    return tmp_path_factory.mktemp("halves")
 
 
 @EVERY
-@pytest.mark.parametrize("zero", [2, 3])
-def test_a_worker_that_served_another_configuration_before_makes_the_same_stages(
-    name: str, zero: int, walks: dict[str, Walk], toy: Toy, tmp_path: Path
+def test_in_half_precision_with_zero_2_its_weights_are_finite_too(
+    name: str, toy: Toy, halves: Path, served: Callable[[Path], Local]
 ) -> None:
-    runner = toy.walk(config("ewc"), tmp_path).runner
-    walked(toy.walk(config("ewc", epochs=1, zero=zero), tmp_path, runner=runner))
-    again = walked(toy.walk(lively(name), tmp_path, *ORDERINGS, runner=runner))
-    assert blobs(again) == blobs(walks[name])
+    chosen = lively(name, epochs=1, precision="bf16", zero=2)
+    walk = walked(toy.walk(chosen, halves, runner=served(halves)))
+    for stage in walk.stages:
+        weights = walk.store.tensors(stage["key"])
+        assert all(w.isfinite().all() and w.dtype == torch.float32 for w in weights.values())
+        assert math.isfinite(walk.store.get(stage["key"])["last_loss"])
+    for path in walk.paths[:-1]:
+        for _, key in walk.lineage.kept(path):
+            assert all(value.isfinite().all() for value in walk.store.tensors(key).values())
 
 
 @EVERY
 def test_what_it_keeps_of_a_stage_survives_the_store(name: str, walks: dict[str, Walk]) -> None:
-    walk = walks[name]
-    keys = kept_records(walk)
-    inner = {path for path in walk.inner if path}
-    assert len(keys) == (len(inner) if walk.config.strategy.consolidation() is not None else 0)
+    walk, strategy = walks[name], walks[name].config.strategy
+    # Those that are answered by are kept of the last stage too.
+    remembered = walk.paths if strategy.routed else [path for path in walk.inner if path]
+    expected = {key for path in remembered for _, key in walk.lineage.kept(path)}
+    assert set(made(walk, "kept")) == expected
+    assert bool(expected) is (strategy.consolidation() is not None and len(walk.paths) > 1)
     reopened = StageStore(walk.store.root)
-    for key in keys:
+    for key in expected:
         kept = reopened.tensors(key)
         assert kept
         assert all(value.isfinite().all() for value in kept.values())
         start = reopened.tensors(walk.key((("hue",),)))
         similar = dict.fromkeys(MODALITIES, (0.5,))
         standing = Standing(("light",), (("hue",),), similar)
-        walk.config.fresh_strategy().prepare(start, [kept], standing)
+        fresh = walk.config.fresh_strategy()
+        fresh.prepare(start, [kept], standing)
+        if strategy.routed:
+            queries = Queries(torch.randn(3, 32), torch.randn(3, 32))
+            assert fresh.route(queries, [kept], None) == [0, 0, 0]
 
 
 # A strategy of a test's own ----------------------------------------------------------------------
