@@ -130,15 +130,24 @@ class Composed(Strategy):
         part = next(part for part in self.parts if part.routed)
         return part.route(queries, self._kept(part, kept), own)
 
-    def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> list[Tensors]:
+    def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> Sequence[Tensors]:
         """What one part kept of each task; nothing if it keeps nothing."""
-        if part.consolidation() is None:
-            return []
-        prefix = f"{part.name}/"
-        return [
-            {n.removeprefix(prefix): v for n, v in own.items() if n.startswith(prefix)}
-            for own in kept
-        ]
+        return [] if part.consolidation() is None else Own(f"{part.name}/", kept)
+
+
+class Own(Sequence[Tensors]):
+    """What one part kept of each task, read when it is asked for, as the whole is."""
+
+    def __init__(self, prefix: str, kept: Sequence[Tensors]) -> None:
+        self._prefix, self._kept = prefix, kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, place: Any) -> Any:
+        whole: Tensors = self._kept[place]
+        mine = {name: value for name, value in whole.items() if name.startswith(self._prefix)}
+        return {name.removeprefix(self._prefix): value for name, value in mine.items()}
 
 
 @functools.cache

@@ -82,7 +82,7 @@ class Learner(Protocol):
         ...
 
     def queries(self, task: str) -> Queries:
-        """What the task's training examples are looked up by."""
+        """What the task's training examples are looked up by; of very many, of some spread over them."""
         ...
 
     def shuffled(self, task: str) -> Sequence[int]:

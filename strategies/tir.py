@@ -73,7 +73,10 @@ def owned(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
     for number, task in enumerate(kept):
         for name, value in task.items():
             if name not in importance:
-                importance[name], owner[name] = value, torch.full(value.shape, number)
+                importance[name], owner[name] = (
+                    value,
+                    torch.full(value.shape, number, dtype=torch.int32),
+                )
                 continue
             larger = value > importance[name]
             owner[name] = torch.where(larger, number, owner[name])

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from trainables.worker import Worker
 
 
+KEYED = 2000
+"""Examples that keys are trained on: their mean direction hardly moves with more."""
+
+
 class StageLearner:
     """A worker at the end of a stage; see `strategies.Learner`."""
 
@@ -33,8 +37,8 @@ class StageLearner:
         return self.worker.data.shuffled(task)
 
     def queries(self, task: str) -> Queries:
-        """What the task's training examples are looked up by."""
-        return self.worker.signer.queries(task, "train")
+        """What the task's training examples are looked up by; of at most `KEYED`, spread over them."""
+        return self.worker.signer.queries(task, "train", KEYED)
 
     def gradients(
         self,

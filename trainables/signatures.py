@@ -39,21 +39,19 @@ class Signer:
 
     def signature(self, task: str) -> Signature:
         """The task's mean vectors over at most `SIGNED` training examples, spread over all of them."""
-        size = len(self.data.examples(task, "train"))
-        # Whole blocks, for the tower looks at no less.
-        blocks = range(0, size, LOOKED_AT_ONCE)
-        stride = -(-len(blocks) * LOOKED_AT_ONCE // SIGNED)
-        rows = [r for b in blocks[::stride] for r in range(b, min(b + LOOKED_AT_ONCE, size))]
+        rows = spread(len(self.data.examples(task, "train")), SIGNED)
         image, instruction = self._vectors(task, "train", rows)
         examples = self.data.examples(task, "train")
         answer = self.encoder.encode([examples[row].answer for row in rows])
         means = {"image": image, "instruction": instruction, "answer": answer}
         return {n: torch.nn.functional.normalize(v.mean(0), dim=0) for n, v in means.items()}
 
-    def queries(self, task: str, split: str) -> Queries:
-        """What each example of a split is looked up by."""
+    def queries(self, task: str, split: str, most: int = 0) -> Queries:
+        """What each example of a split is looked up by; with `most`, of so many spread over it."""
+        size = len(self.data.examples(task, split))
+        if most:
+            return Queries(*self._vectors(task, split, spread(size, most)))
         if (task, split) not in self._queries:
-            size = len(self.data.examples(task, split))
             self._queries[task, split] = Queries(*self._vectors(task, split, range(size)))
         return self._queries[task, split]
 
@@ -77,6 +75,13 @@ class Signer:
         image = torch.stack([torch.zeros_like(known) if v is None else v for v in found])
         texts = [instruction(examples[row]) for row in rows]
         return torch.nn.functional.normalize(image, dim=-1), self.encoder.encode(texts)
+
+
+def spread(size: int, most: int) -> list[int]:
+    """At most `most` of `size` rows, spread over them in whole blocks: the tower looks at no less."""
+    blocks = range(0, size, LOOKED_AT_ONCE)
+    stride = max(1, -(-len(blocks) * LOOKED_AT_ONCE // most))
+    return [r for b in blocks[::stride] for r in range(b, min(b + LOOKED_AT_ONCE, size))]
 
 
 def instruction(example: Example) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,19 @@ class StageStore:
         Two trials that want one stage train it once: whoever waited finds it in the store.
         """
         return held(self.root / "leases" / key)
+
+
+class Kept(Sequence[dict[str, torch.Tensor]]):
+    """What was kept of several tasks, each read when it is asked for: all at once may be much."""
+
+    def __init__(self, store: StageStore, keys: Sequence[str]) -> None:
+        self._store, self._keys = store, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._store.tensors(str(self._keys[place]))
 
 
 @functools.lru_cache(maxsize=4096)  # read once by a process, unless it changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,12 @@ class Teacher:
         size, item = self._tokens * vocabulary, torch.empty(0, dtype=self._precision).element_size()
         if size * item <= IN_MEMORY:
             return torch.empty(self._tokens, vocabulary, dtype=self._precision)
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if size * item > free:  # written all the same, it would end the process without a word
+            raise OSError(
+                f"what the model says of {len(self._lengths)} examples takes {size * item / 1e9:.1f} GB, "
+                f"and {tempfile.gettempdir()} has {free / 1e9:.1f} free; TMPDIR names another folder"
+            )
         self._folder = tempfile.TemporaryDirectory(prefix="citune-teacher-")
         file = str(Path(self._folder.name) / "logits")
         flat = torch.from_file(file, shared=True, size=size, dtype=self._precision)

@@ -25,7 +25,7 @@ from trainables.job import DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
 from trainables.routing import Routing
 from trainables.signatures import Signer
-from trainables.stages import StageStore
+from trainables.stages import Kept, StageStore
 from trainables.teacher import Teacher, in_parts
 
 
@@ -69,7 +69,7 @@ class Worker:
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
         """The stage's batches, once the strategy knows where it starts and what was kept."""
-        strategy.prepare(start, [self.store.tensors(key) for key in job.kept], job.standing)
+        strategy.prepare(start, Kept(self.store, job.kept), job.standing)
         new, old = self.data.sizes(job.tasks), self.data.sizes(job.standing.old)
         picks = [(task, row) for task, size in new.items() for row in range(size)]
         picks = strategy.mix(picks, old, self.data.shuffled)
