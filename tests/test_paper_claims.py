@@ -16,10 +16,11 @@ from records import joint_matrix, matrix, record, write_run
 
 from benchmarks.claims import figures
 from benchmarks.claims import page as pages
-from benchmarks.claims.evidence import Evidence, Unit, Walked, read_study
+from benchmarks.claims.evidence import Evidence, Pair, Unit, Walked, read_study
 from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, write_wanted
 from benchmarks.claims.page import page
 from benchmarks.claims.presets import apart
+from benchmarks.claims.sections import within_first
 from benchmarks.claims.stats import (
     Interval,
     correlation,
@@ -98,6 +99,11 @@ def test_the_bootstrap_draws_groups_and_is_the_same_every_time() -> None:
     assert found.low < found.value < found.high <= 1
     # Drawn one by one, other resamples come about.
     assert (found.low, found.high) != (correlation(x, y, list(range(6))).low, found.high)
+
+
+def test_a_first_task_that_is_forgotten_sooner_is_set_apart() -> None:
+    pairs = [Pair(*names, 0.0, {}) for names in ("ab", "ac", "ba", "bc")]
+    assert within_first(pairs, [1.0, 3.0, 0.0, 0.0]) == [-1.0, 1.0, 0.0, 0.0]
 
 
 def test_orderings_that_something_was_tuned_on_are_not_held_out() -> None:

@@ -41,7 +41,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def bars(evidence: Evidence, path: Path) -> Path:
-    """The final average of each strategy with its interval."""
+    """The final average of each strategy with its interval; bounds, plain and informed ones by colour."""
     names = evidence.strategies
     found = [evidence.mean(name, "final_average") for name in names]
     figure, axes = canvas(7.2, 3.0)
@@ -95,7 +95,7 @@ def heat_maps(evidence: Evidence, ordering: tuple[str, ...], path: Path) -> Path
 
 
 def _heat_map(axis: Any, values: np.ndarray, tasks: Sequence[str], title: str) -> None:
-    axis.pcolormesh(np.nan_to_num(values, nan=0.0), vmin=0, vmax=1, cmap="Blues")
+    axis.pcolormesh(np.ma.masked_invalid(values), vmin=0, vmax=1, cmap="Blues")
     for (row, column), value in np.ndenumerate(values):
         if value == value:
             colour = "white" if value > 0.6 else "black"
@@ -120,7 +120,7 @@ def scatter(pairs: Sequence[Pair], path: Path) -> Path:
             label=task,
             s=28,
         )
-    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     axis.set_xlabel("similarity of the two tasks (image x instruction x answer)")
     axis.set_ylabel("forgetting of the first task")
     axis.legend(title="first task", fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -35,7 +35,7 @@ def page(studies: Sequence[Study], about: Mapping[str, Any], drawn: Path | None)
         "",
         f"`{about.get('command', 'python benchmarks/paper_claims.py --work FOLDER')}` makes this page. "
         f"It took {seconds(about.get('seconds', 0.0))} on {about.get('machine', 'an unknown machine')}, "
-        f"with {about.get('lanes', '?')} at once of one thread each"
+        f"processes at once: {about.get('lanes', '?')}, of one thread each"
         f"{''.join(f', {name} {v}' for name, v in about.get('versions', {}).items())}.",
         "",
         *_protocol(studies),
@@ -128,7 +128,8 @@ def _preset(study: Study, drawn: Path | None) -> list[str]:
     ]
     if drawn and evidence.strategies:
         path = figures.bars(evidence, drawn / f"{evidence.preset}-final_average.svg")
-        lines += [*_image(path, f"Final average of every strategy in {evidence.preset}")]
+        lines += _image(path, f"Final average of every strategy in {evidence.preset}")
+        lines += ["Grey: the bounds. Orange: strategies that ask how similar tasks are.", ""]
     for ordering in held_out(evidence)[:1] if figures.shown(evidence) else ():
         lines += [f"Scores after each stage of {_orders([ordering])}, mean over seeds:", ""]
         if drawn:
@@ -163,7 +164,9 @@ def _similarity(evidence: Sequence[Evidence], drawn: Path | None) -> list[str]:
         "For every ordered pair of tasks: what finetune on the second costs the first, a[1][1] - a[2][1] "
         "on the test split at one seed, against the similarity of the two, which is standardised over all "
         "pairs of the preset's tasks. The intervals are percentiles of a bootstrap that draws both orders "
-        "of a pair together, for their similarity is the same.",
+        "of a pair together, for their similarity is the same. Within each first task: both figures less "
+        "their mean over the pairs with that first task, for some tasks are forgotten sooner than others, "
+        "whatever follows.",
         "",
     ]
     for one in evidence:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.claims.evidence import RELATIVE, Evidence, Study, Walked
+from benchmarks.claims.evidence import RELATIVE, Evidence, Pair, Study, Walked
 from benchmarks.claims.figures import mean_matrix
 from benchmarks.claims.stats import correlation, mean
 from benchmarks.claims.tables import folded, interval, plain, signed, table
@@ -99,15 +101,11 @@ def similarities(evidence: Evidence) -> list[str]:
     known = [pair for pair in evidence.pairs if SIGNALS[0] in pair.similarity]
     if not known:
         return [f"{evidence.preset}: no pairs of tasks yet.", ""]
-    lost, groups = [p.forgetting for p in known], [frozenset((p.first, p.second)) for p in known]
-    rows = []
-    for name in (SIGNALS[0], *MODALITIES):
-        similar = [pair.similarity[name] for pair in known]
-        cells = []
-        for ranked in (False, True):
-            found = correlation(similar, lost, groups, ranked)
-            cells.append(f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})")
-        rows.append([name.replace("*", " x "), *cells, str(len(known))])
+    lost = [pair.forgetting for pair in known]
+    by = {name: [p.similarity[name] for p in known] for name in (SIGNALS[0], *MODALITIES)}
+    rows = [[name.replace("*", " x "), *_correlations(known, s, lost)] for name, s in by.items()]
+    within = within_first(known, by[SIGNALS[0]]), within_first(known, lost)
+    rows.insert(1, ["the same, within each first task", *_correlations(known, *within)])
     head = ["similarity", "Pearson (95 % CI)", "Spearman (95 % CI)", "pairs"]
     each = [
         [p.first, p.second, plain(p.similarity[SIGNALS[0]]), signed(p.forgetting)] for p in known
@@ -118,3 +116,22 @@ def similarities(evidence: Evidence) -> list[str]:
         *table(head, rows),
         *folded("The pairs", table(["first", "second", "similarity", "forgetting"], each)),
     ]
+
+
+def within_first(pairs: Sequence[Pair], values: Sequence[float]) -> list[float]:
+    """Values less the mean over the pairs with the same first task."""
+    own: dict[str, list[float]] = {}
+    for pair, value in zip(pairs, values, strict=True):
+        own.setdefault(pair.first, []).append(value)
+    return [
+        value - statistics.fmean(own[pair.first]) for pair, value in zip(pairs, values, strict=True)
+    ]
+
+
+def _correlations(
+    pairs: Sequence[Pair], similar: Sequence[float], lost: Sequence[float]
+) -> list[str]:
+    groups = [frozenset((pair.first, pair.second)) for pair in pairs]
+    found = [correlation(similar, lost, groups, ranked) for ranked in (False, True)]
+    cells = [f"{signed(f.value)} ({signed(f.low)} to {signed(f.high)})" for f in found]
+    return [*cells, str(len(pairs))]
