@@ -104,7 +104,7 @@ def make(args: argparse.Namespace, asked: Sequence[str]) -> None:
             wanted += jobs.other_start(both[0], preset, seeds, args.work)
         wanted += jobs.pairs(preset, args.work)
     for preset in chosen:
-        own = [job.file.name for job in wanted if job.preset == preset.name]
+        own = {job.file.name: job.identity for job in wanted if job.preset == preset.name}
         jobs.write_wanted(args.work, preset.name, own)
     run_jobs(wanted, args.lanes)
     for preset in chosen:

@@ -247,7 +247,7 @@ def write_result(
 ) -> None:
     (work / FINALS).mkdir(exist_ok=True)
     result = {
-        **{"preset": preset, "name": name, "seed": seed, "identity": "", "message": ""},
+        **{"preset": preset, "name": name, "seed": seed, "identity": "as wanted", "message": ""},
         **{"config": {"strategy": {"name": name}}, "seconds": 1.0, "orderings": orderings},
         **more,
     }
@@ -269,7 +269,8 @@ def write_preset(work: Path, preset: str) -> None:
         orderings = [(task, other) for other in TASKS if other != task]
         made = [walked("finetune", ordering, 0) for ordering in orderings]
         write_result(work, preset, f"{PAIR}{task}", 0, made)
-    write_wanted(work, preset, sorted(file.name for file in (work / FINALS).glob(f"{preset}-*")))
+    files = sorted(file.name for file in (work / FINALS).glob(f"{preset}-*"))
+    write_wanted(work, preset, dict.fromkeys(files, "as wanted"))
     names = (SIGNALS[0], *MODALITIES)
     similarity = {
         one: {n: {t: len({*one} & {*t}) / 10 for t in TASKS if t != one} for n in names}
@@ -311,13 +312,14 @@ def test_a_page_of_half_the_results_says_what_is_missing(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "NOTES", work / "none.md")
-    (work / FINALS / "one-tir-3.json").unlink()
+    (work / FINALS / "one-tir-2.json").unlink()
+    write_result(work, "one", "tir", 3, [], identity="of an earlier winner")
     for file in (work / FINALS).glob("two-*"):
         file.unlink()
     write_result(work, "one", "ewc", 2, [], message="stage 2 diverged")
     text = page([read_study(work, name) for name in ("one", "two")], {}, None)
     assert "ewc, seed 2: stage 2 diverged" in text
-    assert "Not finished yet: one-tir-3." in text
+    assert "Not finished yet: one-tir-2, one-tir-3." in text
     for part in ("No results yet.", "two: no pairs of tasks yet.", "Nothing has been written yet."):
         assert part in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)

@@ -122,8 +122,7 @@ def read_study(work: Path, preset: str) -> Study:
     verdict = read_verdict(work / preset)
     metric = verdict.objectives[0][0]
     tuned = {n: row[metric] for n, row in verdict.strategies.items() if row["best"]}
-    files = _wanted(work, preset)
-    results = [json.loads(file.read_text()) for file in files if file.exists()]
+    results, missing = _results(work, preset)
     units: dict[str, dict[Unit, Walked]] = {}
     diverged: dict[str, list[str]] = {}
     for result in results:
@@ -134,14 +133,22 @@ def read_study(work: Path, preset: str) -> Study:
             diverged.setdefault(result["name"], []).append(told)
     pairs = _pairs(units, similarity_file(work, preset))
     finals = {name: own for name, own in units.items() if not name.startswith(PAIR)}
-    evidence = Evidence(preset, finals, tuned, diverged, pairs)
-    return Study(verdict, evidence, [file.stem for file in files if not file.exists()])
+    return Study(verdict, Evidence(preset, finals, tuned, diverged, pairs), missing)
 
 
-def _wanted(work: Path, preset: str) -> list[Path]:
+def _results(work: Path, preset: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results wanted, and the names of those that are not there or come from something else."""
     wanted = wanted_file(work, preset)
-    names = json.loads(wanted.read_text()) if wanted.exists() else []
-    return [work / FINALS / name for name in names]
+    identities = json.loads(wanted.read_text()) if wanted.exists() else {}
+    results, missing = [], []
+    for name, identity in identities.items():
+        file = work / FINALS / name
+        result = json.loads(file.read_text()) if file.exists() else {}
+        if result.get("identity") == identity:
+            results.append(result)
+        else:
+            missing.append(file.stem)
+    return results, missing
 
 
 def _walked(saved: Mapping[str, Any]) -> tuple[tuple[str, ...], Walked]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,10 @@ def wanted_file(work: Path, preset: str) -> Path:
     return work / FINALS / f"{preset}-wanted.json"
 
 
-def write_wanted(work: Path, preset: str, files: Sequence[str]) -> None:
-    """Say which results belong to a preset, before they are made."""
+def write_wanted(work: Path, preset: str, identities: Mapping[str, str]) -> None:
+    """Say which results belong to a preset, before they are made: what each is to come from, by file."""
     (work / FINALS).mkdir(parents=True, exist_ok=True)
-    write_json(wanted_file(work, preset), list(files))
+    write_json(wanted_file(work, preset), dict(identities))
 
 
 # Similarity --------------------------------------------------------------------------------------
