@@ -64,8 +64,9 @@ class LMM:
                 if name in self._connector:
                     parameter.copy_(self._connector[name])
         self._take_in(adapter.trains("vision_lora"))
-        if adapter.trains("lm"):
-            self.token_embeddings = self.token_embeddings.clone()
+        weight = self.base.get_input_embeddings().weight
+        if adapter.trains("lm") and weight.data_ptr() == self.token_embeddings.data_ptr():
+            weight.data = weight.data.clone()  # what is trained is not what texts are placed by
         if adapter.lora:
             torch.manual_seed(seed)
             config = lora_config(self.base, self.family, adapter)

@@ -12,6 +12,7 @@ from models.location import model_fingerprint
 from spaces.errors import InputError
 
 AT_ONCE = 64
+MOST_TOKENS = 2048
 WANTED = {
     "config.json": ("config.json",),
     "tokenizer": ("tokenizer.json", "vocab.*", "*.model"),
@@ -54,23 +55,50 @@ class SentenceEncoder:
         check_text_encoder(folder)
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f'text_encoder must be a folder that AutoModel and AutoTokenizer read; "{folder}" is '
-                f"not: {(str(error).splitlines() or [''])[0]}"
-            ) from error
+            model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
+        except Exception as error:  # of a cut file, of a class that is not known, ...
+            raise unusable(folder, error) from error
+        # Of one that writes, too, the part that reads.
+        self._model = model.get_encoder() if model.config.is_encoder_decoder else model
+        positions = getattr(model.config, "max_position_embeddings", None) or MOST_TOKENS
+        self._longest = min(self._tokenizer.model_max_length, positions, MOST_TOKENS)
+        if self._tokenizer.pad_token is None:  # masked wherever it stands
+            self._tokenizer.pad_token = self._tokenizer.eos_token or self._tokenizer.unk_token
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         found = []
         for start in range(0, len(texts), AT_ONCE):
             batch = list(texts[start : start + AT_ONCE])
-            inputs = self._tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
+            inputs = self._tokenizer(
+                batch,
+                padding=True,
+                truncation=True,
+                max_length=self._longest,
+                return_tensors="pt",
+            )
             states = self._model(**inputs).last_hidden_state
             mask = inputs["attention_mask"][..., None].to(states)
             found.append((states * mask).sum(1) / mask.sum(1).clamp(min=1))
         return torch.nn.functional.normalize(torch.cat(found).float(), dim=-1)
+
+
+def try_text_encoder(folder: Path) -> None:
+    """Raise `InputError` for a folder whose encoder does not place a short and a long text."""
+    encoder = SentenceEncoder(folder)
+    try:
+        encoder.encode(["a", "a " * MOST_TOKENS])
+    except Exception as error:
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: Exception) -> InputError:
+    """What to say of a folder that cannot be used."""
+    return InputError(
+        f'text_encoder must be a folder that AutoModel and AutoTokenizer read; "{folder}" is not: '
+        f"{(str(error).splitlines() or [type(error).__name__])[0]}; the language model's own embeddings "
+        "would do"
+    )
 
 
 def check_text_encoder(folder: Path) -> None:

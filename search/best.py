@@ -20,7 +20,7 @@ from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
 from trainables.job import Setting, strategy_code
-from trainables.panel import Panel
+from trainables.panel import LEARNT, Panel
 from trainables.scores import ScoreMatrix
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
@@ -104,9 +104,16 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def read_best(path: Path, model: str | None = None, benchmark: str | None = None) -> Best:
+def read_best(
+    path: Path,
+    model: str | None = None,
+    benchmark: str | None = None,
+    text_encoder: str | None = None,
+) -> Best:
     """Read `best.yaml` and find its model and data, or those given instead; raises `InputError`."""
     values = _parsed(path)
+    if text_encoder:
+        values["text_encoder"] = {**values["text_encoder"], "path": text_encoder}
     try:
         return _best(values, model, benchmark)
     except (KeyError, TypeError, AttributeError) as error:
@@ -135,6 +142,8 @@ def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -
     folder = model_folder(model or _found(values["model"]))
     data = load_benchmark(benchmark or _found(values["benchmark"]))
     orderings, initial = _tuples(values["panel"]["orderings"]), tuple(values["panel"]["initial"])
+    if values["panel"]["learnt"] not in LEARNT:
+        raise unknown("way to learn initial tasks", values["panel"]["learnt"], LEARNT)
     panel = Panel(**{**values["panel"], "orderings": orderings, "initial": initial})
     encoder = str(values["text_encoder"]["path"])
     if encoder:
@@ -153,7 +162,7 @@ def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -
         )
     if setting.text_encoder != values["text_encoder"]["print"]:
         raise InputError(
-            f'the text encoder in "{encoder}" must be the one of the search, and has changed since'
+            f'the text encoder in "{encoder}" must be the one of the search, and is another'
         )
     changed = [t for t, print_ in setting.tasks.items() if print_ != saved["tasks"].get(t)]
     if not benchmark and changed:

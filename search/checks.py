@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from optuna.distributions import IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
 from search.front import TRIAL_DIRECTIONS
@@ -17,7 +17,7 @@ from search.plans import SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
-from strategies import JOINT, STRATEGIES, strategy_class
+from strategies import JOINT, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, Demands
 from trainables.panel import LEARNT, SCORING, Panel
 from trainables.scores import METRICS, OF_INITIAL, WITH_REFERENCE
@@ -133,15 +133,27 @@ def check_training(space: ConfigSpace) -> None:
 
 
 def check_experts(space: ConfigSpace) -> None:
-    """Examples are looked up by what the frozen vision tower sees in them."""
-    for name in space.open["strategy"].branches:
+    """Every configuration of several experts that may be proposed must look examples up."""
+    for name, branch in space.open["strategy"].branches.items():
         config = space.reference(name)
-        adapters = [config.strategy.shared(config.training, a)[1] for a in space.adapters()]
-        if config.strategy.routed and any(adapter.trains("vision_lora") for adapter in adapters):
-            raise InputError(
-                f"{name} needs a vision tower that is not trained, got adapter.parts with vision_lora; "
-                f"{name}.expert projection would do"
+        choices = {
+            k: d.choices for k, d in branch.items() if isinstance(d, CategoricalDistribution)
+        }
+        for values in itertools.product(*choices.values()):
+            strategy = dataclasses.replace(
+                config.strategy, **dict(zip(choices, values, strict=True))
             )
+            for adapter in space.shared_adapters():
+                check_routed(strategy, strategy.shared(config.training, adapter)[1])
+
+
+def check_routed(strategy: Strategy, adapter: Adapter) -> None:
+    """Raise `InputError` for experts of what examples are looked up by: what the frozen tower sees."""
+    if strategy.routed and adapter.trains("vision_lora"):
+        raise InputError(
+            f"{strategy.name} needs a vision tower that is not trained, got adapter.parts "
+            f'"{adapter.parts}"; as experts, the projection alone would do'
+        )
 
 
 def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:

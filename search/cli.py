@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it 
     from search.prepared import Prepared
 
 ROOT = Path(__file__).parent.parent
-LEARNT = {"trained": "trained jointly before the first stage", "known": "known to the model"}
+INITIAL = {"trained": "trained jointly before the first stage", "known": "known to the model"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     plan.add_argument(
         "--initial",
-        choices=("trained", "known", "none"),
+        choices=(*INITIAL, "none"),
         help="the benchmark's initial tasks: trained before, known to the model, or left out",
     )
     plan.add_argument(
@@ -171,7 +171,7 @@ def describe(prepared: Prepared, lanes: int) -> str:
         f"tasks       {', '.join(panel.tasks)}",
         f"examples    {', '.join(map(prepared.counts, prepared.all_tasks))} (train/validation/test)",
         *(
-            [f"initial     {', '.join(panel.initial)}, {LEARNT[panel.learnt]}"]
+            [f"initial     {', '.join(panel.initial)}, {INITIAL[panel.learnt]}"]
             * bool(panel.initial)
         ),
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",

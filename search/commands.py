@@ -54,13 +54,16 @@ def train(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--held-out", help="further orderings to score, such as random:2@1")
     p.add_argument("--model", help="another model than that of the search")
     p.add_argument("--benchmark", help="other data than those of the search")
+    p.add_argument("--text-encoder", help="where the search's sentence encoder lies here")
     args = p.parse_args(argv)
 
     def act() -> int:
         from search.final import train_final
 
         out = (args.out or args.best.parent / "final").expanduser().resolve()
-        return train_final(args.best, out, args.held_out, args.model, args.benchmark)
+        return train_final(
+            args.best, out, args.held_out, args.model, args.benchmark, args.text_encoder
+        )
 
     return guarded(act)
 

@@ -15,7 +15,7 @@ from models.family import check_parts
 from models.lmm import LMM
 from models.location import folder_family
 from search.best import Best, held_out, read_best, same_code
-from search.checks import DATA, demands_of
+from search.checks import DATA, check_routed, demands_of
 from search.predictions import FOLDER, cells_of, write_predictions
 from search.saved import save_keys, save_model
 from spaces import InputError
@@ -31,7 +31,12 @@ from trainables.walk import Runner, Walk
 
 
 def train_final(
-    path: Path, out: Path, orderings: str | None, model: str | None, data: str | None
+    path: Path,
+    out: Path,
+    orderings: str | None,
+    model: str | None,
+    data: str | None,
+    text_encoder: str | None = None,
 ) -> int:
     """Train `path` from nothing into the new folder `out`; returns the exit status.
 
@@ -39,9 +44,10 @@ def train_final(
     """
     _check_out(out)
     data = data and str(convert_benchmark(data, out / DATA))
-    found = read_best(path, model, data)
+    found = read_best(path, model, data, text_encoder)
     others = _others(found, orderings)
     check_parts(folder_family(found.model), found.config.adapter)
+    check_routed(found.config.strategy, found.config.adapter)
     check_loading(found.config.training.loading)
     demands = demands_of(
         found.model, [found.config.adapter], found.workers, [found.config.training.zero]
@@ -148,7 +154,9 @@ def _save_models(found: Best, walk: Walk, store: StageStore, out: Path) -> list[
             weights = store.tensors(expert.key) if known else lmm.initial()
             save_model(lmm, weights, folder / f"expert-{which}", expert.tasks)
         if experts:
-            save_keys(folder, {e.tasks: [store.tensors(k) for k in e.kept] for e in experts})
+            routed_by = found.config.strategy.routed_by
+            keys = {e.tasks: [routed_by(store.tensors(k)) for k in e.kept] for e in experts}
+            save_keys(folder, keys)
         else:
             save_model(lmm, store.tensors(walk.key(path)), folder, ordering)
         folders.append(folder)

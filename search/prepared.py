@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.family import check_parts
 from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
-from models.text_encoder import check_text_encoder, text_encoder_fingerprint
+from models.text_encoder import text_encoder_fingerprint
 from search.checks import (
     DATA,
     REFERENCES,
@@ -135,7 +135,9 @@ class Prepared:
         known = sum(store.has(key) for key in keys)
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
-        shared = 0 if any(self.space.open[p] for p in ("training", "adapter")) else firsts
+        alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}
+        searched = any(self.space.open[p] for p in ("training", "adapter"))
+        shared = 0 if searched or len(alike) > 1 else firsts
         longest = max(self.stages(name) for name in self.plan.strategies)
         return len(keys) - known + self.plan.samples * (longest - shared)
 
@@ -240,7 +242,9 @@ def _text_encoder(plan: SearchPlan) -> str:
     """The folder of the sentence encoder, as all nodes see it; empty if there is none."""
     if not plan.text_encoder:
         return ""
-    check_text_encoder(folder := Path(plan.text_encoder).expanduser().resolve())
+    from models.text_encoder import try_text_encoder  # imports transformers
+
+    try_text_encoder(folder := Path(plan.text_encoder).expanduser().resolve())
     return str(folder)
 
 
@@ -283,9 +287,11 @@ def check_unchanged(prepared: Prepared) -> None:
     """Raise `InputError` if the model or the data are not those that the search began with."""
     saved = json.loads((prepared.run / "plan.json").read_text())
     now = prepared.to_dict()
-    if saved["fingerprints"] != now["fingerprints"]:
+    encoders = [plan.get("text_encoder", {}).get("print", "") for plan in (saved, now)]
+    if saved["fingerprints"] != now["fingerprints"] or encoders[0] != encoders[1]:
         raise InputError(
-            f'a search is resumed on the model and data it began with; those of "{prepared.run.name}" '
+            "a search is resumed on the model, data and text encoder it began with; those of "
+            f'"{prepared.run.name}" '
             "have changed since: put them back, or start anew with another --name"
         )
     if saved.get("code") != now["code"]:

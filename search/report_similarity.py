@@ -13,11 +13,12 @@ from search.verdict import Verdict
 from strategies.similarity import combined
 from trainables.scores import RETRIEVAL, ScoreMatrix
 
-NOBODY = "No strategy of this search asked how similar tasks are."
+NOBODY = "No finished trial of this search asked how similar tasks are."
 ABOUT = (
-    "The similarity of the task learned at a stage to each task before it, as the strategy took it: a "
-    "product over what they show, ask and answer. Each part is the cosine of the tasks' mean vectors, "
-    "standardised over all pairs known by then and put through a sigmoid; with a single pair, the cosine."
+    "The similarity of the task learned at a stage to each task before it: a product over what they show, "
+    "ask and answer, or those of them that the trial's signal names. Each part is the cosine of the tasks' "
+    "mean vectors, standardised over all pairs known by then and put through a sigmoid; with a single "
+    "pair, the cosine."
 )
 EXPERTS = (
     "Examples are answered by the expert that is retrieved for them. Oracle: the score if each were "
@@ -40,7 +41,8 @@ def _similarities(verdict: Verdict) -> str:
         rows = list(_rows(trial, ordering, signal))
         head = ["stage", "learned", "begins as", "similarity to tasks before, the nearest first"]
         blocks.append(f"<h3>ordering {number}</h3>" + page.table(head, rows))
-    return page.paragraph(ABOUT, "note") + "".join(blocks)
+    of = f" Of trial {trial.name}, {trial.strategy}."
+    return page.paragraph(ABOUT + of, "note") + "".join(blocks)
 
 
 def _rows(

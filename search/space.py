@@ -38,12 +38,15 @@ class ConfigSpace:
         """A strategy with its published knobs under the plan's fixed values."""
         return self.config({"strategy": {"name": strategy}})
 
-    def adapters(self) -> list[Adapter]:
-        """The adapters that trials may have, as far as the parts trained go."""
-        fixed = self.reference("finetune")
-        domain = self.open["adapter"].get("parts")
+    def shared_adapters(self) -> list[Adapter]:
+        """The adapters that may be proposed, as far as the parts trained go."""
+        fixed, domain = self.reference("finetune").adapter, self.open["adapter"].get("parts")
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
-        shared = [fixed.adapter, *(dataclasses.replace(fixed.adapter, parts=str(p)) for p in parts)]
+        return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
+
+    def adapters(self) -> list[Adapter]:
+        """Those, and what strategies make of them."""
+        fixed, shared = self.reference("finetune"), self.shared_adapters()
         strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
         own = [s.shared(fixed.training, adapter)[1] for s in strategies for adapter in shared]
         return list(dict.fromkeys([*shared, *own]))
@@ -131,6 +134,7 @@ def _placed(
                 f'a domain must be named "part.knob", such as replay.ratio; got "{name}"'
             )
         cls = SHARED.get(part) or strategy_class(part)
+        part = getattr(cls, "name", part)  # as a composition is called, however it was written
         if knob not in knobs_of(cls):
             raise unknown(f"knob of {part}", knob, knobs_of(cls))
         if part in SHARED or part in classes:

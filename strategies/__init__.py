@@ -23,9 +23,13 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The strategy called `name`, or several joined by `+`; raises `InputError` with the nearest name."""
+    """The strategy called `name`, or several joined by `+`; raises `InputError` with the nearest name.
+
+    In whatever order they are named, a composition has its parts in that of `STRATEGIES`.
+    """
     if JOINT in name:
-        return compose(*(strategy_class(part.strip()) for part in name.split(JOINT)))
+        parts = [strategy_class(part.strip()) for part in name.split(JOINT)]
+        return compose(*sorted(parts, key=lambda cls: list(STRATEGIES).index(cls.name)))
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
     return STRATEGIES[name]

@@ -161,6 +161,12 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
         raise InputError(
             f'a composition needs strategies that do something, got "{name}" with {", ".join(idle)}'
         )
+    rehearsing = [cls.name for cls in classes if cls.rehearses]
+    if len(rehearsing) > 1:
+        raise InputError(
+            f"a composition may train old examples again in one way only, got {' and '.join(rehearsing)}; "
+            "one of them would do"
+        )
     fields: list[tuple[str, Any, Any]] = [
         (f"{cls.name}_{f.name}", f.type, dataclasses.field(default=f.default, metadata=f.metadata))
         for cls in classes
@@ -171,6 +177,7 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
         "name": name,
         "classes": classes,
         "informed": any(cls.informed for cls in classes),
+        "rehearses": bool(rehearsing),
         "routed": any(cls.routed for cls in classes),
         "__doc__": f"{' and '.join(cls.name for cls in classes)} at once.",
         "__module__": __name__,

@@ -26,6 +26,7 @@ class Replay(Strategy):
     """
 
     name = "replay"
+    rehearses = True
     ratio: float = knob(0.01, RATIO, "share of each earlier task that is seen again", off=0.0)
     variant: str = knob(
         "ratio",

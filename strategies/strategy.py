@@ -64,10 +64,6 @@ class Queries:
 class Learner(Protocol):
     """What a strategy may ask of the loop, whatever the ZeRO stage and the number of ranks."""
 
-    def weights(self) -> Tensors:
-        """The whole trainable weights, fp32, the same on every rank."""
-        ...
-
     def gradients(
         self,
         picks: Sequence[Pick],
@@ -103,6 +99,8 @@ class Strategy:
     """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
     informed: ClassVar[bool] = False
     """Whether it asks how similar tasks are (`Standing.similarity`)."""
+    rehearses: ClassVar[bool] = False
+    """Whether old examples are among those that it trains on."""
     routed: ClassVar[bool] = False
     """Whether it holds several experts, of which `route` chooses one for each example."""
 

@@ -13,7 +13,7 @@ from strategies.regulariser import ESTIMATES, STRONG, Regulariser
 from strategies.similarity import SIGNALS, combined, drawn
 from strategies.strategy import Standing, Tensors
 
-CONTROLS = ("task", "random", "opposite")
+CONTROLS = ("none", "random", "opposite")
 
 
 @dataclass
@@ -34,10 +34,10 @@ class TIR(Regulariser):
     signal: str = knob(
         SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
     )
-    similarity: str = knob(
-        "task",
+    control: str = knob(
+        "none",
         CategoricalDistribution(list(CONTROLS)),
-        "of tasks; controls: a random number, or 1 - it",
+        "in place of the similarity, to tell whether it matters: a random number, or 1 - it",
         False,
     )
 
@@ -49,8 +49,8 @@ class TIR(Regulariser):
         found = super().effective(standing)
         if not found:
             return {}
-        signal = {"signal": self.signal} if self.similarity != "random" else {}
-        own = {"importances": self.importances, "similarity": self.similarity}
+        signal = {"signal": self.signal} if self.control != "random" else {}
+        own = {"importances": self.importances, "control": self.control}
         return found | own | signal
 
     def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
@@ -60,10 +60,10 @@ class TIR(Regulariser):
 
     def similarities(self, standing: Standing) -> list[float]:
         """Of the new task to each old one, as the knobs want it."""
-        if self.similarity == "random":
+        if self.control == "random":
             return [drawn(standing.new[0], task) for task in standing.old]
         found = combined(standing.similarity, self.signal)
-        return [1 - s for s in found] if self.similarity == "opposite" else found
+        return [1 - s for s in found] if self.control == "opposite" else found
 
 
 def owned(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:

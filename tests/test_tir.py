@@ -88,8 +88,8 @@ def test_the_controls_take_another_similarity(control: str, expected: list[float
 def test_what_has_no_effect_on_a_control_is_not_effective() -> None:
     standing = Standing(("c",), OLD, SIMILAR)
     assert "signal" in TIR().effective(standing)
-    assert "signal" in TIR(similarity="opposite").effective(standing)
-    assert "signal" not in TIR(similarity="random").effective(standing)
+    assert "signal" in TIR(control="opposite").effective(standing)
+    assert "signal" not in TIR(control="random").effective(standing)
     assert TIR().effective(Standing(("c",))) == {}
     assert TIR(strength=0).effective(standing) == {}
 

@@ -22,6 +22,11 @@ class TrialConfig:
     training: Training
     adapter: Adapter
 
+    @property
+    def shared(self) -> tuple[Training, Adapter]:
+        """The knobs that all strategies share: those that agree in them train a first stage alike."""
+        return self.training, self.adapter
+
     def to_dict(self) -> dict[str, Any]:
         """JSON- and YAML-safe; `from_dict` reads it back."""
         return {

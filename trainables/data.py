@@ -84,11 +84,19 @@ class Data:
 
     def held(self, picks: Iterable[Pick]) -> dict[str, int]:
         """How many training examples these are, and the bytes of their images and texts."""
-        rows = [self.examples(task, "train")[row] for task, row in picks]
-        texts = [(e.prompt, e.answer, *(text for turn in e.history for text in turn)) for e in rows]
-        size = sum(len(text.encode()) for of_one in texts for text in of_one)
-        size += sum(len(image) for e in rows for image in e.images)
-        return {"examples": len(rows), "bytes": size}
+        count = size = 0
+        for task, row in picks:  # one at a time: all of them may be much
+            example = self.examples(task, "train")[row]
+            turns = (text for turn in example.history for text in turn)
+            texts = (example.prompt, example.answer, *turns)
+            size += sum(len(text.encode()) for text in texts) + sum(map(len, example.images))
+            count += 1
+        return {"examples": count, "bytes": size}
+
+    def answer_length(self, pick: Pick) -> int:
+        """Tokens of a training example's answer and its end, without a look at its images."""
+        answer = self.examples(pick[0], "train")[pick[1]].answer
+        return len(self.lmm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]) + 1
 
     def lengths(self, picks: Sequence[Pick]) -> Lengths:
         """Characters of every training prompt of the tasks picked from."""

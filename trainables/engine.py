@@ -157,6 +157,16 @@ class Engine:
             for name, p in self.parameters.items()
         }
 
+    @contextlib.contextmanager
+    def holding(self, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        """Other weights meanwhile, between two batches; AdamW's own are not touched."""
+        now = self.weights()
+        set_weights(self.lmm, weights)
+        try:
+            yield
+        finally:
+            set_weights(self.lmm, now)
+
     def gradients(self) -> Tensors:
         """The gradients before the step, whole, on the CPU; zero where none reached a weight."""
         found = {name: safe_get_full_grad(p) for name, p in self.parameters.items()}

@@ -23,16 +23,10 @@ from trainables.config import TrialConfig
 ROOT = Path(__file__).parent.parent
 TRAINING_CODE = (
     *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
-    *(
-        "trainables/data.py",
-        "trainables/job.py",
-        "trainables/teacher.py",
-        "trainables/signatures.py",
-    ),
-    *(
-        f"strategies/{name}.py"
-        for name in ("strategy", "outputs", "memory", "similarity", "composed")
-    ),
+    *("trainables/data.py", "trainables/job.py", "trainables/teacher.py"),
+    *("trainables/signatures.py", "trainables/learner.py", "trainables/routing.py"),
+    *("strategies/strategy.py", "strategies/outputs.py", "strategies/memory.py"),
+    *("strategies/similarity.py", "strategies/composed.py"),
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("models/frozen_blocks.py", "models/loading.py", "models/parts.py", "models/processors.py"),
     "models/text_encoder.py",
@@ -138,13 +132,19 @@ def base_key(setting: Setting, config: TrialConfig) -> str:
 
 
 def trained_key(
-    setting: Setting, config: TrialConfig, parent: str, standing: Standing, stage: int
+    setting: Setting,
+    config: TrialConfig,
+    parent: str,
+    standing: Standing,
+    stage: int,
+    kept: Sequence[str] = (),
 ) -> str:
-    """Of a stage's weights."""
+    """Of a stage's weights; `kept` are the keys of what was kept of the old tasks."""
     effective = config.strategy.effective(standing)
     acting: list[object] = []
     if effective:
-        acting = [_identity(config), effective, _named(setting, standing.old)]
+        # Experts of other tasks are no ancestors of these weights, and what was kept hangs on them.
+        acting = [_identity(config), effective, _named(setting, standing.old), list(kept)]
         if config.strategy.informed:
             acting.append(setting.text_encoder)
     return digest(
@@ -180,11 +180,11 @@ def kept_key(setting: Setting, config: TrialConfig, trained: str, task: str) -> 
     )
 
 
-def signature_key(setting: Setting, task: str) -> str:
-    """Of a task's mean vectors."""
-    return digest(
-        "signature", setting.model, setting.tasks[task], setting.text_encoder, code_version()
-    )
+def signature_key(setting: Setting, config: TrialConfig, task: str) -> str:
+    """Of a task's mean vectors, which hang on how the model is held."""
+    held = dataclasses.asdict(config.training.loading)
+    data = (setting.model, setting.tasks[task], setting.text_encoder)
+    return digest("signature", *data, held, code_version())
 
 
 def _identity(config: TrialConfig) -> dict[str, object]:
@@ -220,11 +220,16 @@ def scored_key(setting: Setting, trained: str, task: str, split: str) -> str:
     return digest("scored", trained, setting.tasks[task], split)
 
 
+def in_order(experts: Sequence[Expert]) -> list[Expert]:
+    """The experts in an order that does not hang on which was trained first."""
+    return sorted(experts, key=lambda expert: expert.key)
+
+
 def routed_key(
     setting: Setting, config: TrialConfig, experts: Sequence[Expert], task: str, split: str
 ) -> str:
     """Of a score of several experts, of which one answers each example."""
-    known = [dataclasses.asdict(expert) for expert in experts]
+    known = [dataclasses.asdict(expert) for expert in in_order(experts)]
     strategy = config.strategy
     answering = [_source(type(strategy)), strategy.answering(), setting.text_encoder]
     return digest("routed", known, answering, setting.tasks[task], split)

@@ -28,10 +28,6 @@ class StageLearner:
         self.config = config
         self._weights = weights
 
-    def weights(self) -> Tensors:
-        """The trainable weights after the stage."""
-        return self._weights
-
     def shuffled(self, task: str) -> Sequence[int]:
         """A permutation of a task's training rows; see `Data.shuffled`."""
         return self.worker.data.shuffled(task)
@@ -53,14 +49,19 @@ class StageLearner:
         worker = self.worker
         share_size = -(-batch_size // worker.workers)
         size = share_size * worker.workers
-        training = still(self.config.training, size, share_size)
+        most = self.config.training.per_pass(worker.workers)
+        micro = max(n for n in range(1, share_size + 1) if share_size % n == 0 and n <= most)
+        training = still(self.config.training, size, micro)
         full = [picks[i % len(picks)] for i in range(-(-len(picks) // size) * size)]
         with opened(worker.lmm, training, worker.workers, self._weights, 1) as engine:
             for i in range(0, len(full), size):
                 batch = full[i : i + size]
-                (share,) = micro_batches(batch, training.micro_batch, worker.rank, worker.workers)
-                outputs = worker.outputs(engine, share)
-                engine.backward(of(outputs) * worker.workers / worker.answer_tokens(batch))
+                shares = micro_batches(batch, micro, worker.rank, worker.workers)
+                scale = worker.workers * len(shares) / worker.answer_tokens(batch)
+                for share in shares:
+                    engine.backward(of(worker.outputs(engine, share)) * scale)
+                    if not engine.ends_batch:
+                        engine.step()
                 yield engine.gradients()
                 engine.step()
 

@@ -49,7 +49,7 @@ class Lineage:
             similarity = {}
             if path and old and self.config.strategy.informed:
                 signatures = [
-                    self.store.tensors(signature_key(self.setting, task))
+                    self.store.tensors(signature_key(self.setting, self.config, task))
                     for task in (new[0], *(task for group in old for task in group))
                 ]
                 similarity = similarities(signatures[0], signatures[1:])
@@ -100,7 +100,8 @@ class Lineage:
             standing, base = self.standing(path), self.base
             parent = self.key(self.source(path)) if path else base
             depth, setting = self.depth(path), self.setting
-            trained = trained_key(setting, self.config, parent, standing, depth)
+            kept = tuple(self.kept_before(path).values())
+            trained = trained_key(setting, self.config, parent, standing, depth, kept)
             self._keys[path] = trained if standing.new else base
         return self._keys[path]
 
@@ -137,4 +138,4 @@ class Lineage:
         if not self.config.strategy.informed:
             return []
         tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])
-        return [(task, signature_key(self.setting, task)) for task in tasks]
+        return [(task, signature_key(self.setting, self.config, task)) for task in tasks]

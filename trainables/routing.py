@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainables.config import TrialConfig
 from trainables.engine import set_weights
 from trainables.evaluate import answers, scored
-from trainables.job import StageJob
+from trainables.job import StageJob, in_order
 
 if TYPE_CHECKING:
     from trainables.worker import Worker
@@ -18,12 +18,12 @@ class Routing:
     """The experts after a stage, for a worker whose engine is open."""
 
     def __init__(self, worker: Worker, job: StageJob, config: TrialConfig) -> None:
-        self.worker, self.job = worker, job
+        self.worker, self.job, self.experts = worker, job, in_order(job.experts)
         self.strategy = config.fresh_strategy()
         self.owners: Mapping[str, int] = {
-            task: number for number, expert in enumerate(job.experts) for task in expert.tasks
+            task: number for number, expert in enumerate(self.experts) for task in expert.tasks
         }
-        kept = {task: key for e in job.experts for task, key in zip(e.tasks, e.kept, strict=True)}
+        kept = {task: key for e in self.experts for task, key in zip(e.tasks, e.kept, strict=True)}
         self.tasks = list(kept)
         self.kept = [worker.store.tensors(key) for key in kept.values()]
 
@@ -61,5 +61,5 @@ class Routing:
         if not rows:
             return []
         worker = self.worker
-        set_weights(worker.lmm, worker.weights(self.job.experts[number].key, self.job))
+        set_weights(worker.lmm, worker.weights(self.experts[number].key, self.job))
         return answers(worker.lmm, worker.data, task, split, zero, rows)

@@ -309,7 +309,9 @@ GLOSSARY: dict[str, Entry] = {
     "retrieval_accuracy": Entry(
         "share of a task's examples that are answered by its own expert", "", True
     ),
-    "oracle_score": Entry("the score if every example were", "oracle routing", True),
+    "oracle_score": Entry(
+        "the score if each example were answered by its own task's expert", "oracle routing", True
+    ),
     "stored_bytes": Entry(
         "bytes held at the end beside the model: examples, logits, importances, keys, further experts",
         "memory",

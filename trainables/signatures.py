@@ -62,19 +62,19 @@ class Signer:
         examples, rows = self.data.examples(task, split), list(rows)
         rank, workers = dist.get_rank(), dist.get_world_size()
         share = -(-len(rows) // workers)
-        mine = [
-            self.data.lmm.image_vector(self.data.encoded(task, split, row))
-            for row in rows[rank * share : (rank + 1) * share]
-        ]
+        own = rows[rank * share : (rank + 1) * share]
+        images = [self.data.lmm.image_vector(self.data.encoded(task, split, row)) for row in own]
+        texts = self.encoder.encode([instruction(examples[row]) for row in own]) if own else ()
+        mine = list(zip(images, texts, strict=True))
         parts = [mine]
         if workers > 1:
             parts = [[] for _ in range(workers)]
             dist.all_gather_object(parts, mine)
-        found = [vector for part in parts for vector in part]
+        found = [image for part in parts for image, _ in part]
         known = next((vector for vector in found if vector is not None), torch.zeros(1))
         image = torch.stack([torch.zeros_like(known) if v is None else v for v in found])
-        texts = [instruction(examples[row]) for row in rows]
-        return torch.nn.functional.normalize(image, dim=-1), self.encoder.encode(texts)
+        asked = torch.stack([text for part in parts for _, text in part])
+        return torch.nn.functional.normalize(image, dim=-1), asked
 
 
 def spread(size: int, most: int) -> list[int]:

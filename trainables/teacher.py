@@ -1,68 +1,95 @@
-"""What a model said of a stage's examples before the stage, kept beside memory where it is much."""
+"""What the model said of a stage's examples before the stage, learned a window of batches at a time."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 
-from strategies import Pick
+from models.loading import DTYPES
+from strategies import Pick, Tensors
+from trainables.config import TrialConfig
+from trainables.data import Batch, micro_batches
 
-IN_MEMORY = 1 << 30
-"""Bytes of logits that are kept in memory; more of them lie in a file that goes with the teacher."""
+if TYPE_CHECKING:
+    from trainables.engine import Engine
+    from trainables.worker import Worker
+
+WINDOW = 1 << 30
+"""Bytes of logits that all ranks together hold at once."""
 
 
 class Teacher:
-    """Logits (answer tokens, vocabulary) by example, for the examples that one rank trains on."""
+    """Logits (answer tokens, vocabulary) of the examples that this rank meets in a window of batches.
 
-    def __init__(self, lengths: dict[Pick, int], precision: torch.dtype) -> None:
-        self._lengths = lengths
-        self._precision = precision
-        self._starts: dict[Pick, int] = {}
-        self._logits: torch.Tensor | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        start = 0
-        for pick, length in lengths.items():
-            self._starts[pick], start = start, start + length
-        self._tokens = start
+    Where not all of a stage fits into a window, the start weights come back for a moment at the start of
+    each further one.
+    """
 
-    def learn(self, picks: Sequence[Pick], logits: torch.Tensor) -> None:
-        """Keep the logits (examples, longest answer, vocabulary) of some examples."""
-        if self._logits is None:
-            self._logits = self._allocated(logits.shape[-1])
-        for pick, of_one in zip(picks, logits, strict=True):
-            start, length = self._starts[pick], self._lengths[pick]
-            self._logits[start : start + length] = of_one[:length]
+    def __init__(
+        self,
+        worker: Worker,
+        engine: Engine,
+        plan: Sequence[Batch],
+        config: TrialConfig,
+        start: Tensors,
+    ) -> None:
+        self.worker, self.engine, self.plan, self.start = worker, engine, plan, start
+        self.micro = config.training.per_pass(worker.workers)
+        self.precision = DTYPES[config.training.precision]
+        self.windows = self._windows()
+        self._logits: dict[Pick, torch.Tensor] = {}
+
+    def learn(self, step: int) -> None:
+        """Before each step: where a window begins, what the model said of its examples."""
+        if step not in self.windows:
+            return
+        self._logits = {}
+        mine = self._mine(self.plan[step : self.windows[step]])
+        if step == 0:
+            self._look(mine)
+            return
+        with self.engine.holding(self.start):
+            self._look(mine)
 
     def of(self, picks: Sequence[Pick], like: torch.Tensor) -> torch.Tensor:
         """The logits of some examples, padded with zeros to the shape of `like`, and where it is."""
-        assert self._logits is not None
         found = torch.zeros_like(like)
         for place, pick in enumerate(picks):
-            start, length = self._starts[pick], self._lengths[pick]
-            found[place, :length] = self._logits[start : start + length].to(like)
+            logits = self._logits[pick]
+            found[place, : len(logits)] = logits.to(like)
         return found
 
-    def _allocated(self, vocabulary: int) -> torch.Tensor:
-        size, item = self._tokens * vocabulary, torch.empty(0, dtype=self._precision).element_size()
-        if size * item <= IN_MEMORY:
-            return torch.empty(self._tokens, vocabulary, dtype=self._precision)
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        if size * item > free:  # written all the same, it would end the process without a word
-            raise OSError(
-                f"what the model says of {len(self._lengths)} examples takes {size * item / 1e9:.1f} GB, "
-                f"and {tempfile.gettempdir()} has {free / 1e9:.1f} free; TMPDIR names another folder"
-            )
-        self._folder = tempfile.TemporaryDirectory(prefix="citune-teacher-")
-        file = str(Path(self._folder.name) / "logits")
-        flat = torch.from_file(file, shared=True, size=size, dtype=self._precision)
-        return flat.view(self._tokens, vocabulary)
+    def _windows(self) -> dict[int, int]:
+        """Where windows begin and end, the same on every rank: in steps."""
+        text = self.worker.lmm.base.config.get_text_config()
+        each = text.vocab_size * torch.empty(0, dtype=self.precision).element_size()
+        found, begin, held = {}, 0, 0
+        for step, batch in enumerate(self.plan):
+            size = each * sum(self.worker.data.answer_length(pick) for pick in batch)
+            if held and held + size > WINDOW:
+                found[begin], begin, held = step, step, 0
+            held += size
+        return found | {begin: len(self.plan)}
 
+    def _mine(self, window: Sequence[Batch]) -> list[Pick]:
+        """The examples of a window that this rank meets, in the order of their rows."""
+        rank, workers = self.worker.rank, self.worker.workers
+        shares = [s for batch in window for s in micro_batches(batch, self.micro, rank, workers)]
+        return sorted({pick for share in shares for pick in share})
 
-def in_parts(picks: Sequence[Pick], size: int, calls: int) -> Iterator[list[Pick]]:
-    """The examples in `calls` batches of `size`; the last stands in where there are none left."""
-    for start in range(0, calls * size, size):
-        yield list(picks[start : start + size]) or [picks[-1]]
+    def _look(self, mine: Sequence[Pick]) -> None:
+        lmm, data = self.worker.lmm, self.worker.data
+        # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
+        calls = torch.tensor(-(-len(mine) // self.micro), device=lmm.device)
+        if self.worker.workers > 1:
+            dist.all_reduce(calls, op=dist.ReduceOp.MAX)
+        for start in range(0, int(calls) * self.micro, self.micro):
+            part = list(mine[start : start + self.micro]) or [mine[-1]]
+            logits, answers = lmm.untaught_logits(data.training(part))
+            for pick, of_one, tokens in zip(part, logits, answers, strict=True):
+                # Not a view, which would keep the whole batch.
+                kept = of_one[: int((tokens >= 0).sum())].to("cpu", self.precision)
+                self._logits[pick] = kept.clone()

@@ -11,11 +11,10 @@ import torch
 import torch.distributed as dist
 
 from models.lmm import LMM
-from models.loading import DTYPES
 from models.location import model_folder
 from spaces.adapter import Adapter
 from spaces.loading import Loading
-from strategies import Outputs, Strategy, Tensors
+from strategies import Outputs, Pick, Strategy, Tensors
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.data import Batch, Data, batches, micro_batches
@@ -26,7 +25,7 @@ from trainables.learner import StageLearner
 from trainables.routing import Routing
 from trainables.signatures import Signer
 from trainables.stages import Kept, StageStore
-from trainables.teacher import Teacher, in_parts
+from trainables.teacher import Teacher
 
 
 class Worker:
@@ -54,7 +53,7 @@ class Worker:
             start = self.weights(job.parent, job)
             plan = self._plan(job, config, strategy, start)
             with opened(self.lmm, config.training, self.workers, start, len(plan)) as engine:
-                seconds["train"] = self._train(engine, plan, config, strategy, job)
+                seconds["train"] = self._train(engine, plan, config, strategy, start, job)
                 if not routed:
                     seconds |= self._score(job, config)
         if job.keep:
@@ -88,19 +87,24 @@ class Worker:
         plan: Sequence[Batch],
         config: TrialConfig,
         strategy: Strategy,
+        start: Tensors,
         job: StageJob,
     ) -> float:
         """The loop; publishes the weights that it makes, and returns the seconds it took."""
         timer = Timer()
         torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
-        teacher = self._teacher(plan, config) if strategy.taught() else None
-        losses, compared = [], set()
+        teacher = Teacher(self, engine, plan, config, start) if strategy.taught() else None
+        losses: list[float] = []
+        compared: set[Pick] = set()
         for step, batch in enumerate(plan):
+            if teacher:
+                teacher.learn(step)
             change = Change()
             if held := strategy.compared(step, len(batch)):
                 self._backward(engine, held, config)
                 project = functools.partial(strategy.project, compared=engine.pass_over())
-                change, compared = Change(project=project), compared | set(held)
+                change = Change(project=project)
+                compared.update(held)
             losses.append(self._backward(engine, batch, config, strategy, teacher))
             if strategy.penalised():
                 change = dataclasses.replace(change, penalty=strategy.penalty(engine.weights()))
@@ -109,10 +113,11 @@ class Worker:
             parts = torch.tensor(losses, device=self.lmm.device)
             dist.all_reduce(parts)
             losses = parts.tolist()
+        cost = timer.cost()
         seen = compared | {pick for batch in plan for pick in batch}
-        memory = self.data.held(pick for pick in seen if pick[0] in job.standing.old)
-        self._publish_weights(job, engine, losses, memory, timer)
-        return timer.seconds
+        memory = self._memory([pick for pick in seen if pick[0] in job.standing.old])
+        self._publish_weights(job, config, engine, losses, {"memory": memory, **cost})
+        return cost["seconds"]
 
     def _backward(
         self,
@@ -146,27 +151,6 @@ class Worker:
         logits, answers = engine.answer_logits(self.data.training(share))
         return Outputs(share, logits, answers, teacher.of(share, logits) if teacher else None)
 
-    def _teacher(self, plan: Sequence[Batch], config: TrialConfig) -> Teacher:
-        """What the model says, before it is trained, of the examples that this rank will see."""
-        micro = config.training.per_pass(self.workers)
-        seen = [
-            pick
-            for batch in plan
-            for share in micro_batches(batch, micro, self.rank, self.workers)
-            for pick in share
-        ]
-        mine = list(dict.fromkeys(seen))
-        lengths = {pick: self.answer_tokens([pick]) for pick in mine}
-        teacher = Teacher(lengths, DTYPES[config.training.precision])
-        # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
-        calls = torch.tensor(-(-len(mine) // micro), device=self.lmm.device)
-        if self.workers > 1:
-            dist.all_reduce(calls, op=dist.ReduceOp.MAX)
-        for part in in_parts(mine, micro, int(calls)):
-            logits, _ = self.lmm.untaught_logits(self.data.training(part))
-            teacher.learn(part, logits)
-        return teacher
-
     def answer_tokens(self, batch: Batch) -> int:
         """Of all answers of a batch."""
         return sum(len(e.answer) for e in self.data.training(batch))
@@ -174,10 +158,10 @@ class Worker:
     def _publish_weights(
         self,
         job: StageJob,
+        config: TrialConfig,
         engine: Engine,
         losses: list[float],
-        memory: Mapping[str, int],
-        timer: Timer,
+        about: Mapping[str, object],
     ) -> None:
         weights = engine.weights()
         if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
@@ -188,17 +172,25 @@ class Worker:
         record = {
             "kind": "trained",
             "tasks": job.tasks,
-            "old": job.standing.old,
-            "similarity": dict(job.standing.similarity),
             "stage": job.stage,
             "parent": job.parent,
             "steps": len(losses),
             "first_loss": losses[0],
             "last_loss": losses[-1],
             "parameters": sum(w.numel() for w in weights.values()),
-            "memory": memory,
+            **self._before(job, config),
         }
-        self._publish(job.key, record | timer.cost(), weights)
+        self._publish(job.key, {**record, **about}, weights)
+
+    def _memory(self, picks: Sequence[Pick]) -> dict[str, int]:
+        """How many old examples the stage saw, and their bytes; of no interest to other ranks."""
+        return self.data.held(picks) if self.rank == 0 else {}
+
+    def _before(self, job: StageJob, config: TrialConfig) -> dict[str, object]:
+        """The old tasks and their similarity, where they had part in it: else others share the stage."""
+        if not config.strategy.effective(job.standing):
+            return {}
+        return {"old": job.standing.old, "similarity": dict(job.standing.similarity)}
 
     def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
         """Answer and score; the engine that is open holds the stage's weights."""
@@ -232,7 +224,9 @@ class Worker:
         """The tasks' signatures, by the vision tower as the model came with it."""
         timer = Timer()
         frozen = dataclasses.replace(config.adapter, parts="projection")
-        self._take_up(dataclasses.replace(config, adapter=frozen))
+        self._load(config)
+        if self.lmm.tower is None:  # of a trial before, which trained it
+            self._take_up(dataclasses.replace(config, adapter=frozen))
         for task, key in job.sign:
             own = Timer()
             signature = dict(self.signer.signature(task))
@@ -247,21 +241,25 @@ class Worker:
 
     def _take_up(self, config: TrialConfig) -> None:
         """Load the model if need be, and put this configuration's adapters on it."""
-        wanted = (config.training.loading, config.training.zero, config.training.longest)
         changed = self._adapter is not None and self._adapter != config.adapter
         # ZeRO-3 leaves its parameters split up, and a language model that was trained is another: other
         # adapters need a clean copy of the base.
         spoilt = config.training.zero == 3 or (self._adapter and self._adapter.trains("lm"))
-        if self._loaded != wanted or (changed and spoilt):
+        self._load(config, anew=bool(changed and spoilt))
+        if self._adapter != config.adapter:
+            self.lmm.adapt(config.adapter, self.place.seed)
+            self._adapter = config.adapter
+
+    def _load(self, config: TrialConfig, anew: bool = False) -> None:
+        """Load the model as this configuration holds it, unless it is there and need not be `anew`."""
+        wanted = (config.training.loading, config.training.zero, config.training.longest)
+        if self._loaded != wanted or anew:
             self.lmm = LMM(model_folder(self.place.model), config.training.loading)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             self.data = Data(self.benchmark, self.lmm, self.place.seed, config.training.longest)
             self.signer = Signer(self.data, self.place.text_encoder)
             self._loaded, self._adapter = wanted, None
-        if self._adapter != config.adapter:
-            self.lmm.adapt(config.adapter, self.place.seed)
-            self._adapter = config.adapter
 
     def weights(self, key: str, job: StageJob) -> Tensors:
         """Weights by their key; the adapters' initial ones for the model before any training."""

@@ -115,10 +115,10 @@ def write_similarity(preset: Preset, work: Path) -> None:
         preset.prepared.setting,
     )
     store = StageStore(place.store)
-    keys = {task: signature_key(setting, task) for task in tasks}
+    config = preset.prepared.space.reference("finetune")
+    keys = {task: signature_key(setting, config, task) for task in tasks}
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
-        config = preset.prepared.space.reference("finetune")
         base = base_key(setting, config)
         start = StageJob(config.to_dict(), base, base, base, 0, Standing(()), sign=lacking)
         runner(place).run(start)
