@@ -9,6 +9,7 @@ deals in pictures, need not know.
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,23 @@ class Looked(Exception):
 
     def __init__(self, features: torch.Tensor) -> None:
         self.features = features
+
+
+@contextlib.contextmanager
+def unhooked(module: torch.nn.Module) -> Iterator[None]:
+    """Without the hooks of a module and its parts.
+
+    Those of ZeRO-3 count what runs, and end where ranks differ in it: each looks at examples of its own.
+    """
+    parts = list(module.modules())
+    hooks = [(part._forward_pre_hooks, part._forward_hooks) for part in parts]
+    for part in parts:
+        part._forward_pre_hooks, part._forward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for part, (before, after) in zip(parts, hooks, strict=True):
+            part._forward_pre_hooks, part._forward_hooks = before, after
 
 
 class Frozen(torch.nn.Module):
@@ -52,12 +70,17 @@ class Frozen(torch.nn.Module):
         """What the tower sees while the stock model does `see`."""
         self.looking = True
         try:
-            see()
+            with unhooked(self.way()):
+                see()
         except Looked as looked:
             return looked.features
         finally:
             self.looking = False
         raise AssertionError("the model never came to its vision tower")
+
+    def way(self) -> torch.nn.Module:
+        """The part of the model that a look goes through."""
+        raise NotImplementedError
 
     def move(self, device: torch.device | str) -> None:
         """The tower moves with the model, of which it is no part."""
@@ -107,6 +130,9 @@ class FrozenTower(Frozen):
             return self._tower[0](pixels, **options).last_hidden_state[:, None]
         output = self._tower[0](pixels, **options | {"output_hidden_states": True})
         return torch.stack([output.hidden_states[layer] for layer in self._layers], dim=1)
+
+    def way(self) -> torch.nn.Module:
+        return self
 
     def move(self, device: torch.device | str) -> None:
         self._tower[0].to(device)

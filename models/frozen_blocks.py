@@ -47,6 +47,9 @@ class FrozenBlocks(Frozen):
             found += [hidden] if number in self.read else []
         return torch.cat(found, dim=-1)
 
+    def way(self) -> torch.nn.Module:
+        return self._tower[0]
+
     def move(self, device: torch.device | str) -> None:
         for part in self._parts.values():
             part.to(device)
