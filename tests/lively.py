@@ -6,7 +6,8 @@ from typing import Any
 
 from toy import config
 
-from strategies import STRATEGIES
+from spaces import knobs_of
+from strategies import STRATEGIES, strategy_class
 from trainables.config import TrialConfig
 
 COMPOSED = ("replay+ewc", "replay+eproj", "replay+lwf", "replay+tir")
@@ -46,9 +47,15 @@ def lively(name: str, **training) -> TrialConfig:
     return config({"name": name, **of_parts(name, LIVELY), **own}, **training)
 
 
+def off_values(name: str) -> list[dict[str, Any]]:
+    """Of a strategy that is not in `OFF`: all its knobs that can be switched off are."""
+    known = {k: knob.off for k, knob in knobs_of(strategy_class(name)).items()}
+    return [{k: off for k, off in known.items() if off is not None}]
+
+
 def switched_off(name: str) -> list[TrialConfig]:
     """A strategy that does nothing, in all ways there are; they go through the loop quickly."""
-    ways = OFF.get(name, [{}])
+    ways = OFF.get(name) or off_values(name)
     if name in COMPOSED:
         ways = [of_parts(name, {part: way[0] for part, way in OFF.items()})]
     made = [{**of_parts(name, LIVELY), **way} for way in ways]

@@ -28,7 +28,7 @@ from strategies.outputs import ENDED
 from strategies.similarity import MODALITIES
 
 SECOND = Standing(("b",), (("a",),), dict.fromkeys(MODALITIES, (0.5,)))
-NAMES = ("replay+ewc", "replay+tir", "replay+eproj", "lwf+der")
+NAMES = ("replay+ewc", "replay+tir", "replay+eproj", "der+lwf")
 NEW, OLD = [("b", 0), ("b", 1)], {"a": 20}
 
 
@@ -63,8 +63,9 @@ def test_its_knobs_are_those_of_its_parts_with_their_names_before() -> None:
 
 def test_a_composition_is_one_class_and_can_be_pickled() -> None:
     assert strategy_class("replay+ewc") is strategy_class("replay + ewc")
-    assert strategy_class("replay+ewc") is not strategy_class("ewc+replay")
+    assert strategy_class("replay+ewc") is strategy_class("ewc+replay")
     strategy = made("replay+lwf+ewc", lwf_strength=2.0)
+    assert strategy.name == "replay+ewc+lwf"
     again = pickle.loads(pickle.dumps(strategy))
     assert again == strategy
     assert type(again) is type(strategy)
@@ -77,6 +78,7 @@ def test_a_composition_is_one_class_and_can_be_pickled() -> None:
         ("replay+ewc+replay", "must name different strategies"),
         ("replay+finetune", r"strategies that do something, got .* with finetune"),
         ("joint+ewc", r"strategies that do something, got .* with joint"),
+        ("replay+der", "train old examples again in one way only, got replay and der"),
         ("replay+ewk", 'unknown strategy "ewk".*did you mean "ewc"'),
         ("replay+", "unknown strategy"),
     ],
@@ -90,7 +92,7 @@ def test_it_asks_for_what_its_parts_ask_for() -> None:
     flags = {n: (strategy_class(n).informed, strategy_class(n).routed) for n in NAMES}
     assert flags == {
         **{"replay+ewc": (False, False), "replay+tir": (True, False)},
-        **{"replay+eproj": (True, True), "lwf+der": (False, False)},
+        **{"replay+eproj": (True, True), "der+lwf": (False, False)},
     }
 
 
@@ -124,9 +126,10 @@ def test_shared_knobs_and_the_start_are_those_of_the_part_that_sets_them() -> No
 
 
 def test_mixes_chain() -> None:
-    strategy = made("replay+der", replay_ratio=0.1, der_ratio=0.05)
+    strategy = made("replay+a_gem", replay_ratio=0.1, a_gem_ratio=0.05)
     strategy.prepare({}, [], SECOND)
-    assert strategy.mix(NEW, OLD, shuffled) == [*NEW, ("a", 19), ("a", 18), ("a", 19)]
+    assert strategy.mix(NEW, OLD, shuffled) == [*NEW, ("a", 19), ("a", 18)]
+    assert strategy.compared(0, 2) == [("a", 19)] * 2
     shared = {"replay_variant": "share", "replay_ratio": 0.1, "replay_share": 0.5}
     filled = made("ewc+replay", **shared)
     assert filled.mix(NEW, OLD, shuffled) == NEW
@@ -202,9 +205,9 @@ def test_examples_are_routed_by_the_keys_among_what_is_kept() -> None:
 
 
 def test_what_users_should_know_of_each_part_is_said() -> None:
-    said = made("replay+der").caution({"a": 10, "b": 1000})
+    said = made("replay+a_gem").caution({"a": 10, "b": 1000})
     assert said == (
-        "replay with ratio 0.01 draws no example of a; der with ratio 0.01 draws no example of a"
+        "replay with ratio 0.01 draws no example of a; a_gem with ratio 0.01 draws no example of a"
     )
     assert made("replay+ewc", replay_ratio=0.3).caution({"a": 10}) == ""
 

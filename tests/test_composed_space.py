@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,8 @@ def test_what_is_said_of_a_strategy_holds_in_compositions_too() -> None:
 
 def test_a_composition_may_be_told_otherwise() -> None:
     domains = {"replay+ewc.ewc_decay": 0.25, "ewc.decay": 0.5}
-    for ordered in (domains, dict(reversed(domains.items()))):
+    otherwise = {"ewc + replay.ewc_decay": 0.25, "ewc.decay": 0.5}
+    for ordered in (domains, dict(reversed(domains.items())), otherwise):
         found = config_space(("ewc", "replay+ewc"), {}, ordered)
         assert found.reference("replay+ewc").strategy.knobs()["ewc_decay"] == 0.25
         assert found.reference("ewc").strategy.knobs()["decay"] == 0.5
@@ -75,8 +77,11 @@ def test_an_unknown_knob_of_a_strategy_that_is_left_out_is_still_a_mistake() -> 
 def test_experts_need_a_vision_tower_that_stays_as_it_is() -> None:
     trained = {"parts": "connector+vision_lora"}
     check_experts(space("eproj", adapter=trained))
-    with pytest.raises(InputError, match=r"vision_lora; eproj\.expert projection would do"):
+    with pytest.raises(InputError, match=r"vision_lora.*the projection alone would do"):
         check_experts(space("eproj", adapter=trained, eproj__expert="trained"))
+    for name in ("eproj", "replay+eproj"):
+        with pytest.raises(InputError, match=re.escape(f"{name} needs a vision tower")):
+            check_experts(space(name, adapter=trained, eproj__expert=["projection", "trained"]))
 
 
 def test_experts_adapters_are_among_those_that_are_checked() -> None:

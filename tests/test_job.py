@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from toy import adapted, config
 
 from strategies import Standing
-from trainables.job import Setting, kept_key, stage_seed
+from trainables.job import ROOT, TRAINING_CODE, Setting, kept_key, stage_seed
 from trainables.panel import Panel
 from trainables.stages import StageStore
 from trainables.walk import Walk
@@ -100,6 +101,22 @@ def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
     assert kept("der") != kept("der", ratio=0.3)
     assert kept("der") == kept("der", beta=1.0)
     assert kept("eproj") == kept("eproj", threshold=0.5) != kept("eproj", key_steps=5)
+
+
+def test_all_modules_that_a_stage_comes_from_are_in_its_key() -> None:
+    """Those that the worker imports, directly or by way of others, but for what only names or stores."""
+    aside = {"trainables/config.py", "trainables/stages.py", "trainables/leases.py"}
+    found, asked = set(), ["trainables/worker.py"]
+    while asked:
+        file = asked.pop()
+        if file in found or not (ROOT / file).is_file():
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trainables."):
+                asked.append(str(node.module).replace(".", "/") + ".py")
+    assert found - aside <= set(TRAINING_CODE)
+    assert all((ROOT / file).is_file() for file in TRAINING_CODE)
 
 
 DIFFERENT = {

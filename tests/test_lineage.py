@@ -168,7 +168,7 @@ def test_another_text_encoder_makes_other_keys_and_retrieves_other_experts(scrib
     first, second = of(scribe), of(scribe, setting=other)
     assert first.kept(path("a")) != second.kept(path("a"))
     assert first.scored(path("a"), "a") != second.scored(path("a"), "a")
-    assert signature_key(SETTING, "a") != signature_key(other, "a")
+    assert first.signed() != second.signed()
     plain, same = of(scribe, "ewc"), of(scribe, "ewc", other)
     assert plain.kept(path("a")) == same.kept(path("a"))
     assert plain.scored(path("a"), "a") == same.scored(path("a"), "a")
@@ -179,6 +179,23 @@ def test_the_control_of_routing_is_scored_apart_and_trained_alike(scribe: Scribe
     assert first.key(path("a>b")) == oracle.key(path("a>b"))
     assert first.kept(path("a>b")) == oracle.kept(path("a>b"))
     assert first.scored(path("a>b"), "a") != oracle.scored(path("a>b"), "a")
+
+
+@pytest.mark.parametrize("name", ["ewc+eproj", "mas+eproj"])
+def test_what_was_kept_at_other_weights_makes_another_stage(name: str, scribe: Scribe) -> None:
+    """b begins anew either way, but what mattered to d was told by an expert of its own, or by a's."""
+    knobs = {"eproj_signal": "image", f"{name.split('+')[0]}_strength": 1e4}
+    apart, again = (of(scribe, name, eproj_threshold=t, **knobs) for t in (1.0, 0.5))
+    assert sources(apart, "a>d>b") == ["", "", ""]
+    assert sources(again, "a>d>b") == ["", "a", ""]
+    assert apart.key(path("a>d>b")) != again.key(path("a>d>b"))
+    plain = [of(scribe, threshold=t, signal="image") for t in (1.0, 0.5)]
+    assert len({found.key(path("a>d>b")) for found in plain}) == 1
+
+
+def test_the_order_of_experts_is_no_part_of_a_scores_key(scribe: Scribe) -> None:
+    found = of(scribe)
+    assert found.scored(path("a>b"), "a") == found.scored(path("b>a"), "a")
 
 
 # Initial tasks -----------------------------------------------------------------------------------
@@ -212,4 +229,7 @@ def test_signatures_are_asked_for_by_those_who_use_them(scribe: Scribe) -> None:
     assert of(scribe, "ewc").signed() == of(scribe, "replay").signed() == []
     signed = of(scribe, "tir", initial=("d",)).signed()
     assert [task for task, _ in signed] == ["d", "a", "b", "c"]
-    assert signed[0][1] == signature_key(SETTING, "d")
+    tir = of(scribe, "tir", initial=("d",))
+    assert signed[0][1] == signature_key(SETTING, tir.config, "d")
+    held = replace(tir.config, training=replace(tir.config.training, precision="bf16"))
+    assert signature_key(SETTING, held, "d") != signed[0][1]

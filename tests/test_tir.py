@@ -75,13 +75,13 @@ def test_the_unscaled_importance_is_kept_for_the_next_maximum() -> None:
 @pytest.mark.parametrize(
     ("control", "expected"),
     [
-        ("task", [1 - 0.1, 1 - 0.4]),
+        ("none", [1 - 0.1, 1 - 0.4]),
         ("opposite", [0.1, 0.4]),
         ("random", [1 - drawn("c", "a"), 1 - drawn("c", "b")]),
     ],
 )
 def test_the_controls_take_another_similarity(control: str, expected: list[float]) -> None:
-    strategy = prepared([1.0, 0.0], [0.0, 1.0], similarity=control)
+    strategy = prepared([1.0, 0.0], [0.0, 1.0], control=control)
     assert strategy.importance["w"].tolist() == pytest.approx(expected)
 
 
