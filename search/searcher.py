@@ -93,7 +93,10 @@ class StagedOptuna(OptunaSearch):
         self.config_space = space
         self.run = run
         self.samples = samples
-        self.define = Definition(space.open, seed, startup=min(10, max(3, samples // 3)))
+        startup = min(10, max(3, samples // 3))
+        if balanced:  # some of each strategy are to be drawn at random
+            startup = max(startup, 3 * len(space.open["strategy"].branches))
+        self.define = Definition(space.open, seed, startup)
         self.given: dict[str, dict[str, Any]] = {}
         """What each trial was given, by Tune's trial id."""
         self.halted: set[str] = set()
