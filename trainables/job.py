@@ -22,7 +22,8 @@ from trainables.config import TrialConfig
 
 ROOT = Path(__file__).parent.parent
 TRAINING_CODE = (
-    *("trainables/worker.py", "trainables/engine.py", "trainables/evaluate.py"),
+    *("trainables/worker.py", "trainables/loop.py", "trainables/engine.py"),
+    "trainables/evaluate.py",
     *("trainables/data.py", "trainables/job.py", "trainables/teacher.py"),
     *("trainables/signatures.py", "trainables/learner.py", "trainables/routing.py"),
     *("strategies/strategy.py", "strategies/outputs.py", "strategies/memory.py"),

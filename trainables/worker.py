@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +16,12 @@ from spaces.loading import Loading
 from strategies import Outputs, Pick, Strategy, Tensors
 from tasks import load_benchmark
 from trainables.config import TrialConfig
-from trainables.data import Batch, Data, batches, micro_batches
-from trainables.engine import Change, Engine, opened
+from trainables.data import Batch, Data, batches
+from trainables.engine import Engine, opened
 from trainables.evaluate import answers, scored
 from trainables.job import DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
+from trainables.loop import Loop
 from trainables.routing import Routing
 from trainables.signatures import Signer
 from trainables.stages import Kept, StageStore
@@ -90,61 +90,14 @@ class Worker:
         start: Tensors,
         job: StageJob,
     ) -> float:
-        """The loop; publishes the weights that it makes, and returns the seconds it took."""
+        """Train and publish the weights; returns the seconds that training took."""
         timer = Timer()
         torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
-        teacher = Teacher(self, engine, plan, config, start) if strategy.taught() else None
-        losses: list[float] = []
-        compared: set[Pick] = set()
-        for step, batch in enumerate(plan):
-            if teacher:
-                teacher.learn(step)
-            change = Change()
-            if held := strategy.compared(step, len(batch)):
-                self._backward(engine, held, config)
-                project = functools.partial(strategy.project, compared=engine.pass_over())
-                change = Change(project=project)
-                compared.update(held)
-            losses.append(self._backward(engine, batch, config, strategy, teacher))
-            if strategy.penalised():
-                change = dataclasses.replace(change, penalty=strategy.penalty(engine.weights()))
-            engine.step(change)
-        if self.workers > 1:
-            parts = torch.tensor(losses, device=self.lmm.device)
-            dist.all_reduce(parts)
-            losses = parts.tolist()
-        cost = timer.cost()
-        seen = compared | {pick for batch in plan for pick in batch}
-        memory = self._memory([pick for pick in seen if pick[0] in job.standing.old])
+        loop = Loop(self, engine, config, strategy)
+        losses, cost = loop.train(plan, start), timer.cost()
+        memory = self._memory([pick for pick in loop.seen if pick[0] in job.standing.old])
         self._publish_weights(job, config, engine, losses, {"memory": memory, **cost})
         return cost["seconds"]
-
-    def _backward(
-        self,
-        engine: Engine,
-        batch: Batch,
-        config: TrialConfig,
-        strategy: Strategy | None = None,
-        teacher: Teacher | None = None,
-    ) -> float:
-        """Add up a batch's gradient, of the loss and what is paid beside it; returns this rank's share
-        of the mean loss per answer token. The last micro-batch's step is left to the caller."""
-        shares = micro_batches(
-            batch, config.training.per_pass(self.workers), self.rank, self.workers
-        )
-        tokens, total = self.answer_tokens(batch), 0.0
-        for share in shares:
-            outputs = self.outputs(engine, share, teacher)
-            loss = outputs.nll()
-            total += float(loss.detach()) / tokens
-            paid = strategy.distil(outputs) if strategy else None
-            loss = (loss if paid is None else loss + paid) / tokens
-            # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
-            # gradient is that of the mean over its answer tokens, however it is shared out.
-            engine.backward(loss * (self.workers * len(shares)))
-            if not engine.ends_batch:
-                engine.step()
-        return total
 
     def outputs(self, engine: Engine, share: Batch, teacher: Teacher | None = None) -> Outputs:
         """What the model says of a micro-batch, and what it said at the stage's start."""
