@@ -108,4 +108,4 @@ def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path:
     again = similarities(by_task["half"], [by_task["hue"], by_task["light"]])
     assert {n: tuple(v) for n, v in records[2]["similarity"].items()} == again
     plain = walked(toy.walk(config(epochs=1), tmp_path, tuple(PROMPTS)))
-    assert all(walk.store.get(s["key"])["similarity"] == {} for s in plain.stages)
+    assert all("similarity" not in (walk.store.get(s["key"]) or {}) for s in plain.stages)
