@@ -6,6 +6,7 @@ Rank 0 walks; the others do what it does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -43,6 +44,7 @@ def main(rank: int, ranks: int, work: dict[str, Any]) -> None:
     from trainables.walk import Walk
     from trainables.worker import Worker
 
+    gc.freeze()  # DeepSpeed collects garbage with every ZeRO-3 engine, and all of this is none
     dist.init_process_group("gloo", f"file://{work['meeting']}", rank=rank, world_size=ranks)
     leader = Leader()
     for walk in work["walks"]:

@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lively import lively
 from ranks import launch
 from toy import Toy, adapted, blobs, config, walked
 
 from spaces import InputError
+from strategies import STRATEGIES, strategy_class
+from trainables.config import TrialConfig
 from trainables.panel import Panel
 from trainables.stages import StageStore
 from trainables.walk import Walk
 
 ORDERING = ("hue", "light")
-STRATEGIES = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
-CASES = [(name, zero) for zero in (0, 2, 3) for name in STRATEGIES]
-ODD = {"name": "ewc", "fisher_batch": 1, "fisher_examples": 3}
+LONG = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
+"""Trained until they answer some of the examples rightly."""
+BRIEF = (*(name for name in STRATEGIES if name not in LONG), "replay+ewc")
+"""A few steps of each."""
+NAMES = (*LONG, *BRIEF)
+ZERO = (0, 2, 3)
+CASES = [(name, zero) for zero in ZERO for name in NAMES]
+ODD = {"name": "ewc", "importance_batch": 1, "importance_examples": 3}
 """Fewer examples than the two ranks can share out."""
 TOLERANCE = 1e-4
 """Relative: sums are made in another order, and AdamW divides by what may be small."""
 
 
-def job(name: str, zero: int, micro_batch: int):
-    return config(STRATEGIES.get(name, ODD), zero=zero, micro_batch=micro_batch)
+def job(name: str, zero: int, micro_batch: int, **training) -> TrialConfig:
+    """A case, with adapters on few layers: ZeRO-3 takes its time with each."""
+    knobs = {"zero": zero, "micro_batch": micro_batch, **training}
+    brief = name in BRIEF
+    chosen = lively(name, epochs=1, **knobs) if brief else config(LONG.get(name, ODD), **knobs)
+    return adapted(chosen, targets="qv")
 
 
 @pytest.fixture(scope="module")
 def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stores of every case after two ranks have walked it, in one pair of processes."""
+    """The stores of every ZeRO stage after two ranks have walked all cases, in one pair of processes."""
     root = tmp_path_factory.mktemp("ranks")
-    cases = [(f"{name}-{zero}", job(name, zero, 4)) for name, zero in CASES]
-    cases += [(f"parts-{zero}", job("ewc", zero, 2)) for zero in (0, 2, 3)]
-    cases += [("odd-2", job("odd", 2, 4))]
+    cases = [(zero, job(name, zero, 4)) for name, zero in CASES]
+    cases += [(zero, job("ewc", zero, 2)) for zero in ZERO]
+    cases += [(2, job("odd", 2, 4))]
     walks = [
         {
-            **{"model": str(toy.model), "store": str(root / case)},
+            **{"model": str(toy.model), "store": str(root / str(zero))},
             **{"config": chosen.to_dict(), "orderings": [ORDERING]},
         }
-        for case, chosen in cases
+        for zero, chosen in cases
     ]
     launch(root, toy.benchmark, walks)
     return root
 
 
 @pytest.fixture(scope="module")
-def one_rank(toy: Toy, tmp_path_factory: pytest.TempPathFactory):
+def one_rank(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Walk]:
     """The same cases in this process, each made when it is asked for."""
     root, made = tmp_path_factory.mktemp("one"), {}
 
@@ -84,34 +97,42 @@ def assert_alike(one: Walk, other: Walk) -> None:
 def test_two_ranks_make_the_stages_of_one(
     name: str, zero: int, toy: Toy, two_ranks: Path, one_rank
 ) -> None:
-    two = taken(toy, two_ranks / f"{name}-{zero}", job(name, zero, 4))
+    two = taken(toy, two_ranks / str(zero), job(name, zero, 4))
     assert_alike(one_rank(name, zero), two)
-    assert two.matrices()[0].final_average() > 0
+    if name in LONG:
+        assert two.matrices()[0].final_average() > 0
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_zero_stage_makes_the_same(name: str, one_rank) -> None:
     for zero in (2, 3):
         assert_alike(one_rank(name, 0), one_rank(name, zero))
 
 
-@pytest.mark.parametrize("zero", [0, 2, 3])
+@pytest.mark.parametrize("zero", ZERO)
 def test_two_ranks_with_a_batch_in_parts_make_the_same(
     zero: int, toy: Toy, two_ranks: Path, one_rank
 ) -> None:
-    parts = taken(toy, two_ranks / f"parts-{zero}", job("ewc", zero, 2))
+    parts = taken(toy, two_ranks / str(zero), job("ewc", zero, 2))
     assert_alike(one_rank("ewc", zero), parts)
 
 
-def test_what_is_kept_is_the_same_too(toy: Toy, two_ranks: Path, one_rank) -> None:
-    one, two = one_rank("ewc", 0), taken(toy, two_ranks / "ewc-3", job("ewc", 3, 4))
+KEEPING = [n for n in NAMES if strategy_class(n)().consolidation() is not None]
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_what_is_kept_is_the_same_too(name: str, toy: Toy, two_ranks: Path, one_rank) -> None:
+    one, two = one_rank(name, 0), taken(toy, two_ranks / "3", job(name, 3, 4))
     kept = [walk.store.tensors(walk.job(walk.paths[1]).kept[0]) for walk in (one, two)]
-    for name, importance in kept[0].items():
-        assert torch.allclose(importance, kept[1][name], rtol=1e-2, atol=1e-6), name
+    assert kept[0].keys() == kept[1].keys()
+    for name, value in kept[0].items():
+        # Logits are kept in fp16, importances are far below 1.
+        loose = 1e-2 if value.dtype == torch.float16 else 1e-6
+        assert torch.allclose(value, kept[1][name], rtol=1e-2, atol=loose), name
 
 
 def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
-    walk = taken(toy, two_ranks / "odd-2", job("odd", 2, 4))
+    walk = taken(toy, two_ranks / "2", job("odd", 2, 4))
     kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
     assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
 
@@ -148,7 +169,7 @@ def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> Non
 def test_what_is_offloaded_makes_the_same(
     zero: int, offload: str, toy: Toy, tmp_path: Path, one_rank
 ) -> None:
-    chosen = config(STRATEGIES["ewc"], zero=zero, offload=offload)
+    chosen = job("ewc", zero, 8, offload=offload)
     assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))
 
 
@@ -156,5 +177,5 @@ def test_what_is_offloaded_makes_the_same(
 def test_layers_that_are_computed_twice_make_the_same(
     zero: int, toy: Toy, tmp_path: Path, one_rank
 ) -> None:
-    chosen = config(STRATEGIES["ewc"], zero=zero, checkpointing=True)
+    chosen = job("ewc", zero, 8, checkpointing=True)
     assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))
