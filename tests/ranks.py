@@ -79,19 +79,19 @@ def launch(root: Path, benchmark: Path, walks: list[dict[str, Any]], ranks: int 
     """Have `ranks` processes walk; raises `AssertionError` with what they said if one fails."""
     work = {"meeting": str(root / "meeting"), "benchmark": str(benchmark), "walks": walks}
     (root / "work.json").write_text(json.dumps(work))
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(ranks), str(root / "work.json")],
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
-        )
-        for rank in range(ranks)
-    ]
+    # Into files: what nobody reads from a pipe meanwhile fills it up, and stops the rank that writes.
+    logs = [root / f"rank-{rank}.log" for rank in range(ranks)]
+    started = []
+    for rank, log in enumerate(logs):
+        command = [sys.executable, __file__, str(rank), str(ranks), str(root / "work.json")]
+        with log.open("w") as out:
+            started.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
     try:
-        said = [rank.communicate(timeout=500)[0] for rank in started]
+        codes = [rank.wait(timeout=500) for rank in started]
     finally:
         for rank in started:
             rank.kill()
-    assert [rank.returncode for rank in started] == [0] * ranks, "\n".join(said)[-4000:]
+    assert codes == [0] * ranks, "\n".join(log.read_text()[-2000:] for log in logs)
 
 
 if __name__ == "__main__":
