@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import torch
+from toy import Toy
 
+from models.lmm import LMM
 from spaces import InputError, Training
-from trainables.data import batches, micro_batches, permutation
+from tasks import load_benchmark
+from trainables.data import Data, batches, micro_batches, permutation
+from trainables.signatures import spread
+from trainables.stages import Kept, StageStore
 
 PICKS = [("a", row) for row in range(13)]
 
@@ -92,3 +99,57 @@ def test_grouped_batches_hold_every_example_as_often_and_lengths_that_are_near()
     middles = [sum(lengths["a"][row] for _, row in batch) for batch in grouped]
     assert middles != sorted(middles)
     assert grouped == batches(picks, training, seed=0, lengths=lengths)
+
+
+# What is known of examples -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loaded(toy: Toy) -> Data:
+    return Data(load_benchmark(toy.benchmark), LMM(toy.model), seed=0)
+
+
+def test_what_is_held_is_counted_with_its_images_and_texts(loaded: Data) -> None:
+    rows = [loaded.examples("hue", "train")[row] for row in (3, 5)]
+    size = sum(len(e.images[0]) + len(e.prompt) + len(e.answer) for e in rows)
+    assert loaded.held([("hue", 3), ("hue", 5)]) == {"examples": 2, "bytes": size}
+    assert loaded.held([]) == {"examples": 0, "bytes": 0}
+
+
+def test_an_answers_length_is_that_of_its_encoding(loaded: Data) -> None:
+    picks = [("hue", row) for row in range(8)] + [("half", 2)]
+    lengths = [len(encoded.answer) for encoded in loaded.training(picks)]
+    assert [loaded.answer_length(pick) for pick in picks] == lengths
+
+
+def test_what_is_drawn_of_a_task_hangs_on_the_seed_and_its_name(loaded: Data) -> None:
+    other = Data(loaded.benchmark, loaded.lmm, seed=1)
+    assert sorted(loaded.shuffled("hue")) == list(range(24))
+    assert loaded.shuffled("hue") == loaded.shuffled("hue") != other.shuffled("hue")
+    assert loaded.shuffled("hue") != loaded.shuffled("light")
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [(24, 1000), (1000, 1000), (5000, 1000), (20, 8), (3, 8)]
+)
+def test_rows_are_spread_over_a_task_in_whole_blocks(size: int, most: int) -> None:
+    rows = spread(size, most)
+    assert len(rows) <= most
+    assert len(rows) >= min(size, most) // 2
+    assert rows == sorted(set(rows))
+    assert rows[0] == 0 and rows[-1] < size
+    blocks = {row // 8 for row in rows}
+    assert rows == [
+        row for block in sorted(blocks) for row in range(block * 8, block * 8 + 8) if row < size
+    ]
+    assert rows == list(range(size)) or size > most
+
+
+def test_what_was_kept_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    store, keys = StageStore(tmp_path), ["a" * 40, "b" * 40]
+    kept = Kept(store, keys)
+    assert len(kept) == 2
+    for number, key in enumerate(keys):
+        store.put(key, {"kind": "kept"}, {"w": torch.full((2,), float(number))})
+    assert [float(own["w"][0]) for own in kept] == [0.0, 1.0]
+    assert not Kept(store, [])

@@ -135,6 +135,24 @@ def test_the_stronger_it_is_the_less_weights_that_mattered_move(toy: Toy, tmp_pa
     assert moved(free) > moved(ends[1e2]) > moved(ends[1e4]) > moved(ends[1e6]) > 0
 
 
+def test_importances_are_what_is_stored_and_no_parameters_of_the_model(
+    toy: Toy, tmp_path: Path
+) -> None:
+    chosen = config({"name": "ewc", "importance_batch": 12}, epochs=1)
+    walk = walked(toy.walk(chosen, tmp_path, ("hue", "light", "half")))
+    keys = walk.job(walk.paths[2]).kept
+    weights = walk.store.tensors(walk.stages[2]["key"])
+    size = sum(value.numel() * 4 for value in weights.values())
+    stored = [walk.store.get(key)["blob"]["bytes"] for key in keys]
+    assert len(stored) == 2
+    assert all(size <= each < 1.2 * size for each in stored)  # as many numbers, and their names
+    assert walk.metrics()["stored_bytes"] == sum(stored)
+    assert walk.metrics()["added_parameters"] == 0
+    record = walk.store.get(walk.stages[2]["key"])
+    assert record["parameters"] == size / 4
+    assert record["memory"] == {"examples": 0, "bytes": 0}
+
+
 def test_a_penalty_of_nothing_is_finetune_to_the_last_bit(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,3 +107,15 @@ def test_the_layers_that_llava_reads_are_kept(
     with lmm.tower.seen(True), torch.no_grad():
         found = lmm.base.get_image_features(pixel_values=features)
     torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
+    """Those of ZeRO-3 would end where ranks look at different numbers of images."""
+    ran: list[str] = []
+    for name, module in lmm.base.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    seen = loaded.training([(task_of(loaded), row) for row in range(2)])
+    assert not ran
+    lmm.answer_logits(seen)
+    assert ran.count(lmm.family.vision_tower) == 2

@@ -112,18 +112,21 @@ def test_the_teacher_says_what_the_model_says_at_the_stages_start(walk: Walk) ->
         assert float(divergence(kept, said, within)) == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("training", [{}, {"zero": 2}, {"zero": 3}, {"precision": "bf16"}])
 def test_a_teacher_that_learns_a_batch_at_a_time_trains_the_same(
-    walk: Walk, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: dict, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, whole, plan = second_stage(walk)
+    chosen = config("lwf", epochs=1, **training)
+    first = walked(toy.walk(chosen, tmp_path / "whole"))
+    _, whole, plan = second_stage(first)
     assert whole.windows == {0: len(plan)}
     monkeypatch.setattr(teachers, "WINDOW", 1)
-    _, piecemeal, _ = second_stage(walk)
+    _, piecemeal, _ = second_stage(first)
     assert piecemeal.windows == {step: step + 1 for step in range(len(plan))}
     assert set(piecemeal._logits) == set(plan[0])
-    again = walked(toy.walk(config("lwf", epochs=1), tmp_path))
+    again = walked(toy.walk(chosen, tmp_path / "again"))
     for name, weight in again.store.tensors(again.stages[1]["key"]).items():
-        expected = walk.store.tensors(walk.stages[1]["key"])[name]
+        expected = first.store.tensors(first.stages[1]["key"])[name]
         # Batches of other examples are looked at together: sums may differ in their last bits.
         torch.testing.assert_close(weight, expected, rtol=1e-3, atol=1e-5)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from models.text_encoder import (
     TokenMean,
     check_text_encoder,
     text_encoder_fingerprint,
+    try_text_encoder,
 )
 from spaces import InputError
 from trainables.local import Local
@@ -28,32 +30,38 @@ TEXTS = ["what color is it", "what color is this", "which half of the picture pl
 WIDTH = 48
 
 
+MARKS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+POSITIONS = 16
+
+
+def write_tokenizer(folder: Path, **knobs: Any) -> None:
+    """A tokenizer of whole words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    numbers = {name: number for number, name in enumerate([*MARKS.values(), *WORDS])}
+    made = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(tokenizer_object=made, **knobs).save_pretrained(folder)
+
+
+def write_bert(folder: Path, words: int = len(MARKS) + len(WORDS)) -> None:
+    """A BERT with random weights."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 64, "max_position_embeddings": POSITIONS}
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.5}
+    BertModel(BertConfig(vocab_size=words, **sizes, **layers)).save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with random weights and a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    """A sentence encoder."""
     root = tmp_path_factory.mktemp("encoder") / "bert"
-    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=16, **marks
-    ).save_pretrained(root)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 64, "max_position_embeddings": 16}
-    BertModel(
-        BertConfig(
-            vocab_size=len(names),
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            initializer_range=0.5,
-            **sizes,
-        )
-    ).save_pretrained(root)
+    write_tokenizer(root, model_max_length=POSITIONS, **MARKS)
+    write_bert(root)
     return root
 
 
@@ -113,6 +121,27 @@ def test_a_text_beyond_the_models_positions_is_cut(folder: Path) -> None:
     assert torch.allclose(long[0], long[1], atol=1e-6)
 
 
+def test_a_tokenizer_need_not_say_how_long_a_text_may_be_nor_how_it_is_filled_up(
+    folder: Path, tmp_path: Path
+) -> None:
+    silent = Path(shutil.copytree(folder, tmp_path / "silent"))
+    write_tokenizer(silent, unk_token="[UNK]")
+    texts = [*TEXTS, " ".join(WORDS * 3)]
+    found = SentenceEncoder(silent).encode(texts)
+    assert torch.allclose(found, SentenceEncoder(folder).encode(texts), atol=1e-5)
+
+
+def test_of_a_model_that_writes_the_part_that_reads_is_taken(tmp_path: Path) -> None:
+    from transformers import T5Config, T5Model
+
+    write_tokenizer(tmp_path, **MARKS)
+    sizes = {"d_model": WIDTH, "d_kv": 12, "d_ff": 64, "num_layers": 1, "num_heads": 4}
+    T5Model(T5Config(vocab_size=len(MARKS) + len(WORDS), **sizes)).save_pretrained(tmp_path)
+    found = SentenceEncoder(tmp_path).encode(TEXTS)
+    assert found.shape == (len(TEXTS), WIDTH)
+    assert found.isfinite().all()
+
+
 # Folders -----------------------------------------------------------------------------------------
 
 
@@ -143,6 +172,20 @@ def test_no_folder_and_one_of_something_else_are_input_errors(folder: Path, tmp_
     (strange / "config.json").write_text('{"model_type": "no_such_model"}')
     with pytest.raises(InputError, match="must be a folder that AutoModel and AutoTokenizer read"):
         SentenceEncoder(strange)
+
+
+def test_an_encoder_is_tried_before_it_is_used(folder: Path, tmp_path: Path) -> None:
+    try_text_encoder(folder)
+    small = Path(shutil.copytree(folder, tmp_path / "small"))
+    write_bert(small, words=2)  # fewer than its tokenizer has
+    SentenceEncoder(small)
+    with pytest.raises(InputError, match=r"AutoModel and AutoTokenizer read; .* is not: index"):
+        try_text_encoder(small)
+    cut = Path(shutil.copytree(folder, tmp_path / "cut"))
+    (weights,) = cut.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="that AutoModel and AutoTokenizer read"):
+        try_text_encoder(cut)
 
 
 def test_the_fingerprint_is_of_the_contents(folder: Path, tmp_path: Path) -> None:
