@@ -144,9 +144,8 @@ class FrozenTower(Frozen):
         self._base[0].set_submodule(self._path, self._tower[0])
 
     def vector(self, features: torch.Tensor) -> torch.Tensor:
-        tokens = features.flatten(0, -4)[
-            :, -1
-        ].float()  # of each image or tile, in the last layer read
+        # Of each image or tile, in the last layer that is read.
+        tokens = features.flatten(0, -4)[:, -1].float()
         classed = any(n.endswith(CLASS_TOKENS) for n, _ in self._tower[0].named_parameters())
         return (tokens[:, 0] if classed else tokens.mean(1)).mean(0)
 

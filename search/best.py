@@ -112,10 +112,8 @@ def read_best(
 ) -> Best:
     """Read `best.yaml` and find its model and data, or those given instead; raises `InputError`."""
     values = _parsed(path)
-    if text_encoder:
-        values["text_encoder"] = {**values["text_encoder"], "path": text_encoder}
     try:
-        return _best(values, model, benchmark)
+        return _best(values, model, benchmark, text_encoder)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f'"{path}" must be as export.py wrote it; {error!r} is wrong') from error
 
@@ -138,15 +136,18 @@ def _parsed(path: Path) -> dict[str, Any]:
     return values
 
 
-def _best(values: Mapping[str, Any], model: str | None, benchmark: str | None) -> Best:
+def _best(
+    values: Mapping[str, Any], model: str | None, benchmark: str | None, text_encoder: str | None
+) -> Best:
     folder = model_folder(model or _found(values["model"]))
     data = load_benchmark(benchmark or _found(values["benchmark"]))
     orderings, initial = _tuples(values["panel"]["orderings"]), tuple(values["panel"]["initial"])
     if values["panel"]["learnt"] not in LEARNT:
         raise unknown("way to learn initial tasks", values["panel"]["learnt"], LEARNT)
     panel = Panel(**{**values["panel"], "orderings": orderings, "initial": initial})
-    encoder = str(values["text_encoder"]["path"])
-    if encoder:
+    encoder = text_encoder or str(values["text_encoder"]["path"])
+    if encoder:  # absolute: on other nodes, and in a lane, the working directory is another
+        encoder = str(Path(encoder).expanduser().resolve())
         check_text_encoder(Path(encoder))
     setting = Setting(
         model=model_fingerprint(folder),

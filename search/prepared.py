@@ -115,6 +115,12 @@ class Prepared:
         tasks = self.all_tasks
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
         found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
+        known = len(self.plan.strategies)
+        if self.plan.samples < known:
+            found.append(
+                f"{self.plan.samples} samples cannot try each of {known} strategies; --samples "
+                f"{known} would"
+            )
         note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
         return [caution for caution in [*found, note, *self.rehearsal.notes()] if caution]
 

@@ -141,6 +141,18 @@ def test_what_does_nothing_is_said_before_it_is_run(
     assert "note" not in capsys.readouterr().out
 
 
+def test_fewer_samples_than_strategies_are_announced(
+    plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--strategies", "replay,lwf,mas", "--storage", str(tmp_path), "--dry-run"]
+    assert main(["--plan", plan(), "--samples", "2", *flags]) == 0
+    assert "note        2 samples cannot try each of 3 strategies; --samples 3 would\n" in (
+        capsys.readouterr().out
+    )
+    assert main(["--plan", plan(), "--samples", "3", *flags]) == 0
+    assert "cannot try each" not in capsys.readouterr().out
+
+
 def test_numbers_of_a_plan_file_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     from search.plans import named_plan
 
