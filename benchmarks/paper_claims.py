@@ -102,6 +102,7 @@ def make(args: argparse.Namespace, asked: Sequence[str]) -> None:
         wanted += jobs.finals(preset, seeds, args.work)
         if preset is both[1]:
             wanted += jobs.other_start(both[0], preset, seeds, args.work)
+            wanted += jobs.rates(both[0], preset, seeds, args.work)
         wanted += jobs.pairs(preset, args.work)
     for preset in chosen:
         own = {job.file.name: job.identity for job in wanted if job.preset == preset.name}

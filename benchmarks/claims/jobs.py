@@ -21,6 +21,8 @@ FINALS = "finals"
 """Folder of the results, beside the searches."""
 ALIGNED = "finetune_other_start"
 """Finetune on the second preset's tasks from the first one's start: the second claim."""
+RATES = (7e-4, 2e-3)
+"""Learning rates below the presets' own at which the second claim is looked at, too."""
 PAIR = "pair_"
 """With the first task's name: finetune on it and then on each other task."""
 FIRST = ("finetune", "joint")
@@ -50,6 +52,23 @@ def other_start(first: Preset, second: Preset, seeds: Iterable[int], work: Path)
         )
         for job in jobs
     ]
+
+
+def at_rate(name: str, rate: float) -> str:
+    """What finetune from either start is called at another learning rate."""
+    return f"{name}@{rate:g}"
+
+
+def rates(first: Preset, second: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
+    """Finetune from both starts as the second claim compares them, at smaller learning rates."""
+    own = [job for job in finals(second, seeds, work) if job.name == "finetune"]
+    jobs = []
+    for rate in RATES:
+        for job in [*other_start(first, second, seeds, work), *own]:
+            training = {**job.config["training"], "learning_rate": rate}
+            config = {**job.config, "training": training}
+            jobs.append(dataclasses.replace(job, name=at_rate(job.name, rate), config=config))
+    return jobs
 
 
 def pairs(preset: Preset, work: Path) -> list[Job]:

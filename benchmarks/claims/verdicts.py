@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.claims.evidence import RELATIVE, Difference, Evidence
-from benchmarks.claims.jobs import ALIGNED
+from benchmarks.claims.jobs import ALIGNED, RATES, at_rate
 
 HOLDS, REFUTED, OPEN = "holds", "does not hold", "cannot tell"
 FINAL = "final_average"
@@ -65,6 +65,8 @@ def joint_start(second: Evidence) -> Verdict:
         *(second.single(metric, name) for metric in (RELATIVE, "learning_average")
           for name in (ALIGNED, "finetune")),
         second.difference(FINAL, "finetune", ALIGNED),
+        *(second.difference(metric, at_rate(ALIGNED, rate), at_rate("finetune", rate))
+          for rate in RATES for metric in ("forgetting", RELATIVE, "learning_average")),
     ]  # fmt: skip
     return Verdict(
         "A start that was jointly instruction-tuned on several tasks forgets less.",
