@@ -100,6 +100,7 @@ def make(args: argparse.Namespace, asked: Sequence[str]) -> None:
     wanted = []
     for preset in chosen:
         wanted += jobs.finals(preset, seeds, args.work)
+        wanted += jobs.informed(preset, seeds, args.work)
         if preset is both[1]:
             wanted += jobs.other_start(both[0], preset, seeds, args.work)
             wanted += jobs.rates(both[0], preset, seeds, args.work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from benchmarks.claims.presets import Preset, winners
 from benchmarks.claims.runs import Job, runner
 from search.cli import write_json
+from search.verdict import read_verdict
 from strategies.similarity import SIGNALS, combined, similarities
 from strategies.strategy import Standing
 from trainables.job import StageJob, base_key, signature_key
@@ -23,6 +25,8 @@ ALIGNED = "finetune_other_start"
 """Finetune on the second preset's tasks from the first one's start: the second claim."""
 RATES = (7e-4, 2e-3)
 """Learning rates below the presets' own at which the second claim is looked at, too."""
+INFORMED = {"tir_as_strong": "none", "tir_as_strong_random": "random"}
+"""tir with the strength of the best of ewc and mas, and with random numbers for similarities: its control."""
 PAIR = "pair_"
 """With the first task's name: finetune on it and then on each other task."""
 FIRST = ("finetune", "joint")
@@ -68,6 +72,24 @@ def rates(first: Preset, second: Preset, seeds: Sequence[int], work: Path) -> li
             training = {**job.config["training"], "learning_rate": rate}
             config = {**job.config, "training": training}
             jobs.append(dataclasses.replace(job, name=at_rate(job.name, rate), config=config))
+    return jobs
+
+
+def informed(preset: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
+    """The fifth claim where strength is not what differs: tir as strong as the best plain regulariser."""
+    found = winners(preset.folder)
+    rows = read_verdict(preset.folder).strategies
+    metric = preset.prepared.plan.directions()[0][0]
+    best = max(("ewc", "mas"), key=lambda n: rows[n][metric] if n in found else -math.inf)
+    if best not in found or "tir" not in found:
+        return []
+    own = {"importances": best, "strength": found[best]["strategy"]["strength"]}
+    jobs = []
+    for job in finals(preset, seeds, work):
+        for name, control in INFORMED.items() if job.name == "tir" else ():
+            strategy = {**job.config["strategy"], **own, "control": control}
+            config = {**job.config, "strategy": strategy}
+            jobs.append(dataclasses.replace(job, name=name, config=config))
     return jobs
 
 

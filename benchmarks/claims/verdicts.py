@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.claims.evidence import RELATIVE, Difference, Evidence
-from benchmarks.claims.jobs import ALIGNED, RATES, at_rate
+from benchmarks.claims.jobs import ALIGNED, INFORMED, RATES, at_rate
 
 HOLDS, REFUTED, OPEN = "holds", "does not hold", "cannot tell"
 FINAL = "final_average"
@@ -134,6 +134,8 @@ def similarity(presets: Sequence[Evidence]) -> Verdict:
             for difference in (
                 p.difference(FINAL, "eproj", p.chosen(p.plain or ["finetune"])),
                 p.difference(FINAL, "tir", "finetune"),
+                p.difference(FINAL, next(iter(INFORMED)), p.chosen(("ewc", "mas"))),
+                p.difference(FINAL, *INFORMED),
             )
         ],
     )
