@@ -17,9 +17,18 @@ from records import joint_matrix, matrix, record, write_run
 from benchmarks.claims import figures
 from benchmarks.claims import page as pages
 from benchmarks.claims.evidence import Evidence, Pair, Unit, Walked, read_study
-from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, write_wanted
+from benchmarks.claims.jobs import (
+    ALIGNED,
+    FINALS,
+    INFORMED,
+    PAIR,
+    RATES,
+    informed,
+    rates,
+    write_wanted,
+)
 from benchmarks.claims.page import page
-from benchmarks.claims.presets import apart
+from benchmarks.claims.presets import apart, read_preset
 from benchmarks.claims.sections import within_first
 from benchmarks.claims.stats import (
     Interval,
@@ -284,6 +293,39 @@ def work(tmp_path: Path) -> Path:
     for preset in ("one", "two"):
         write_preset(tmp_path, preset)
     return tmp_path
+
+
+def test_the_controls_differ_from_what_they_control_in_one_thing(tmp_path: Path) -> None:
+    both = [read_preset(name, tmp_path, 1, "random:2@7") for name in ("mini_1", "mini_2")]
+    trials = [record("finetune", "finetune")]
+    for number, (name, strength, kept) in enumerate(
+        [("ewc", 40.0, 0.9), ("mas", 7.0, 0.5), ("tir", 3.0, 0.6)]
+    ):
+        made = [matrix(TASKS, 0.8, kept)]
+        trials.append(record(f"{number:04d}", name, made, knobs={"strength": strength}))
+    for preset in both:
+        write_run(preset.folder, trials)
+    slower = rates(both[0], both[1], (1, 2), tmp_path)
+    assert [job.name for job in slower] == [
+        f"{name}@{rate:g}" for rate in RATES for name in (ALIGNED, ALIGNED, "finetune", "finetune")
+    ]
+    for job in slower:
+        assert job.config["training"]["learning_rate"] == float(job.name.partition("@")[2])
+        start = both[0 if job.name.startswith(ALIGNED) else 1]
+        assert job.place.model == start.prepared.plan.model
+        assert job.setting.model == start.prepared.setting.model
+        assert {o for panel in job.panels for o in panel.orderings} == set(both[1].held_out)
+    controls = informed(both[1], (1, 2), tmp_path)
+    assert [job.name for job in controls] == [*INFORMED] * 2
+    for job in controls:
+        strategy = job.config["strategy"]
+        assert (strategy["name"], strategy["importances"], strategy["strength"]) == (
+            "tir",
+            "ewc",
+            40.0,
+        )
+        assert strategy["control"] == INFORMED[job.name]
+    assert len({job.identity for job in [*slower, *controls]}) == len(slower) + len(controls)
 
 
 ABOUT = {"command": "python it", "machine": "a loom", "lanes": 2, "seconds": 7200.0}
