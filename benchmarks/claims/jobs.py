@@ -1,4 +1,4 @@
-"""Which walks show what: the finals of the winners, finetune from the other start, pairs of tasks."""
+"""Which walks show what: winners' finals, finetune from elsewhere and slower, tir's controls, pairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALIGNED = "finetune_other_start"
 RATES = (7e-4, 2e-3)
 """Learning rates below the presets' own at which the second claim is looked at, too."""
 INFORMED = {"tir_as_strong": "none", "tir_as_strong_random": "random"}
-"""tir as strong as the best of ewc and mas; and, as its control, with random numbers for similarities."""
+"""tir with the importances and strength of the better of ewc and mas; the same with random similarities."""
 PAIR = "pair_"
 """With the first task's name: finetune on it and then on each other task."""
 FIRST = ("finetune", "joint")

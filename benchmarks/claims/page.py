@@ -60,15 +60,19 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
     }
     each = ", ".join(f"{count} in {name}" for name, count in budgets.items())
     return [
-        "Each strategy is given the same number of configurations to try on the tuning orderings, "
+        "Each strategy but the bounds finetune and joint, which have nothing to search, is given the same "
+        "number of configurations to try on the tuning orderings, "
         f"validation split, seed {studies[0].search.run.plan['seed']} ({each}). The best of each by "
-        f"{studies[0].search.objectives[0][0]} is then trained from nothing on two other orderings, with "
+        f"{studies[0].search.objectives[0][0]} is then trained anew from the start model on two other orderings, with "
         f"the seeds {joined(map(str, seeds)) or '-'}, and scored on the test split. A unit is one seed on "
         "one ordering. Figures are means over all units ± half the 95 % confidence interval by Student's "
         "t; differences are paired over units. A difference is *clear* if its interval excludes 0. Units "
         "that share a seed or an ordering are taken as independent, also where a strategy ends alike on "
         "every ordering, so that intervals are rather too narrow; nothing is corrected for the number of "
-        "comparisons.",
+        "comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's start; "
+        "`@0.0007` is that learning rate instead of the presets' own. `tir_as_strong` is tir with the "
+        "importances and strength of the better of ewc and mas; `tir_as_strong_random` is the same with "
+        "random numbers in place of similarities.",
         "",
     ]
 
@@ -162,7 +166,8 @@ def _similarity(evidence: Sequence[Evidence], drawn: Path | None) -> list[str]:
         "## Does similarity tell what is forgotten?",
         "",
         "For every ordered pair of tasks: what finetune on the second costs the first, a[1][1] - a[2][1] "
-        "on the test split at one seed, against the similarity of the two, which is standardised over all "
+        "(the first task's score after it was learned, less that after the second one) on the test split "
+        "at one seed, against the similarity of the two, which is standardised over all "
         "pairs of the preset's tasks. The intervals are percentiles of a bootstrap that draws both orders "
         "of a pair together, for their similarity is the same. Within each first task: both figures less "
         "their mean over the pairs with that first task, for some tasks are forgotten sooner than others, "

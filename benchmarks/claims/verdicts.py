@@ -67,6 +67,8 @@ def joint_start(second: Evidence) -> Verdict:
         second.difference(FINAL, "finetune", ALIGNED),
         *(second.difference(metric, at_rate(ALIGNED, rate), at_rate("finetune", rate))
           for rate in RATES for metric in ("forgetting", RELATIVE, "learning_average")),
+        *(second.single(metric, at_rate(name, rate)) for rate in RATES
+          for metric in (RELATIVE, "learning_average", FINAL) for name in (ALIGNED, "finetune")),
     ]  # fmt: skip
     return Verdict(
         "A start that was jointly instruction-tuned on several tasks forgets less.",
