@@ -26,7 +26,7 @@ ALIGNED = "finetune_other_start"
 RATES = (7e-4, 2e-3)
 """Learning rates below the presets' own at which the second claim is looked at, too."""
 INFORMED = {"tir_as_strong": "none", "tir_as_strong_random": "random"}
-"""tir with the importances and strength of the better of ewc and mas; the same with random similarities."""
+"""tir with the importances and strength of the better of ewc and mas; that with random similarities."""
 PAIR = "pair_"
 """With the first task's name: finetune on it and then on each other task."""
 FIRST = ("finetune", "joint")

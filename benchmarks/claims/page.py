@@ -69,8 +69,8 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
         "t; differences are paired over units. A difference is *clear* if its interval excludes 0. Units "
         "that share a seed or an ordering are taken as independent, also where a strategy ends alike on "
         "every ordering, so that intervals are rather too narrow; nothing is corrected for the number of "
-        "comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's start; "
-        "`@0.0007` is that learning rate instead of the presets' own. `tir_as_strong` is tir with the "
+        "comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's "
+        "start; `@0.0007` is that learning rate instead of the presets' own. `tir_as_strong` is tir with the "
         "importances and strength of the better of ewc and mas; `tir_as_strong_random` is the same with "
         "random numbers in place of similarities.",
         "",
