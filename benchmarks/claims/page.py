@@ -63,14 +63,15 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
         "Each strategy but the bounds finetune and joint, which have nothing to search, is given the same "
         "number of configurations to try on the tuning orderings, "
         f"validation split, seed {studies[0].search.run.plan['seed']} ({each}). The best of each by "
-        f"{studies[0].search.objectives[0][0]} is then trained anew from the start model on two other orderings, with "
+        f"{studies[0].search.objectives[0][0]} is then trained anew from the start model on two "
+        "other orderings, with "
         f"the seeds {joined(map(str, seeds)) or '-'}, and scored on the test split. A unit is one seed on "
         "one ordering. Figures are means over all units ± half the 95 % confidence interval by Student's "
         "t; differences are paired over units. A difference is *clear* if its interval excludes 0. Units "
         "that share a seed or an ordering are taken as independent, also where a strategy ends alike on "
         "every ordering, so that intervals are rather too narrow; nothing is corrected for the number of "
         "comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's "
-        "start; `@0.0007` is that learning rate instead of the presets' own. `tir_as_strong` is tir with the "
+        "start; `@0.0007` is that learning rate instead of the presets'. `tir_as_strong` is tir with the "
         "importances and strength of the better of ewc and mas; `tir_as_strong_random` is the same with "
         "random numbers in place of similarities.",
         "",
