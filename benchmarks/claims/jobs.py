@@ -76,7 +76,7 @@ def rates(first: Preset, second: Preset, seeds: Sequence[int], work: Path) -> li
 
 
 def informed(preset: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
-    """The fifth claim where strength is not what differs: tir as strong as the best plain regulariser."""
+    """The fifth claim, all but similarity alike: tir with the importances and strength of ewc or mas."""
     found = winners(preset.folder)
     rows = read_verdict(preset.folder).strategies
     metric = preset.prepared.plan.directions()[0][0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.claims import figures
 from benchmarks.claims.evidence import ALIGNED, Difference, Evidence, Study
+from benchmarks.claims.jobs import RATES
 from benchmarks.claims.sections import (
     matrices,
     retrieval,
@@ -71,9 +72,9 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
         "that share a seed or an ordering are taken as independent, also where a strategy ends alike on "
         "every ordering, so that intervals are rather too narrow; nothing is corrected for the number of "
         "comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's "
-        "start; `@0.0007` is that learning rate instead of the presets'. `tir_as_strong` is tir with the "
-        "importances and strength of the better of ewc and mas; `tir_as_strong_random` is the same with "
-        "random numbers in place of similarities.",
+        f"start; `@{RATES[0]:g}` is that learning rate instead of the presets'. `tir_as_strong` is tir "
+        "with the importances and strength of the better of ewc and mas; `tir_as_strong_random` is the "
+        "same with random numbers in place of similarities.",
         "",
     ]
 
