@@ -96,3 +96,7 @@ def launch(root: Path, benchmark: Path, walks: list[dict[str, Any]], ranks: int 
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), int(sys.argv[2]), json.loads(Path(sys.argv[3]).read_text()))
+    sys.stdout.flush()
+    # Without the interpreter's end: a thread of gloo that frees the last broadcast's tensors then asks
+    # for the GIL, is ended by it, and torch 2.13 aborts the process now and then.
+    os._exit(0)
