@@ -1,4 +1,4 @@
-"""The command lines around a search: analyze, export, train."""
+"""The command lines around a search: analyze, export, train, clean."""
 
 from __future__ import annotations
 
@@ -64,6 +64,26 @@ def train(argv: Sequence[str] | None = None) -> int:
         return train_final(
             args.best, out, args.held_out, args.model, args.benchmark, args.text_encoder
         )
+
+    return guarded(act)
+
+
+def clean(argv: Sequence[str] | None = None) -> int:
+    """Remove from a storage's stages what no search in it needs, and weights beyond a limit.
+
+    What scores, reports and costs come from stays; weights that are needed again are trained again.
+    """
+    p = argparse.ArgumentParser(prog="search/clean.py", description=clean.__doc__)
+    p.add_argument("storage", type=Path, help="the folder that holds the searches")
+    p.add_argument("--store-limit", type=float, metavar="GB", help="stages kept at the most")
+    p.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    args = p.parse_args(argv)
+
+    def act() -> int:
+        from search.room import clean_storage
+
+        print(clean_storage(args.storage, args.store_limit, args.dry_run))
+        return 0
 
     return guarded(act)
 

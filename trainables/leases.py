@@ -17,8 +17,14 @@ import psutil
 
 LEASE_SECONDS = 60.0
 """A stage whose owner, on another machine, has not been heard of for so long may be taken over."""
+POLL_SECONDS = 0.1
+"""Between two looks at a lease that another has."""
 RENEWALS = 6
 """How often an owner is heard of in that time."""
+
+
+class HeldError(TimeoutError):
+    """Another has the lease, and has not given it back in time."""
 
 
 class Lease:
@@ -37,8 +43,8 @@ class Lease:
         """Take the lease if it is free, or its owner has died."""
         path = self.path
         with contextlib.suppress(FileNotFoundError):
-            content, age = path.read_text(), time.time() - path.stat().st_mtime
-            if age > LEASE_SECONDS or _dead(content):
+            content = path.read_text()
+            if not alive(path):
                 self._clear(content)
         try:
             with open(path, "x") as file:
@@ -68,18 +74,24 @@ class Lease:
         aside.unlink()
 
 
+def alive(path: Path) -> bool:
+    """Whether the owner of a lease lives; raises `FileNotFoundError` if nobody has it."""
+    content, age = path.read_text(), time.time() - path.stat().st_mtime
+    return age <= LEASE_SECONDS and not _dead(content)
+
+
 @contextlib.contextmanager
 def held(path: Path, patience: float = math.inf) -> Iterator[Lease]:
     """The lease at `path`, after waiting for whoever has it; renewed until it is given back.
 
-    Raises `TimeoutError` after `patience` seconds.
+    Raises `HeldError` after `patience` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lease, start = Lease(path), time.monotonic()
     while not lease.take():
         if time.monotonic() - start >= patience:
-            raise TimeoutError(f"{path} is held by another process")
-        time.sleep(0.1)
+            raise HeldError(f"{path} is held by another process")
+        time.sleep(POLL_SECONDS)
     lease.waited = time.monotonic() - start
     over = threading.Event()
     thread = threading.Thread(target=_renewing, args=(lease, over), daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from trainables.lane import Lane
 from trainables.panel import Panel
 from trainables.scores import RETRIEVAL
 from trainables.stages import StageStore
+from trainables.sweep import pinned
 from trainables.walk import Walk
 
 
@@ -39,10 +41,12 @@ class Sequence(tune.Trainable):
         assert search is not None, "give it with tune.with_parameters"
         self.search = search
         self.lane: Lane | None = None
+        self.pins = contextlib.ExitStack()
         self.begin(config)
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`."""
+        self.pins.close()
         self.name = str(config["name"])
         self.before = trained_before(self.search.run / "trials" / f"{self.name}.json")
         if self.lane is None:
@@ -60,6 +64,9 @@ class Sequence(tune.Trainable):
         """One stage. A configuration that diverges ends here, with NaN for every metric."""
         diverged = ""
         try:
+            if self.walk.done == 0:
+                self.walk.sign()
+                self.pins.enter_context(pinned(self.walk.store, self.walk.needs()))
             self.walk.step()
         except DivergedError as error:
             diverged = str(error)
@@ -71,7 +78,7 @@ class Sequence(tune.Trainable):
         metrics = self.walk.metrics()
         return {
             **(dict.fromkeys(metrics, float("nan")) if diverged else metrics),
-            "progress": float("nan") if diverged else self.walk.progress(),
+            "seen": [] if diverged else self.walk.seen(),
             "state": state,
             "stages_done": stages_done(self.walk),
             "stages": [s["trained"] for s in self.walk.stages],
@@ -96,6 +103,7 @@ class Sequence(tune.Trainable):
         """Nothing: a trial begun again finds its stages in the store."""
 
     def cleanup(self) -> None:
+        self.pins.close()
         if self.lane is not None:
             self.lane.close()
 
@@ -129,8 +137,9 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         "orderings": [m.to_dict() for m in walk.matrices()],
         **{name: [m.to_dict() for m in walk.matrices(name)] for name in _beside(walk)},
         "records": walk.records(),
+        "keys": sorted(walk.needs() | {record["key"] for record in walk.records()}),
         "stages": walk.stages,
-        "rungs": walk.rungs,
+        "seen": walk.seen(),
         "stages_done": stages_done(walk),
         "stages_total": panel_stages(walk.panel),
         "panel": asdict(walk.panel),
@@ -146,5 +155,6 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Replace a trial's record in one move."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{record['name']}.{os.getpid()}"
-    temporary.write_text(json.dumps(record, indent=1))
+    # In one line: with indents, a pure-Python encoder takes ten times as long.
+    temporary.write_text(json.dumps(record))
     os.replace(temporary, folder / f"{record['name']}.json")

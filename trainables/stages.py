@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,11 @@ from safetensors.torch import load, save
 
 from trainables.leases import Lease, held
 
+EVICTED = "evicted"
+"""Field of a record whose tensors were removed to save space."""
+ANSWERS = "predictions"
+"""Field of a score's record that is nearly all of it."""
+
 
 class StageStore:
     """Records and blobs under one folder, which all nodes must see at the same path."""
@@ -31,16 +37,24 @@ class StageStore:
         self.root = root
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The record, or None if there is none that is whole."""
+        """The record, or None if there is none that is whole; its tensors may have been evicted."""
+        record = _read(self._record(key))
+        return record if record is not None and self._blobs_whole(record) else None
+
+    def head(self, key: str) -> Mapping[str, Any] | None:
+        """The record without its `ANSWERS`, which is kept in memory: trials ask for it again and again."""
+        path = self._record(key)
         try:
-            record = json.loads(self._record(key).read_text())
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return record if isinstance(record, dict) and self._blobs_whole(record) else None
+        record = _head(path, stat.st_size, stat.st_mtime_ns)
+        return record if record is not None and self._blobs_whole(record) else None
 
     def has(self, key: str) -> bool:
-        """Whether `get` would return a record."""
-        return self.get(key) is not None
+        """Whether there is a whole record, with its tensors."""
+        record = self.head(key)
+        return record is not None and not record.get(EVICTED)
 
     def put(
         self, key: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
@@ -53,12 +67,12 @@ class StageStore:
             content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             _publish(self._blob(entry["blob"]["sha256"]), content)
-        _publish(self._record(key), json.dumps(entry, indent=1).encode())
+        _publish(self._record(key), json.dumps(entry).encode())
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
         """The tensors published with a record; raises `KeyError` if there are none or they changed."""
         record = self.get(key)
-        if record is None or "blob" not in record:
+        if record is None or "blob" not in record or record.get(EVICTED):
             raise KeyError(f"stage {key} has no tensors in {self.root}")
         content = self._blob(record["blob"]["sha256"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
@@ -66,11 +80,25 @@ class StageStore:
             raise KeyError(
                 f"the tensors of stage {key} were damaged and have been removed; run again"
             )
+        self._note_use(key)
         return load(content)
+
+    def evict(self, sha256: str, keys: Sequence[str]) -> None:
+        """Remove the tensors that `keys` have in common, to save space; their records stay, and say so."""
+        for key in keys:
+            record = self.get(key)
+            if record is not None:
+                _publish(self._record(key), json.dumps(record | {EVICTED: True}).encode())
+        self._blob(sha256).unlink(missing_ok=True)
+
+    def _note_use(self, key: str) -> None:
+        """Of what was not used for longest, the store is rid first where space is short."""
+        with contextlib.suppress(OSError):
+            self._record(key).with_suffix(".used").touch()
 
     def _blobs_whole(self, record: Mapping[str, Any]) -> bool:
         blob = record.get("blob")
-        if blob is None:
+        if blob is None or record.get(EVICTED):
             return True
         try:
             path = self._blob(blob["sha256"])
@@ -85,12 +113,15 @@ class StageStore:
     def _blob(self, sha256: str) -> Path:
         return self.root / "blobs" / sha256[:2] / f"{sha256}.safetensors"
 
-    def lease(self, key: str) -> contextlib.AbstractContextManager[Lease]:
+    def lease(
+        self, key: str, patience: float = math.inf
+    ) -> contextlib.AbstractContextManager[Lease]:
         """Hold `key` while making it, after waiting for whoever holds it now.
 
-        Two trials that want one stage train it once: whoever waited finds it in the store.
+        Two trials that want one stage train it once: whoever waited finds it in the store. Raises
+        `HeldError` after `patience` seconds.
         """
-        return held(self.root / "leases" / key)
+        return held(self.root / "leases" / key, patience)
 
 
 class Kept(Sequence[dict[str, torch.Tensor]]):
@@ -106,7 +137,21 @@ class Kept(Sequence[dict[str, torch.Tensor]]):
         return self._store.tensors(str(self._keys[place]))
 
 
-@functools.lru_cache(maxsize=4096)  # read once by a process, unless it changes
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@functools.lru_cache(maxsize=1 << 14)  # parsed once by a process, unless it changes
+def _head(path: Path, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
+    record = _read(path)
+    return record and {name: value for name, value in record.items() if name != ANSWERS}
+
+
+@functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from tasks import BESIDE
 from trainables.config import TrialConfig
 from trainables.job import Setting, StageJob
+from trainables.leases import POLL_SECONDS, HeldError
 from trainables.lineage import Lineage
 from trainables.panel import Panel, Prefix
 from trainables.scores import RETRIEVAL, ScoreMatrix, summary
@@ -39,10 +41,10 @@ class Walk:
     beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
     """What stands beside the scores, by name (`tasks.BESIDE`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
-    rungs: list[float] = field(default_factory=list)
-    """`progress` after each stage done."""
     before_seconds: float = 0.0
     """Of training the initial tasks."""
+    _ahead: dict[Prefix, dict[str, Any]] = field(default_factory=dict)
+    """Stages made before their turn, and at what cost."""
 
     def __post_init__(self) -> None:
         self.lineage = Lineage(self.config, self.panel, self.setting, self.store)
@@ -57,11 +59,10 @@ class Walk:
     def step(self) -> None:
         """Make the next stage of the panel, or take from the store what is there of it."""
         if self.done == 0:
-            self._sign()
+            self.sign()
             self._make(())
         self._make(self.paths[self.done])
         self.done += 1
-        self.rungs.append(self.progress())
 
     def key(self, path: Prefix) -> str:
         """The key of the weights that a path's last stage trained."""
@@ -75,7 +76,10 @@ class Walk:
             (task, split, lineage.scored(path, task))
             for task in self.panel.cells(self.config, path)
         ]
-        needed = path in self.inner or self.config.strategy.routed
+        score = tuple(cell for cell in cells if not self.store.has(cell[2]))
+        kept = lineage.kept(path) if path in self.inner or self.config.strategy.routed else []
+        keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
+        lacks = key != lineage.base and self._lacks(key, path)
         return StageJob(
             config=self.config.to_dict(),
             key=key,
@@ -84,15 +88,40 @@ class Walk:
             stage=lineage.depth(path),
             standing=standing,
             kept=tuple(before[task] for task in standing.old if task in before),
-            train=key != lineage.base and not self.store.has(key),
-            score=tuple(cell for cell in cells if not self.store.has(cell[2])),
-            keep=tuple(
-                pair for pair in lineage.kept(path) if needed and not self.store.has(pair[1])
-            ),
+            train=lacks or (bool(keep) and key != lineage.base and not self.store.has(key)),
+            score=score,
+            keep=keep,
             experts=lineage.experts(path),
+            answered=tuple(
+                (task, lineage.scored(path[:i], task))
+                for task, *_ in score
+                for i in range(len(path))
+                if lineage.experts(path[:i]) and task in self.panel.cells(self.config, path[:i])
+            ),
         )
 
-    def _sign(self) -> None:
+    def _lacks(self, key: str, path: Prefix) -> bool:
+        """Whether what a path's last stage makes is to be made.
+
+        What was removed to save space is made again only if a score hangs on it that is not there.
+        """
+        if self.store.has(key):
+            return False
+        return self.store.head(key) is None or any(
+            not self.store.has(self.lineage.scored(longer, task))
+            for longer in [path, *self.paths]
+            if longer[: len(path)] == path
+            for task in self.panel.cells(self.config, longer)
+        )
+
+    def needs(self) -> set[str]:
+        """Keys of all tensors that the trial comes from; the tasks' signatures must have been made."""
+        paths = [(), *self.paths]
+        kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
+        pairs = [*kept, *self.lineage.signed()]
+        return {*map(self.key, paths), *(key for _, key in pairs)}
+
+    def sign(self) -> None:
         """Have the tasks' signatures made, which decide where the stages of some strategies begin."""
         lacking = tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
         if lacking:
@@ -101,21 +130,49 @@ class Walk:
             self.runner.run(dataclasses.replace(start, sign=lacking))
 
     def _make(self, path: Prefix) -> None:
-        job, waited, seconds = self.job(path), 0.0, {}
-        trained = job.train
-        if not job.empty:
-            with self.store.lease(job.key) as lease:
-                waited = lease.waited
+        """Have a stage made; while another trial makes it, make others of the panel ahead, else wait."""
+        made, waited = self._ahead.pop(path, None) or self._tried(path), 0.0
+        while made is None:
+            patience = 0.0 if self._go_ahead(path) else POLL_SECONDS
+            waited += patience
+            made = self._tried(path, patience)
+        self._take(path, {**made, "waited": waited})
+
+    def _tried(self, path: Prefix, patience: float = 0.0) -> dict[str, Any] | None:
+        """Have a stage made unless it is there; None if another trial is making it."""
+        job = self.job(path)
+        if job.empty:
+            return {"trained": False, "seconds": {}}
+        try:
+            with self.store.lease(job.key, patience):
                 job = self.job(path)  # whoever held the lease may have made it
-                trained = job.train
-                if not job.empty:
-                    seconds = dict(self.runner.run(job))
-        self._take(path, {"trained": trained, "waited": waited, "seconds": seconds})
+                seconds = {} if job.empty else dict(self.runner.run(job))
+                return {"trained": job.train, "seconds": seconds}
+        except HeldError:
+            return None
+
+    def _go_ahead(self, wanted: Prefix) -> bool:
+        """Make another stage that can be begun now, before its turn; whether there was one.
+
+        It is reported in its turn, for trials are compared after the same stages.
+        """
+        there = {*self.scores, *self._ahead}
+        if not self.panel.first:
+            there.add(())  # nothing is trained that its scores would have to wait for
+        for path in self.paths:
+            if path in there or path == wanted or path[:-1] not in there:
+                continue
+            if made := self._tried(path):
+                self._ahead[path] = made
+                there.add(path)
+                if made["seconds"]:  # it was made, and not only found
+                    return True
+        return False
 
     def _take(self, path: Prefix, made: dict[str, Any]) -> None:
         self.scores[path] = {}
         for task in self.panel.cells(self.config, path):
-            record = self.store.get(self.lineage.scored(path, task))
+            record = self.store.head(self.lineage.scored(path, task))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
             for name in (*BESIDE, *RETRIEVAL):
@@ -123,7 +180,7 @@ class Walk:
                 value = record.get(name)
                 cells[task] = float("nan") if value is None else value
         key = self.key(path)
-        record = self.store.get(key) or {}
+        record = self.store.head(key) or {}
         cost = record.get("seconds", 0.0)
         if path:
             standing = self.lineage.standing(path)
@@ -190,31 +247,28 @@ class Walk:
             metrics[name] = statistics.fmean(values) if values else float("nan")
         return metrics
 
-    def progress(self) -> float:
-        """The rung score: mean score of the tasks seen, over the stages done (of all orderings)."""
-        means = [
-            statistics.fmean(self.scores[path][task] for group in path for task in group)
-            for path in self.paths[: self.done]
-        ]
-        return statistics.fmean(means) if means else 0.0
+    def seen(self) -> list[dict[str, float]]:
+        """After each stage done (of all orderings), the scores of the tasks seen: what rungs compare."""
+        found = [(self.scores[path], path) for path in self.paths[: self.done]]
+        return [{t: row[t] for group in path for t in group if t in row} for row, path in found]
 
     def _whole(self, ordering: Sequence[str]) -> bool:
         return self.config.strategy.curriculum(ordering) in self.paths[: self.done]
 
     def _stored(self, path: Prefix) -> float:
         """Bytes held at a path's end beside the model: memories, importances, keys, further experts."""
-        records = [self.store.get(key) or {} for key in self.lineage.kept_before(path).values()]
+        records = [self.store.head(key) or {} for key in self.lineage.kept_before(path).values()]
         if self.config.strategy.routed:
             experts = self.lineage.experts(path)
             keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
-            records = [self.store.get(key) or {} for key in keys]
+            records = [self.store.head(key) or {} for key in keys]
         kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
-        memory = (self.store.get(self.key(path)) or {}).get("memory", {})
+        memory = (self.store.head(self.key(path)) or {}).get("memory", {})
         return kept + memory.get("bytes", 0)
 
     def _added(self, path: Prefix) -> float:
         """Parameters that the model has more than one tuned without any strategy: further experts, keys."""
         experts = self.lineage.experts(path)
-        trained = (self.store.get(self.key(path)) or {}).get("parameters", 0)
-        kept = [self.store.get(key) or {} for e in experts for key in e.kept]
+        trained = (self.store.head(self.key(path)) or {}).get("parameters", 0)
+        kept = [self.store.head(key) or {} for e in experts for key in e.kept]
         return trained * len(experts[1:]) + sum(record.get("parameters", 0) for record in kept)
