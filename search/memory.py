@@ -48,14 +48,11 @@ class Rehearsal:
 
     def sizes(self, training: Training) -> Sizes:
         """The longest prompt and answer, the most patches, and the memory that all examples take."""
-        known = [e for encoded in self.encoded.values() for e in encoded]
+        known = self._known
         config: Any = AutoConfig.from_pretrained(self.folder)
         patches = max(_patches(config.vision_config, e) for e in known)
-        layers = len(folder_family(self.folder).layers_read(config) or (0,))
-        own = 2 if training.precision == "bf16" else 4
         text = max(e.bytes - (e.prompt[PIXELS].nbytes if PIXELS in e.prompt else 0) for e in known)
-        each = text + patches * layers * config.vision_config.hidden_size * own
-        count = sum(counts[split] for counts in self.counts.values() for split in SCORED)
+        kept = self.seen_bytes(training) + text * self._count
         answer = max(len(e.answer) for e in known)
         longest = max(len(e.prompt["input_ids"]) for e in known)
         return Sizes(
@@ -64,8 +61,24 @@ class Rehearsal:
             patches=patches,
             asked=max(counts["validation"] for counts in self.counts.values()),
             # They are kept on the CPU, and count there alone.
-            examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, count * each),
+            examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
         )
+
+    def seen_bytes(self, training: Training) -> int:
+        """What the frozen vision tower sees of all examples, if each shows as much as the largest."""
+        config: Any = AutoConfig.from_pretrained(self.folder)
+        patches = max(_patches(config.vision_config, e) for e in self._known)
+        layers = len(folder_family(self.folder).layers_read(config) or (0,))
+        own = 2 if training.precision == "bf16" else 4
+        return self._count * patches * layers * config.vision_config.hidden_size * own
+
+    @property
+    def _known(self) -> list[Encoded]:
+        return [e for encoded in self.encoded.values() for e in encoded]
+
+    @property
+    def _count(self) -> int:
+        return sum(counts[split] for counts in self.counts.values() for split in SCORED)
 
 
 def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> Rehearsal:

@@ -18,6 +18,7 @@ from search.results import TIME_COLUMNS
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.engine import set_weights
+from trainables.features import batches
 from trainables.panel import Panel
 from trainables.stages import StageStore
 from trainables.walk import Walk
@@ -29,7 +30,8 @@ ORDERINGS = (("hue", "light", "half"), ("hue", "half", "light"))
 def run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a search of three samples on two lanes."""
     root = tmp_path_factory.mktemp("search")
-    plan = write_plan(root / "toy.yaml", toy, samples=3, concurrent=2, halving=0)
+    own = {"stopping": "none", "features": "disk"}
+    plan = write_plan(root / "toy.yaml", toy, samples=3, concurrent=2, **own)
     ran("run", "--plan", plan, "--storage", root / "out", "--name", "first", cwd=root)
     return root / "out" / "first"
 
@@ -59,6 +61,17 @@ def test_every_stage_was_trained_once_whoever_wanted_it(run: Path) -> None:
     assert len(trained) == len(set(trained))
     assert set(trained) == {stage["key"] for stage in records} == set(stages(run))
     assert len(trained) == 4 * 4 + 1 + 1  # the first stage is one for all but joint
+
+
+def test_every_image_was_looked_at_once_before_the_lanes_started(run: Path) -> None:
+    said = (run.parents[1] / "run.log").read_text()
+    assert "looking at the images of 102 examples" in said
+    (folder,) = (run.parent / "features").iterdir()
+    assert len(list((folder / "examples").iterdir())) == 3 * 2
+    names = [
+        name for file in (folder / "images").iterdir() for b in batches(file) for name in b["image"]
+    ]
+    assert len(names) == len(set(names)) == 3 * (24 + 10)
 
 
 def test_every_lane_was_used(run: Path) -> None:

@@ -23,7 +23,7 @@ from trainables.config import TrialConfig
 ROOT = Path(__file__).parent.parent
 TRAINING_CODE = (
     *("trainables/worker.py", "trainables/loop.py", "trainables/engine.py"),
-    "trainables/evaluate.py",
+    *("trainables/evaluate.py", "trainables/features.py"),
     *("trainables/data.py", "trainables/job.py", "trainables/teacher.py"),
     *("trainables/signatures.py", "trainables/learner.py", "trainables/routing.py"),
     *("strategies/strategy.py", "strategies/outputs.py", "strategies/memory.py"),
@@ -55,6 +55,19 @@ class Place:
     """Of each CPU rank; results are bit-identical at equal numbers."""
     text_encoder: str = ""
     """The folder of a sentence encoder; empty = the language model's token embeddings."""
+    features: Seen | None = None
+    """Where what the frozen vision tower sees is kept; None = each rank looks for itself."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the frozen vision tower saw, on disk."""
+
+    root: Path
+    model: str
+    """Fingerprint of the model's folder."""
+    tasks: Mapping[str, str]
+    """Fingerprints of the tasks, by name."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,8 @@ class StageJob:
     """(task, key) of the signatures to be made."""
     experts: tuple[Expert, ...] = ()
     """Where a strategy routes examples: all experts after this stage."""
+    answered: tuple[tuple[str, str], ...] = ()
+    """(task, key) of earlier scores among experts: one that has not changed answers as it did."""
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from trainables.config import TrialConfig
 from trainables.data import Batch, Data, batches
 from trainables.engine import Engine, opened
 from trainables.evaluate import answers, scored
+from trainables.features import reader
 from trainables.job import DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
 from trainables.loop import Loop
@@ -41,7 +42,10 @@ class Worker:
         self._adapter: Adapter | None = None
 
     def run(self, job: StageJob) -> dict[str, float]:
-        """Make what the job asks for and publish it; returns the seconds that each part took."""
+        """Make what the job asks for and publish it; returns the seconds that each part took.
+
+        "unlooked" are those that a tower would have taken that looks at every example it meets.
+        """
         config, seconds = TrialConfig.from_dict(job.config), {}
         if job.sign:
             seconds["sign"] = self._sign(job, config)
@@ -49,9 +53,11 @@ class Worker:
             return seconds
         self._take_up(config)
         strategy, routed = config.fresh_strategy(), bool(job.experts)
+        looked, met = self.data.looked, self._asked(job)
         if job.train:
             start = self.weights(job.parent, job)
             plan = self._plan(job, config, strategy, start)
+            met += sum(map(len, plan))
             with opened(self.lmm, config.training, self.workers, start, len(plan)) as engine:
                 seconds["train"] = self._train(engine, plan, config, strategy, start, job)
                 if not routed:
@@ -62,7 +68,15 @@ class Worker:
             weights = self.weights(job.key, job)
             with opened(self.lmm, config.training, self.workers, weights, 0):
                 seconds |= self._score(job, config)
+        if self.data.looked and self.lmm.tower is not None:
+            pace = self.data.looking_seconds / self.data.looked
+            again = met // self.workers - (self.data.looked - looked)
+            seconds["unlooked"] = max(0, again) * pace
         return seconds
+
+    def _asked(self, job: StageJob) -> int:
+        """Examples that are scored, whichever rank answers."""
+        return sum(len(self.data.examples(task, split)) for task, split, _ in job.score)
 
     def _plan(
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
@@ -152,12 +166,12 @@ class Worker:
         for task, split, key in job.score:
             timer, zero = Timer(), config.training.zero
             if routing:
-                predictions, beside = routing.answers(task, split, zero)
+                record = routing.scored(task, split, zero)
             else:
-                predictions, beside = answers(self.lmm, self.data, task, split, zero), {}
-            if self.rank == 0:
+                predictions = answers(self.lmm, self.data, task, split, zero)
                 record = scored(self.benchmark.tasks[task], split, predictions)
-                self.store.put(key, record | beside | timer.cost())
+            if self.rank == 0:
+                self.store.put(key, record | timer.cost())
         return {"score": whole.seconds} if job.score else {}
 
     def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy) -> float:
@@ -210,7 +224,9 @@ class Worker:
             self.lmm = LMM(model_folder(self.place.model), config.training.loading)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
-            self.data = Data(self.benchmark, self.lmm, self.place.seed, config.training.longest)
+            longest, seed = config.training.longest, self.place.seed
+            seen = reader(self.place.features, config.training.loading)
+            self.data = Data(self.benchmark, self.lmm, seed, longest, seen)
             self.signer = Signer(self.data, self.place.text_encoder)
             self._loaded, self._adapter = wanted, None
 

@@ -1,0 +1,149 @@
+"""What the frozen vision tower saw of every image, computed once, in Arrow files that are memory-mapped.
+
+Two kinds of file in one folder, which stands for a model, how it is held, and the code and libraries that
+look: `images/*.arrow` has a row for each distinct set of images, `examples/*.arrow` one for each example
+of a split, with all that the processor made of it but the pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load, save
+
+from models.batching import FEATURES, Encoded, encode
+from models.lmm import LMM
+from spaces.loading import Loading
+from tasks.rows import Example
+from trainables.job import ROOT, Seen, digest
+
+IMAGES = pa.schema(
+    [
+        ("image", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("dtype", pa.string()),
+        ("features", pa.large_binary()),
+    ]
+)
+EXAMPLES = pa.schema([("row", pa.int64()), ("image", pa.string()), ("inputs", pa.large_binary())])
+ANSWER = "answer"
+"""Among an example's inputs, the tokens of its answer."""
+LOOKING = ("lmm", "batching", "family", "frozen", "frozen_blocks", "loading", "processors")
+"""The modules of `models` that decide what is seen."""
+
+
+def features_folder(root: Path, model: str, loading: Loading) -> Path:
+    """Where what a model sees is kept; `model` is its fingerprint."""
+    code = [(ROOT / "models" / f"{name}.py").read_text() for name in LOOKING]
+    libraries = [importlib.metadata.version(n) for n in ("torch", "transformers", "pillow")]
+    held = dataclasses.asdict(loading) | {
+        "checkpointing": False
+    }  # which changes nothing that is seen
+    return root / digest("features", model, held, code, libraries)
+
+
+def examples_file(folder: Path, task: str, split: str, longest: int) -> Path:
+    """The file of one split; `task` is the task's fingerprint."""
+    return folder / "examples" / f"{digest(task, split, longest)}.arrow"
+
+
+def image_name(example: Example) -> str:
+    """Names an example's images by their content; empty if it has none."""
+    if not example.images:
+        return ""
+    found = hashlib.sha256()
+    for image in example.images:
+        found.update(len(image).to_bytes(8, "big") + image)
+    return found.hexdigest()
+
+
+def looked_at(lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longest: int) -> Any:
+    """Some rows of a split that are looked at together, as (images, examples) of the two schemas."""
+    encoded = lmm.seen([encode(lmm.processor, example, longest) for example in examples])
+    names = [image_name(example) for example in examples]
+    images, inputs = {}, []
+    for name, one, row in zip(names, encoded, rows, strict=True):
+        rest = {n: value.contiguous() for n, value in one.prompt.items() if n != FEATURES}
+        if FEATURES in one.prompt:
+            images[name] = {"image": name, **packed(one.prompt[FEATURES])}
+        inputs.append({"row": row, "image": name, "inputs": save(rest | {ANSWER: one.answer})})
+    return list(images.values()), inputs
+
+
+def packed(tensor: torch.Tensor) -> dict[str, Any]:
+    """A tensor as the columns of `IMAGES`."""
+    tensor = tensor.contiguous().cpu()
+    kind = str(tensor.dtype).removeprefix("torch.")
+    content = tensor.flatten().view(torch.uint8).numpy().tobytes()
+    return {"shape": list(tensor.shape), "dtype": kind, "features": content}
+
+
+class Features:
+    """The files of one folder, to read from; they are mapped, so that all ranks share their pages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._images: dict[str, tuple[pa.RecordBatch, int]] = {}
+        self._parts: set[Path] = set()
+        self._examples: dict[Path, pa.Table] = {}
+
+    def example(self, file: Path, row: int) -> Encoded | None:
+        """One example of a split, as `lmm.seen` would make it; None if it was never looked at."""
+        if file not in self._examples:
+            if not file.exists():
+                return None
+            self._examples[file] = pa.Table.from_batches(batches(file), EXAMPLES).combine_chunks()
+            self._open_parts()
+        table = self._examples[file]
+        inputs = load(table["inputs"][row].as_buffer().to_pybytes())
+        answer, name = inputs.pop(ANSWER), table["image"][row].as_py()
+        if name:
+            inputs[FEATURES] = self._seen(name)
+        return Encoded(inputs, answer)
+
+    def knows(self, image: str) -> bool:
+        """Whether these images were looked at; reads what was written since."""
+        if image not in self._images:
+            self._open_parts()
+        return image in self._images
+
+    def _seen(self, image: str) -> torch.Tensor:
+        batch, row = self._images[image]
+        content = bytearray(batch["features"][row].as_buffer())  # writable, as torch wants it
+        kind: torch.dtype = getattr(torch, batch["dtype"][row].as_py())
+        return torch.frombuffer(content, dtype=kind).view(batch["shape"][row].as_py())
+
+    def _open_parts(self) -> None:
+        for part in sorted((self.folder / "images").glob("*.arrow")):
+            if part not in self._parts:
+                self._parts.add(part)
+                for batch in batches(part):
+                    names = batch["image"].to_pylist()
+                    self._images |= {name: (batch, row) for row, name in enumerate(names)}
+
+
+def reader(
+    seen: Seen | None, loading: Loading
+) -> Callable[[str, str, int, int], Encoded | None] | None:
+    """What `Data` asks for examples that were looked at before; None if nothing is kept."""
+    if seen is None:
+        return None
+    folder = features_folder(seen.root, seen.model, loading)
+    features = Features(folder)
+    return lambda task, split, row, longest: features.example(
+        examples_file(folder, seen.tasks[task], split, longest), row
+    )
+
+
+def batches(file: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow file, mapped into memory."""
+    reader = pa.ipc.open_file(pa.memory_map(str(file)))
+    for number in range(reader.num_record_batches):
+        yield reader.get_batch(number)
