@@ -14,6 +14,7 @@ from small import write_rows
 from toy import PROMPTS, Toy, config, walked
 
 from strategies import EProj
+from trainables import routing
 from trainables.scores import RETRIEVAL
 from trainables.stages import StageStore
 from trainables.walk import Walk
@@ -106,6 +107,28 @@ def test_a_fault_of_retrieval_is_counted_and_the_oracle_knows_better(
     scores, exactly = lost.matrices()[0].values, walk.matrices()[0].values
     assert oracle[2].tolist() == exactly[2].tolist()
     assert scores[2].sum() < exactly[2].sum()
+
+
+def test_an_expert_that_did_not_change_answers_no_question_twice(
+    toy: Toy, tmp_path: Path, walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+    stock = routing.answers
+
+    def counting(lmm, data, task, split, zero, only):
+        asked.append((task, len(only)))
+        return stock(lmm, data, task, split, zero, only)
+
+    monkeypatch.setattr(routing, "answers", counting)
+    again = walked(toy.walk(config(LIVELY), tmp_path, ORDERING))
+    # Three cells of ten answers, of which those of `light` after `hue` are known.
+    assert asked == [("light", 10), ("hue", 10)]
+    assert again.matrices() == walk.matrices()
+    last = again.store.get(again.lineage.scored(again.paths[-1], "light"))
+    first = again.store.get(again.lineage.scored(again.paths[0], "light"))
+    said = [[p["prediction"] for p in record["predictions"]] for record in (first, last)]
+    assert said[0] == said[1]
+    assert [list(p["by"]) for p in last["predictions"]] == [[again.stages[0]["key"]]] * 10
 
 
 def test_the_oracle_is_a_control_that_trains_nothing_new(walk: Walk, toy: Toy, store: Path) -> None:

@@ -104,6 +104,7 @@ MATRICES = {
     "seen": [[0.1, 0.1, 0.1], [0.9, N, N], [0.8, 0.9, N], [0.7, 0.8, 0.9]],
     "next": [[0.1, 0.1, 0.1], [0.9, 0.1, N], [0.8, 0.9, 0.1], [0.7, 0.8, 0.9]],
     "all": [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.8, 0.9, 0.1], [0.7, 0.8, 0.9]],
+    "cheap": [[0.1, 0.1, 0.1], [0.9, 0.1, N], [N, 0.9, 0.1], [0.7, 0.8, 0.9]],
 }
 
 
@@ -144,7 +145,7 @@ def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe:
         found.step()
         assert math.isnan(found.metrics()["final_average"])
         assert math.isnan(found.metrics()["worst_ordering"])
-    assert found.progress() == pytest.approx((0.9 + 0.85) / 2)
+    assert found.seen() == [{"a": pytest.approx(0.9)}, {"a": pytest.approx(0.8), "b": 0.9}]
     found.step()
     assert found.metrics()["final_average"] == pytest.approx(0.8)
     assert found.metrics()["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)
@@ -153,11 +154,24 @@ def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe:
     metrics = found.metrics()
     assert metrics["final_average"] == metrics["worst_ordering"] == pytest.approx(0.8)
     assert metrics["final_average_std"] == pytest.approx(0.0)
-    assert len(found.rungs) == 5
-    assert found.rungs[0] == pytest.approx(0.9)
+    assert len(found.seen()) == 5
 
 
-def test_progress_compares_like_with_like_whatever_the_schedule(scribe: Scribe) -> None:
-    rungs = {s: walk(config(), scribe, TASKS, scoring=s).rungs for s in MATRICES}
-    assert rungs["next"] == pytest.approx(rungs["seen"])
-    assert rungs["all"] == pytest.approx(rungs["seen"])
+def test_what_rungs_compare_is_the_same_whatever_the_schedule(scribe: Scribe) -> None:
+    seen = {s: walk(config(), scribe, TASKS, scoring=s).seen() for s in MATRICES}
+    assert seen["next"] == seen["all"] == seen["seen"]
+    assert seen["cheap"] == [
+        {"a": pytest.approx(0.9)},
+        {"b": pytest.approx(0.9)},
+        seen["seen"][2],
+    ]
+
+
+def test_the_cheap_schedule_tells_what_is_forgotten_by_the_end(scribe: Scribe) -> None:
+    found = walk(config(), scribe, scoring="cheap")
+    assert sum(len(job.score) for job in scribe.jobs if job.stage) == 3 + 2 * (2 + 3)
+    metrics = found.metrics()
+    assert metrics["final_average"] == pytest.approx(0.8)
+    assert metrics["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)
+    assert metrics["forward_transfer"] == pytest.approx(0.0)
+    assert math.isnan(metrics["average_over_stages"])

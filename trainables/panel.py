@@ -13,8 +13,13 @@ SCORING = {
     "seen": "after each stage, the tasks seen so far",
     "next": "the tasks seen so far and the next one, which forward_transfer needs",
     "all": "all tasks of the panel after each stage",
+    "cheap": "the task just learned and the next one; all tasks seen at the end of an ordering",
 }
-"""Initial tasks are scored before the first stage and after the last one; with "all" always."""
+"""Initial tasks are scored before the first stage and after the last one; with "all" always.
+
+"cheap" is the schedule of He et al.'s code: 2 T - 1 scores after T stages in place of T (T + 1) / 2; what
+a task lost between its own stage and the end is not seen.
+"""
 LEARNT = ("trained", "known")
 """Initial tasks are trained jointly before the first stage, or the model has learned them already."""
 
@@ -54,10 +59,11 @@ class Panel:
         """The tasks scored after `path`."""
         if not path or self.scoring == "all":
             return [*self.tasks, *self.initial]
-        cells = [task for group in path for task in group]
         longer = [p for p in self.paths(config) if len(p) > len(path) and p[: len(path)] == path]
-        if self.scoring == "next":
-            cells += [t for p in longer for t in p[len(path)]]
         # An ordering may end where another goes on.
         ends = any(path == config.strategy.curriculum(o) for o in self.orderings)
+        whole = ends or self.scoring != "cheap"
+        cells = [task for group in (path if whole else path[-1:]) for task in group]
+        if self.scoring in ("next", "cheap"):
+            cells += [t for p in longer for t in p[len(path)]]
         return list(dict.fromkeys([*cells, *(self.initial if ends else ())]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig
 from trainables.engine import set_weights
@@ -26,14 +26,31 @@ class Routing:
         kept = {task: key for e in self.experts for task, key in zip(e.tasks, e.kept, strict=True)}
         self.tasks = list(kept)
         self.kept = [worker.store.tensors(key) for key in kept.values()]
+        self._known: dict[tuple[str, str], dict[int, str]] = {}
+        for task, key in job.answered:
+            record = worker.store.get(key) or {}
+            for row, said in enumerate(record.get("predictions", ())):
+                for expert, text in said.get("by", {}).items():
+                    self._known.setdefault((expert, task), {})[row] = text
 
-    def answers(
+    def scored(self, task: str, split: str, zero: int) -> dict[str, Any]:
+        """The record of a score, with `RETRIEVAL` beside it and what each expert was heard to say.
+
+        `RETRIEVAL` is unknown of a task that has no expert yet.
+        """
+        texts, beside = self._answers(task, split, zero)
+        record = scored(self.worker.benchmark.tasks[task], split, texts)
+        for row, said in enumerate(record["predictions"]):
+            said["by"] = {
+                expert.key: known[row]
+                for expert in self.experts
+                if row in (known := self._known.get((expert.key, task), {}))
+            }
+        return record | beside
+
+    def _answers(
         self, task: str, split: str, zero: int
     ) -> tuple[list[str], dict[str, float | None]]:
-        """The answers to one split of a task, and what stands beside its score (`RETRIEVAL`).
-
-        Both are unknown of a task that has no expert yet.
-        """
         place = self.tasks.index(task) if task in self.owners else None
         queries = self.worker.signer.queries(task, split)
         found = self.strategy.route(queries, self.kept, place)
@@ -57,9 +74,10 @@ class Routing:
         return [said[row] for row in range(len(chosen))]
 
     def _by(self, number: int, task: str, split: str, zero: int, rows: Sequence[int]) -> list[str]:
-        """One expert's answers to some rows."""
-        if not rows:
-            return []
-        worker = self.worker
-        set_weights(worker.lmm, worker.weights(self.experts[number].key, self.job))
-        return answers(worker.lmm, worker.data, task, split, zero, rows)
+        """One expert's answers to some rows; it is asked for those that it has not given before."""
+        worker, key = self.worker, self.experts[number].key
+        known = self._known.setdefault((key, task), {})
+        if new := [row for row in rows if row not in known]:
+            set_weights(worker.lmm, worker.weights(key, self.job))
+            known |= zip(new, answers(worker.lmm, worker.data, task, split, zero, new), strict=True)
+        return [known[row] for row in rows]
