@@ -1,68 +1,156 @@
-"""ASHA over stages: weak trials die early, compared at the same stage of the same panel."""
+"""Weak trials die early, compared at the same stage of the same panel: three rules to choose from.
+
+No rule stops a reference trial, nor anything before the end of the first ordering (the second stage where
+there is but one): replay and regularisation do nothing on the first task, and forgetting shows late.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from search.rungs import Scale, ends, mean_score, records_of, rung_score
+from search.student import t_quantile
+
+STAGES, SCORE = "stages_done", "rung_score"
+BELIEF = 0.90
+"""Of the two-sided interval of a race: 95 % on the side that counts."""
 
 
-class StageHalving(AsyncHyperBandScheduler):
-    """Stock ASHA whose rungs are stages, whose reference trials always finish, and which remembers.
+class OverStages(TrialScheduler):
+    """What the rules have in common, put before a stock scheduler."""
 
-    No rung before the end of the first ordering (the second stage where there is but one): replay
-    and regularisation do nothing on the first task, and forgetting shows late.
-    """
+    references: frozenset[str]
+    halted: set[str]
+    """Names of the trials that were stopped, shared with the searcher."""
+    scale: Scale
 
-    def __init__(
-        self,
-        first_rung: int,
-        stages: int,
-        factor: int,
-        references: Collection[str],
-        halted: set[str],
-    ) -> None:
-        super().__init__(
-            time_attr="stages_done",
-            metric="progress",
-            mode="max",
-            grace_period=min(first_rung, stages),
-            max_t=stages,
-            reduction_factor=factor,
-        )
-        self.references = frozenset(references)
-        self.halted = halted
+    def over(self, run: Path, references: Collection[str], halted: set[str]) -> None:
+        """Say whose trials these are, before the first of them."""
+        self.references, self.halted, self.scale = frozenset(references), halted, Scale(run)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if self._exempt(trial, result):
+        scored = self._scored(trial, result)
+        if scored is None:
             return TrialScheduler.CONTINUE
-        decision = super().on_trial_result(tune_controller, trial, result)
+        decision = super().on_trial_result(tune_controller, trial, scored)
         if decision == TrialScheduler.STOP:
             self.halted.add(trial.config["name"])
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        if not self._exempt(trial, result):
-            super().on_trial_complete(tune_controller, trial, result)
+        scored = self._scored(trial, result)
+        if scored is not None:
+            super().on_trial_complete(tune_controller, trial, scored)
 
-    def _exempt(self, trial: Trial, result: dict[str, Any]) -> bool:
-        progress = result.get("progress")
-        return trial.config["name"] in self.references or progress is None or progress != progress
+    def _scored(self, trial: Trial, result: dict[str, Any]) -> dict[str, Any] | None:
+        """The result with its rung score; None for what is not compared."""
+        scale, seen = self.scale.known(), result.get("seen")
+        if trial.config["name"] in self.references or not seen or scale is None:
+            return None
+        return {**result, SCORE: rung_score(seen, scale)}
 
     def remember(self, run: Path, begun: Collection[str]) -> None:
-        """Fill the rungs with what an interrupted search had reached, but for the trials run again.
+        """Take up what an interrupted search had reached, but for the trials `begun` that run again."""
+        scale = self.scale.known()
+        for name, record in records_of(run, begun).items() if scale is not None else ():
+            seen = record["seen"]
+            scores = [rung_score(seen[: i + 1], scale or {}) for i in range(len(seen))]
+            self.recall(name, seen, scores)
 
-        The rungs are ASHA's own, which it has no call to fill; a test holds that they are there.
-        """
-        for path in sorted((run / "trials").glob("[0-9]*.json")):
-            record = json.loads(path.read_text())
-            if path.stem in begun:  # killed between its record and the journal: it reports again
-                continue
-            if record.get("state") in ("finished", "stopped"):
-                for milestone, recorded in self._brackets[0]._rungs:
-                    if len(record.get("rungs", ())) >= milestone:
-                        recorded[record["name"]] = record["rungs"][milestone - 1]
+    def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
+        """Take up a trial of which `scores` are the rung scores after each stage."""
+        raise NotImplementedError
+
+
+class StageHalving(OverStages, AsyncHyperBandScheduler):
+    """Stock ASHA (Li et al. 2020) whose rungs are stages."""
+
+    def __init__(self, first_rung: int, stages: int, factor: int) -> None:
+        super().__init__(
+            time_attr=STAGES,
+            metric=SCORE,
+            mode="max",
+            grace_period=min(first_rung, stages),
+            max_t=stages,
+            reduction_factor=factor,
+        )
+
+    def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
+        # The rungs are ASHA's own, which it has no call to fill; a test holds that they are there.
+        for milestone, recorded in self._brackets[0]._rungs:
+            if len(scores) >= milestone:
+                recorded[name] = scores[int(milestone) - 1]
+
+
+class StageMedian(OverStages, MedianStoppingRule):
+    """Stock median rule (Golovin et al. 2017): below the median of the others at the same stage."""
+
+    def __init__(self, first_rung: int) -> None:
+        super().__init__(
+            time_attr=STAGES,
+            metric=SCORE,
+            mode="max",
+            grace_period=first_rung,
+            min_time_slice=math.inf,  # type: ignore[arg-type]  # trials are never paused
+        )
+
+    def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
+        told: Any = self._results  # keyed by trials, of which only the identity matters
+        told[name] = [{STAGES: i, SCORE: score} for i, score in enumerate(scores, start=1)]
+
+
+class Racing(OverStages, FIFOScheduler):
+    """Racing over orderings (Maron and Moore 1994): who is surely behind the leader drops out.
+
+    After each ordering, the final averages over the orderings walked so far are compared pairwise with
+    the leader's on the same ones; a trial drops out if the upper bound of the mean difference, by
+    Student's t, is below 0.
+    """
+
+    def __init__(self, orderings: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self.orderings = orderings
+        self.reached: dict[str, list[float]] = {}
+        """Final average on each ordering walked, by trial."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        before = len(self.reached.get(trial.config["name"], ()))
+        decision = super().on_trial_result(tune_controller, trial, result)
+        scored = self._scored(trial, result)
+        if scored is None or decision != TrialScheduler.CONTINUE:
+            return decision
+        name = trial.config["name"]
+        self._note(name, scored["seen"])
+        walked = len(self.reached[name])
+        if max(1, before) < walked < len(self.orderings) and self._lost(name):
+            self.halted.add(name)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def _note(self, name: str, seen: Sequence[Mapping[str, float]]) -> None:
+        scale = self.scale.known() or {}
+        self.reached[name] = [mean_score(row, scale) for row in ends(self.orderings, seen)]
+
+    def _lost(self, name: str) -> bool:
+        own = self.reached[name]
+        count = len(own)
+        others = [v[:count] for n, v in self.reached.items() if n != name and len(v) >= count]
+        leader = max(others, key=statistics.fmean, default=own)
+        behind = [mine - best for mine, best in zip(own, leader, strict=True)]
+        error = statistics.stdev(behind) / math.sqrt(count)
+        return statistics.fmean(behind) + t_quantile(BELIEF, count - 1) * error < 0
+
+    def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
+        self._note(name, seen)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as List
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.prepared import Prepared
-from search.scheduler import StageHalving
+from search.scheduler import OverStages, Racing, StageHalving, StageMedian
 from search.searcher import StagedOptuna
 from trainables.sequence import Search, Sequence, panel_stages
 
@@ -57,13 +58,17 @@ def build_tuner(
 
 
 def scheduler(prepared: Prepared, searcher: StagedOptuna) -> TrialScheduler:
-    """ASHA over the panel's stages, its rungs refilled where the search is resumed."""
+    """The plan's way to stop weak trials, filled with what an interrupted search had reached."""
     plan, panel = prepared.plan, prepared.panel
-    if plan.halving < 2:
-        return FIFOScheduler()
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
-    halving = StageHalving(
-        first, panel_stages(panel), plan.halving, prepared.references, searcher.halted
-    )
-    halving.remember(prepared.run, searcher.begun)
-    return halving
+    rules: dict[str, Callable[[], OverStages]] = {
+        "asha": lambda: StageHalving(first, panel_stages(panel), plan.halving),
+        "median": lambda: StageMedian(first),
+        "racing": lambda: Racing(panel.orderings),
+    }
+    if plan.stopping not in rules or (plan.stopping == "asha" and plan.halving < 2):
+        return FIFOScheduler()
+    rule = rules[plan.stopping]()
+    rule.over(prepared.run, prepared.references, searcher.halted)
+    rule.remember(prepared.run, searcher.begun)
+    return rule

@@ -61,7 +61,7 @@ WOBBLE = (0.00, 0.01, -0.01, 0.02, -0.02, 0.00)
     [(1, 12.7062), (2, 4.3027), (3, 3.1824), (5, 2.5706), (8, 2.3060), (11, 2.2010), (30, 2.0423)],
 )
 def test_quantiles_of_students_t_are_those_of_the_tables(df: int, expected: float) -> None:
-    assert t_quantile(df) == pytest.approx(expected, abs=1e-4)
+    assert t_quantile(0.95, df) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_mean_has_the_interval_of_the_textbook() -> None:

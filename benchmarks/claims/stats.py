@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from search.student import t_quantile
+
 U = TypeVar("U", bound=Hashable)
 
 LEVEL = 0.95
@@ -43,27 +45,6 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def central(t: float, df: int) -> float:
-    """P(-t < T < t) of Student's t with `df` degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
-    angle, odd = math.atan(t / math.sqrt(df)), df % 2
-    sine, cosine = math.sin(angle), math.cos(angle)
-    term, total = cosine if odd else 1.0, 0.0
-    for k in range(df // 2):
-        total += term
-        term *= cosine**2 * ((2 * k + 2) / (2 * k + 3) if odd else (2 * k + 1) / (2 * k + 2))
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
-def t_quantile(df: int, level: float = LEVEL) -> float:
-    """The t with P(-t < T < t) = level, by halving the angle whose tangent is t / sqrt(df)."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        reached = central(math.sqrt(df) * math.tan(middle), df) >= level
-        low, high = (low, middle) if reached else (middle, high)
-    return math.sqrt(df) * math.tan(low)
-
-
 def mean(values: Sequence[float]) -> Interval:
     """The mean and its interval by Student's t; NaN if any value is, no interval of fewer than two."""
     count, positive = len(values), sum(value > 0 for value in values)
@@ -72,7 +53,7 @@ def mean(values: Sequence[float]) -> Interval:
     middle = math.fsum(values) / count
     if count < 2:
         return Interval(middle, math.nan, math.nan, count, positive)
-    half = t_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = t_quantile(LEVEL, count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return Interval(middle, middle - half, middle + half, count, positive)
 
 
