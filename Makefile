@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow weights claims
+.PHONY: check lint format test slow weights claims bench
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -23,3 +23,6 @@ weights: ## with real pretrained weights, which are fetched the first time; see 
 
 claims: ## docs/paper_claims.md anew, in hours; WORK keeps what is finished
 	python benchmarks/paper_claims.py --work $(or $(WORK),results/claims)
+
+bench: ## benchmarks/results.jsonl and docs/performance.md anew, in an hour or two
+	python benchmarks/bench.py

@@ -1,0 +1,108 @@
+"""Every speed claim measured, one after the other, into results.jsonl; and docs/performance.md from that.
+
+python benchmarks/bench.py                     # all, in an hour or two, with nothing else running
+python benchmarks/bench.py --only scoring thresholds
+python benchmarks/bench.py --page              # only docs/performance.md again
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+RESULTS = ROOT / "benchmarks" / "results.jsonl"
+PAGE = ROOT / "docs" / "performance.md"
+NOTES = ROOT / "benchmarks" / "speed" / "notes.md"
+"""What a person says of the results: copied as it is."""
+SCRIPTS = (
+    *("thresholds", "training_step", "cached_features", "scoring", "zero_memory"),
+    *("stage_sharing", "warm_lane", "flat_memory", "bookkeeping"),
+    *("concurrent_trials", "restart", "time_to_best", "whole_search"),
+)
+"""The short ones first."""
+
+
+def main() -> int:
+    """Measure what is asked for; returns 1 if a script failed."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--only", nargs="*", choices=SCRIPTS, default=SCRIPTS)
+    p.add_argument("--page", action="store_true", help="only write the page again")
+    args = p.parse_args()
+    failed = [] if args.page else [name for name in args.only if not measured(name)]
+    PAGE.write_text(page(known()))
+    print(PAGE)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def measured(name: str) -> bool:
+    """Run one script; its lines take the place of those it printed before."""
+    print(f"{name} ...", flush=True)
+    command = [sys.executable, "-m", f"benchmarks.speed.{name}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment["PYTHONWARNINGS"] = "ignore"
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"name"')]
+    new = [json.loads(line) | {"script": name} for line in lines]
+    rest = [result for result in known() if result["script"] != name]
+    if new:
+        RESULTS.write_text("".join(json.dumps(result) + "\n" for result in [*rest, *new]))
+    for line in lines:
+        print(line, flush=True)
+    return done.returncode == 0
+
+
+def known() -> list[dict[str, Any]]:
+    """What has been measured so far."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    order = {name: place for place, name in enumerate(SCRIPTS)}
+    return sorted(map(json.loads, lines), key=lambda r: order.get(r["script"], len(order)))
+
+
+def page(results: list[dict[str, Any]]) -> str:
+    """The table of all results, and what a person says of them."""
+    machines = dict.fromkeys(result["machine"] for result in results)
+    head = [
+        "# How fast it is",
+        "",
+        "`make bench` measures every line, both sides in turns in one run, into "
+        "`benchmarks/results.jsonl`, from which this page is made. A ratio is the median over pairs; "
+        "beside it, the least and the "
+        f"greatest. Machine: {'; '.join(machines) or '-'}.",
+        "",
+        "| what | ratio | least to greatest | target | met | unit |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = [
+        f"| [{r['name']}](../benchmarks/speed/{r['script']}.py) | {r['ratio']:.4g} | "
+        f"{r['low']:.4g} to {r['high']:.4g} | {r['target']} | {'yes' if r['met'] else '**no**'} | "
+        f"{r['unit']} |"
+        for r in results
+    ]
+    parts = ["", "## What the lines are made of", ""]
+    for r in results:
+        told = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in r["parts"].items())
+        parts.append(f"- {r['name']}: {told or '-'}")
+    notes = NOTES.read_text().strip() if NOTES.exists() else ""
+    return "\n".join([*head, *rows, *parts, "", notes]).rstrip() + "\n"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return " and ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What a search does beside Tune's own work and the training: ten thousand trials of ten stages.
+
+    python -m benchmarks.speed.bookkeeping [--trials 10000]
+
+Stages are in the store already, in the sizes that real ones have: every lookup, record, rung and line of
+progress is made as in a search, in one process. The searcher's proposals are Optuna's own time, and apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from benchmarks.speed.measure import Result, exact, say
+from benchmarks.speed.small import TASKS, config
+from search.progress import Progress
+from search.scheduler import StageHalving
+from trainables.job import Setting, StageJob
+from trainables.panel import Panel
+from trainables.sequence import stages_done, trial_record, write_record
+from trainables.stages import StageStore
+from trainables.walk import Walk
+
+ORDERINGS = (TASKS, TASKS[::-1])
+STAGES = 10
+ANSWERS = 120
+FIRST = 1000
+
+
+def main() -> None:
+    """Simulate, and print three lines."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--trials", type=int, default=10_000)
+    args = p.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "search"
+        simulation = Simulation(run)
+        marks = {}
+        begun = time.process_time()
+        for number in range(args.trials):
+            simulation.trial(number)
+            if number + 1 in (FIRST, args.trials - FIRST, args.trials):
+                marks[number + 1] = time.process_time() - begun
+                say(f"{number + 1} trials: {marks[number + 1]:.1f} s of processor")
+        own = (marks[args.trials] - simulation.maker.seconds) / args.trials / STAGES * 1e3
+        Result(
+            "bookkeeping of a stage",
+            own,
+            own,
+            own,
+            "<= 1",
+            "ms of processor beside Tune's own",
+            {"trials": args.trials, "stages": STAGES * args.trials}
+            | {"making_the_store_seconds": simulation.maker.seconds},
+        ).tell()
+        late = marks[args.trials] - marks[args.trials - FIRST]
+        exact(
+            "a decision at the end",
+            late / (marks[FIRST] - simulation.maker.seconds),
+            "<= 2",
+            f"times one of the first {FIRST} trials",
+        ).tell()
+        size = psutil.Process().memory_info().rss / 1e9
+        exact("memory of the driver", size, "<= 1", "GB").tell()
+
+
+class Simulation:
+    """The parts of a search that are ours, without Ray."""
+
+    def __init__(self, run: Path) -> None:
+        (run / "trials").mkdir(parents=True)
+        self.run = run
+        self.store = StageStore(run.parent / "stages")
+        self.setting = Setting("model", {task: task for task in TASKS}, 0, 1)
+        self.panel = Panel(ORDERINGS)
+        self.scheduler = StageHalving(5, STAGES, 2)
+        self.scheduler.over(run, ("finetune", "joint"), set())
+        self.progress = Progress(
+            run, 10_000, STAGES, 2, [("final_average", "max")], Console(file=io.StringIO())
+        )
+        self.maker = Maker(self.store)
+        write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": []})
+
+    def trial(self, number: int) -> None:
+        """One of twenty configurations: those after the first twenty find all in the store."""
+        name = f"{number:05d}"
+        chosen = config({"name": "replay", "ratio": 0.01 * (1 + number % 20)})
+        walk = Walk(chosen, self.panel, self.setting, self.store, self.maker)
+        stub = Trial("simulated", config={"name": name, "trial": chosen.to_dict()}, stub=True)
+        controller: Any = None
+        self.scheduler.on_trial_add(controller, stub)
+        result: dict[str, Any] = {}
+        while not walk.finished:
+            walk.step()
+            state = "finished" if walk.finished else "running"
+            write_record(self.run / "trials", trial_record(name, walk, state))
+            result = {
+                **walk.metrics(),
+                "seen": walk.seen(),
+                "state": state,
+                "stages_done": stages_done(walk),
+                "stages": [stage["trained"] for stage in walk.stages],
+                "time_this_iter_s": 0.1,
+            }
+            self.scheduler.on_trial_result(controller, stub, result)
+            self.progress.on_trial_result(0, [], stub, result)
+        self.scheduler.on_trial_complete(controller, stub, result)
+        self.progress.on_trial_complete(0, [], stub)
+
+
+class Maker:
+    """Writes what a stage would leave, in a real stage's sizes."""
+
+    def __init__(self, store: StageStore) -> None:
+        self.store, self.seconds = store, 0.0
+
+    def run(self, job: StageJob) -> dict[str, float]:
+        import torch
+
+        begun = time.process_time()
+        if job.train:
+            record = {"kind": "trained", "seconds": 5.0, "parameters": 50_000}
+            value = float(int(job.key[:5], 16))
+            self.store.put(job.key, record, {"w": torch.full((50_000,), value)})
+        said = {"id": "x" * 12, "prompt": "y" * 60, "prediction": "z" * 10, "answers": ["z" * 10]}
+        for task, split, key in job.score:
+            record = {"kind": "scored", "task": task, "split": split, "score": 0.5}
+            self.store.put(key, record | {"predictions": [said] * ANSWERS})
+        self.seconds += time.process_time() - begun
+        return {"train": 5.0}
+
+
+if __name__ == "__main__":
+    main()

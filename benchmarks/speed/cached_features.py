@@ -1,0 +1,111 @@
+"""Steps a second with what the frozen tower saw kept on disk, against a tower that looks in every step.
+
+    python -m benchmarks.speed.cached_features
+
+The gain is held against Amdahl's limit 1 / (1 - f), f the share of a live step that the tower takes, timed
+in the same run. Both sides keep what the processor made, so that the tower alone is compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.speed.live import Pixels, looking
+from benchmarks.speed.measure import PAIRS, Result, in_turns
+from benchmarks.speed.small import MODEL, TASKS, config, one_thread, small
+from models.location import model_folder
+from search.looking import Looker, Writer
+from trainables.data import batches
+from trainables.engine import opened
+from trainables.features import features_folder
+from trainables.job import Seen
+from trainables.local import Local
+from trainables.loop import Loop
+
+STEPS = 50
+SHARE = 0.9
+
+
+def main() -> None:
+    """Measure, and print the line."""
+    one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        root, chosen = Path(folder), config()
+        made = small(root / "data", STEPS * chosen.training.batch_size)
+        seen = Seen(root / "features", made.setting.model, made.setting.tasks)
+        loading, place = chosen.training.loading, made.place(root / "stages")
+        write(seen, place.benchmark, loading)
+        kept = Local(dataclasses.replace(place, features=seen)).worker
+        with looking(Pixels):
+            live = Local(place).worker
+            live._take_up(chosen)
+        kept._take_up(chosen)
+        picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
+        plan = batches(picks, chosen.training, 0)
+        assert live.lmm.tower is not None
+        looks = Looks(live.lmm.tower)
+        losses = {}
+
+        def run(name, worker) -> None:
+            torch.manual_seed(0)
+            start = worker.lmm.initial()
+            with opened(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
+                losses[name] = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(
+                    plan, start
+                )
+
+        pairs = in_turns(lambda: run("live", live), lambda: run("kept", kept), PAIRS)
+        share = looks.seconds / (len(pairs) + 1) / statistics.median(a.wall for a, _ in pairs)
+        limit = 1 / (1 - share)
+        gains = [a.wall / b.wall for a, b in pairs]
+        apart = max(abs(a - b) for a, b in zip(losses["live"], losses["kept"], strict=True))
+        assert apart < 1e-4, f"the losses must agree, and are {apart} apart"
+        Result(
+            "cached features",
+            statistics.median(gains) / limit,
+            min(gains) / limit,
+            max(gains) / limit,
+            f">= {SHARE}",
+            "of Amdahl's limit",
+            {"gain": statistics.median(gains), "limit": limit, "tower_share": share}
+            | {"losses_apart": apart, "pairs": len(pairs)},
+        ).tell()
+
+
+class Looks:
+    """Times the tower of a live model."""
+
+    def __init__(self, tower: torch.nn.Module) -> None:
+        self.seconds, self._begun = 0.0, 0.0
+        tower.register_forward_pre_hook(self._begin)
+        tower.register_forward_hook(self._end)
+
+    def _begin(self, *args: object) -> None:
+        self._begun = time.perf_counter()
+
+    def _end(self, *args: object) -> None:
+        self.seconds += time.perf_counter() - self._begun
+
+
+def write(seen: Seen, benchmark: Path | str, loading) -> None:
+    """Look at the training examples of the first task, without Ray."""
+    import pyarrow as pa
+
+    looker = Looker(MODEL, benchmark, loading, 0)
+    writer = Writer(features_folder(seen.root, seen.model, loading), seen)
+    size = len(looker.benchmark.tasks[TASKS[0]].examples("train"))
+    for first in range(0, size, 8):
+        block = {"task": [TASKS[0]], "split": ["train"], "first": [first]}
+        writer.add(looker(pa.table(block)))
+    writer.publish()
+    assert model_folder(MODEL).is_dir()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Four trials at once: the stages that were trained over those that are distinct.
+
+python -m benchmarks.speed.concurrent_trials
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from benchmarks.speed.measure import Result, exact
+from benchmarks.speed.plain_tune import ROOT
+from benchmarks.speed.small import MODEL, TASKS, small
+
+LANES, SAMPLES = 4, 6
+PARTS = ("train", "keep", "score")
+
+
+def main() -> None:
+    """Search, count, and print two lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        plan = {
+            "extends": "default",
+            "benchmark": str(small(root / "data", 96, 32).benchmark),
+            **{"model": MODEL, "tasks": list(TASKS), "orderings": "shared:4", "stopping": "none"},
+            **{"samples": SAMPLES, "concurrent": LANES},
+        }
+        (root / "plan.yaml").write_text(yaml.safe_dump(plan))
+        script = str(ROOT / "search" / "run.py")
+        flags = ["--plan", str(root / "plan.yaml"), "--storage", str(root), "--name", "four"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": "local"}
+        command = [sys.executable, script, *flags]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        trials = [json.loads(f.read_text()) for f in (root / "four" / "trials").glob("*.json")]
+        stages = [stage for trial in trials for stage in trial["stages"]]
+        trained = sum(stage["trained"] for stage in stages)
+        keys = {stage["key"] for stage in stages}
+        exact(
+            "stages trained by four trials at once",
+            trained / len(keys),
+            "<= 1.00",
+            "times the distinct ones",
+            trained=trained,
+            distinct=len(keys),
+            wanted=len(stages),
+        ).tell()
+        waited = sum(stage["waited"] for stage in stages)
+        worked = sum(stage["seconds"].get(p, 0.0) for stage in stages for p in PARTS)
+        share = waited / (waited + worked)
+        parts = {"waited_seconds": waited, "worked_seconds": worked}
+        Result(
+            "waiting for another's stage", share, share, share, "<= 0.02", "of lane time", parts
+        ).tell()
+
+
+if __name__ == "__main__":
+    main()

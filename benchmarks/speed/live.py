@@ -1,0 +1,35 @@
+"""What a loop does that keeps nothing of the frozen tower: each example is looked at whenever it is met."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
+from models.batching import Encoded, encode
+from trainables.data import Data
+
+
+class Live(Data):
+    """Decodes and prepares every image anew, and leaves the pixels to the model."""
+
+    def encoded(self, task: str, split: str, row: int) -> Encoded:
+        return encode(self.lmm.processor, self.examples(task, split)[row], self.longest)
+
+
+class Pixels(Data):
+    """Keeps what the processor made, and leaves the pixels to the model: the tower alone is live."""
+
+    def encoded(self, task: str, split: str, row: int) -> Encoded:
+        key = (task, split, row)
+        if key not in self._encoded:
+            example = self.examples(task, split)[row]
+            self._encoded[key] = encode(self.lmm.processor, example, self.longest)
+        return self._encoded[key]
+
+
+@contextlib.contextmanager
+def looking(kind: type[Data]) -> Iterator[None]:
+    """Workers that load a model meanwhile meet their examples so."""
+    with mock.patch("trainables.worker.Data", kind):
+        yield

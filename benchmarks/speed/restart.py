@@ -1,0 +1,124 @@
+"""What a kill costs, and what the second identical search does.
+
+    python -m benchmarks.speed.restart
+
+A search is killed with signal 9 when half of its stages are there, and resumed; then the same search is run
+under another name on the same storage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks.speed.measure import exact, say
+from benchmarks.speed.plain_tune import ROOT
+from benchmarks.speed.small import MODEL, TASKS, small
+
+LANES = 2
+
+
+def main() -> None:
+    """Measure, and print two lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        plan = {
+            "extends": "default",
+            "benchmark": str(small(root / "data", 96, 32).benchmark),
+            **{"model": MODEL, "tasks": list(TASKS), "orderings": "given+reverse", "samples": 4},
+            **{"stopping": "none", "concurrent": LANES},
+        }
+        (root / "plan.yaml").write_text(yaml.safe_dump(plan))
+        begin = ["--plan", str(root / "plan.yaml"), "--name"]
+        whole = len(distinct(run(root, *begin, "whole", storage="undisturbed")))
+        under_way = killed_at(root, whole // 2, *begin, "cut")
+        before = stages(root / "cut")
+        run(root, "--resume", storage="cut")
+        after = stages(root / "cut")
+        assert {key: after[key] for key in before} == before, "a stage was made again"
+        assert len(after) == whole
+        lost = under_way & after.keys() - before.keys()
+        exact(
+            "stages lost by a kill",
+            len(lost) / LANES,
+            "<= 1",
+            "stages of each lane",
+            stages=whole,
+            there_at_the_kill=len(before),
+        ).tell()
+        start = time.perf_counter()
+        run(root, *begin, "again", storage="undisturbed")
+        took = time.perf_counter() - start
+        assert len(stages(root / "undisturbed")) == whole, "the second search trained"
+        start = time.perf_counter()
+        run(root, "--resume", "--name", "again", storage="undisturbed")
+        idle = time.perf_counter() - start
+        say(f"the second search took {took:.1f} s, a start with nothing to do {idle:.1f} s")
+        exact(
+            "second identical search",
+            took - idle,
+            "<= 5",
+            "s beyond a start with nothing to do",
+            seconds=took,
+            start_seconds=idle,
+            stages_trained=0,
+        ).tell()
+
+
+def command(root: Path, *flags: str, storage: str) -> list[str]:
+    return [sys.executable, str(ROOT / "search/run.py"), *flags, "--storage", str(root / storage)]
+
+
+def run(root: Path, *flags: str, storage: str) -> Path:
+    """A search to its end; its storage."""
+    done = subprocess.run(
+        command(root, *flags, storage=storage), env=env(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return root / storage
+
+
+def killed_at(root: Path, count: int, *flags: str) -> set[str]:
+    """Begin the search in the storage `cut`, and kill it when so many stages are there.
+
+    Returns the keys of what was being made just then, as the leases say.
+    """
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(root, *flags, storage="cut"), env=env(), **nowhere)
+    while len(stages(root / "cut")) < count:
+        assert process.poll() is None, "it was over before it could be killed"
+        time.sleep(0.05)
+    under_way = {file.name for file in (root / "cut" / "stages" / "leases").glob("[0-9a-f]*")}
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(10)  # Ray's processes notice that their driver is gone
+    return under_way
+
+
+def env() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": "local"}
+
+
+def stages(storage: Path) -> dict[str, int]:
+    """When each trained stage was written, by key."""
+    found = {}
+    for file in (storage / "stages" / "records").rglob("*.json"):
+        if json.loads(file.read_text()).get("kind") == "trained":
+            found[file.stem] = file.stat().st_mtime_ns
+    return found
+
+
+def distinct(storage: Path) -> set[str]:
+    return set(stages(storage))
+
+
+if __name__ == "__main__":
+    main()

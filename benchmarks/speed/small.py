@@ -1,0 +1,101 @@
+"""What the benchmarks train: the embedded model on a cut of the embedded benchmark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from models.location import model_fingerprint, model_folder
+from search.plans import MINI_SPACE, MINI_TRAINING
+from tasks import load_benchmark
+from trainables.config import TrialConfig
+from trainables.job import Place, Setting
+from trainables.local import Local
+from trainables.panel import Panel
+from trainables.stages import StageStore
+from trainables.walk import Runner, Walk
+
+MODEL = "llava-aligned"
+TASKS = ("animal", "flag_continent", "digit", "sign_meaning", "textile")
+
+
+@dataclass(frozen=True)
+class Small:
+    """Five tasks with so many examples each; splits without a number are whole."""
+
+    benchmark: Path
+    setting: Setting
+
+    def place(self, store: Path) -> Place:
+        """What a worker serves, with its stages in `store`."""
+        return Place(MODEL, self.benchmark, store, self.setting.seed)
+
+    def walk(
+        self,
+        config: TrialConfig,
+        store: Path,
+        orderings: Sequence[tuple[str, ...]],
+        runner: Runner | None = None,
+    ) -> Walk:
+        """A configuration at the start of its way, in this process unless a runner is given."""
+        runner = runner or Local(self.place(store))
+        return Walk(config, Panel(tuple(orderings)), self.setting, StageStore(store), runner)
+
+
+def small(folder: Path, train: int | None = None, validation: int | None = None) -> Small:
+    """Cut the benchmark to the first rows of each split, in `folder`."""
+    source = load_benchmark("mini")
+    sizes = {"train": train, "validation": validation, "test": validation}
+    kinds: dict[str, Any] = {}
+    written: Mapping[str, Any] = yaml.safe_load(source.file.read_text())
+    for name in TASKS:
+        kinds[name] = {k: v for k, v in written["tasks"][name].items() if k != "path"}
+        for split, count in sizes.items():
+            (file,) = source.tasks[name].split_files(split)
+            target = folder / name / f"{split}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            table = pq.read_table(file)
+            pq.write_table(table.slice(0, count) if count else table, target)
+    file = folder / "benchmark.yaml"
+    file.write_text(yaml.safe_dump({"name": "small", "order": list(TASKS), "tasks": kinds}))
+    tasks = {name: task.fingerprint() for name, task in load_benchmark(file).tasks.items()}
+    model = model_fingerprint(model_folder(MODEL))
+    return Small(file, Setting(model=model, tasks=tasks, seed=0, workers=1))
+
+
+def config(strategy: str | Mapping[str, Any] = "finetune", **training: Any) -> TrialConfig:
+    """A configuration as the embedded plans have it, with one epoch."""
+    named = {"name": strategy} if isinstance(strategy, str) else dict(strategy)
+    own = {
+        knob.partition(".")[2]: value
+        for knob, value in MINI_SPACE.items()
+        if knob.startswith(f"{named['name']}.") and not isinstance(value, dict)
+    }
+    return TrialConfig.from_dict(
+        {
+            "strategy": own | named,
+            "training": {**MINI_TRAINING, "epochs": 1, **training},
+            "adapter": {"rank": 8},
+        }
+    )
+
+
+def walked(walk: Walk) -> Walk:
+    """The same at its end."""
+    while not walk.finished:
+        walk.step()
+    return walk
+
+
+def one_thread() -> None:
+    """As the lanes have it; before torch is used."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)

@@ -1,0 +1,163 @@
+"""A search of 24 configurations on four orderings of five tasks, over the same trials on plain Ray Tune.
+
+    python -m benchmarks.speed.whole_search [--pairs 5] [--ways defaults,tuned,trainer]
+
+Whole commands are timed, start-up and all, with nothing else on the machine: seconds of processor are those
+of the machine. No trial is stopped early. The matrices must be equal to the last bit. Of the way with a
+trainer per trial, four trials are run and scaled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from benchmarks.speed.measure import Cost, compared, say
+from benchmarks.speed.plain_tune import ROOT, WAYS
+from benchmarks.speed.small import MODEL, TASKS, small
+
+SAMPLES = 22
+"""Beside finetune and joint tuning."""
+TARGETS = {"defaults": 4, "tuned": 3, "trainer": 8}
+FEW = 4
+
+
+def main() -> None:
+    """Measure, and print a line for each way."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--pairs", type=int, default=5)
+    p.add_argument("--ways", default=",".join(WAYS))
+    args = p.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        made = small(root / "data", 96, 32)
+        write_plan(root / "plan.yaml", made.benchmark)
+        found: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in args.ways.split(",")}
+        counted: dict[str, Any] = {}
+        for number in range(args.pairs):
+            ours = cost_of_command(search(root))
+            trials, counted = records(root)
+            if not (root / "trials.json").exists():
+                write_trials(root, made.benchmark, trials)
+            for way, costs in found.items():
+                costs.append((plain(root, way), ours))
+                check(root, way, trials)
+                say(f"pair {number + 1}, {way}: {costs[-1][0].wall:.0f} s, ours {ours.wall:.0f} s")
+            shutil.rmtree(root / "storage")
+        for way, costs in found.items():
+            compared(
+                f"whole search over plain Tune, {way}",
+                costs,
+                f">= {TARGETS[way]}",
+                "times faster",
+                **counted,
+            ).tell()
+
+
+def write_plan(file: Path, benchmark: Path) -> None:
+    """Strategies that have little in common but what sharing finds."""
+    plan = {
+        "extends": "default",
+        "benchmark": str(benchmark),
+        "model": MODEL,
+        "tasks": list(TASKS),
+        "orderings": "shared:4",
+        "strategies": ["replay", "ewc", "lwf", "der"],
+        "samples": SAMPLES,
+        "stopping": "none",
+        "training": {"epochs": 1, "learning_rate": 4e-3, "batch_size": 8, "precision": "fp32"}
+        | {"checkpointing": False},
+    }
+    file.write_text(yaml.safe_dump(plan))
+
+
+def search(root: Path) -> list[str]:
+    """The command of our search."""
+    script = str(ROOT / "search" / "run.py")
+    flags = [
+        "--plan",
+        str(root / "plan.yaml"),
+        "--storage",
+        str(root / "storage"),
+        "--name",
+        "ours",
+    ]
+    return [sys.executable, script, *flags]
+
+
+def plain(root: Path, way: str) -> Cost:
+    """What the same trials cost on plain Tune."""
+    few = [str(FEW)] if way == "trainer" else []
+    command = [sys.executable, "-m", "benchmarks.speed.plain_tune", way, str(root), *few]
+    shutil.rmtree(root / way, ignore_errors=True)
+    cost = cost_of_command(command)
+    scale = (SAMPLES + 2) / FEW if few else 1
+    return Cost(cost.wall * scale, cost.cpu * scale)
+
+
+def cost_of_command(command: list[str]) -> Cost:
+    """Seconds on the clock, and of all the machine's processors."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "RAY_ADDRESS": "local",
+        "PYTHONPATH": str(ROOT),
+    }
+    wall, cpu = time.perf_counter(), _busy()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    cost = Cost(time.perf_counter() - wall, _busy() - cpu)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return cost
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    return times.user + times.system + times.nice
+
+
+def records(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The trials of our search, and what it shared."""
+    files = sorted((root / "storage" / "ours" / "trials").glob("*.json"))
+    trials = [json.loads(file.read_text()) for file in files]
+    assert all(trial["state"] == "finished" for trial in trials)
+    stages = [stage for trial in trials for stage in trial["stages"]]
+    keys = {stage["key"] for stage in stages}
+    plan = json.loads((root / "storage" / "ours" / "plan.json").read_text())
+    configured = plan["stages_configured"]
+    trained = sum(stage["trained"] for stage in stages)
+    assert trained == len(keys), "a stage was trained twice"
+    counted = {"stages_configured": configured, "stages_trained": trained}
+    return trials, counted | {"stage_ratio": configured / trained}
+
+
+def write_trials(root: Path, benchmark: Path, trials: list[dict[str, Any]]) -> None:
+    """What plain Tune is to run."""
+    told = {
+        "benchmark": str(benchmark),
+        "seed": 0,
+        "configs": [trial["config"] for trial in trials],
+        "orderings": trials[0]["panel"]["orderings"],
+    }
+    (root / "trials.json").write_text(json.dumps(told))
+
+
+def check(root: Path, way: str, trials: list[dict[str, Any]]) -> None:
+    """The matrices of both sides must be equal."""
+    theirs = json.loads((root / f"matrices-{way}.json").read_text())
+    for trial, matrices in zip(trials, theirs, strict=False):
+        assert trial["orderings"] == matrices, f"{trial['name']} came to other scores with {way}"
+
+
+if __name__ == "__main__":
+    main()
