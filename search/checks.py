@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
 from search.front import TRIAL_DIRECTIONS
-from search.plans import SearchPlan
+from search.plans import KEPT, STOPPING, SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
@@ -28,14 +28,17 @@ STAGES = "stages"
 """Folder of the stage store in the storage, beside the searches."""
 DATA = "data"
 """Folder of converted data there."""
+FEATURES = "features"
+"""Folder of what the frozen vision tower saw."""
+OWN = (STAGES, DATA, FEATURES)
 TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
 
 
 def check_place(name: str | None, storage: Path) -> None:
     """Raise `InputError` if there can be no folder of this name in the storage."""
-    if name is not None and (name in (STAGES, DATA) or not re.fullmatch(r"[\w][\w.-]*", name)):
+    if name is not None and (name in OWN or not re.fullmatch(r"[\w][\w.-]*", name)):
         raise InputError(
-            f'--name must be letters, digits, "_", "-" and "." and not "{STAGES}" or "{DATA}", '
+            f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(OWN)}, '
             f'got "{name}"'
         )
     if "://" in str(storage) or ":/" in str(storage):
@@ -72,14 +75,25 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
             raise InputError(f"{name} must be at least 1, got {least}")
     if plan.time_budget is not None and not plan.time_budget > 0:
         raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
+    check_store_limit(plan.store_limit)
+    if plan.features not in KEPT:
+        raise unknown("features", plan.features, KEPT)
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
+    if plan.stopping not in STOPPING:
+        raise unknown("stopping", plan.stopping, STOPPING)
     if plan.balanced and plan.samples % len(searched):
         raise InputError(
             f"a balanced plan must have as many samples for each of {len(searched)} strategies, got "
             f"{plan.samples}; {max(1, plan.samples // len(searched)) * len(searched)} would do"
         )
     return searched
+
+
+def check_store_limit(limit: float | None) -> None:
+    """Raise `InputError` for a limit that cannot be kept."""
+    if limit is not None and not limit > 0:
+        raise InputError(f"--store-limit must be more than 0 GB, got {limit:g}")
 
 
 def demands_of(
@@ -184,5 +198,9 @@ def check_objectives(plan: SearchPlan, panel: Panel) -> None:
     shortest = min(len(ordering) for ordering in panel.orderings)
     if "forward_transfer" in names and plan.scoring == "seen":
         raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if "average_over_stages" in names and plan.scoring == "cheap":
+        raise InputError(
+            'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
+        )
     if shortest < 2 and {"forgetting", "backward_transfer"} & set(names):
         raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")

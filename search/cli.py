@@ -55,7 +55,14 @@ def parser() -> argparse.ArgumentParser:
     spend.add_argument("--concurrent", type=int, help="trials at once (default: as devices allow)")
     spend.add_argument("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
     spend.add_argument("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
+    spend.add_argument(
+        "--stopping", help="of weak trials: asha, median, racing over orderings, none"
+    )
     spend.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop after so long")
+    spend.add_argument("--features", help="of frozen towers: auto, disk, or each worker's memory")
+    spend.add_argument(
+        "--store-limit", type=float, metavar="GB", help="stages kept: old weights go, scores stay"
+    )
     where = p.add_argument_group("where")
     where.add_argument("--name", help="of the search: its folder in the storage")
     where.add_argument(
@@ -67,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
         "--resume", action="store_true", help="go on with a search, the last if unnamed"
     )
     where.add_argument("--dry-run", action="store_true", help="check and print the plan, and stop")
+    where.add_argument(
+        "--measure", action="store_true", help="train one stage first: for estimates, and lanes"
+    )
     return p
 
 
@@ -88,6 +98,11 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         check_unchanged(prepared)
     lanes = lanes_of(prepared)
+    if args.measure:
+        from search.estimate import measure, proposal
+
+        print("training and scoring one stage, to measure it", flush=True)
+        print(f"measured    {proposal(prepared, measure(prepared))}")
     print(describe(prepared, lanes), flush=True)
     if args.dry_run:
         return 0
@@ -100,8 +115,9 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     from search.prepared import saved_plan
     from spaces.errors import InputError
 
-    free = ("samples", "concurrent", "time_budget")
-    names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed", *free)
+    free = ("samples", "concurrent", "time_budget", "store_limit")
+    named = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
+    names = (*named, "stopping", "features", *free)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
     for n in ("data", "text_encoder"):
         if (folder := getattr(args, n)) is not None:
@@ -116,7 +132,7 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
         if other:
             raise InputError(
                 f"a search is resumed with the plan it began with; got --{other[0].replace('_', '-')}, "
-                "and only --samples, --concurrent and --time-budget may differ"
+                "and only --samples, --concurrent, --time-budget and --store-limit may differ"
             )
         return amended(saved_plan(resumed), values, "the flags")
     plan = amended(named_plan(args.plan or "default"), values, "the flags")
@@ -164,6 +180,8 @@ def lanes_of(prepared: Prepared) -> int:
 
 def describe(prepared: Prepared, lanes: int) -> str:
     """The plan in a few lines: what, how much, where."""
+    from search.estimate import told as estimated
+
     plan, panel = prepared.plan, prepared.panel
     trials = plan.samples + len(prepared.references)
     lines = [
@@ -180,10 +198,20 @@ def describe(prepared: Prepared, lanes: int) -> str:
         f"stages      {prepared.configured_stages()} configured, at most {prepared.most_stages()} "
         f"to be trained: the rest is shared or in the store",
         f"memory      {told(prepared.memory)}",
+        f"features    about {prepared.seen_bytes / 1e9:.2f} GB, {kept(prepared)}",
+        f"estimate    {estimated(prepared, lanes)}",
         f"results     {prepared.run}",
         *(f"note        {caution}" for caution in prepared.cautions()),
     ]
     return "\n".join(lines)
+
+
+def kept(prepared: Prepared) -> str:
+    """Where what the frozen vision tower sees is kept."""
+    from search.looking import on_disk
+
+    disk = "on disk, looked at once before the lanes start"
+    return disk if on_disk(prepared) else "in each worker's memory"
 
 
 def told(memory: Mapping[str, int]) -> str:
@@ -202,7 +230,7 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
     from search.results import write_tables
     from search.screen import show_results
     from spaces.errors import InputError
-    from trainables.leases import held
+    from trainables.leases import HeldError, held
 
     try:
         prepared.run.mkdir(parents=True, exist_ok=True)
@@ -213,7 +241,7 @@ def execute(prepared: Prepared, lanes: int, start: float) -> int:
             save_plan(prepared)
             interrupted = run_trials(prepared, lanes)
             add_seconds(prepared.run / "plan.json", time.monotonic() - start)
-    except TimeoutError:
+    except HeldError:
         raise InputError(
             f'a search is run by one process at a time, and another runs "{prepared.run.name}" now: '
             "wait for it, or start anew with another --name"
@@ -243,9 +271,12 @@ def save_plan(prepared: Prepared) -> None:
 def run_trials(prepared: Prepared, lanes: int) -> bool:
     """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
     import ray
+    from ray.tune import Callback
 
     from search.cluster import connect
+    from search.looking import with_features
     from search.progress import Progress
+    from search.room import Room
     from search.tuner import build_searcher, build_tuner
     from trainables.sequence import panel_stages
 
@@ -253,10 +284,14 @@ def run_trials(prepared: Prepared, lanes: int) -> bool:
     connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
     searcher, stages = build_searcher(prepared), panel_stages(prepared.panel)
     if searcher.left():
+        prepared = with_features(prepared, lanes)
         trials = prepared.plan.samples + len(prepared.references)
         progress = Progress(prepared.run, trials, stages, lanes, prepared.plan.directions())
+        callbacks: list[Callback] = [progress]
+        if prepared.plan.store_limit is not None:
+            callbacks.append(Room(prepared.run.parent, prepared.plan.store_limit))
         try:
-            build_tuner(prepared, searcher, lanes, [progress]).fit()
+            build_tuner(prepared, searcher, lanes, callbacks).fit()
         finally:
             progress.close()
     ray.shutdown()

@@ -15,6 +15,20 @@ from models.location import embedded_names
 from search.front import direction
 from spaces.errors import InputError, unknown
 
+STOPPING = {
+    "asha": "successive halving: the best part of those at a rung goes on, rungs are stages",
+    "median": "below the median of the others at the same stage, a trial ends",
+    "racing": "after each ordering, a trial that is surely behind the leader ends",
+    "none": "every trial walks the whole panel",
+}
+
+
+KEPT = {
+    "auto": "on disk if it is more than a worker keeps in memory",
+    "disk": "in memory-mapped files, made once before the lanes start, for all workers and searches",
+    "memory": "in each worker's memory, as far as it goes: each looks for itself",
+}
+
 
 @dataclass(frozen=True)
 class SearchPlan:
@@ -48,14 +62,20 @@ class SearchPlan:
     token embeddings."""
     space: Mapping[str, Any] = field(default_factory=dict)
     """Domains by knob: `replay.ratio`, `adapter.rank`; a shared knob is searched if it is here."""
+    stopping: str = "asha"
+    """How weak trials die early, by `STOPPING`."""
     halving: int = 2
-    """Reduction factor of the scheduler; 0 = every trial walks the whole panel."""
+    """Reduction factor of "asha"; 0 = none is stopped."""
     concurrent: int | None = None
     """Trials at once; None = as many lanes as there are devices."""
     workers_per_trial: int = 1
     seed: int = 0
     time_budget: float | None = None
     """Seconds; None = until the samples are done."""
+    features: str = "auto"
+    """Where what the frozen vision tower sees of each image is kept, by `KEPT`."""
+    store_limit: float | None = None
+    """GB of stages kept in the storage; None = all of them."""
 
     def directions(self) -> list[tuple[str, str]]:
         """The objectives as (metric, "max" or "min")."""
@@ -146,7 +166,7 @@ def mini_1() -> SearchPlan:
         balanced=True,
         # With forgetting beside it, a proposal that learns nothing, and forgets nothing, is a good one.
         objectives=("final_average",),
-        halving=0,
+        stopping="none",
         training=CONNECTOR_TRAINING,
         adapter={"parts": "connector"},
         space={**MINI_SPACE, **STEEP},
@@ -266,7 +286,7 @@ def _beside(path: Path, name: str, value: Any) -> Any:
 def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
     """The plan with some fields replaced; raises `InputError` for no field or a wrong type."""
     kinds = {f.name: type(getattr(plan, f.name)) for f in dataclasses.fields(plan)}
-    optional: dict[str, type] = {"concurrent": int, "time_budget": float}
+    optional: dict[str, type] = {"concurrent": int, "time_budget": float, "store_limit": float}
     new: dict[str, Any] = {}
     for name, value in values.items():
         if name not in kinds or name == "plan":

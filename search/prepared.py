@@ -51,8 +51,9 @@ PLACED = ".presets"
 """Folder in the storage; no search can be called so."""
 
 
-if TYPE_CHECKING:  # it imports transformers, and --help answers at once
+if TYPE_CHECKING:  # they import transformers, and --help answers at once
     from search.memory import Rehearsal
+    from trainables.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class Prepared:
             for adapter, training in self.space.largest()
         ]
         return max(found, key=lambda parts: sum(parts.values()))
+
+    @functools.cached_property
+    def seen_bytes(self) -> int:
+        """About the bytes of what the frozen vision tower sees of all examples."""
+        return self.rehearsal.seen_bytes(self.space.reference("finetune").training)
 
     def counts(self, name: str) -> str:
         """A task's examples in each split, and the rows that were left out of its data."""
@@ -149,12 +155,16 @@ class Prepared:
 
     def keys(self, strategy: str) -> set[str]:
         """Keys of the stages of a reference trial."""
-        from trainables.walk import Walk
-
-        config = self.space.reference(strategy)
-        walk = Walk(config, self.panel, self.setting, StageStore(self.place.store), _NoRunner())
+        walk = self.walk(strategy)
         before = [()] if self.panel.first else []
         return {walk.key(path) for path in [*before, *walk.paths]}
+
+    def walk(self, strategy: str) -> Walk:
+        """A strategy with its published knobs at the start of its way: to be counted, not to be walked."""
+        from trainables.walk import Walk
+
+        config, store = self.space.reference(strategy), StageStore(self.place.store)
+        return Walk(config, self.panel, self.setting, store, _NoRunner())
 
     def code(self) -> dict[str, str]:
         """Fingerprints of the code that the trials of each strategy come from."""

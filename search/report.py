@@ -145,7 +145,14 @@ def _cost(verdict: Verdict) -> str:
         "stages trained": f"{verdict.total('stages_trained'):.0f}",
         "stages taken from the store": f"{verdict.total('stages_shared'):.0f}",
         "time training": seconds(verdict.total("seconds_trained")),
-        "training saved by sharing": seconds(verdict.total("seconds_shared")),
+        "training saved by stages in the store": seconds(verdict.total("seconds_shared")),
+        "training saved by common prefixes of orderings": seconds(
+            verdict.total("seconds_prefixes")
+        ),
+        "looking saved by keeping what the frozen tower saw": seconds(
+            verdict.total("seconds_unlooked")
+        ),
+        "about what stopping weak trials saved": seconds(verdict.total("seconds_spared")),
         "time scoring and consolidating": seconds(verdict.total("seconds_scored")),
         "time waiting for a stage of another trial": seconds(verdict.total("seconds_waited")),
         "stages configured": plan.get("stages_configured"),

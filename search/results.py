@@ -34,6 +34,7 @@ __all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables
 TIME_COLUMNS = (
     *("train_seconds", "stages_trained", "stages_shared"),
     *("seconds_trained", "seconds_shared", "seconds_waited", "seconds_scored"),
+    *("seconds_prefixes", "seconds_spared", "seconds_unlooked"),
 )
 """What depends on the clock and on who came first; all else is equal when a search is run again."""
 
@@ -150,7 +151,29 @@ def _costs(trial: TrialRecord) -> dict[str, float]:
         "seconds_shared": math.fsum(s.get("train_seconds") or 0.0 for s in shared),
         "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in trial.stages),
         "seconds_scored": math.fsum(p.get("score", 0.0) + p.get("keep", 0.0) for p in parts),
+        "seconds_prefixes": math.fsum(_prefixes(trial)),
+        "seconds_spared": _spared(trial),
+        "seconds_unlooked": math.fsum(p.get("unlooked", 0.0) for p in parts),
     }
+
+
+def _prefixes(trial: TrialRecord) -> Iterable[float]:
+    """What each stage would have cost again in every further ordering that begins with its tasks."""
+    orderings = [matrix.tasks for matrix in trial.matrices]
+    for stage in trial.stages:
+        path = [task for group in stage.get("tasks", ()) for task in group]
+        several = sum(list(tasks[: len(path)]) == path for tasks in orderings) - 1
+        yield max(0, several) * (stage.get("train_seconds") or 0.0)
+
+
+def _spared(trial: TrialRecord) -> float:
+    """About what a trial that was stopped would still have taken, at the pace of its stages."""
+    if trial.state != "stopped" or not trial.stages:
+        return 0.0
+    parts = [stage.get("seconds") or {} for stage in trial.stages if stage.get("trained")]
+    spent = [math.fsum(v for n, v in p.items() if n in ("train", "keep", "score")) for p in parts]
+    pace = statistics.fmean(spent) if spent else 0.0
+    return pace * (trial.stages_total - trial.stages_done)
 
 
 def _joint(run: Run) -> tuple[ScoreMatrix, ...]:

@@ -37,7 +37,7 @@ WRONG_FLAGS = {
         'unknown objective "intransigence"',
     ),
     "only the floor": (["--strategies", "finetune"], "to search: replay, .*ewc"),
-    "the store's name": (["--name", "stages"], '--name must be letters.*not "stages"'),
+    "the store's name": (["--name", "stages"], "--name must be letters.*none of stages"),
     "a name with folders": (["--name", "../mine"], "--name must be letters"),
     "a bucket": (
         ["--storage", "s3://bucket/path"],

@@ -199,5 +199,5 @@ def test_the_papers_presets_search_every_strategy_with_an_equal_budget() -> None
         plan = PLANS[name]()
         assert (plan.model, len(plan.tasks), plan.initial) == (model, count, initial)
         assert plan.balanced
-        assert not plan.halving
+        assert plan.stopping == "none"
         assert searched_strategies(plan) == EVERY

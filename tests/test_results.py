@@ -21,8 +21,8 @@ from records import (
 from rich.console import Console
 
 from search.front import best, left_out, objectives_of, pareto_front
-from search.records import read_run
-from search.results import TIME_COLUMNS, Tables, knob_columns, tables, write_tables
+from search.records import TrialRecord, read_run
+from search.results import TIME_COLUMNS, Tables, _prefixes, knob_columns, tables, write_tables
 from search.screen import show_results
 from search.verdict import read_verdict
 from spaces.errors import InputError
@@ -120,9 +120,27 @@ def test_trials_have_their_knobs_metrics_and_costs_in_columns(tmp_path: Path) ->
     assert row["stages_trained"] == 4 and row["stages_shared"] == 2
     assert row["seconds_trained"] == 14.0 and row["seconds_shared"] == 7.0
     assert row["seconds_waited"] == 1.5 and row["seconds_scored"] == 2.0
+    assert row["seconds_prefixes"] == row["seconds_spared"] == 0.0
+    stopped = trials.to_pylist()[3]
+    assert (stopped["state"], stopped["stages_done"]) == ("stopped", 3)
+    assert stopped["seconds_spared"] == 3 * (3.5 + 0.5)
     assert "ewc.decay" not in knob_columns(trials, "replay")
     learned = [0.82 - hardness(task) for task in TASKS]
     assert row["intransigence"] == pytest.approx(0.85 - sum(learned) / 3)
+
+
+def test_a_stage_that_several_orderings_begin_with_is_credited_for_each_further_one() -> None:
+    orderings = (("a", "b", "c"), ("a", "b", "d"), ("a", "c", "b"))
+    kept = [matrix(ordering, 0.8, 0.9) for ordering in orderings]
+    found = record("0000", "replay", kept)
+    paths = dict.fromkeys(o[:i] for o in orderings for i in (1, 2, 3))
+    found["stages"] = [
+        {"tasks": [[task] for task in path], "train_seconds": 2.0, "trained": True}
+        for path in paths
+    ]
+    assert len(paths) == 6
+    # a in two further orderings, a>b in one.
+    assert sum(_prefixes(TrialRecord.from_dict(found))) == 3 * 2.0
 
 
 def test_cells_are_the_matrices_and_what_was_never_scored_is_null(tmp_path: Path) -> None:
