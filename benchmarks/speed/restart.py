@@ -91,8 +91,8 @@ def killed_at(root: Path, count: int, *flags: str) -> set[str]:
 
     Returns the keys of what was being made just then, as the leases say.
     """
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command(root, *flags, storage="cut"), env=env(), **nowhere)
+    begun, nowhere = command(root, *flags, storage="cut"), subprocess.DEVNULL
+    process = subprocess.Popen(begun, env=env(), stdout=nowhere, stderr=nowhere)
     while len(stages(root / "cut")) < count:
         assert process.poll() is None, "it was over before it could be killed"
         time.sleep(0.05)
