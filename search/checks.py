@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
 from search.front import TRIAL_DIRECTIONS
+from search.packing import check_share
 from search.plans import KEPT, STOPPING, SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
@@ -76,6 +77,7 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     if plan.time_budget is not None and not plan.time_budget > 0:
         raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
     check_store_limit(plan.store_limit)
+    check_share(plan.gpus_per_worker, plan.workers_per_trial)
     if plan.features not in KEPT:
         raise unknown("features", plan.features, KEPT)
     if plan.scoring not in SCORING:

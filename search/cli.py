@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search.commands import guarded
 
 if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it is used
+    from search.packing import Packing
     from search.plans import SearchPlan
     from search.prepared import Prepared
 
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     spend.add_argument("--samples", type=int, help="configurations proposed by the search")
     spend.add_argument("--concurrent", type=int, help="trials at once (default: as devices allow)")
     spend.add_argument("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
+    spend.add_argument(
+        "--gpus-per-worker", type=float, metavar="SHARE", help="1, or less for lanes that share one"
+    )
     spend.add_argument("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
     spend.add_argument(
         "--stopping", help="of weak trials: asha, median, racing over orderings, none"
@@ -89,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check everything, search, and write the report."""
     start = time.monotonic()
+    from search.packing import packed
     from search.prepared import check_unchanged, prepare
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
@@ -97,16 +102,19 @@ def run(args: argparse.Namespace) -> int:
     prepared = prepare(plan, name, storage, args.resume)
     if args.resume:
         check_unchanged(prepared)
-    lanes = lanes_of(prepared)
+    packing = packed(prepared)
+    place = dataclasses.replace(prepared.place, gpus=packing.share)
+    prepared = dataclasses.replace(prepared, place=place)
     if args.measure:
-        from search.estimate import measure, proposal
+        from search.estimate import measure
+        from search.packing import proposal
 
         print("training and scoring one stage, to measure it", flush=True)
         print(f"measured    {proposal(prepared, measure(prepared))}")
-    print(describe(prepared, lanes), flush=True)
+    print(describe(prepared, packing), flush=True)
     if args.dry_run:
         return 0
-    return execute(prepared, lanes, start)
+    return execute(prepared, packing.lanes, start)
 
 
 def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
@@ -115,7 +123,7 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     from search.prepared import saved_plan
     from spaces.errors import InputError
 
-    free = ("samples", "concurrent", "time_budget", "store_limit")
+    free = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
     named = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
     names = (*named, "stopping", "features", *free)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
@@ -132,7 +140,8 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
         if other:
             raise InputError(
                 f"a search is resumed with the plan it began with; got --{other[0].replace('_', '-')}, "
-                "and only --samples, --concurrent, --time-budget and --store-limit may differ"
+                "and only --samples, --concurrent, --gpus-per-worker, --time-budget and --store-limit may "
+                "differ"
             )
         return amended(saved_plan(resumed), values, "the flags")
     plan = amended(named_plan(args.plan or "default"), values, "the flags")
@@ -154,31 +163,7 @@ def latest(storage: Path) -> str:
     return max(begun, key=lambda name: (begun[name], name))
 
 
-def lanes_of(prepared: Prepared) -> int:
-    """Trials at once: as asked for, else as many as this machine's devices hold."""
-    import torch
-
-    from search.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit, own_cpus
-    from spaces.errors import InputError
-
-    plan = prepared.plan
-    workers, rank = plan.workers_per_trial, sum(prepared.memory.values())
-    most, gpus = plan.samples + len(prepared.references), torch.cuda.device_count()
-    if gpus and cluster_address() is None:
-        check_gpu(rank)
-    if plan.concurrent is None:
-        fit = gpus or min(own_cpus(), workers * lanes_that_fit(workers, rank))
-        return max(1, min(fit // workers, most))
-    if plan.concurrent < 1:
-        raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
-    lanes = min(plan.concurrent, most)
-    # A cluster's memory lies on machines that may not even run yet.
-    if cluster_address() is None and not gpus:
-        check_memory(lanes, workers, rank)
-    return lanes
-
-
-def describe(prepared: Prepared, lanes: int) -> str:
+def describe(prepared: Prepared, packing: Packing) -> str:
     """The plan in a few lines: what, how much, where."""
     from search.estimate import told as estimated
 
@@ -194,12 +179,12 @@ def describe(prepared: Prepared, lanes: int) -> str:
         ),
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(prepared.references)}",
-        f"trials      {trials}, {lanes} at once with {plan.workers_per_trial} workers each",
+        f"trials      {trials}, {packing}",
         f"stages      {prepared.configured_stages()} configured, at most {prepared.most_stages()} "
         f"to be trained: the rest is shared or in the store",
         f"memory      {told(prepared.memory)}",
         f"features    about {prepared.seen_bytes / 1e9:.2f} GB, {kept(prepared)}",
-        f"estimate    {estimated(prepared, lanes)}",
+        f"estimate    {estimated(prepared, packing.lanes)}",
         f"results     {prepared.run}",
         *(f"note        {caution}" for caution in prepared.cautions()),
     ]

@@ -1,4 +1,4 @@
-"""What a search will take, from measured stages: hours, storage, and how many lanes fit."""
+"""What a search will take, from measured stages: hours and storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from search.cluster import lanes_that_fit, own_cpus
 from search.prepared import Prepared
 from search.verdict import seconds
 from spaces.errors import InputError
@@ -161,14 +160,5 @@ def _first_stage(pipe: Any, place: Place, setting: Setting, panel: Panel, config
 
     chosen, store = TrialConfig.from_dict(config), StageStore(place.store)
     Walk(chosen, panel, setting, store, Local(place)).step()
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-
-def proposal(prepared: Prepared, peak: int) -> str:
-    """How many lanes a measured stage leaves room for."""
-    cores, memory = own_cpus(), lanes_that_fit(1, peak)
-    lanes = max(1, min(torch.cuda.device_count() or cores, memory))
-    return (
-        f"a worker took {peak / 1e9:.2f} GB at its peak; {cores} cores and free memory for {memory}: "
-        f"--concurrent {lanes} --workers-per-trial 1"
-    )
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    pipe.send(torch.cuda.max_memory_reserved() if torch.cuda.is_available() else held)

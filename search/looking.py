@@ -136,7 +136,6 @@ def _results(
 ) -> Iterator[pa.Table]:
     """What the lookers saw, in any order."""
     import ray.data
-    import torch
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     place = prepared.place
@@ -147,7 +146,7 @@ def _results(
         batch_format="pyarrow",
         batch_size=1,
         concurrency=lookers,
-        num_gpus=1 if torch.cuda.is_available() else None,
+        num_gpus=place.gpus or None,
     )
     yield from looked.iter_batches(batch_format="pyarrow", batch_size=None)  # type: ignore[misc]
 

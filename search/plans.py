@@ -69,6 +69,8 @@ class SearchPlan:
     concurrent: int | None = None
     """Trials at once; None = as many lanes as there are devices."""
     workers_per_trial: int = 1
+    gpus_per_worker: float | None = None
+    """Share of a GPU; None = lanes of one worker share a GPU as far as its memory goes."""
     seed: int = 0
     time_budget: float | None = None
     """Seconds; None = until the samples are done."""
@@ -286,7 +288,8 @@ def _beside(path: Path, name: str, value: Any) -> Any:
 def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
     """The plan with some fields replaced; raises `InputError` for no field or a wrong type."""
     kinds = {f.name: type(getattr(plan, f.name)) for f in dataclasses.fields(plan)}
-    optional: dict[str, type] = {"concurrent": int, "time_budget": float, "store_limit": float}
+    optional: dict[str, type] = {"concurrent": int, "gpus_per_worker": float}
+    optional |= {"time_budget": float, "store_limit": float}
     new: dict[str, Any] = {}
     for name, value in values.items():
         if name not in kinds or name == "plan":

@@ -49,6 +49,8 @@ WRONG_FLAGS = {
     "no samples": (["--samples", "0"], "samples must be at least 1, got 0"),
     "no trial at once": (["--concurrent", "0"], "--concurrent must be at least 1, got 0"),
     "no workers": (["--workers-per-trial", "0"], "workers_per_trial must be at least 1, got 0"),
+    "more than a GPU": (["--gpus-per-worker", "2"], "must be more than 0 and at most 1, got 2"),
+    "a GPU where there is none": (["--gpus-per-worker", "0.5"], "this machine has none"),
     "no time": (["--time-budget", "0"], "time_budget must be more than 0 seconds, got 0"),
     "ranks that do not divide": (
         ["--workers-per-trial", "3"],

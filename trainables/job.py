@@ -53,6 +53,8 @@ class Place:
     seed: int
     threads: int = 1
     """Of each CPU rank; results are bit-identical at equal numbers."""
+    gpus: float = 0.0
+    """Share of a GPU that each rank holds; 0 = they train on CPUs."""
     text_encoder: str = ""
     """The folder of a sentence encoder; empty = the language model's token embeddings."""
     features: Seen | None = None

@@ -15,7 +15,6 @@ from typing import Any
 
 import ray
 import ray.train
-import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from trainables.job import DivergedError, Place, StageJob
@@ -92,13 +91,16 @@ class Lane:
             num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
         ).remote(workers)
         self.error: BaseException | None = None
-        gpu = torch.cuda.is_available()
+        # Said by the search, not seen here: Ray hides the GPUs from what asks for none, as a trial.
+        gpu = place.gpus > 0
         self._trainer = TorchTrainer(
             serve,
             train_loop_config={"mailbox": self.mailbox, "place": place},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=workers, use_gpu=gpu, resources_per_worker={"GPU" if gpu else "CPU": 1}
+                num_workers=workers,
+                use_gpu=gpu,
+                resources_per_worker={"GPU": place.gpus} if gpu else {"CPU": 1},
             ),
             run_config=ray.train.RunConfig(
                 name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(storage)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import torch
 import yaml
 
 from models.location import model_fingerprint, model_folder
@@ -34,7 +35,8 @@ class Small:
 
     def place(self, store: Path) -> Place:
         """What a worker serves, with its stages in `store`."""
-        return Place(MODEL, self.benchmark, store, self.setting.seed)
+        gpus = float(torch.cuda.is_available())
+        return Place(MODEL, self.benchmark, store, self.setting.seed, gpus=gpus)
 
     def walk(
         self,
