@@ -187,7 +187,9 @@ class Progress(tune.Callback):
         if self.broken:
             return
         if not self.console.is_terminal:
-            self._print(self.status())
+            # The line is made of all trials: with thousands, not for every stage.
+            if time.monotonic() - self.printed >= PLAIN_SECONDS:
+                self._print(self.status())
         elif self._live is None:
             self._live = Live(
                 get_renderable=self.view, console=self.console, refresh_per_second=2, transient=True

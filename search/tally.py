@@ -102,12 +102,12 @@ class Tally:
     def best(self) -> Entry | None:
         """The best finished trial that is an answer, in the first objective."""
         found = [e for e in self._finished() if not is_reference(e.strategy)]
-        return max(found, key=lambda e: goodness(e.metrics, self.objectives), default=None)
+        return self._leader(found, self.objectives)
 
     def bound(self, strategy: str) -> Entry | None:
         """The best finished trial of a reference strategy."""
         found = [e for e in self._finished() if e.strategy == strategy]
-        return max(found, key=lambda e: goodness(e.metrics, self.objectives[:1]), default=None)
+        return self._leader(found, self.objectives[:1])
 
     def seconds_left(self) -> float | None:
         """Time that the stages left will take at the pace so far; None before a stage was trained.
@@ -127,5 +127,13 @@ class Tally:
 
     def _finished(self) -> list[Entry]:
         first = self.objectives[:1]
-        done = [e for e in sorted(self._all(), key=lambda e: e.name) if e.state == "finished"]
+        done = [e for e in self._all() if e.state == "finished"]
         return [e for e in done if defined(e.metrics, first)]
+
+    def _leader(self, among: Sequence[Entry], objectives: Sequence[Objective]) -> Entry | None:
+        """The best of some; of equals, the first by name."""
+
+        def rank(entry: Entry) -> tuple[tuple[float, ...], str]:
+            return tuple(-value for value in goodness(entry.metrics, objectives)), entry.name
+
+        return min(among, key=rank, default=None)

@@ -147,9 +147,9 @@ def test_a_trial_is_there_again_without_the_weights_that_it_came_from(
 ) -> None:
     scribe = Heavy(store)
     first = walked(Walk(config("ewc"), PANEL, SETTING, store, scribe))
-    names(tmp_path, *first.needs(), *(record["key"] for record in first.records()))
+    names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
     sweep(store, tmp_path, 0)
-    assert not any(store.has(key) for key in first.needs() - {first.lineage.base})
+    assert not any(store.has(key) for key in first.needs - {first.lineage.base})
     scribe.jobs.clear()
     again = walked(Walk(config("ewc"), PANEL, SETTING, store, scribe))
     assert not scribe.jobs
@@ -162,7 +162,7 @@ def test_another_trial_makes_anew_what_it_begins_with_and_no_more(
 ) -> None:
     scribe = Heavy(store)
     first = walked(Walk(config(), PANEL, SETTING, store, scribe))
-    names(tmp_path, *first.needs(), *(record["key"] for record in first.records()))
+    names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
     sweep(store, tmp_path, 0)
     scribe.jobs.clear()
     walked(Walk(config("replay"), PANEL, SETTING, store, scribe))
@@ -174,7 +174,7 @@ def test_stages_made_anew_after_a_sweep_have_the_same_bits(toy: Toy, tmp_path: P
     store, quick = StageStore(tmp_path / "stages"), config(epochs=1)
     first = walked(toy.walk(quick, store.root))
     before = blobs(first)
-    names(tmp_path, *first.needs(), *(record["key"] for record in first.records()))
+    names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
     sweep(store, tmp_path, 0)
     assert not list(store.root.rglob("*.safetensors"))
     longer = walked(toy.walk(quick, store.root, ("hue", "light", "half"), runner=first.runner))

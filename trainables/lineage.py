@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 from strategies import Begin, Standing
@@ -40,6 +41,8 @@ class Lineage:
     _holders: dict[Prefix, list[Holder]] = field(default_factory=dict)
     _standings: dict[Prefix, Standing] = field(default_factory=dict)
     _keys: dict[Prefix, str] = field(default_factory=dict)
+    _kept: dict[Prefix, list[tuple[str, str]]] = field(default_factory=dict)
+    _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
     def standing(self, path: Prefix) -> Standing:
         """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
@@ -89,7 +92,7 @@ class Lineage:
 
     # Keys --------------------------------------------------------------------------------------
 
-    @property
+    @functools.cached_property
     def base(self) -> str:
         """Of the model before anything is trained."""
         return base_key(self.setting, self.config)
@@ -107,9 +110,11 @@ class Lineage:
 
     def kept(self, path: Prefix) -> list[tuple[str, str]]:
         """What the strategy keeps of a path's last stage: (task, key)."""
-        tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
-        keys = {task: kept_key(self.setting, self.config, trained, task) for task in tasks}
-        return [(task, key) for task, key in keys.items() if key]
+        if path not in self._kept:
+            tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
+            keys = {task: kept_key(self.setting, self.config, trained, task) for task in tasks}
+            self._kept[path] = [(task, key) for task, key in keys.items() if key]
+        return self._kept[path]
 
     def kept_before(self, path: Prefix) -> dict[str, str]:
         """What was kept of each task before a path's last stage, by task."""
@@ -128,6 +133,11 @@ class Lineage:
 
     def scored(self, path: Prefix, task: str) -> str:
         """Key of the score of a task after a path."""
+        if (path, task) not in self._scored:
+            self._scored[path, task] = self._scored_key(path, task)
+        return self._scored[path, task]
+
+    def _scored_key(self, path: Prefix, task: str) -> str:
         split, experts = self.panel.split, self.experts(path)
         if experts:
             return routed_key(self.setting, self.config, experts, task, split)

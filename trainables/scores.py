@@ -349,6 +349,12 @@ def summary(
     }
 
 
+def summary_names(initial: bool) -> list[str]:
+    """What `summary` names without references, with tasks learned before the ordering or without."""
+    gone = WITH_REFERENCE if initial else (*WITH_REFERENCE, *OF_INITIAL)
+    return [name for name in METRICS if name not in gone]
+
+
 def worst_ordering(matrices: Iterable[ScoreMatrix], metric: str = "final_average") -> float:
     """The worst value of a metric over the orderings; NaN if it is undefined for any of them."""
     if metric not in METRICS or metric in WITH_REFERENCE:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Sequence(tune.Trainable):
         try:
             if self.walk.done == 0:
                 self.walk.sign()
-                self.pins.enter_context(pinned(self.walk.store, self.walk.needs()))
+                self.pins.enter_context(pinned(self.walk.store, self.walk.needs))
             self.walk.step()
         except DivergedError as error:
             diverged = str(error)
@@ -74,10 +74,10 @@ class Sequence(tune.Trainable):
             self._write("failed", str(error))
             raise
         state = "diverged" if diverged else "finished" if self.walk.finished else "running"
-        self._write(state, diverged)
-        metrics = self.walk.metrics()
+        metrics = self._write(state, diverged)["metrics"]
+        nan = float("nan")
         return {
-            **(dict.fromkeys(metrics, float("nan")) if diverged else metrics),
+            **{name: nan if diverged or v is None else v for name, v in metrics.items()},
             "seen": [] if diverged else self.walk.seen(),
             "state": state,
             "stages_done": stages_done(self.walk),
@@ -85,11 +85,12 @@ class Sequence(tune.Trainable):
             "done": state != "running",
         }
 
-    def _write(self, state: str, message: str) -> None:
+    def _write(self, state: str, message: str) -> dict[str, Any]:
         # What this trial trained before it was interrupted is its own, not a gift of the store.
         stages = [self.before.get(stage["key"], stage) for stage in self.walk.stages]
         record = trial_record(self.name, self.walk, state) | {"message": message, "stages": stages}
         write_record(self.search.run / "trials", record)
+        return record
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Tune hands this actor the next trial: the lane stays."""
@@ -129,20 +130,21 @@ def panel_stages(panel: Panel) -> int:
 
 def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
     """Everything known of a trial, JSON-safe: what tables, reports and `best.yaml` are made of."""
+    records = walk.records()
     return {
         "name": name,
         "state": state,
-        "config": walk.config.to_dict(),
+        "config": walk.told["config"],
         "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
         "orderings": [m.to_dict() for m in walk.matrices()],
         **{name: [m.to_dict() for m in walk.matrices(name)] for name in _beside(walk)},
-        "records": walk.records(),
-        "keys": sorted(walk.needs() | {record["key"] for record in walk.records()}),
+        "records": records,
+        "keys": sorted(walk.needs | {record["key"] for record in records}),
         "stages": walk.stages,
         "seen": walk.seen(),
         "stages_done": stages_done(walk),
         "stages_total": panel_stages(walk.panel),
-        "panel": asdict(walk.panel),
+        "panel": walk.told["panel"],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from trainables.job import Setting, StageJob
 from trainables.leases import POLL_SECONDS, HeldError
 from trainables.lineage import Lineage
 from trainables.panel import Panel, Prefix
-from trainables.scores import RETRIEVAL, ScoreMatrix, summary
+from trainables.scores import RETRIEVAL, ScoreMatrix, summary, summary_names
 from trainables.stages import StageStore
 
 
@@ -45,11 +46,16 @@ class Walk:
     """Of training the initial tasks."""
     _ahead: dict[Prefix, dict[str, Any]] = field(default_factory=dict)
     """Stages made before their turn, and at what cost."""
+    _cells: dict[Prefix, list[str]] = field(default_factory=dict)
+    _summaries: dict[int, dict[str, float]] = field(default_factory=dict)
+    """The metrics of each ordering that is whole, by its place in the panel."""
 
     def __post_init__(self) -> None:
         self.lineage = Lineage(self.config, self.panel, self.setting, self.store)
         self.paths = self.panel.paths(self.config)
         self.inner = {path[:i] for path in self.paths for i in range(len(path))}
+        # Made once: both go into every job and record.
+        self.told = {"config": self.config.to_dict(), "panel": dataclasses.asdict(self.panel)}
 
     @property
     def finished(self) -> bool:
@@ -72,16 +78,13 @@ class Walk:
         """What is still to be made of a path's last stage."""
         key, lineage, split = self.key(path), self.lineage, self.panel.split
         standing, before = lineage.standing(path), lineage.kept_before(path)
-        cells = [
-            (task, split, lineage.scored(path, task))
-            for task in self.panel.cells(self.config, path)
-        ]
+        cells = [(task, split, lineage.scored(path, task)) for task in self.cells(path)]
         score = tuple(cell for cell in cells if not self.store.has(cell[2]))
         kept = lineage.kept(path) if path in self.inner or self.config.strategy.routed else []
         keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
         lacks = key != lineage.base and self._lacks(key, path)
         return StageJob(
-            config=self.config.to_dict(),
+            config=self.told["config"],
             key=key,
             base=lineage.base,
             parent=self.key(lineage.source(path)) if path else lineage.base,
@@ -96,7 +99,7 @@ class Walk:
                 (task, lineage.scored(path[:i], task))
                 for task, *_ in score
                 for i in range(len(path))
-                if lineage.experts(path[:i]) and task in self.panel.cells(self.config, path[:i])
+                if lineage.experts(path[:i]) and task in self.cells(path[:i])
             ),
         )
 
@@ -111,22 +114,29 @@ class Walk:
             not self.store.has(self.lineage.scored(longer, task))
             for longer in [path, *self.paths]
             if longer[: len(path)] == path
-            for task in self.panel.cells(self.config, longer)
+            for task in self.cells(longer)
         )
 
-    def needs(self) -> set[str]:
+    @functools.cached_property
+    def needs(self) -> frozenset[str]:
         """Keys of all tensors that the trial comes from; the tasks' signatures must have been made."""
         paths = [(), *self.paths]
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
         pairs = [*kept, *self.lineage.signed()]
-        return {*map(self.key, paths), *(key for _, key in pairs)}
+        return frozenset([*map(self.key, paths), *(key for _, key in pairs)])
+
+    def cells(self, path: Prefix) -> list[str]:
+        """The tasks scored after a path."""
+        if path not in self._cells:
+            self._cells[path] = self.panel.cells(self.config, path)
+        return self._cells[path]
 
     def sign(self) -> None:
         """Have the tasks' signatures made, which decide where the stages of some strategies begin."""
         lacking = tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
         if lacking:
             base = self.lineage.base
-            start = StageJob(self.config.to_dict(), base, base, base, 0, self.lineage.standing(()))
+            start = StageJob(self.told["config"], base, base, base, 0, self.lineage.standing(()))
             self.runner.run(dataclasses.replace(start, sign=lacking))
 
     def _make(self, path: Prefix) -> None:
@@ -171,7 +181,7 @@ class Walk:
 
     def _take(self, path: Prefix, made: dict[str, Any]) -> None:
         self.scores[path] = {}
-        for task in self.panel.cells(self.config, path):
+        for task in self.cells(path):
             record = self.store.head(self.lineage.scored(path, task))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
@@ -230,11 +240,10 @@ class Walk:
     def metrics(self) -> dict[str, float]:
         """Every metric, averaged over the orderings that are whole; NaN before the first one is."""
         whole = [o for o in self.panel.orderings if self._whole(o)]
-        pairs = zip(self.matrices(), self.panel.orderings, strict=True)
-        each = [summary(m) for m, o in pairs if self._whole(o)]
+        each = self._each()
         metrics = {
             name: statistics.fmean(s[name] for s in each) if each else float("nan")
-            for name in summary(self.matrices()[0])
+            for name in summary_names(bool(self.panel.initial))
         }
         finals = [s["final_average"] for s in each]
         metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
@@ -246,6 +255,14 @@ class Walk:
             values = [of(self.config.strategy.curriculum(o)) for o in whole]
             metrics[name] = statistics.fmean(values) if values else float("nan")
         return metrics
+
+    def _each(self) -> list[dict[str, float]]:
+        """The metrics of each ordering that is whole."""
+        whole = {n for n, o in enumerate(self.panel.orderings) if self._whole(o)}
+        if whole - self._summaries.keys():
+            matrices = self.matrices()
+            self._summaries = {n: summary(matrices[n]) for n in sorted(whole)}
+        return list(self._summaries.values())
 
     def seen(self) -> list[dict[str, float]]:
         """After each stage done (of all orderings), the scores of the tasks seen: what rungs compare."""

@@ -101,9 +101,10 @@ class Simulation:
         while not walk.finished:
             walk.step()
             state = "finished" if walk.finished else "running"
-            write_record(self.run / "trials", trial_record(name, walk, state))
+            record = trial_record(name, walk, state)
+            write_record(self.run / "trials", record)
             result = {
-                **walk.metrics(),
+                **record["metrics"],
                 "seen": walk.seen(),
                 "state": state,
                 "stages_done": stages_done(walk),
