@@ -22,9 +22,10 @@ from typing import Any
 
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from search.space import ConfigSpace, config_space
+from tasks import parse_orderings
 
 TRIALS = 320
-ORDERINGS = (TASKS, tuple(reversed(TASKS)))
+ORDERINGS = tuple(ordering.tasks for ordering in parse_orderings("shared:4", TASKS))
 STRATEGIES = ("replay", "ewc", "mas", "lwf", "der", "a_gem")
 DOMAINS: dict[str, Any] = {
     **{f"{n}.ratio": {"low": 0.01, "high": 0.3, "log": True} for n in ("replay", "der", "a_gem")},
@@ -37,6 +38,7 @@ DOMAINS: dict[str, Any] = {
 FILE = Path(__file__).parent / "recorded.json"
 
 
+@functools.cache
 def space() -> ConfigSpace:
     """What is drawn from, and searched in the replays."""
     shared = config()

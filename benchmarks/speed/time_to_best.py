@@ -31,7 +31,13 @@ from search.searcher import StagedOptuna
 from trainables.sequence import write_record
 
 SEEDS, LANES, NEAR = 50, 2, 0.01
-STAGES = sum(map(len, ORDERINGS))
+PATHS = list(dict.fromkeys(o[:i] for o in ORDERINGS for i in range(1, len(o) + 1)))
+STAGES, CONFIGURED = len(PATHS), sum(map(len, ORDERINGS))
+COSTS = [
+    1 if number and path[:-1] == PATHS[number - 1] else len(path)
+    for number, path in enumerate(PATHS)
+]
+"""Stages that a trial which shares nothing trains for each path: at a branch, all from the start again."""
 FIRST_RUNG = len(ORDERINGS[0])
 Table = Sequence[Mapping[str, Any]]
 Spent = tuple[float, float]
@@ -85,7 +91,7 @@ def at_random(
     order = random.Random(seed).sample(range(len(table)), len(table))
     count = next(n for n, i in enumerate(order, 1) if near(table[i]["final_average"], best))
     reached = max(table[i]["final_average"] for i in order[:BUDGET])
-    return count * STAGES, best - reached
+    return count * CONFIGURED, best - reached
 
 
 def unshared(table: Table, best: float, scale: Any, seed: int) -> Spent:
@@ -190,8 +196,8 @@ class Replay:
     def _step(self, state: dict[str, Any]) -> tuple[dict[str, Any] | None, float]:
         trial = self.table[state["which"]]
         key = trial["keys"][state["stage"]]
+        cost = float(key not in self.stored) if self.share else float(COSTS[state["stage"]])
         state["stage"] += 1
-        cost = 0.0 if self.share and key in self.stored else 1.0
         self.stored.add(key)
         self.trained += int(cost)
         done = state["stage"] == STAGES
