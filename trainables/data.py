@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from models.batching import Encoded, encode
+from models.batching import FEATURES, Encoded, encode
 from models.lmm import LMM
 from models.loading import LOOKED_AT_ONCE
 from spaces.training import Training
@@ -45,7 +45,7 @@ class Data:
         self.looked, self.looking_seconds = 0, 0.0
         """Examples that the tower was shown here, and how long that took."""
         self._splits: dict[tuple[str, str], Rows] = {}
-        self._encoded: OrderedDict[tuple[str, str, int], Encoded] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, str, int], tuple[Encoded, int]] = OrderedDict()
         self._bytes = 0
         self._live = lmm.tower is None
 
@@ -65,8 +65,10 @@ class Data:
         key = (task, split, row)
         if key in self._encoded:
             self._encoded.move_to_end(key)
-            return self._encoded[key]
+            return self._encoded[key][0]
         if self._seen and not self._live and (found := self._seen(task, split, row, self.longest)):
+            mapped = found.prompt.get(FEATURES)
+            self._keep(key, found, found.bytes - (0 if mapped is None else mapped.nbytes))
             return found
         # With its neighbours, always the same ones: what the tower sees then depends on nothing else.
         examples = self.examples(task, split)
@@ -78,7 +80,7 @@ class Data:
         self.looking_seconds += time.perf_counter() - begun
         self.looked += len(rows)
         for place, encoded in zip(rows, block, strict=True):
-            self._keep((task, split, place), encoded)
+            self._keep((task, split, place), encoded, encoded.bytes)
         return block[row - first]
 
     def _forget(self) -> None:
@@ -87,12 +89,13 @@ class Data:
             self._encoded.clear()
             self._bytes, self._live = 0, self.lmm.tower is None
 
-    def _keep(self, key: tuple[str, str, int], encoded: Encoded) -> None:
-        replaced = self._encoded.pop(key, None)
-        self._encoded[key] = encoded
-        self._bytes += encoded.bytes - (replaced.bytes if replaced else 0)
+    def _keep(self, key: tuple[str, str, int], encoded: Encoded, size: int) -> None:
+        """Remember an example that takes `size` bytes of this process's own memory."""
+        _, replaced = self._encoded.pop(key, (None, 0))
+        self._encoded[key] = encoded, size
+        self._bytes += size - replaced
         while self._bytes > CACHE_BYTES and len(self._encoded) > 1:
-            self._bytes -= self._encoded.popitem(last=False)[1].bytes
+            self._bytes -= self._encoded.popitem(last=False)[1][1]
 
     def training(self, picks: Sequence[Pick]) -> list[Encoded]:
         """Training examples as model input."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from models.lmm import LMM
 from spaces.loading import Loading
 from tasks.rows import Example
 from trainables.job import ROOT, Seen, digest
+
+warnings.filterwarnings("ignore", message="The given buffer is not writable")
 
 IMAGES = pa.schema(
     [
@@ -116,9 +119,10 @@ class Features:
 
     def _seen(self, image: str) -> torch.Tensor:
         batch, row = self._images[image]
-        content = bytearray(batch["features"][row].as_buffer())  # writable, as torch wants it
         kind: torch.dtype = getattr(torch, batch["dtype"][row].as_py())
-        return torch.frombuffer(content, dtype=kind).view(batch["shape"][row].as_py())
+        # In the file itself, not a copy: it is read when a batch is put together, and never written to.
+        mapped = torch.frombuffer(batch["features"][row].as_buffer(), dtype=kind)
+        return mapped.view(batch["shape"][row].as_py())
 
     def _open_parts(self) -> None:
         for part in sorted((self.folder / "images").glob("*.arrow")):

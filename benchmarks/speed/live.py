@@ -24,8 +24,8 @@ class Pixels(Data):
         key = (task, split, row)
         if key not in self._encoded:
             example = self.examples(task, split)[row]
-            self._encoded[key] = encode(self.lmm.processor, example, self.longest)
-        return self._encoded[key]
+            self._encoded[key] = encode(self.lmm.processor, example, self.longest), 0
+        return self._encoded[key][0]
 
 
 @contextlib.contextmanager
