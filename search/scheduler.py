@@ -36,6 +36,10 @@ class OverStages(TrialScheduler):
     """Names of the trials that were stopped, shared with the searcher."""
     scale: Scale
 
+    @property
+    def metric(self) -> None:
+        """Nothing that a result must bring: the rung score is made of it here."""
+
     def over(self, run: Path, references: Collection[str], halted: set[str]) -> None:
         """Say whose trials these are, before the first of them."""
         self.references, self.halted, self.scale = frozenset(references), halted, Scale(run)

@@ -163,3 +163,16 @@ def test_a_search_killed_in_the_middle_and_resumed_ends_as_an_undisturbed_one(
                 row.pop(column, None)
         assert ours == theirs
     assert {row["state"] for row in table(cut, "trials").to_pylist()} == {"finished", "stopped"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["median", "racing"])
+def test_a_search_ends_well_with_either_other_rule_to_stop_weak_trials(
+    rule: str, toy: Toy, tmp_path: Path
+) -> None:
+    plan = write_plan(tmp_path / "toy.yaml", toy, samples=4, concurrent=2, stopping=rule)
+    ran("run", "--plan", plan, "--name", "it", "--storage", tmp_path / "out", cwd=tmp_path)
+    rows = table(tmp_path / "out" / "it", "trials").to_pylist()
+    assert len(rows) == 6
+    assert {row["state"] for row in rows} <= {"finished", "stopped"}
+    assert {row["state"] for row in rows if row["name"] in ("finetune", "joint")} == {"finished"}
