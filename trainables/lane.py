@@ -82,15 +82,23 @@ def serve(config: dict[str, Any]) -> None:
 
 
 class Lane:
-    """A worker group of `workers` DeepSpeed ranks; a runner for `Walk`."""
+    """A worker group of `workers` DeepSpeed ranks; a runner for `Walk`.
+
+    It is started by its first job: trials that find all in the store need none.
+    """
 
     def __init__(self, place: Place, workers: int, storage: Path) -> None:
+        self.place, self.workers, self.storage = place, workers, storage
+        self.mailbox: Any = None
+        self.error: BaseException | None = None
+
+    def _start(self) -> None:
+        place, workers = self.place, self.workers
         # Made inside a trial, an actor would be put into the trial's placement group and refused.
         mailbox: Any = ray.remote(Mailbox)
-        self.mailbox: Any = mailbox.options(
+        self.mailbox = mailbox.options(
             num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
         ).remote(workers)
-        self.error: BaseException | None = None
         # Said by the search, not seen here: Ray hides the GPUs from what asks for none, as a trial.
         gpu = place.gpus > 0
         self._trainer = TorchTrainer(
@@ -103,7 +111,7 @@ class Lane:
                 resources_per_worker={"GPU": place.gpus} if gpu else {"CPU": 1},
             ),
             run_config=ray.train.RunConfig(
-                name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(storage)
+                name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(self.storage)
             ),
         )
         self._thread = threading.Thread(target=self._fit, daemon=True)
@@ -111,6 +119,8 @@ class Lane:
 
     def run(self, job: StageJob) -> Mapping[str, float]:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
+        if self.mailbox is None:
+            self._start()
         number = ray.get(self.mailbox.post.remote(job))
         waiting = self.mailbox.answered.remote(number)
         while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
@@ -124,6 +134,8 @@ class Lane:
 
     def close(self) -> None:
         """Dismiss the ranks and wait until they have gone."""
+        if self.mailbox is None:
+            return
         ray.get(self.mailbox.post.remote(None))
         self._thread.join(timeout=30)
         ray.kill(self.mailbox)
