@@ -20,14 +20,15 @@ sys.path[0] = str(ROOT)
 
 RESULTS = ROOT / "benchmarks" / "results.jsonl"
 PAGE = ROOT / "docs" / "performance.md"
+PROFILE = ROOT / "benchmarks" / "speed" / "lane_profile.json"
 NOTES = ROOT / "benchmarks" / "speed" / "notes.md"
 """What a person says of the results: copied as it is."""
 SCRIPTS = (
     *("thresholds", "training_step", "cached_features", "scoring", "zero_memory"),
     *("stage_sharing", "warm_lane", "flat_memory", "bookkeeping"),
-    *("concurrent_trials", "restart", "time_to_best", "whole_search"),
+    *("concurrent_trials", "restart", "lane_profile", "time_to_best", "whole_search"),
 )
-"""The short ones first."""
+"""The short ones first; `lane_profile` claims nothing, and looks where a stage's time goes."""
 
 
 def main() -> int:
@@ -93,7 +94,26 @@ def page(results: list[dict[str, Any]]) -> str:
         told = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in r["parts"].items())
         parts.append(f"- {r['name']}: {told or '-'}")
     notes = NOTES.read_text().strip() if NOTES.exists() else ""
-    return "\n".join([*head, *rows, *parts, "", notes]).rstrip() + "\n"
+    return "\n".join([*head, *rows, *parts, "", *profile(), notes]).rstrip() + "\n"
+
+
+def profile() -> list[str]:
+    """Where the time of a lane's stage goes."""
+    if not PROFILE.exists():
+        return []
+    told = json.loads(PROFILE.read_text())
+    return [
+        "## Where a lane's stage spends its time",
+        "",
+        f"Samples of a warm lane's worker ([lane_profile.py](../benchmarks/speed/lane_profile.py), as a "
+        f"[flame graph](lane_stage.svg)) while it made stages of {told['stage_seconds']:.2f} s: five tasks "
+        "of `mini`, `replay`, one epoch, each stage scored on the validation examples of all tasks seen.",
+        "",
+        "| part | share |",
+        "| --- | --- |",
+        *(f"| {name} | {share:.1%} |" for name, share in told["parts"].items()),
+        "",
+    ]
 
 
 def _plain(value: Any) -> str:
