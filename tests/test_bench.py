@@ -120,8 +120,13 @@ def test_a_replay_counts_the_stages_that_are_trained(monkeypatch: pytest.MonkeyP
     assert 0 < less < spent
     assert regret == same
     whole, _ = time_to_best.at_random(table, best, scale, 0)
-    assert whole % time_to_best.STAGES == 0
-    assert whole <= len(table) * time_to_best.STAGES
+    assert whole % time_to_best.CONFIGURED == 0
+    assert whole <= len(table) * time_to_best.CONFIGURED
+
+
+def test_a_trial_that_shares_nothing_trains_every_ordering_from_its_start() -> None:
+    assert len(time_to_best.COSTS) == time_to_best.STAGES
+    assert sum(time_to_best.COSTS) == time_to_best.CONFIGURED
 
 
 def test_tau_tells_how_a_rung_ranks() -> None:

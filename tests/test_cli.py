@@ -48,7 +48,7 @@ def begun(plan: Callable, tmp_path: Path) -> Path:
 def test_a_search_is_not_resumed_as_another_one(flag: str, begun: Path, refused: Callable) -> None:
     error = refused("--resume", "--name", "begun", *flag.split())
     assert f"got {flag.split()[0]}" in error
-    assert "only --samples, --concurrent, --time-budget and --store-limit may differ" in error
+    assert "may differ" in error
 
 
 def test_a_search_is_not_resumed_on_other_data(begun: Path, refused: Callable) -> None:
