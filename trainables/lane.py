@@ -90,6 +90,7 @@ class Lane:
     def __init__(self, place: Place, workers: int, storage: Path) -> None:
         self.place, self.workers, self.storage = place, workers, storage
         self.mailbox: Any = None
+        self.started = False
         self.error: BaseException | None = None
 
     def _start(self) -> None:
@@ -116,10 +117,11 @@ class Lane:
         )
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()
+        self.started = True
 
     def run(self, job: StageJob) -> Mapping[str, float]:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
-        if self.mailbox is None:
+        if not self.started:
             self._start()
         number = ray.get(self.mailbox.post.remote(job))
         waiting = self.mailbox.answered.remote(number)
@@ -134,7 +136,7 @@ class Lane:
 
     def close(self) -> None:
         """Dismiss the ranks and wait until they have gone."""
-        if self.mailbox is None:
+        if not self.started:
             return
         ray.get(self.mailbox.post.remote(None))
         self._thread.join(timeout=30)
