@@ -7,12 +7,15 @@ import functools
 import multiprocessing
 import resource
 import statistics
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.memory import GPU
 from search.prepared import Prepared
 from search.verdict import seconds
 from spaces.errors import InputError
@@ -132,7 +135,7 @@ def told(prepared: Prepared, lanes: int) -> str:
 def measure(prepared: Prepared) -> int:
     """Train and score the first stage of plain tuning in a process of its own; its peak memory in bytes.
 
-    The stage is one of the search's own, and goes into its store.
+    The stage is one of the search's own, and goes into its store; one that is there is made once more.
     """
     if prepared.plan.workers_per_trial > 1:
         raise InputError(
@@ -158,7 +161,15 @@ def measure(prepared: Prepared) -> int:
 def _first_stage(pipe: Any, place: Place, setting: Setting, panel: Panel, config: Any) -> None:
     from trainables.local import Local
 
-    chosen, store = TrialConfig.from_dict(config), StageStore(place.store)
-    Walk(chosen, panel, setting, store, Local(place)).step()
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    pipe.send(torch.cuda.max_memory_reserved() if torch.cuda.is_available() else held)
+    chosen, there = TrialConfig.from_dict(config), StageStore(place.store)
+    with tempfile.TemporaryDirectory() as other:
+        walk = Walk(chosen, panel, setting, there, Local(place))
+        if there.has(walk.key(walk.paths[0])):
+            aside = Path(other)
+            runner = Local(dataclasses.replace(place, store=aside))
+            walk = Walk(chosen, panel, setting, StageStore(aside), runner)
+        walk.step()
+    if torch.cuda.is_available():
+        pipe.send(torch.cuda.max_memory_reserved() + GPU.process)
+    else:
+        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import time
@@ -35,6 +36,8 @@ from trainables.job import Seen
 SPLITS = ("train", "validation")
 """What a search looks at."""
 TOLD_SECONDS = 10.0
+LOOKED_FILE = "looked.json"
+"""In the search's folder: what it took to look at the images."""
 SPARE = 1.1
 """The disk must hold so much more than what is to be written."""
 Tell = Callable[[str], None]
@@ -81,8 +84,13 @@ def with_features(prepared: Prepared, lookers: int) -> Prepared:
         return prepared
     root = prepared.run.parent / FEATURES
     seen = Seen(root, prepared.setting.model, prepared.setting.tasks)
+    begun = time.monotonic()
     if not look(prepared, seen, lookers):
         return prepared
+    # Of all lookers together: what is saved later on is told less this.
+    spent = {"seconds": (time.monotonic() - begun) * lookers}
+    if not (looked := prepared.run / LOOKED_FILE).exists():
+        looked.write_text(json.dumps(spent))
     return dataclasses.replace(prepared, place=dataclasses.replace(prepared.place, features=seen))
 
 

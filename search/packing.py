@@ -30,7 +30,7 @@ class Machine:
     """Bytes of memory."""
     gpus: int = 0
     gpu_bytes: float = math.inf
-    """Of the smallest GPU."""
+    """Free on the fullest GPU."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def here() -> Machine:
 
     from search.cluster import own_cpus
 
-    sizes = [torch.cuda.mem_get_info(i)[1] for i in range(torch.cuda.device_count())]
+    sizes = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
     free = psutil.virtual_memory().available
     return Machine(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
@@ -80,6 +80,12 @@ def packed(prepared: Prepared) -> Packing:
             "the workers train on CPUs"
         )
     share = gpu_share(machine, workers, rank, plan.concurrent or most, plan.gpus_per_worker)
+    if alone and share and rank > share * machine.gpu_bytes:
+        raise InputError(
+            f"a worker needs about {rank / 1e9:.1f} GB, and {share:g} of a GPU with "
+            f"{machine.gpu_bytes / 1e9:.1f} GB free is less: --gpus-per-worker 1, fewer lanes or a "
+            "smaller micro_batch would do"
+        )
     if plan.concurrent is None:
         fit = lanes_on(machine, share) if share else machine.cores
         if not share:
@@ -88,7 +94,9 @@ def packed(prepared: Prepared) -> Packing:
     if plan.concurrent < 1:
         raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
     lanes = min(plan.concurrent, most)
-    if alone and not share:
+    if alone and share:
+        check_gpus(machine, lanes * workers, share)
+    elif alone:
         check_memory(lanes, workers, rank)
     return Packing(lanes, workers, share)
 
@@ -111,6 +119,16 @@ def gpu_share(
     wanted = min(held, machine.cores // machine.gpus, math.ceil(lanes / machine.gpus))
     # Cut off, not rounded: three times a share may not be more than the GPU.
     return math.floor(1e4 / max(1, int(wanted))) / 1e4
+
+
+def check_gpus(machine: Machine, ranks: int, share: float) -> None:
+    """Raise `InputError` if the GPUs cannot hold so many workers."""
+    fit = lanes_on(machine, share)
+    if ranks > fit:
+        raise InputError(
+            f"{machine.gpus} GPUs hold {fit} workers of {share:g} GPU each, and {ranks} were asked for; "
+            "fewer --concurrent, fewer --workers-per-trial or a smaller --gpus-per-worker would do"
+        )
 
 
 def lanes_on(machine: Machine, share: float) -> int:
@@ -180,8 +198,11 @@ def proposal(prepared: Prepared, peak: int) -> str:
     def estimated(workers: int) -> float:
         return sum(rank_memory(prepared.rehearsal, adapter, training, workers).values())
 
-    # The estimate says how a rank shrinks among more workers, the measured stage how large it is.
-    scale = peak / estimated(1)
+    # The estimate says how a rank shrinks among more workers, and grows with the largest knobs; the
+    # measured stage, of plain tuning, how large it is.
+    plain = prepared.space.reference("finetune")
+    known = rank_memory(prepared.rehearsal, plain.adapter, plain.training, 1)
+    scale = peak / sum(known.values())
     found = best(machine, trials, lambda n: scale * estimated(n), _workers(prepared, machine))
     has = f"{machine.gpus} GPUs" if machine.gpus else f"{machine.cores} cores"
     fits = found.flags() if found else "no number of workers makes a rank fit"

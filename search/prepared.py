@@ -139,19 +139,21 @@ class Prepared:
             for o in self.panel.orderings
         )
 
+    def known_stages(self) -> int:
+        """Stages of the reference trials, and so of others' beginnings, that the store has."""
+        store = StageStore(self.place.store)
+        return sum(store.has(key) for key in set().union(*map(self.keys, REFERENCES)))
+
     def most_stages(self) -> int:
         """Stages that are trained at the most: shared prefixes once, first stages once."""
-        store, keys = StageStore(self.place.store), set()
-        for name in REFERENCES:
-            keys |= self.keys(name)
-        known = sum(store.has(key) for key in keys)
+        keys = set().union(*map(self.keys, REFERENCES))
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}
         searched = any(self.space.open[p] for p in ("training", "adapter"))
         shared = 0 if searched or len(alike) > 1 else firsts
         longest = max(self.stages(name) for name in self.plan.strategies)
-        return len(keys) - known + self.plan.samples * (longest - shared)
+        return len(keys) - self.known_stages() + self.plan.samples * (longest - shared)
 
     def keys(self, strategy: str) -> set[str]:
         """Keys of the stages of a reference trial."""

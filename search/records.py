@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ class TrialRecord:
     """Matrices of what stands beside the scores, by name; none in records of earlier versions."""
     records: tuple[Mapping[str, Any], ...]
     """Where the answers behind each cell are: ordering, stage, task, split, key in the store."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """What was made before any stage, and what it took; empty in records of earlier versions."""
+    ahead: tuple[Mapping[str, Any], ...] = ()
+    """Stages made before their turn that never came, for the trial was stopped."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialRecord:
@@ -53,6 +57,8 @@ class TrialRecord:
                 for name in (*BESIDE, *RETRIEVAL)
             },
             records=tuple(dict(record) for record in values.get("records") or ()),
+            before=dict(values.get("before") or {}),
+            ahead=tuple(dict(stage) for stage in values.get("ahead") or ()),
         )
         if record.state not in STATES:
             raise unknown("state", record.state, STATES)
@@ -90,6 +96,14 @@ class Run:
     def name(self) -> str:
         """What the search is called."""
         return str(self.plan.get("name") or self.folder.name)
+
+    @property
+    def looked_seconds(self) -> float:
+        """What it took to look at all images before the lanes started; 0 if each worker looked."""
+        try:
+            return float(json.loads((self.folder / "looked.json").read_text())["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
 
     @property
     def metrics(self) -> dict[str, str]:

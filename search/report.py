@@ -150,7 +150,7 @@ def _cost(verdict: Verdict) -> str:
             verdict.total("seconds_prefixes")
         ),
         "looking saved by keeping what the frozen tower saw": seconds(
-            verdict.total("seconds_unlooked")
+            max(0.0, verdict.total("seconds_unlooked") - verdict.run.looked_seconds)
         ),
         "about what stopping weak trials saved": seconds(verdict.total("seconds_spared")),
         "time scoring and consolidating": seconds(verdict.total("seconds_scored")),

@@ -15,7 +15,7 @@ from trainables.sweep import Swept, stored, sweep
 
 GB = 1e9
 PAUSE_SECONDS = 10.0
-"""Between two looks at the size of the store."""
+"""Between two looks at the size of the store; ten times that where nothing could be removed."""
 
 
 def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
@@ -48,17 +48,19 @@ class Room(tune.Callback):
 
     def __init__(self, storage: Path, limit: float) -> None:
         self.storage, self.limit = storage, limit
-        self._looked = 0.0
+        self._next = 0.0
         self._warned = False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if time.monotonic() - self._looked < PAUSE_SECONDS:
+        if time.monotonic() < self._next:
             return
-        self._looked = time.monotonic()
+        self._next = time.monotonic() + PAUSE_SECONDS
         store = StageStore(self.storage / STAGES)
         if stored(store) <= self.limit * GB:
             return
         swept = sweep(store, self.storage, self.limit * GB)
+        if not swept.removed + swept.evicted:
+            self._next = time.monotonic() + 10 * PAUSE_SECONDS
         if swept.left > self.limit * GB and not self._warned:
             self._warned = True
             print(f"note: --store-limit {self.limit:g} cannot be kept: {told(swept)}", flush=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 Seen = Sequence[Mapping[str, float]]
 """`Walk.seen`: after each stage, the scores of the tasks seen so far."""
-CEILING = "joint"
+CEILING, LEAST = "joint", 0.1
 
 
 @dataclass
@@ -28,24 +28,32 @@ class Scale:
 
     def known(self) -> Mapping[str, float] | None:
         """By task; None while joint tuning is under way, and empty where it came to nothing."""
-        if self._known is None:
-            self._known = _reached(self.run / "trials" / f"{CEILING}.json")
-        return self._known
-
-
-def _reached(file: Path) -> dict[str, float] | None:
-    try:
-        record = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None
-    if record.get("state") != "finished":
+        if self._known:
+            return self._known
+        try:
+            record = json.loads((self.run / "trials" / f"{CEILING}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        if record.get("state") == "finished":
+            self._known = _reached(record)
+            return self._known
+        # One that failed may be tried once more.
         return {} if record.get("state") in ("diverged", "failed") else None
+
+
+def _reached(record: Mapping[str, Any]) -> dict[str, float]:
+    """What joint tuning reached; of a task that it hardly learned, a tenth of what it did of the others.
+
+    Else such a task would decide alone: the least answer more would be many times the ceiling.
+    """
     found: dict[str, list[float]] = {}
     for matrix in record["orderings"]:
         for task, score in zip(matrix["tasks"], matrix["values"][-1], strict=False):
             if score:  # neither 0 nor never evaluated
                 found.setdefault(task, []).append(score)
-    return {task: statistics.fmean(scores) for task, scores in found.items()}
+    means = {task: statistics.fmean(scores) for task, scores in found.items()}
+    least = LEAST * statistics.fmean(means.values()) if means else 0.0
+    return {task: max(mean, least) for task, mean in means.items()}
 
 
 def mean_score(scores: Mapping[str, float], scale: Mapping[str, float]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from search.student import t_quantile
 STAGES, SCORE = "stages_done", "rung_score"
 BELIEF = 0.90
 """Of the two-sided interval of a race: 95 % on the side that counts."""
+CHANCE = 0.02
+"""By how much the difference of two final averages, of some hundred questions, may be off by chance. Scores
+come in steps, and two differences that happen to be equal are no certainty."""
 
 
 class OverStages(TrialScheduler):
@@ -43,35 +46,59 @@ class OverStages(TrialScheduler):
     def over(self, run: Path, references: Collection[str], halted: set[str]) -> None:
         """Say whose trials these are, before the first of them."""
         self.references, self.halted, self.scale = frozenset(references), halted, Scale(run)
+        self._told: dict[str, int] = {}
+        self._begun: Collection[str] | None = None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        scored = self._scored(trial, result)
-        if scored is None:
-            return TrialScheduler.CONTINUE
-        decision = super().on_trial_result(tune_controller, trial, scored)
-        if decision == TrialScheduler.STOP:
-            self.halted.add(trial.config["name"])
-        return decision
+        for scored in self._untold(trial, result):
+            decision = super().on_trial_result(tune_controller, trial, scored)
+            if decision == TrialScheduler.STOP:
+                self.halted.add(trial.config["name"])
+                return decision
+        return TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        scored = self._scored(trial, result)
-        if scored is not None:
-            super().on_trial_complete(tune_controller, trial, scored)
+        scale = self._ready(trial, result)
+        if scale is not None:
+            last = {**result, SCORE: rung_score(result["seen"], scale)}
+            super().on_trial_complete(tune_controller, trial, last)
 
-    def _scored(self, trial: Trial, result: dict[str, Any]) -> dict[str, Any] | None:
-        """The result with its rung score; None for what is not compared."""
-        scale, seen = self.scale.known(), result.get("seen")
-        if trial.config["name"] in self.references or not seen or scale is None:
+    def _untold(self, trial: Trial, result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Results with rung scores of the stages that the rule has not heard of.
+
+        Several where joint tuning, which gives the scale, has only now come to its end: at each rung
+        trials are compared by what they were there, not by what they have become since.
+        """
+        scale, name = self._ready(trial, result), trial.config["name"]
+        if scale is None:
+            return
+        seen = result["seen"]
+        for stage in range(self._told.get(name, 0) + 1, len(seen) + 1):
+            self._told[name] = stage
+            yield {**result, STAGES: stage, SCORE: rung_score(seen[:stage], scale)}
+
+    def _ready(self, trial: Trial, result: Mapping[str, Any]) -> Mapping[str, float] | None:
+        """The scale, if this result is one to be compared and joint tuning is over."""
+        if trial.config["name"] in self.references or not result.get("seen"):
             return None
-        return {**result, SCORE: rung_score(seen, scale)}
+        self._catch_up()
+        return self.scale.known()
 
     def remember(self, run: Path, begun: Collection[str]) -> None:
         """Take up what an interrupted search had reached, but for the trials `begun` that run again."""
+        self._begun = begun
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Recall earlier trials as soon as there is a scale."""
         scale = self.scale.known()
-        for name, record in records_of(run, begun).items() if scale is not None else ():
+        if scale is None or self._begun is None:
+            return
+        for name, record in records_of(self.scale.run, self._begun).items():
             seen = record["seen"]
-            scores = [rung_score(seen[: i + 1], scale or {}) for i in range(len(seen))]
+            scores = [rung_score(seen[: i + 1], scale) for i in range(len(seen))]
             self.recall(name, seen, scores)
+        self._begun = None
 
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
         """Take up a trial of which `scores` are the rung scores after each stage."""
@@ -110,6 +137,16 @@ class StageMedian(OverStages, MedianStoppingRule):
             min_time_slice=math.inf,  # type: ignore[arg-type]  # trials are never paused
         )
 
+    # Stock, a trial's best score of all is held against means over the others' stages: where scores
+    # fall as tasks are forgotten, its first stage would save every trial.
+
+    def _best_result(self, trial: Any) -> float:
+        return self._results[trial][-1][SCORE]
+
+    def _running_mean(self, trial: Any, time: float) -> Any:
+        reached = [r[SCORE] for r in self._results[trial] if r[STAGES] <= time]
+        return reached[-1] if reached else math.nan
+
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
         told: Any = self._results  # keyed by trials, of which only the identity matters
         told[name] = [{STAGES: i, SCORE: score} for i, score in enumerate(scores, start=1)]
@@ -120,7 +157,7 @@ class Racing(OverStages, FIFOScheduler):
 
     After each ordering, the final averages over the orderings walked so far are compared pairwise with
     the leader's on the same ones; a trial drops out if the upper bound of the mean difference, by
-    Student's t, is below 0.
+    Student's t, is below 0. Its standard deviation is taken to be `CHANCE` at least.
     """
 
     def __init__(self, orderings: Sequence[Sequence[str]]) -> None:
@@ -132,11 +169,10 @@ class Racing(OverStages, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         before = len(self.reached.get(trial.config["name"], ()))
         decision = super().on_trial_result(tune_controller, trial, result)
-        scored = self._scored(trial, result)
-        if scored is None or decision != TrialScheduler.CONTINUE:
+        if self._ready(trial, result) is None or decision != TrialScheduler.CONTINUE:
             return decision
         name = trial.config["name"]
-        self._note(name, scored["seen"])
+        self._note(name, result["seen"])
         walked = len(self.reached[name])
         if max(1, before) < walked < len(self.orderings) and self._lost(name):
             self.halted.add(name)
@@ -148,13 +184,15 @@ class Racing(OverStages, FIFOScheduler):
         self.reached[name] = [mean_score(row, scale) for row in ends(self.orderings, seen)]
 
     def _lost(self, name: str) -> bool:
-        own = self.reached[name]
-        count = len(own)
-        others = [v[:count] for n, v in self.reached.items() if n != name and len(v) >= count]
-        leader = max(others, key=statistics.fmean, default=own)
-        behind = [mine - best for mine, best in zip(own, leader, strict=True)]
-        error = statistics.stdev(behind) / math.sqrt(count)
-        return statistics.fmean(behind) + t_quantile(BELIEF, count - 1) * error < 0
+        count = len(self.reached[name])
+        known = {n: v[:count] for n, v in self.reached.items() if len(v) >= count}
+        leader = max(known, key=lambda n: statistics.fmean(known[n]))
+        if name == leader:
+            return False
+        behind = [own - best for own, best in zip(known[name], known[leader], strict=True)]
+        spread = max(CHANCE, statistics.stdev(behind))
+        bound = t_quantile(BELIEF, count - 1) * spread / math.sqrt(count)
+        return statistics.fmean(behind) + bound < 0
 
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
         self._note(name, seen)

@@ -14,6 +14,7 @@ from scribe import SETTING, Scribe, path
 from toy import config
 
 from trainables.panel import Panel
+from trainables.sequence import trial_record
 from trainables.stages import StageStore
 from trainables.walk import Walk
 
@@ -77,6 +78,34 @@ def test_the_scores_of_the_model_itself_hold_up_no_training(scribe: Scribe) -> N
     with stepping(walk, walk.lineage.base):
         until(lambda: trained(scribe) == ["a", "a>b", "b", "b>a", "a>c"])
     assert walk.done == 1
+
+
+@pytest.mark.parametrize("name", ["ewc", "finetune"])
+def test_no_stage_begins_before_what_is_kept_of_known_initial_tasks(
+    scribe: Scribe, name: str
+) -> None:
+    known = Panel(ORDERINGS, initial=("d",), learnt="known")
+    walk = Walk(config(name), known, SETTING, scribe.store, scribe)
+    with stepping(walk, walk.lineage.base):
+        time.sleep(0.4)
+        ahead = [stage[1:] for stage in scribe.trained]
+        assert ahead == (
+            [] if name == "ewc" else [("a",), ("a", "b"), ("b",), ("b", "a"), ("a", "c")]
+        )
+    assert walk.done == 1
+    assert walk.before["waited"] > 0.1 or name == "finetune"
+
+
+def test_what_was_made_ahead_stands_in_the_record(scribe: Scribe) -> None:
+    walk = begun(scribe)
+    with stepping(walk, walk.key(path("a"))):
+        until(lambda: len(scribe.trained) == 2)
+        ahead = trial_record("it", walk, "running")["ahead"]
+        assert [stage["key"] for stage in ahead][:1] == [walk.key(path("b"))]
+        assert all(stage["trained"] for stage in ahead)
+    while not walk.finished:
+        walk.step()
+    assert trial_record("it", walk, "finished")["ahead"] == []
 
 
 def test_what_was_made_ahead_is_compared_in_its_turn(scribe: Scribe) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from search.packing import Machine, Packing, best, check_share, gpu_share, lanes_on
+from search.packing import Machine, Packing, best, check_gpus, check_share, gpu_share, lanes_on
 from spaces import InputError
 
 GB = 1e9
@@ -83,6 +83,14 @@ def test_the_flags_of_a_packing_ask_for_it() -> None:
     assert Packing(2, 1).flags() == "--concurrent 2 --workers-per-trial 1"
     assert Packing(2, 1, 0.5).flags().endswith(" --gpus-per-worker 0.5")
     assert str(Packing(2, 1, 0.5)) == "2 at once with 1 workers each, 0.5 of a GPU each"
+
+
+def test_more_workers_than_the_gpus_hold_are_an_input_error() -> None:
+    check_gpus(gpus(2), 4, 0.5)
+    with pytest.raises(
+        InputError, match=r"2 GPUs hold 4 workers of 0\.5 GPU each, and 5 were asked for"
+    ):
+        check_gpus(gpus(2), 5, 0.5)
 
 
 @pytest.mark.parametrize(("share", "workers"), [(0.0, 1), (-1.0, 1), (2.0, 1), (0.5, 2)])

@@ -134,7 +134,7 @@ def test_a_search_sweeps_when_its_store_has_grown(
     StageStore(storage / "stages").put("cd", {}, {"w": torch.zeros(250_000)})  # young
     tight.on_step_end(1, [])
     assert StageStore(storage / "stages").has("cd")  # it has looked just now
-    tight._looked = 0.0
+    tight._next = 0.0
     with pinned(StageStore(storage / "stages"), ["cd"]):
         tight.on_step_end(2, [])
     assert StageStore(storage / "stages").has("cd")

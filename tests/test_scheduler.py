@@ -127,6 +127,14 @@ def test_below_the_median_a_trial_ends_once_there_are_three_others(run: Path) ->
     assert scheduler.halted == {"0003"}
 
 
+def test_the_median_rule_compares_what_is_left_and_not_what_was_once_reached(run: Path) -> None:
+    scheduler = over(StageMedian(3), run)
+    for name in ("0000", "0001", "0002"):
+        assert walk(scheduler, name, alone([0.95, *[0.8] * 8])) == STAGES
+    assert walk(scheduler, "0003", alone([0.95, 0.6, 0.5, *[0.4] * 6])) == 3
+    assert walk(scheduler, "0004", alone([0.7, 0.95, *[0.95] * 7])) == STAGES
+
+
 def orderings(*finals: float) -> list[dict[str, float]]:
     """What is seen on the way through three orderings that end so."""
     return [{"t": score} for final in finals for score in (0.9, 0.9, final)]
@@ -138,6 +146,9 @@ def test_a_race_drops_who_is_surely_behind_the_leader_and_nobody_else(run: Path)
     assert walk(scheduler, "0001", orderings(0.40, 0.42, 0.44)) == 6  # behind by 0.2 each time
     assert walk(scheduler, "0002", orderings(0.30, 0.70, 0.30)) == STAGES  # behind, or ahead
     assert walk(scheduler, "0003", orderings(0.50, 0.46, 0.52)) == STAGES  # sure when it is over
+    assert (
+        walk(scheduler, "0006", orderings(0.58, 0.60, 0.62)) == STAGES
+    )  # twice the same, by chance
     assert scheduler.halted == {"0001"}
     assert walk(scheduler, "0004", orderings(0.70, 0.72, 0.74)) == STAGES
     assert walk(scheduler, "0005", orderings(0.60, 0.62, 0.64)) == 6  # the leader is another now
@@ -174,6 +185,43 @@ def test_nobody_is_stopped_before_joint_tuning_tells_the_scale(tmp_path: Path) -
     scheduler = over(StageHalving(3, STAGES, 2), tmp_path)
     assert walk(scheduler, "0000", alone([0.8] * STAGES)) == STAGES
     assert walk(scheduler, "0001", alone([0.1] * STAGES)) == 3
+
+
+def test_a_rung_holds_what_a_trial_was_there_even_if_the_scale_comes_later(tmp_path: Path) -> None:
+    scheduler = over(StageHalving(3, STAGES, 2), tmp_path)
+    early = Trial("test", config={"name": "0000"}, stub=True)
+    scheduler.on_trial_add(None, early)
+    seen = alone([0.8] * 3 + [0.0] * 3)
+    for stage in (1, 3, 5):
+        result = {"stages_done": stage, "seen": seen[:stage], "training_iteration": stage}
+        assert scheduler.on_trial_result(None, early, result) == scheduler.CONTINUE
+    assert not any(rungs(scheduler).values())
+    write(tmp_path, "joint", "finished", final={"t": 1.0})
+    scheduler.on_trial_result(None, early, {"seen": seen, "training_iteration": 6})
+    assert rungs(scheduler)[3] == {early.trial_id: pytest.approx(0.8)}
+    assert rungs(scheduler)[6] == {early.trial_id: pytest.approx(0.4)}
+
+
+def test_a_search_resumed_before_joint_tuning_is_over_remembers_once_it_is(tmp_path: Path) -> None:
+    write(tmp_path, "0000", "finished", alone([0.8] * STAGES))
+    scheduler = over(StageHalving(3, STAGES, 2), tmp_path)
+    scheduler.remember(tmp_path, begun=())
+    assert not any(rungs(scheduler).values())
+    write(tmp_path, "joint", "finished", final={"t": 1.0})
+    assert walk(scheduler, "0001", alone([0.1] * STAGES)) == 3
+
+
+def test_a_task_that_joint_tuning_hardly_learned_decides_nothing_alone(tmp_path: Path) -> None:
+    write(tmp_path, "joint", "finished", final={"easy": 0.9, "hard": 0.01})
+    assert Scale(tmp_path).known() == pytest.approx({"easy": 0.9, "hard": 0.0455})
+
+
+def test_a_ceiling_that_failed_once_may_come_yet(tmp_path: Path) -> None:
+    write(tmp_path, "joint", "failed")
+    scale = Scale(tmp_path)
+    assert scale.known() == {}
+    write(tmp_path, "joint", "finished", final={"t": 0.5})
+    assert scale.known() == {"t": 0.5}
 
 
 def test_the_ends_of_orderings_are_found_among_the_stages_of_the_panel() -> None:

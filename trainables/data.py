@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -15,6 +15,7 @@ from spaces.training import Training
 from strategies import Pick
 from tasks import Benchmark
 from tasks.rows import Rows
+from trainables.features import Reader
 from trainables.job import digest
 
 CACHE_BYTES = 1 << 30
@@ -34,20 +35,27 @@ class Data:
         lmm: LMM,
         seed: int,
         longest: int = 0,
-        seen: Callable[[str, str, int, int], Encoded | None] | None = None,
+        seen: Reader | None = None,
     ) -> None:
         self.benchmark = benchmark
         self.lmm = lmm
         self.seed = seed
         self.longest = lmm.longest(longest)
         self._seen = seen
-        """(task, split, row, longest): an example that was looked at before, with what was seen."""
+        """Examples that were looked at before, with what was seen."""
         self.looked, self.looking_seconds = 0, 0.0
         """Examples that the tower was shown here, and how long that took."""
         self._splits: dict[tuple[str, str], Rows] = {}
         self._encoded: OrderedDict[tuple[str, str, int], tuple[Encoded, int]] = OrderedDict()
         self._bytes = 0
         self._live = lmm.tower is None
+
+    @property
+    def pace(self) -> float:
+        """Seconds that the tower takes for an example; 0 where none was looked at."""
+        if self.looked:
+            return self.looking_seconds / self.looked
+        return self._seen.pace if self._seen else 0.0
 
     def examples(self, task: str, split: str) -> Rows:
         """One split of a task, read lazily."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import math
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from safetensors.torch import load, save
 
@@ -35,7 +38,14 @@ IMAGES = pa.schema(
         ("features", pa.large_binary()),
     ]
 )
-EXAMPLES = pa.schema([("row", pa.int64()), ("image", pa.string()), ("inputs", pa.large_binary())])
+EXAMPLES = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("image", pa.string()),
+        ("inputs", pa.large_binary()),
+        ("seconds", pa.float64()),  # that the tower took to look at it
+    ]
+)
 ANSWER = "answer"
 """Among an example's inputs, the tokens of its answer."""
 LOOKING = ("lmm", "batching", "family", "frozen", "frozen_blocks", "loading", "processors")
@@ -69,14 +79,18 @@ def image_name(example: Example) -> str:
 
 def looked_at(lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longest: int) -> Any:
     """Some rows of a split that are looked at together, as (images, examples) of the two schemas."""
-    encoded = lmm.seen([encode(lmm.processor, example, longest) for example in examples])
+    shown = [encode(lmm.processor, example, longest) for example in examples]
+    begun = time.perf_counter()
+    encoded = lmm.seen(shown)
+    each = (time.perf_counter() - begun) / len(rows)
     names = [image_name(example) for example in examples]
     images, inputs = {}, []
     for name, one, row in zip(names, encoded, rows, strict=True):
         rest = {n: value.contiguous() for n, value in one.prompt.items() if n != FEATURES}
         if FEATURES in one.prompt:
             images[name] = {"image": name, **packed(one.prompt[FEATURES])}
-        inputs.append({"row": row, "image": name, "inputs": save(rest | {ANSWER: one.answer})})
+        content = save(rest | {ANSWER: one.answer})
+        inputs.append({"row": row, "image": name, "inputs": content, "seconds": each})
     return list(images.values()), inputs
 
 
@@ -111,6 +125,13 @@ class Features:
             inputs[FEATURES] = self._seen(name)
         return Encoded(inputs, answer)
 
+    @property
+    def pace(self) -> float:
+        """Mean seconds that the tower took for an example of the files opened so far; else 0."""
+        count = sum(table.num_rows for table in self._examples.values())
+        spent = [float(pc.sum(table["seconds"]).as_py() or 0) for table in self._examples.values()]
+        return math.fsum(spent) / count if count else 0.0
+
     def knows(self, image: str) -> bool:
         """Whether these images were looked at; reads what was written since."""
         if image not in self._images:
@@ -133,17 +154,27 @@ class Features:
                     self._images |= {name: (batch, row) for row, name in enumerate(names)}
 
 
-def reader(
-    seen: Seen | None, loading: Loading
-) -> Callable[[str, str, int, int], Encoded | None] | None:
-    """What `Data` asks for examples that were looked at before; None if nothing is kept."""
-    if seen is None:
-        return None
-    folder = features_folder(seen.root, seen.model, loading)
-    features = Features(folder)
-    return lambda task, split, row, longest: features.example(
-        examples_file(folder, seen.tasks[task], split, longest), row
-    )
+class Reader:
+    """What `Data` asks for examples that were looked at before."""
+
+    def __init__(self, seen: Seen, loading: Loading) -> None:
+        self._tasks = seen.tasks
+        self._features = Features(features_folder(seen.root, seen.model, loading))
+
+    def __call__(self, task: str, split: str, row: int, longest: int) -> Encoded | None:
+        """One example, as `Features.example` has it."""
+        file = examples_file(self._features.folder, self._tasks[task], split, longest)
+        return self._features.example(file, row)
+
+    @property
+    def pace(self) -> float:
+        """Seconds that the tower took to look at an example, as far as files were opened."""
+        return self._features.pace
+
+
+def reader(seen: Seen | None, loading: Loading) -> Reader | None:
+    """None if nothing is kept."""
+    return Reader(seen, loading) if seen else None
 
 
 def batches(file: Path) -> Iterator[pa.RecordBatch]:

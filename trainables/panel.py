@@ -17,7 +17,7 @@ SCORING = {
 }
 """Initial tasks are scored before the first stage and after the last one; with "all" always.
 
-"cheap" is the schedule of He et al.'s code: 2 T - 1 scores after T stages in place of T (T + 1) / 2; what
+"cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2; what
 a task lost between its own stage and the end is not seen.
 """
 LEARNT = ("trained", "known")

@@ -112,7 +112,8 @@ class Sequence(tune.Trainable):
 def trained_before(path: Path) -> dict[str, dict[str, Any]]:
     """The stages, by key, that a trial trained before it was interrupted, as its record says."""
     try:
-        stages = json.loads(path.read_text())["stages"]
+        record = json.loads(path.read_text())
+        stages = [*record["stages"], *record.get("ahead", ())]
         return {stage["key"]: stage for stage in stages if stage["trained"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -140,7 +141,9 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         **{name: [m.to_dict() for m in walk.matrices(name)] for name in _beside(walk)},
         "records": records,
         "keys": sorted(walk.needs | {record["key"] for record in records}),
+        "before": walk.before,
         "stages": walk.stages,
+        "ahead": walk.ahead(),
         "seen": walk.seen(),
         "stages_done": stages_done(walk),
         "stages_total": panel_stages(walk.panel),

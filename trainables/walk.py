@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,8 +43,8 @@ class Walk:
     beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
     """What stands beside the scores, by name (`tasks.BESIDE`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
-    before_seconds: float = 0.0
-    """Of training the initial tasks."""
+    before: dict[str, Any] = field(default_factory=dict)
+    """What it took to have the initial tasks trained, and all tasks scored, before any stage."""
     _ahead: dict[Prefix, dict[str, Any]] = field(default_factory=dict)
     """Stages made before their turn, and at what cost."""
     _cells: dict[Prefix, list[str]] = field(default_factory=dict)
@@ -119,11 +120,12 @@ class Walk:
 
     @functools.cached_property
     def needs(self) -> frozenset[str]:
-        """Keys of all tensors that the trial comes from; the tasks' signatures must have been made."""
+        """Keys of all that the trial comes from; the tasks' signatures must have been made."""
         paths = [(), *self.paths]
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
         pairs = [*kept, *self.lineage.signed()]
-        return frozenset([*map(self.key, paths), *(key for _, key in pairs)])
+        scores = (self.lineage.scored(path, task) for path in paths for task in self.cells(path))
+        return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 
     def cells(self, path: Prefix) -> list[str]:
         """The tasks scored after a path."""
@@ -143,18 +145,20 @@ class Walk:
         """Have a stage made; while another trial makes it, make others of the panel ahead, else wait."""
         made, waited = self._ahead.pop(path, None) or self._tried(path), 0.0
         while made is None:
-            patience = 0.0 if self._go_ahead(path) else POLL_SECONDS
-            waited += patience
-            made = self._tried(path, patience)
+            if not self._go_ahead(path):
+                since = time.monotonic()
+                time.sleep(POLL_SECONDS)
+                waited += time.monotonic() - since
+            made = self._tried(path)
         self._take(path, {**made, "waited": waited})
 
-    def _tried(self, path: Prefix, patience: float = 0.0) -> dict[str, Any] | None:
+    def _tried(self, path: Prefix) -> dict[str, Any] | None:
         """Have a stage made unless it is there; None if another trial is making it."""
         job = self.job(path)
         if job.empty:
             return {"trained": False, "seconds": {}}
         try:
-            with self.store.lease(job.key, patience):
+            with self.store.lease(job.key, patience=0.0):
                 job = self.job(path)  # whoever held the lease may have made it
                 seconds = {} if job.empty else dict(self.runner.run(job))
                 return {"trained": job.train, "seconds": seconds}
@@ -167,8 +171,8 @@ class Walk:
         It is reported in its turn, for trials are compared after the same stages.
         """
         there = {*self.scores, *self._ahead}
-        if not self.panel.first:
-            there.add(())  # nothing is trained that its scores would have to wait for
+        if not self.panel.first and not self.lineage.kept(()):
+            there.add(())  # nothing is made there but scores, for which no stage has to wait
         for path in self.paths:
             if path in there or path == wanted or path[:-1] not in there:
                 continue
@@ -202,7 +206,20 @@ class Walk:
             about |= {"similarity": similar, "begin": begin}
             self.stages.append(about | made)
         else:
-            self.before_seconds = cost
+            self.before = {"key": key, "train_seconds": cost} | made
+
+    @property
+    def before_seconds(self) -> float:
+        """Of training the initial tasks."""
+        return self.before.get("train_seconds", 0.0)
+
+    def ahead(self) -> list[dict[str, Any]]:
+        """The stages made before their turn, which are not reported yet."""
+        return [
+            {"tasks": path, "key": self.key(path)} | made
+            for path, made in self._ahead.items()
+            if made["seconds"]
+        ]
 
     # What came of it ---------------------------------------------------------------------------
 
@@ -248,9 +265,8 @@ class Walk:
         finals = [s["final_average"] for s in each]
         metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
         metrics["worst_ordering"] = min(finals, default=float("nan"))
-        metrics["train_seconds"] = self.before_seconds + sum(
-            s["train_seconds"] for s in self.stages
-        )
+        spent = sum(stage["train_seconds"] for stage in self.stages)
+        metrics["train_seconds"] = self.before_seconds + spent
         for name, of in {"stored_bytes": self._stored, "added_parameters": self._added}.items():
             values = [of(self.config.strategy.curriculum(o)) for o in whole]
             metrics[name] = statistics.fmean(values) if values else float("nan")

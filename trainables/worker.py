@@ -68,10 +68,9 @@ class Worker:
             weights = self.weights(job.key, job)
             with opened(self.lmm, config.training, self.workers, weights, 0):
                 seconds |= self._score(job, config)
-        if self.data.looked and self.lmm.tower is not None:
-            pace = self.data.looking_seconds / self.data.looked
+        if self.lmm.tower is not None:
             again = met // self.workers - (self.data.looked - looked)
-            seconds["unlooked"] = max(0, again) * pace
+            seconds["unlooked"] = max(0, again) * self.data.pace
         return seconds
 
     def _asked(self, job: StageJob) -> int:

@@ -87,10 +87,17 @@ class Looks:
         tower.register_forward_hook(self._end)
 
     def _begin(self, *args: object) -> None:
-        self._begun = time.perf_counter()
+        self._begun = now()
 
     def _end(self, *args: object) -> None:
-        self.seconds += time.perf_counter() - self._begun
+        self.seconds += now() - self._begun
+
+
+def now() -> float:
+    """The time, once a GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def write(seen: Seen, benchmark: Path | str, loading) -> None:

@@ -4,16 +4,19 @@
 
 FOLDER holds `trials.json`: configurations, orderings, and where the benchmark lies. Each trial trains every
 ordering from the model as it came, with the loop, models and seeds of a search, and looks at every image
-whenever it meets it. Writes `matrices-WAY.json` there.
+whenever it meets it; the model is loaded once by each process. Writes `plain-WAY.json` there: matrices, the
+seconds that trials took inside, and those of the whole `fit`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +30,49 @@ def trial(config: dict[str, Any]) -> None:
     """A function trainable: one configuration through all orderings."""
     from ray import tune
 
-    tune.report({"matrices": matrices(config)})
+    tune.report(matrices(config))
 
 
-def matrices(config: dict[str, Any]) -> list[Any]:
+def matrices(config: dict[str, Any]) -> dict[str, Any]:
     """Train and score every ordering in this process."""
     from benchmarks.speed.live import Live, looking
-    from benchmarks.speed.small import TASKS, Small, one_thread, walked
-    from tasks import load_benchmark
+    from benchmarks.speed.small import one_thread, walked
     from trainables.config import TrialConfig
-    from trainables.job import Setting
 
+    begun = time.perf_counter()
     one_thread()
     told = json.loads(Path(config["file"]).read_text())
-    benchmark = Path(told["benchmark"])
-    known = load_benchmark(benchmark).tasks
-    prints = {name: known[name].fingerprint() for name in TASKS}
-    made = Small(benchmark, Setting(model="", tasks=prints, seed=told["seed"], workers=1))
+    made = known(Path(told["benchmark"]), told["seed"])
     found, chosen = [], TrialConfig.from_dict(told["configs"][config["which"]])
     with looking(Live):
+        runner = local(Path(told["benchmark"]), told["seed"])
         for ordering in told["orderings"]:
             store = Path(tempfile.mkdtemp())
-            walk = walked(made.walk(chosen, store, [tuple(ordering)]))
-            found += [matrix.to_dict() for matrix in walk.matrices()]
+            walk = made.walk(chosen, store, [tuple(ordering)], runner)
+            runner.worker.store = walk.store
+            found += [matrix.to_dict() for matrix in walked(walk).matrices()]
             shutil.rmtree(store)
-    return found
+    return {"matrices": found, "inside": time.perf_counter() - begun}
+
+
+@functools.cache
+def known(benchmark: Path, seed: int) -> Any:
+    """The tasks, as the benchmarks have them."""
+    from benchmarks.speed.small import TASKS, Small
+    from tasks import load_benchmark
+    from trainables.job import Setting
+
+    tasks = load_benchmark(benchmark).tasks
+    prints = {name: tasks[name].fingerprint() for name in TASKS}
+    return Small(benchmark, Setting(model="", tasks=prints, seed=seed, workers=1))
+
+
+@functools.cache
+def local(benchmark: Path, seed: int) -> Any:
+    """This process's worker, with the model loaded once."""
+    from trainables.local import Local
+
+    return Local(known(benchmark, seed).place(Path(tempfile.mkdtemp())))
 
 
 def trainer(config: dict[str, Any]) -> None:
@@ -72,11 +93,11 @@ def trainer(config: dict[str, Any]) -> None:
         scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
         run_config=ray.train.RunConfig(storage_path=tempfile.mkdtemp()),
     ).fit()
-    tune.report({"matrices": json.loads(out.read_text())})
+    tune.report(json.loads(out.read_text()))
 
 
 def main(way: str, folder: Path, only: int | None = None) -> None:
-    """Run the trials in one of `WAYS`; `only` so many of them."""
+    """Run the trials in one of `WAYS`; `only` so many of them, evenly taken from all."""
     import ray
     from ray import tune
 
@@ -87,20 +108,28 @@ def main(way: str, folder: Path, only: int | None = None) -> None:
     # A trial that only waits for its trainer needs no core of its own.
     ray.init(address="local", num_cpus=cores, log_to_driver=False)
     file = folder / "trials.json"
-    count = only or len(json.loads(file.read_text())["configs"])
+    whole = len(json.loads(file.read_text())["configs"])
+    chosen = list(range(0, whole, whole // (only or whole)))
     run, cpus = (trainer, 0.0) if way == "trainer" else (trial, 1.0)
+    begun = time.perf_counter()
     results = tune.Tuner(
         tune.with_resources(run, {"cpu": cpus}),
-        param_space={"which": tune.grid_search(list(range(count))), "file": str(file)},
+        param_space={"which": tune.grid_search(chosen), "file": str(file)},
         tune_config=tune.TuneConfig(
             reuse_actors=way == "tuned", max_concurrent_trials=None if way == "defaults" else cores
         ),
         run_config=tune.RunConfig(storage_path=str(folder / way), verbose=0),
     ).fit()
-    found = {r.config["which"]: r.metrics["matrices"] for r in results if r.config and r.metrics}
-    assert len(found) == count, f"{count - len(found)} trials failed"
-    whole = json.dumps([found[which] for which in range(count)])
-    (folder / f"matrices-{way}.json").write_text(whole)
+    took = time.perf_counter() - begun
+    found = {r.config["which"]: r.metrics for r in results if r.config and r.metrics}
+    lacking = len(chosen) - len(found)
+    assert not lacking, f"{lacking} trials failed"
+    told = {
+        "matrices": {which: found[which]["matrices"] for which in chosen},
+        "inside": sum(found[which]["inside"] for which in chosen),
+        "fit": took,
+    }
+    (folder / f"plain-{way}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

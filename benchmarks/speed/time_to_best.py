@@ -57,6 +57,7 @@ def main() -> None:
     medians = {name: statistics.median(c for c, _ in runs) for name, runs in spent.items()}
     regrets = {name: statistics.fmean(r for _, r in runs) for name, runs in spent.items()}
     say(f"stages to within {NEAR:.0%}: {medians}; regret {regrets}")
+    missed = {name: sum(c == math.inf for c, _ in runs) for name, runs in spent.items()}
     taus = {f"tau_rung_{s}": tau(table, scale, s) for s in (FIRST_RUNG, 2 * FIRST_RUNG)}
     for other, target in (("random", 2.5), ("asha", 1.4)):
         pairs = [a / b for (a, _), (b, _) in zip(spent[other], spent["ours"], strict=True)]
@@ -68,7 +69,8 @@ def main() -> None:
             quartiles[2],
             f">= {target}",
             "times fewer stages, medians; quartiles of paired seeds",
-            {"trials": len(table), "seeds": SEEDS, "stages": medians, "regret": regrets, **taus},
+            {"trials": len(table), "seeds": SEEDS, "stages": medians, "regret": regrets, **taus}
+            | {"never_found": missed},
         ).tell()
 
 
@@ -167,7 +169,7 @@ class Replay:
                 count += 1
             if state is not None:
                 heapq.heappush(lanes, (now + cost, number, state))
-        return self.found or self.trained, self.regret
+        return math.inf if self.found is None else self.found, self.regret
 
     def _begin(self, number: int) -> Any:
         given = self.searcher.suggest(f"t{number}")

@@ -4,7 +4,10 @@
 
 Whole commands are timed, start-up and all, with nothing else on the machine: seconds of processor are those
 of the machine. No trial is stopped early. The matrices must be equal to the last bit. Of the way with a
-trainer per trial, four trials are run and scaled.
+trainer per trial, every sixth trial is run, and the time of `fit` scaled.
+
+Beside the ratio stand its parts: the counted stages, what keeping features gains a trial, and what share of
+the lanes' time the trials themselves take.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,14 +27,17 @@ from typing import Any
 import psutil
 import yaml
 
+from benchmarks.speed.live import Live, looking
 from benchmarks.speed.measure import Cost, compared, say
 from benchmarks.speed.plain_tune import ROOT, WAYS
-from benchmarks.speed.small import MODEL, TASKS, small
+from benchmarks.speed.small import MODEL, TASKS, Small, config, small, walked
+from trainables.data import Data
+from trainables.local import Local
 
 SAMPLES = 22
 """Beside finetune and joint tuning."""
 TARGETS = {"defaults": 4, "tuned": 3, "trainer": 8}
-FEW = 4
+FEW, LANES = 4, 2
 
 
 def main() -> None:
@@ -44,6 +51,7 @@ def main() -> None:
         made = small(root / "data", 96, 32)
         write_plan(root / "plan.yaml", made.benchmark)
         found: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in args.ways.split(",")}
+        shares: dict[str, list[float]] = {way: [] for way in found}
         counted: dict[str, Any] = {}
         for number in range(args.pairs):
             ours = cost_of_command(search(root))
@@ -51,8 +59,10 @@ def main() -> None:
             if not (root / "trials.json").exists():
                 write_trials(root, made.benchmark, trials)
             for way, costs in found.items():
-                costs.append((plain(root, way), ours))
-                check(root, way, trials)
+                cost, told = plain(root, way)
+                costs.append((cost, ours))
+                shares[way].append(told["inside"] / (LANES * told["fit"]))
+                check(way, told["matrices"], trials)
                 say(f"pair {number + 1}, {way}: {costs[-1][0].wall:.0f} s, ours {ours.wall:.0f} s")
             shutil.rmtree(root / "storage")
         for way, costs in found.items():
@@ -62,6 +72,8 @@ def main() -> None:
                 f">= {TARGETS[way]}",
                 "times faster",
                 **counted,
+                cache_gain=cache_gain(root, made),
+                trials_share_of_lane_time=statistics.median(shares[way]),
             ).tell()
 
 
@@ -96,14 +108,34 @@ def search(root: Path) -> list[str]:
     return [sys.executable, script, *flags]
 
 
-def plain(root: Path, way: str) -> Cost:
-    """What the same trials cost on plain Tune."""
+def plain(root: Path, way: str) -> tuple[Cost, dict[str, Any]]:
+    """What the same trials cost on plain Tune, and what it told."""
     few = [str(FEW)] if way == "trainer" else []
     command = [sys.executable, "-m", "benchmarks.speed.plain_tune", way, str(root), *few]
     shutil.rmtree(root / way, ignore_errors=True)
     cost = cost_of_command(command)
-    scale = (SAMPLES + 2) / FEW if few else 1
-    return Cost(cost.wall * scale, cost.cpu * scale)
+    told = json.loads((root / f"plain-{way}.json").read_text())
+    # Ray starts and ends once, however many trials there are.
+    more = ((SAMPLES + 2) / FEW - 1) * told["fit"] if few else 0.0
+    return Cost(cost.wall + more, cost.cpu * (1 + more / cost.wall)), told
+
+
+def cache_gain(root: Path, made: Small) -> float:
+    """A trial of plain tuning in this process: live over kept features, medians of three in turns."""
+    orderings = [TASKS[:3]]
+
+    def trial(kind: type[Data]) -> float:
+        with looking(kind):
+            runner = Local(made.place(root / "gain"))
+            walk = made.walk(config(), root / "gain", orderings, runner)
+            begun = time.perf_counter()
+            walked(walk)
+            took = time.perf_counter() - begun
+        shutil.rmtree(root / "gain")
+        return took
+
+    pairs = [(trial(Live), trial(Data)) for _ in range(3)]
+    return statistics.median(live / kept for live, kept in pairs)
 
 
 def cost_of_command(command: list[str]) -> Cost:
@@ -152,10 +184,11 @@ def write_trials(root: Path, benchmark: Path, trials: list[dict[str, Any]]) -> N
     (root / "trials.json").write_text(json.dumps(told))
 
 
-def check(root: Path, way: str, trials: list[dict[str, Any]]) -> None:
+def check(way: str, theirs: dict[str, Any], trials: list[dict[str, Any]]) -> None:
     """The matrices of both sides must be equal."""
-    theirs = json.loads((root / f"matrices-{way}.json").read_text())
-    for trial, matrices in zip(trials, theirs, strict=False):
+    assert theirs
+    for which, matrices in theirs.items():
+        trial = trials[int(which)]
         assert trial["orderings"] == matrices, f"{trial['name']} came to other scores with {way}"
 
 

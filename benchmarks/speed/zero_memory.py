@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.zero_memory
 
-Counted on the ranks themselves: parameters, gradients' shards and AdamW's moments as they lie in memory
+Counted on the ranks themselves: parameters, the frozen tower's too, and AdamW's moments as they lie in memory
 after a step. The losses must be the same.
 """
 
@@ -82,6 +82,10 @@ def rank(folder: Path, zero: int, number: int) -> None:
     with opened(worker.lmm, chosen.training, RANKS, start, len(plan)) as engine:
         losses = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(plan, start)
         held = held_bytes(worker.lmm.model, engine._engine)
+        tower = worker.lmm.tower
+        assert tower is not None
+        # The tower is no part of the model that DeepSpeed splits up: each rank has it whole.
+        held += sum(p.nbytes for p in tower._tower[0].parameters())  # type: ignore[attr-defined]
     (folder / f"{number}.json").write_text(json.dumps({"bytes": held, "losses": losses}))
     dist.barrier()
     assert torch.get_num_threads() == 1
