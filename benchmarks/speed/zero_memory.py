@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.zero_memory
 
-Counted on the ranks themselves: parameters, the frozen tower's too, and AdamW's moments as they lie in memory
-after a step. The losses must be the same.
+Counted on the ranks themselves: parameters, the frozen tower's too, and AdamW's moments as they lie in
+memory after a step. The losses must be the same.
 """
 
 from __future__ import annotations
