@@ -109,6 +109,7 @@ class Features:
         self._images: dict[str, tuple[pa.RecordBatch, int]] = {}
         self._parts: set[Path] = set()
         self._examples: dict[Path, pa.Table] = {}
+        self._spent = 0.0
 
     def example(self, file: Path, row: int) -> Encoded | None:
         """One example of a split, as `lmm.seen` would make it; None if it was never looked at."""
@@ -116,6 +117,7 @@ class Features:
             if not file.exists():
                 return None
             self._examples[file] = pa.Table.from_batches(batches(file), EXAMPLES).combine_chunks()
+            self._spent += math.fsum(self._examples[file]["seconds"].to_pylist())
             self._open_parts()
         table = self._examples[file]
         inputs = load(table["inputs"][row].as_buffer().to_pybytes())
@@ -128,8 +130,7 @@ class Features:
     def pace(self) -> float:
         """Mean seconds that the tower took for an example of the files opened so far; else 0."""
         count = sum(table.num_rows for table in self._examples.values())
-        spent = (table["seconds"].to_pylist() for table in self._examples.values())
-        return math.fsum(map(math.fsum, spent)) / count if count else 0.0
+        return self._spent / count if count else 0.0
 
     def knows(self, image: str) -> bool:
         """Whether these images were looked at; reads what was written since."""
