@@ -22,7 +22,7 @@ SPARE = 0.9
 
 
 @dataclass(frozen=True)
-class Machine:
+class Devices:
     """What there is to train on."""
 
     cores: int
@@ -51,7 +51,7 @@ class Packing:
         return f"{asked} --gpus-per-worker {self.share:g}" if self.share else asked
 
 
-def here() -> Machine:
+def here() -> Devices:
     """This machine."""
     import psutil
     import torch
@@ -60,7 +60,7 @@ def here() -> Machine:
 
     sizes = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
     free = psutil.virtual_memory().available
-    return Machine(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
+    return Devices(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
 
 def packed(prepared: Prepared) -> Packing:
@@ -79,7 +79,7 @@ def packed(prepared: Prepared) -> Packing:
             "--gpus-per-worker needs a GPU, and this machine has none and is in no cluster; without it "
             "the workers train on CPUs"
         )
-    share = gpu_share(machine, workers, rank, plan.concurrent or most, plan.gpus_per_worker)
+    share = gpu_share(machine, workers, rank, plan.concurrent or most, plan.gpus_per_worker, alone)
     if alone and share and rank > share * machine.gpu_bytes:
         raise InputError(
             f"a worker needs about {rank / 1e9:.1f} GB, and {share:g} of a GPU with "
@@ -102,17 +102,24 @@ def packed(prepared: Prepared) -> Packing:
 
 
 def gpu_share(
-    machine: Machine, workers: int, rank: float, lanes: int, asked: float | None = None
+    machine: Devices,
+    workers: int,
+    rank: float,
+    lanes: int,
+    asked: float | None = None,
+    alone: bool = True,
 ) -> float:
     """Of a GPU that each worker holds, if `lanes` are wanted of ranks of so many bytes.
 
-    As much as was asked for (which may mean the GPUs of other machines), else 0 where there is no GPU.
+    As much as was asked for (which may mean the GPUs of other machines), else 0 where there is no GPU. In
+    a cluster, where this machine is not `alone`, none is shared unasked: lanes that fit together here would
+    never go to the other machines.
     """
     if asked is not None:
         return asked
     if not machine.gpus:
         return 0.0
-    if workers > 1:
+    if workers > 1 or not alone:
         return 1.0
     held = machine.gpu_bytes * SPARE // rank if rank else math.inf
     # Each lane prepares its batches on a core.
@@ -121,7 +128,7 @@ def gpu_share(
     return math.floor(1e4 / max(1, int(wanted))) / 1e4
 
 
-def check_gpus(machine: Machine, ranks: int, share: float) -> None:
+def check_gpus(machine: Devices, ranks: int, share: float) -> None:
     """Raise `InputError` if the GPUs cannot hold so many workers."""
     fit = lanes_on(machine, share)
     if ranks > fit:
@@ -131,7 +138,7 @@ def check_gpus(machine: Machine, ranks: int, share: float) -> None:
         )
 
 
-def lanes_on(machine: Machine, share: float) -> int:
+def lanes_on(machine: Devices, share: float) -> int:
     """Workers that the GPUs hold."""
     return max(1, machine.gpus) * int(1 / share)
 
@@ -156,7 +163,7 @@ def check_share(share: float | None, workers: int) -> None:
 
 
 def best(
-    machine: Machine, trials: int, rank: Callable[[int], float], possible: Iterator[int]
+    machine: Devices, trials: int, rank: Callable[[int], float], possible: Iterator[int]
 ) -> Packing | None:
     """The packing that trains most at once; None if a rank fits nowhere.
 
@@ -175,7 +182,7 @@ def best(
     return found
 
 
-def _packing(machine: Machine, trials: int, workers: int, rank: float) -> Packing | None:
+def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packing | None:
     devices = machine.gpus or machine.cores
     room = machine.gpu_bytes * SPARE if machine.gpus else machine.free / workers
     if rank > room or workers > devices:
@@ -209,7 +216,7 @@ def proposal(prepared: Prepared, peak: int) -> str:
     return f"a worker took {peak / 1e9:.2f} GB at its peak; on {has} for {trials} trials: {fits}"
 
 
-def _workers(prepared: Prepared, machine: Machine) -> Iterator[int]:
+def _workers(prepared: Prepared, machine: Devices) -> Iterator[int]:
     """Numbers of workers that every batch size of the plan can be shared among."""
     from search.checks import check_batches
 

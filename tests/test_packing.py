@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from search.packing import Machine, Packing, best, check_gpus, check_share, gpu_share, lanes_on
+from search.packing import Devices, Packing, best, check_gpus, check_share, gpu_share, lanes_on
 from spaces import InputError
 
 GB = 1e9
-CPUS = Machine(cores=2, free=24 * GB)
+CPUS = Devices(cores=2, free=24 * GB)
 
 
-def gpus(count: int, size: float = 80 * GB, cores: int = 32) -> Machine:
-    return Machine(cores, 200 * GB, count, size)
+def gpus(count: int, size: float = 80 * GB, cores: int = 32) -> Devices:
+    return Devices(cores, 200 * GB, count, size)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def gpus(count: int, size: float = 80 * GB, cores: int = 32) -> Machine:
     ],
 )
 def test_a_gpu_is_shared_as_far_as_memory_cores_and_trials_go(
-    machine: Machine, workers: int, rank: float, lanes: int, share: float
+    machine: Devices, workers: int, rank: float, lanes: int, share: float
 ) -> None:
     found = gpu_share(machine, workers, rank, lanes)
     assert found == pytest.approx(share, abs=1e-4)
@@ -46,6 +46,12 @@ def test_a_share_that_was_asked_for_is_taken_even_where_the_gpus_are_elsewhere()
     assert lanes_on(CPUS, 0.25) == 4
 
 
+def test_in_a_cluster_no_gpu_is_shared_unasked() -> None:
+    assert gpu_share(gpus(4), 1, GB, 20, alone=False) == 1.0
+    assert gpu_share(gpus(4), 1, GB, 20, asked=0.5, alone=False) == 0.5
+    assert gpu_share(CPUS, 1, GB, 20, alone=False) == 0.0
+
+
 def split(whole: float, kept: float = 0.0) -> Callable[[int], float]:
     """Bytes of a rank: what is sharded, and what each keeps."""
     return lambda workers: whole / workers + kept
@@ -56,7 +62,7 @@ def split(whole: float, kept: float = 0.0) -> Callable[[int], float]:
     [
         (CPUS, 14, split(0.0, GB), Packing(2, 1)),
         (CPUS, 1, split(0.0, GB), Packing(1, 2)),  # one trial alone: both cores for it
-        (Machine(8, 3 * GB), 14, split(0.0, GB), Packing(3, 1)),
+        (Devices(8, 3 * GB), 14, split(0.0, GB), Packing(3, 1)),
         (gpus(8), 14, split(0.0, 60 * GB), Packing(8, 1, 1.0)),
         (gpus(8), 4, split(0.0, 60 * GB), Packing(4, 2, 1.0)),
         (
@@ -69,7 +75,7 @@ def split(whole: float, kept: float = 0.0) -> Callable[[int], float]:
     ],
 )
 def test_the_best_packing_keeps_most_devices_busy_with_fewest_workers(
-    machine: Machine, trials: int, rank: Callable[[int], float], packing: Packing
+    machine: Devices, trials: int, rank: Callable[[int], float], packing: Packing
 ) -> None:
     assert best(machine, trials, rank, iter((1, 2, 4, 8))) == packing
 

@@ -17,11 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from benchmarks.speed.measure import exact, say
 from benchmarks.speed.plain_tune import ROOT
-from benchmarks.speed.small import MODEL, TASKS, small
+from benchmarks.speed.small import small, write_plan
 
 LANES = 2
 
@@ -30,13 +28,8 @@ def main() -> None:
     """Measure, and print two lines."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        plan = {
-            "extends": "default",
-            "benchmark": str(small(root / "data", 96, 32).benchmark),
-            **{"model": MODEL, "tasks": list(TASKS), "orderings": "given+reverse", "samples": 4},
-            **{"stopping": "none", "concurrent": LANES},
-        }
-        (root / "plan.yaml").write_text(yaml.safe_dump(plan))
+        own = {"orderings": "given+reverse", "samples": 4, "concurrent": LANES}
+        write_plan(root / "plan.yaml", small(root / "data", 96, 32).benchmark, **own)
         begin = ["--plan", str(root / "plan.yaml"), "--name"]
         whole = len(distinct(run(root, *begin, "whole", storage="undisturbed")))
         under_way = killed_at(root, whole // 2, *begin, "cut")

@@ -71,6 +71,13 @@ def small(folder: Path, train: int | None = None, validation: int | None = None)
     return Small(file, Setting(model=model, tasks=tasks, seed=0, workers=1))
 
 
+def write_plan(file: Path, benchmark: Path, **own: Any) -> None:
+    """A plan file for a search on the cut benchmark in which no trial is stopped."""
+    same = {"extends": "default", "model": MODEL, "benchmark": str(benchmark)}
+    plan = same | {"tasks": list(TASKS), "stopping": "none"} | own
+    file.write_text(yaml.safe_dump(plan))
+
+
 def config(strategy: str | Mapping[str, Any] = "finetune", **training: Any) -> TrialConfig:
     """A configuration as the embedded plans have it, with one epoch."""
     named = {"name": strategy} if isinstance(strategy, str) else dict(strategy)

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from benchmarks.speed.live import Live, looking
 from benchmarks.speed.measure import Cost, compared, say
 from benchmarks.speed.plain_tune import ROOT, WAYS
-from benchmarks.speed.small import MODEL, TASKS, Small, config, small, walked
+from benchmarks.speed.small import TASKS, Small, config, small, walked, write_plan
+from search.plans import MINI_TRAINING
 from trainables.data import Data
 from trainables.local import Local
 
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         made = small(root / "data", 96, 32)
-        write_plan(root / "plan.yaml", made.benchmark)
+        write_wide_plan(root / "plan.yaml", made.benchmark)
         found: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in args.ways.split(",")}
         shares: dict[str, list[float]] = {way: [] for way in found}
         counted: dict[str, Any] = {}
@@ -77,21 +77,12 @@ def main() -> None:
             ).tell()
 
 
-def write_plan(file: Path, benchmark: Path) -> None:
+def write_wide_plan(file: Path, benchmark: Path) -> None:
     """Strategies that have little in common but what sharing finds."""
-    plan = {
-        "extends": "default",
-        "benchmark": str(benchmark),
-        "model": MODEL,
-        "tasks": list(TASKS),
-        "orderings": "shared:4",
-        "strategies": ["replay", "ewc", "lwf", "der"],
-        "samples": SAMPLES,
-        "stopping": "none",
-        "training": {"epochs": 1, "learning_rate": 4e-3, "batch_size": 8, "precision": "fp32"}
-        | {"checkpointing": False},
-    }
-    file.write_text(yaml.safe_dump(plan))
+    training = {**MINI_TRAINING, "epochs": 1}
+    strategies = ["replay", "ewc", "lwf", "der"]
+    own = {"orderings": "shared:4", "strategies": strategies, "samples": SAMPLES}
+    write_plan(file, benchmark, training=training, **own)
 
 
 def search(root: Path) -> list[str]:
