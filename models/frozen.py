@@ -9,11 +9,16 @@ deals in pictures, need not know.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from models.family import Family
@@ -55,6 +60,8 @@ class Frozen(torch.nn.Module):
         """Whether the model is given features in place of pixels."""
         self.looking = False
         """Whether what the tower sees is wanted, and nothing after it."""
+        self._rests: torch.device | None = None
+        """Where the weights belong that rest elsewhere."""
 
     @contextlib.contextmanager
     def seen(self, seen: bool) -> Iterator[None]:
@@ -68,6 +75,7 @@ class Frozen(torch.nn.Module):
     @torch.no_grad()
     def look(self, see: Callable[[], object]) -> torch.Tensor:
         """What the tower sees while the stock model does `see`."""
+        self.wake()
         self.looking = True
         try:
             with unhooked(self.way()):
@@ -82,9 +90,51 @@ class Frozen(torch.nn.Module):
         """The part of the model that a look goes through."""
         raise NotImplementedError
 
+    def frozen(self) -> Iterable[torch.nn.Module]:
+        """The modules that were taken out of the model."""
+        raise NotImplementedError
+
     def move(self, device: torch.device | str) -> None:
         """The tower moves with the model, of which it is no part."""
-        raise NotImplementedError
+        if self._rests:
+            self._rests = torch.device(device)
+            return
+        for part in self.frozen():
+            part.to(device)
+
+    def rest(self, file: Path) -> None:
+        """Leave the weights in `file`, in the processes' common memory, until they are looked through.
+
+        For where nearly all was seen before. All ranks of a machine map the same pages, of which those
+        that are never read take no memory; a GPU holds none of them before the first look.
+        """
+        tensors = dict(self._tensors())
+        if any(type(t) not in (torch.nn.Parameter, torch.Tensor) for t in tensors.values()):
+            return  # quantised ones are more than their values
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+            save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
+            os.replace(temporary, file)
+        mapped, home = load_file(file), self.parameter().device
+        if {n: (t.shape, t.dtype) for n, t in mapped.items()} != {
+            n: (t.shape, t.dtype) for n, t in tensors.items()
+        }:
+            return  # of another tower
+        for name, tensor in mapped.items():
+            tensors[name].data = tensor
+        self._rests = home
+
+    def wake(self) -> None:
+        """Bring weights that rest to where the model is."""
+        home, self._rests = self._rests, None
+        if home:
+            self.move(home)
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for number, part in enumerate(self.frozen()):
+            for name, tensor in itertools.chain(part.named_parameters(), part.named_buffers()):
+                yield f"{number}.{name}", tensor
 
     def parameter(self) -> torch.nn.Parameter:
         """One of the tower's: where it is, and of what type."""
@@ -116,6 +166,7 @@ class FrozenTower(Frozen):
             return self._output(pixel_values)
         if self.looking:
             raise Looked(self._read(pixel_values, options))
+        self.wake()
         with torch.no_grad():
             return self._tower[0](pixel_values, **options)
 
@@ -134,13 +185,14 @@ class FrozenTower(Frozen):
     def way(self) -> torch.nn.Module:
         return self
 
-    def move(self, device: torch.device | str) -> None:
-        self._tower[0].to(device)
+    def frozen(self) -> Iterable[torch.nn.Module]:
+        return self._tower
 
     def parameter(self) -> torch.nn.Parameter:
         return next(self._tower[0].parameters())
 
     def put_back(self) -> None:
+        self.wake()
         self._base[0].set_submodule(self._path, self._tower[0])
 
     def vector(self, features: torch.Tensor) -> torch.Tensor:

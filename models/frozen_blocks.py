@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -50,14 +51,14 @@ class FrozenBlocks(Frozen):
     def way(self) -> torch.nn.Module:
         return self._tower[0]
 
-    def move(self, device: torch.device | str) -> None:
-        for part in self._parts.values():
-            part.to(device)
+    def frozen(self) -> Iterable[torch.nn.Module]:
+        return self._parts.values()
 
     def parameter(self) -> torch.nn.Parameter:
         return next(self._parts["patch_embed"].parameters())
 
     def put_back(self) -> None:
+        self.wake()
         for name, part in self._parts.items():
             setattr(self._tower[0], name, part)
 
@@ -78,6 +79,7 @@ class _Patches(torch.nn.Module):
             parts = pixels.chunk(len(frozen.read), dim=-1)
             frozen.features = tuple(part.contiguous() for part in parts)
             return frozen.features[-1]
+        frozen.wake()
         with torch.no_grad():
             return self._embed[0](pixels)
 

@@ -26,6 +26,7 @@ from trainables.features import (
     features_folder,
     image_name,
     reader,
+    tower_file,
 )
 from trainables.job import Seen
 from trainables.local import Local
@@ -89,6 +90,7 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     worker = kept.runner.worker
     kept.step()
     assert worker.data.looked == 0  # in this process
+    assert tower_file(seen(toy, root), FP32).exists()  # where its tower's weights rest
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from toy import Toy
 from transformers import AutoModelForImageTextToText
 
@@ -119,3 +120,55 @@ def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
     assert not ran
     lmm.answer_logits(seen)
     assert ran.count(lmm.family.vision_tower) == 2
+
+
+def mapped(lmm: LMM, file: Path) -> bool:
+    """Whether the tower's weights are in the pages of a file."""
+    assert lmm.tower is not None
+    addresses = [p.data_ptr() for part in lmm.tower.frozen() for p in part.parameters()]
+    lines = [ln.split() for ln in Path("/proc/self/maps").read_text().splitlines()]
+    ends = [ln[0].split("-") for ln in lines if ln[-1] == str(file)]
+    places = [range(int(first, 16), int(last, 16)) for first, last in ends]
+    return all(any(address in place for place in places) for address in addresses)
+
+
+def test_a_tower_that_rests_sees_the_same_from_the_pages_of_a_file(
+    lmm: LMM, loaded: Data, tmp_path: Path
+) -> None:
+    assert lmm.tower is not None
+    task, file = task_of(loaded), tmp_path / "tower" / "tower.safetensors"
+    before = lmm.seen(pixels_of(loaded, task, range(4)))
+    assert not mapped(lmm, file)
+    lmm.tower.rest(file)
+    written = file.stat().st_mtime_ns
+    assert mapped(lmm, file)
+    after = lmm.seen(pixels_of(loaded, task, range(4)))
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one.prompt[FEATURES], other.prompt[FEATURES])
+    again = LMM(lmm.folder)
+    assert again.tower is not None
+    again.tower.rest(file)
+    assert mapped(again, file) and file.stat().st_mtime_ns == written
+    again.adapt(Adapter(parts="lm_lora+vision_lora", rank=2), seed=0)
+    assert again.tower is None
+    assert again.answer_loss(pixels_of(loaded, task, range(2))).isfinite()
+
+
+def test_a_tower_that_rests_comes_to_the_model_at_the_first_look(
+    lmm: LMM, loaded: Data, tmp_path: Path
+) -> None:
+    """As on a GPU, which has it then."""
+    tower = lmm.tower
+    assert tower is not None
+    tower.rest(tmp_path / "tower.safetensors")
+    lmm.to("meta")
+    assert lmm.device.type == "meta" and tower.parameter().device.type == "cpu"
+    tower.wake()
+    assert tower.parameter().device.type == "meta"
+
+
+def test_the_weights_of_another_tower_are_not_taken(lmm: LMM, tmp_path: Path) -> None:
+    assert lmm.tower is not None
+    save_file({"0.weight": torch.zeros(3)}, tmp_path / "tower.safetensors")
+    lmm.tower.rest(tmp_path / "tower.safetensors")
+    assert not mapped(lmm, tmp_path / "tower.safetensors")

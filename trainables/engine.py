@@ -79,7 +79,9 @@ class Engine:
                 model=lmm.model,
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
                 optimizer=self._optimizer,
-                config=_config(training, training.per_pass(workers), self.accumulation),
+                config=_config(
+                    training, training.per_pass(workers), self.accumulation, _width(lmm)
+                ),
                 dist_init_required=False,
             )
         self._engine.train()
@@ -230,10 +232,18 @@ def generating(lmm: LMM) -> Iterator[None]:
         yield
 
 
-def _config(training: Training, per_pass: int, accumulation: int) -> dict[str, Any]:
+def _width(lmm: LMM) -> int:
+    """Of the language model's hidden states."""
+    return lmm.base.config.get_text_config().hidden_size
+
+
+def _config(training: Training, per_pass: int, accumulation: int, width: int) -> dict[str, Any]:
     half = training.precision == "bf16"
     # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
     zero: dict[str, Any] = {"stage": max(training.zero, int(half)), "overlap_comm": False}
+    # ZeRO-3 keeps smaller parameters whole on every rank. Its own limit is one number for all models, with
+    # which nothing of a small one would be split; this one follows the model, as that of transformers does.
+    zero["stage3_param_persistence_threshold"] = 10 * width
     if training.offload != "none":
         zero["offload_optimizer"] = {"device": "cpu"}
     if training.offload == "all":

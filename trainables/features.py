@@ -66,6 +66,11 @@ def examples_file(folder: Path, task: str, split: str, longest: int) -> Path:
     return folder / "examples" / f"{digest(task, split, longest)}.arrow"
 
 
+def tower_file(seen: Seen, loading: Loading) -> Path:
+    """Where the weights of a tower wait that is hardly looked through any more."""
+    return features_folder(seen.root, seen.model, loading) / "tower.safetensors"
+
+
 def image_name(example: Example) -> str:
     """Names an example's images by their content; empty if it has none."""
     if not example.images:

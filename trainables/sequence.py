@@ -158,8 +158,13 @@ def _beside(walk: Walk) -> tuple[str, ...]:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Replace a trial's record in one move."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{record['name']}.{os.getpid()}"
-    # In one line: with indents, a pure-Python encoder takes ten times as long.
-    temporary.write_text(json.dumps(record))
-    os.replace(temporary, folder / f"{record['name']}.json")
+    # Strings, for a `Path` takes longer, and every stage writes a record.
+    place, temporary = (
+        f"{folder}/{record['name']}.json",
+        f"{folder}/.{record['name']}.{os.getpid()}",
+    )
+    os.makedirs(folder, exist_ok=True)
+    with open(temporary, "w") as file:
+        # In one line: with indents, a pure-Python encoder takes ten times as long.
+        file.write(json.dumps(record))
+    os.replace(temporary, place)

@@ -101,8 +101,9 @@ class StageStore:
         if blob is None or record.get(EVICTED):
             return True
         try:
-            path = self._blob(blob["sha256"])
-            stat = path.stat()
+            sha256 = blob["sha256"]
+            path = f"{self.root}/blobs/{sha256[:2]}/{sha256}.safetensors"  # as in `head`
+            stat = os.stat(path)
         except (KeyError, TypeError, OSError):
             return False
         return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
@@ -152,8 +153,8 @@ def _head(path: str, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
 
 
 @functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -50,11 +50,16 @@ class Walk:
     _cells: dict[Prefix, list[str]] = field(default_factory=dict)
     _summaries: dict[int, dict[str, float]] = field(default_factory=dict)
     """The metrics of each ordering that is whole, by its place in the panel."""
+    _matrices: dict[tuple[str, Sequence[str]], tuple[int, ScoreMatrix]] = field(
+        default_factory=dict
+    )
+    """The matrices made last, with how many of their rows were known then: one stage adds to few."""
 
     def __post_init__(self) -> None:
         self.lineage = Lineage(self.config, self.panel, self.setting, self.store)
         self.paths = self.panel.paths(self.config)
         self.inner = {path[:i] for path in self.paths for i in range(len(path))}
+        self._rows = {ordering: self._rows_of(ordering) for ordering in self.panel.orderings}
         # Made once: both go into every job and record.
         self.told = {"config": self.config.to_dict(), "panel": dataclasses.asdict(self.panel)}
 
@@ -228,11 +233,15 @@ class Walk:
         cells = self.beside.get(beside, {}) if beside else self.scores
         made = []
         for ordering in self.panel.orderings:
-            rows = {row: cells.get(path, {}) for row, path in self._rows(ordering).items()}
-            # Orderings may differ in their tasks, and the first row scores those of all.
-            columns = (*ordering, *self.panel.initial)
-            own = {n: {t: s for t, s in row.items() if t in columns} for n, row in rows.items()}
-            made.append(ScoreMatrix.from_rows(ordering, own, self.panel.initial))
+            rows = {row: cells[path] for row, path in self._rows[ordering].items() if path in cells}
+            known, matrix = self._matrices.get((beside, ordering), (-1, None))
+            if matrix is None or known < len(rows):
+                # Orderings may differ in their tasks, and the first row scores those of all.
+                columns = (*ordering, *self.panel.initial)
+                own = {n: {t: s for t, s in row.items() if t in columns} for n, row in rows.items()}
+                matrix = ScoreMatrix.from_rows(ordering, own, self.panel.initial)
+                self._matrices[beside, ordering] = len(rows), matrix
+            made.append(matrix)
         return made
 
     def records(self) -> list[dict[str, Any]]:
@@ -241,12 +250,12 @@ class Walk:
             {"ordering": number, "stage": row, "task": task, "split": self.panel.split}
             | {"key": self.lineage.scored(path, task)}
             for number, ordering in enumerate(self.panel.orderings, start=1)
-            for row, path in self._rows(ordering).items()
+            for row, path in self._rows[ordering].items()
             for task in self.scores.get(path, {})
             if task in (*ordering, *self.panel.initial)
         ]
 
-    def _rows(self, ordering: Sequence[str]) -> dict[int, Prefix]:
+    def _rows_of(self, ordering: Sequence[str]) -> dict[int, Prefix]:
         """The rows of an ordering's matrix, and the path that fills each."""
         curriculum = self.config.strategy.curriculum(ordering)
         # Joint tuning has one stage: it stands where the sequence ends.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 
 from models.lmm import LMM
 from models.location import model_folder
@@ -19,7 +21,7 @@ from trainables.config import TrialConfig
 from trainables.data import Batch, Data, batches
 from trainables.engine import Engine, opened
 from trainables.evaluate import answers, scored
-from trainables.features import reader
+from trainables.features import reader, tower_file
 from trainables.job import DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
 from trainables.loop import Loop
@@ -221,6 +223,11 @@ class Worker:
         wanted = (config.training.loading, config.training.zero, config.training.longest)
         if self._loaded != wanted or anew:
             self.lmm = LMM(model_folder(self.place.model), config.training.loading)
+            if self.place.features and self.lmm.tower:
+                with contextlib.suppress(
+                    OSError, SafetensorError
+                ):  # the disk is short, or lost some
+                    self.lmm.tower.rest(tower_file(self.place.features, config.training.loading))
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             longest, seed = config.training.longest, self.place.seed

@@ -3,7 +3,9 @@
     python -m benchmarks.speed.zero_memory
 
 Counted on the ranks themselves: parameters, the frozen tower's too, and AdamW's moments as they lie in
-memory after a step. The losses must be the same.
+memory after a step. What the tower sees was kept, on both sides: its weights rest in a file that the ranks
+map, so that a rank's own bytes of it are those that it would have written to. The file's pages in memory
+are common to all ranks, can be dropped at any time, and are told apart. The losses must be the same.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -25,7 +28,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     """Run two ranks with ZeRO 0 and with ZeRO 3, and print the line."""
+    from benchmarks.speed.cached_features import write
+    from benchmarks.speed.small import config, small
+    from trainables.job import Seen
+
     with tempfile.TemporaryDirectory() as folder:
+        made = small(Path(folder) / "data", 96, 16)
+        seen = Seen(Path(folder) / "features", made.setting.model, made.setting.tasks)
+        write(seen, made.benchmark, config().training.loading)
+        (Path(folder) / "made.pickle").write_bytes(pickle.dumps((made, seen)))
         found = {zero: ranks(Path(folder) / str(zero), zero) for zero in (0, 3)}
     whole = max(one["bytes"] for one in found[0])
     parted = max(one["bytes"] for one in found[3])
@@ -40,6 +51,8 @@ def main() -> None:
         "times a replica's bytes, each of two ranks",
         replicated_mb=whole / 1e6,
         parted_mb=parted / 1e6,
+        tower_mb=found[3][0]["tower"] / 1e6,
+        tower_pages_in_common_mb=max(one["common"] for one in found[3]) / 1e6,
         losses_apart=apart,
     ).tell()
 
@@ -61,7 +74,7 @@ def rank(folder: Path, zero: int, number: int) -> None:
     import torch
     import torch.distributed as dist
 
-    from benchmarks.speed.small import TASKS, config, one_thread, small
+    from benchmarks.speed.small import TASKS, config, one_thread
     from trainables.data import batches
     from trainables.engine import opened
     from trainables.loop import Loop
@@ -72,9 +85,9 @@ def rank(folder: Path, zero: int, number: int) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'group'}", rank=number, world_size=RANKS
     )
-    made = small(folder / f"data-{number}", 96, 16)
+    made, seen = pickle.loads((folder.parent / "made.pickle").read_bytes())
     chosen = config(zero=zero, micro_batch=4)
-    worker = Worker(dataclasses.replace(made.place(folder / "stages")))
+    worker = Worker(dataclasses.replace(made.place(folder / "stages"), features=seen))
     worker._take_up(chosen)
     picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
     plan = batches(picks, chosen.training, 0)
@@ -84,11 +97,37 @@ def rank(folder: Path, zero: int, number: int) -> None:
         held = held_bytes(worker.lmm.model, engine._engine)
         tower = worker.lmm.tower
         assert tower is not None
-        # The tower is no part of the model that DeepSpeed splits up: each rank has it whole.
-        held += sum(p.nbytes for p in tower._tower[0].parameters())  # type: ignore[attr-defined]
-    (folder / f"{number}.json").write_text(json.dumps({"bytes": held, "losses": losses}))
+        # The tower is no part of the model that DeepSpeed splits up.
+        parts = [p for part in tower.frozen() for p in part.parameters()]
+        own, common, mapped = mapped_bytes("tower.safetensors")
+        held += own + sum(p.nbytes for p in parts if not within(p.data_ptr(), mapped))
+    told = {
+        "bytes": held,
+        "losses": losses,
+        "common": common,
+        "tower": sum(p.nbytes for p in parts),
+    }
+    (folder / f"{number}.json").write_text(json.dumps(told))
     dist.barrier()
     assert torch.get_num_threads() == 1
+
+
+def mapped_bytes(name: str) -> tuple[int, int, list[range]]:
+    """Of the files of that name that this process maps: its own bytes, the file's, and all addresses."""
+    sizes, places, ours = {"Anonymous:": 0, "Rss:": 0}, [], False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            ours = bool(rest) and rest[-1].endswith(name)
+            places += [range(*(int(end, 16) for end in first.split("-")))] if ours else []
+        elif ours and first in sizes:
+            sizes[first] += 1024 * int(rest[0])
+    return sizes["Anonymous:"], sizes["Rss:"] - sizes["Anonymous:"], places
+
+
+def within(address: int, places: list[range]) -> bool:
+    """Whether an address is in one of these places."""
+    return any(address in place for place in places)
 
 
 def held_bytes(model: Any, engine: Any) -> int:
