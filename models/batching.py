@@ -18,7 +18,8 @@ from tasks.rows import IMAGE, Example
 # it; all others belong to the images, and their first dimension counts images, tiles or patches.
 SEQUENCE = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 QFORMER = ("qformer_input_ids", "qformer_attention_mask")
-PIXELS, FEATURES = "pixel_values", "features"
+PIXELS, FEATURES, QUERIES = "pixel_values", "features", "queries"
+"""An image as it came; what the frozen vision tower saw; what a frozen Q-Former made of that."""
 NO_INPUT = ("labels",)
 """What a processor makes beside the model's input."""
 
@@ -30,11 +31,22 @@ class Encoded:
     prompt: dict[str, torch.Tensor]
     answer: torch.Tensor
     """Token ids of the answer and the end-of-sequence token, (length,)."""
+    mapped: int = 0
+    """Bytes of it that lie in a file, whose pages all processes share."""
 
     def seen(self, features: torch.Tensor) -> Encoded:
         """The same with what the vision tower saw in place of the pixels."""
-        rest = {name: value for name, value in self.prompt.items() if name != PIXELS}
-        return dataclasses.replace(self, prompt=rest | {FEATURES: features})
+        rest = self.without(PIXELS)
+        return dataclasses.replace(rest, prompt=rest.prompt | {FEATURES: features})
+
+    def read(self, queries: torch.Tensor) -> Encoded:
+        """The same with what the frozen Q-Former read, beside what the tower saw."""
+        return dataclasses.replace(self, prompt=self.prompt | {QUERIES: queries})
+
+    def without(self, name: str) -> Encoded:
+        """The same without a column."""
+        rest = {own: value for own, value in self.prompt.items() if own != name}
+        return dataclasses.replace(self, prompt=rest)
 
     @property
     def images(self) -> dict[str, torch.Tensor]:
@@ -49,8 +61,8 @@ class Encoded:
 
     @property
     def bytes(self) -> int:
-        """Memory that the tensors take."""
-        return sum(t.nbytes for t in (*self.prompt.values(), self.answer))
+        """Memory of this process that the tensors take."""
+        return sum(t.nbytes for t in (*self.prompt.values(), self.answer)) - self.mapped
 
 
 def encode(processor: Any, example: Example, longest: int = 0) -> Encoded:

@@ -11,8 +11,9 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers.utils import logging as transformers_logging
 
-from models.batching import FEATURES, PIXELS, Encoded, collate, joined
-from models.frozen import Frozen, freeze
+from models.batching import FEATURES, PIXELS, QFORMER, QUERIES, Encoded, collate, joined
+from models.frozen import Frozen, freeze, unhooked
+from models.frozen_qformer import FrozenQFormer
 from models.loading import LOOKED_AT_ONCE, answers_at_once, load_base
 from models.location import folder_family
 from models.parts import lora_config, trained_prefixes
@@ -43,6 +44,8 @@ class LMM:
         """(vocabulary, width) as they were loaded, whatever is trained or split up later."""
         self.tower: Frozen | None = freeze(self.base, self.family)
         """None while the tower itself is trained."""
+        self.qformer: FrozenQFormer | None = None
+        """None without one, and while it or the tower is trained."""
         self.peft: PeftModel | None = None
         self._connector = {
             name: p.detach().clone()
@@ -63,7 +66,7 @@ class LMM:
             for name, parameter in self.base.named_parameters():
                 if name in self._connector:
                     parameter.copy_(self._connector[name])
-        self._take_in(adapter.trains("vision_lora"))
+        self._take_in(adapter.trains("vision_lora"), adapter.trains("connector", "qformer"))
         weight = self.base.get_input_embeddings().weight
         if adapter.trains("lm") and weight.data_ptr() == self.token_embeddings.data_ptr():
             weight.data = weight.data.clone()  # what is trained is not what texts are placed by
@@ -78,13 +81,19 @@ class LMM:
                 parameter.requires_grad_(True)
         self._initial = {n: p.detach().clone() for n, p in self.trainable().items()}
 
-    def _take_in(self, tower: bool) -> None:
-        """Make the vision tower a part of the model, or take it out."""
+    def _take_in(self, tower: bool, qformer: bool) -> None:
+        """Make vision tower and Q-Former parts of the model, or take them out."""
         if tower and self.tower is not None:
             self.tower.put_back()
             self.tower = None
         elif not tower and self.tower is None:
             self.tower = freeze(self.base, self.family)
+        inside = tower or qformer or not self.family.qformer
+        if inside and self.qformer is not None:
+            self.qformer.put_back()
+            self.qformer = None
+        elif not inside and self.qformer is None:
+            self.qformer = FrozenQFormer(self.base)
 
     def trainable_or_not(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """All parameters by their name in the plain model, whether or not peft wraps it."""
@@ -105,28 +114,39 @@ class LMM:
         return next(self.model.parameters()).device
 
     def to(self, device: torch.device | str) -> None:
-        """Move the weights, the vision tower's too."""
+        """Move the weights, those of frozen parts too."""
         self.base.to(device)
-        if self.tower is not None:
-            self.tower.move(device)
+        for part in (self.tower, self.qformer):
+            if part is not None:
+                part.move(device)
 
     def seen(self, batch: Sequence[Encoded]) -> list[Encoded]:
         """The examples with what the frozen tower saw in place of the pixels, where there are any.
 
-        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`.
+        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`; likewise a frozen Q-Former
+        reads what was seen.
         """
         if self.tower is None:
             return list(batch)
         seen, places = list(batch), [i for i, e in enumerate(batch) if PIXELS in e.prompt]
         shapes = {tuple(v.shape for v in batch[i].images.values()) for i in places}
         size = LOOKED_AT_ONCE if len(shapes) == 1 else 1
-        for start in range(0, len(places), size):
-            group = places[start : start + size]
-            for place, features in zip(
-                group, self._look([batch[i] for i in group], size), strict=True
-            ):
+        for group in _groups(places, size):
+            found = self._look([batch[i] for i in group], size)
+            for place, features in zip(group, found, strict=True):
                 seen[place] = batch[place].seen(features)
+        places = [i for i, e in enumerate(seen) if self.lacks(e)]
+        for group in _groups(places, LOOKED_AT_ONCE):
+            found = self._read([seen[i] for i in group], LOOKED_AT_ONCE)
+            for place, queries in zip(group, found, strict=True):
+                seen[place] = seen[place].read(queries)
         return seen
+
+    def lacks(self, encoded: Encoded) -> bool:
+        """Whether a frozen Q-Former is there that has not read what was seen of an example."""
+        return self.qformer is not None and (
+            FEATURES in encoded.prompt and QUERIES not in encoded.prompt
+        )
 
     def _look(self, group: Sequence[Encoded], size: int) -> Iterator[torch.Tensor]:
         """The features of each example's images, on the CPU; the last stands in for those lacking."""
@@ -142,6 +162,22 @@ class LMM:
         for features in found.cpu().chunk(size)[: len(group)]:
             # Not a view, which would keep all of them as long as one is needed.
             yield features[None].clone() if self.family.nested_tiles else features.clone()
+
+    def _read(self, group: Sequence[Encoded], size: int) -> Iterator[torch.Tensor]:
+        """(1, 1, queries, width) of each example, on the CPU, as a picture in place of the features."""
+        assert self.qformer is not None and self.tower is not None
+        full = [*group, *[group[-1]] * (size - len(group))]
+        columns, _ = collate(self.processor, [e.without(QUERIES) for e in full], False)
+        device = self.qformer.parameter().device
+        # In the type of the tower's output, as if it were seen just now.
+        inputs = {n: columns[n].to(device) for n in QFORMER if n in columns}
+        pixels = columns[FEATURES].to(device)
+        with unhooked(self.tower.way()), self.tower.seen(True):
+            found = self.qformer.look(
+                lambda: self.base.get_image_features(pixel_values=pixels, **inputs)
+            )
+        for queries in found.cpu()[: len(group)]:
+            yield queries[None, None].clone()
 
     @property
     def _unread(self) -> dict[str, None]:
@@ -219,19 +255,29 @@ class LMM:
         dtype = next(self.model.parameters()).dtype
         moved = {}
         for name, value in inputs.items():
-            argument = PIXELS if name == FEATURES else name
+            argument = PIXELS if name in (FEATURES, QUERIES) else name
             moved[argument] = value.to(self.device, dtype if value.is_floating_point() else None)
-        given = FEATURES in inputs
+        given, read = FEATURES in inputs or QUERIES in inputs, QUERIES in inputs
         assert self.tower is not None or not given, (
             "features of a tower that has been trained since"
         )
-        with self.tower.seen(given) if self.tower else contextlib.nullcontext():
+        with (
+            self.tower.seen(given) if self.tower else contextlib.nullcontext(),
+            self.qformer.seen(read) if self.qformer else contextlib.nullcontext(),
+        ):
             yield moved
 
     def _collated(
         self, batch: Sequence[Encoded], with_answers: bool
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        # One stands for the other: what a Q-Former has read, while it is frozen, for what it reads.
+        read = self.qformer is not None and not any(map(self.lacks, batch))
+        batch = [e.without(FEATURES if read else QUERIES) for e in batch]
         return collate(self.processor, batch, with_answers, self.family.answer_token_type)
+
+
+def _groups(places: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [places[start : start + size] for start in range(0, len(places), size)]
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from models.lmm import LMM
 from models.loading import LOOKED_AT_ONCE
-from models.location import model_folder
+from models.location import folder_family, model_folder
 from search.checks import FEATURES
 from search.prepared import Prepared
 from search.verdict import seconds
+from spaces.adapter import Adapter
 from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.data import CACHE_BYTES
@@ -47,12 +48,19 @@ class Looker:
     """An actor of Ray Data: takes blocks of rows, and returns what was seen of them."""
 
     def __init__(
-        self, model: str | Path, benchmark: str | Path, loading: Loading, most: int
+        self,
+        model: str | Path,
+        benchmark: str | Path,
+        loading: Loading,
+        most: int,
+        read: bool = False,
     ) -> None:
         import torch
 
         torch.set_num_threads(1)
         self.lmm = LMM(model_folder(model), loading)
+        if read:
+            self.lmm.adapt(Adapter(parts="projection"), 0)  # which leaves the Q-Former frozen
         if torch.cuda.is_available():
             self.lmm.to("cuda")
         self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.longest(most)
@@ -102,6 +110,14 @@ def on_disk(prepared: Prepared) -> bool:
     return kept == "disk" or (kept == "auto" and prepared.seen_bytes > CACHE_BYTES)
 
 
+def reads(prepared: Prepared) -> bool:
+    """Whether some configurations leave a Q-Former frozen, and it is to read what the tower sees."""
+    whole = prepared.space.adapters()
+    trained = ("connector", "qformer", "vision_lora")
+    family = folder_family(model_folder(prepared.place.model))
+    return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in whole)
+
+
 def look(prepared: Prepared, seen: Seen, lookers: int, tell: Tell = print) -> bool:
     """Have all images looked at that were not yet; returns whether the disk held what was seen.
 
@@ -118,7 +134,7 @@ def look(prepared: Prepared, seen: Seen, lookers: int, tell: Tell = print) -> bo
         for task, split in missing
         for first in range(0, _size(prepared, task, split), LOOKED_AT_ONCE)
     ]
-    writer = Writer(folder, seen)
+    writer = Writer(folder, seen, reads(prepared))
     count, begun, told = 0, time.monotonic(), time.monotonic()
     whole = sum(_size(prepared, task, split) for task, split in missing)
     tell(f"looking at the images of {whole} examples, {lookers} at once")
@@ -150,7 +166,7 @@ def _results(
     made = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * lookers))
     looked = made.map_batches(
         Looker,  # type: ignore[arg-type]
-        fn_constructor_args=(place.model, place.benchmark, loading, longest),
+        fn_constructor_args=(place.model, place.benchmark, loading, longest, reads(prepared)),
         batch_format="pyarrow",
         batch_size=1,
         concurrency=lookers,
@@ -162,8 +178,8 @@ def _results(
 class Writer:
     """Writes what comes in beside its place, and moves it there when it is whole."""
 
-    def __init__(self, folder: Path, seen: Seen) -> None:
-        self.folder, self.seen = folder, seen
+    def __init__(self, folder: Path, seen: Seen, read: bool = False) -> None:
+        self.folder, self.seen, self.read = folder, seen, read
         self.known = Features(folder)
         self._new: set[str] = set()
         self._rows: dict[Path, list[dict[str, Any]]] = {}
@@ -182,7 +198,7 @@ class Writer:
                 images.append({field: row[field] for field in IMAGES.names})
                 self._bytes += len(row["features"])
             task = self.seen.tasks[row["task"]]
-            file = examples_file(self.folder, task, row["split"], row["longest"])
+            file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
             self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLES.names})
         if images:
             self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGES))
@@ -216,10 +232,14 @@ def _size(prepared: Prepared, task: str, split: str) -> int:
 
 def _missing(prepared: Prepared, folder: Path) -> list[tuple[str, str]]:
     """The splits that were not looked at yet."""
-    limit = prepared.rehearsal.limit
-    files = {
-        (task, split): examples_file(folder, prepared.setting.tasks[task], split, limit)
+    # Where no Q-Former is to read, what one has read will do.
+    asked = (True,) if reads(prepared) else (True, False)
+    task_of, limit = prepared.setting.tasks, prepared.rehearsal.limit
+    return [
+        (task, split)
         for task in prepared.all_tasks
         for split in SPLITS
-    }
-    return [place for place, file in files.items() if not file.exists()]
+        if not any(
+            examples_file(folder, task_of[task], split, limit, read).exists() for read in asked
+        )
+    ]

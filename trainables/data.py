@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from models.batching import FEATURES, Encoded, encode
+from models.batching import Encoded, encode
 from models.lmm import LMM
 from models.loading import LOOKED_AT_ONCE
 from spaces.training import Training
@@ -71,25 +71,39 @@ class Data:
         """One example as model input, with what the frozen vision tower sees in its image."""
         self._forget()
         key = (task, split, row)
-        if key in self._encoded:
+        known = self._encoded.get(key, (None,))[0]
+        if known is not None and not self.lmm.lacks(known):
             self._encoded.move_to_end(key)
-            return self._encoded[key][0]
-        if self._seen and not self._live and (found := self._seen(task, split, row, self.longest)):
-            mapped = found.prompt.get(FEATURES)
-            self._keep(key, found, found.bytes - (0 if mapped is None else mapped.nbytes))
+            return known
+        found = self._kept(task, split, row)
+        if found is not None and not self.lmm.lacks(found):
+            self._keep(key, found)
             return found
-        # With its neighbours, always the same ones: what the tower sees then depends on nothing else.
+        # With its neighbours, always the same ones: what is seen then depends on nothing else.
         examples = self.examples(task, split)
         first = row - row % LOOKED_AT_ONCE
         rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
-        shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
-        begun = time.perf_counter()
-        block = self.lmm.seen(shown)
-        self.looking_seconds += time.perf_counter() - begun
-        self.looked += len(rows)
+        block = [one for row in rows if (one := self._kept(task, split, row))]
+        if len(block) == len(rows):
+            block = self.lmm.seen(block)  # by the Q-Former; the tower has nothing left to see
+        else:
+            shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
+            begun = time.perf_counter()
+            block = self.lmm.seen(shown)
+            self.looking_seconds += time.perf_counter() - begun
+            self.looked += len(rows)
         for place, encoded in zip(rows, block, strict=True):
-            self._keep((task, split, place), encoded, encoded.bytes)
+            self._keep((task, split, place), encoded)
         return block[row - first]
+
+    def _kept(self, task: str, split: str, row: int) -> Encoded | None:
+        """An example whose images a frozen tower has seen, here or before the search; else None."""
+        if self._live:
+            return None
+        known = self._encoded.get((task, split, row), (None,))[0]
+        if known is not None:
+            return known
+        return self._seen(task, split, row, self.longest) if self._seen else None
 
     def _forget(self) -> None:
         """What a frozen tower saw is of no use to one that is trained, nor pixels the other way round."""
@@ -97,11 +111,10 @@ class Data:
             self._encoded.clear()
             self._bytes, self._live = 0, self.lmm.tower is None
 
-    def _keep(self, key: tuple[str, str, int], encoded: Encoded, size: int) -> None:
-        """Remember an example that takes `size` bytes of this process's own memory."""
+    def _keep(self, key: tuple[str, str, int], encoded: Encoded) -> None:
         _, replaced = self._encoded.pop(key, (None, 0))
-        self._encoded[key] = encoded, size
-        self._bytes += size - replaced
+        self._encoded[key] = encoded, encoded.bytes
+        self._bytes += encoded.bytes - replaced
         while self._bytes > CACHE_BYTES and len(self._encoded) > 1:
             self._bytes -= self._encoded.popitem(last=False)[1][1]
 

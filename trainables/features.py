@@ -47,7 +47,10 @@ EXAMPLES = pa.schema(
 )
 ANSWER = "answer"
 """Among an example's inputs, the tokens of its answer."""
-LOOKING = ("lmm", "batching", "family", "frozen", "frozen_blocks", "loading", "processors")
+LOOKING = (
+    *("lmm", "batching", "family", "frozen", "frozen_blocks", "frozen_qformer"),
+    *("loading", "processors"),
+)
 """The modules of `models` that decide what is seen."""
 
 
@@ -61,9 +64,10 @@ def features_folder(root: Path, model: str, loading: Loading) -> Path:
     return root / digest("features", model, held, code, libraries)
 
 
-def examples_file(folder: Path, task: str, split: str, longest: int) -> Path:
-    """The file of one split; `task` is the task's fingerprint."""
-    return folder / "examples" / f"{digest(task, split, longest)}.arrow"
+def examples_file(folder: Path, task: str, split: str, longest: int, read: bool = False) -> Path:
+    """The file of one split, or of one that a frozen Q-Former has `read`; `task` is a fingerprint."""
+    also = ["read"] if read else []
+    return folder / "examples" / f"{digest(task, split, longest, *also)}.arrow"
 
 
 def tower_file(seen: Seen, loading: Loading) -> Path:
@@ -129,6 +133,7 @@ class Features:
         answer, name = inputs.pop(ANSWER), table["image"][row].as_py()
         if name:
             inputs[FEATURES] = self._seen(name)
+            return Encoded(inputs, answer, inputs[FEATURES].nbytes)
         return Encoded(inputs, answer)
 
     @property
@@ -168,8 +173,11 @@ class Reader:
 
     def __call__(self, task: str, split: str, row: int, longest: int) -> Encoded | None:
         """One example, as `Features.example` has it."""
-        file = examples_file(self._features.folder, self._tasks[task], split, longest)
-        return self._features.example(file, row)
+        for read in (True, False):  # what no Q-Former is asked for is there all the same
+            file = examples_file(self._features.folder, self._tasks[task], split, longest, read)
+            if found := self._features.example(file, row):
+                return found
+        return None
 
     @property
     def pace(self) -> float:

@@ -1,0 +1,61 @@
+"""The Q-Former while it is frozen, as where only what comes after it is trained: read once an example.
+
+Its output is then a property of the example, and far smaller than the tower's: (queries, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from models.frozen import Frozen, Looked
+
+
+class FrozenQFormer(Frozen):
+    """Stands where the Q-Former stood; what it read earlier comes by way of the tower's stand-in.
+
+    As a part that is not trained it is without dropout, like the tower.
+    """
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        # In tuples: not a part of the model, so that ZeRO neither splits nor gathers it.
+        self._base, self._qformer = (base,), (base.qformer.eval(),)
+        self._queries = (base.query_tokens,)
+        base.qformer = self
+        del base.query_tokens
+        base.query_tokens = self._queries[0].detach()
+
+    def forward(self, **inputs: Any) -> Any:
+        """The Q-Former's output; given it, no more than its dress."""
+        if self.given:
+            return BaseModelOutputWithPooling(last_hidden_state=inputs["encoder_hidden_states"])
+        with torch.no_grad():
+            output = self._qformer[0](**inputs)
+        if self.looking:
+            raise Looked(output[0][:, : inputs["query_embeds"].shape[1]])
+        return output
+
+    def way(self) -> torch.nn.Module:
+        return self
+
+    def frozen(self) -> Iterable[torch.nn.Module]:
+        return self._qformer
+
+    def move(self, device: torch.device | str) -> None:
+        super().move(device)
+        base, queries = self._base[0], self._queries[0]
+        queries.data = queries.data.to(device)
+        base.query_tokens = queries.detach()
+
+    def parameter(self) -> torch.nn.Parameter:
+        return next(self._qformer[0].parameters())
+
+    def put_back(self) -> None:
+        base = self._base[0]
+        base.qformer = self._qformer[0]
+        del base.query_tokens
+        base.query_tokens = self._queries[0]
