@@ -28,6 +28,7 @@ class ImageTokens:
         )
         with torch.device("meta"):
             self.base: Any = AutoModelForImageTextToText.from_config(self.config)
+        self._counted: dict[object, int] = {}
 
     def check(self, encoded: Encoded, example: str) -> None:
         """Raise `InputError` if an example's prompt has more image tokens than features, or fewer."""
@@ -56,6 +57,10 @@ class ImageTokens:
             return tiles * patches // self.config.scale_factor**2
         # Only floating-point columns lose their contents: sizes of images must be known.
         given = {n: v.to("meta") if v.is_floating_point() else v for n, v in columns.items()}
-        found = self.base.get_image_features(**given).pooler_output
-        each = found if isinstance(found, list | tuple) else [found]
-        return sum(math.prod(f.shape[:-1]) for f in each)
+        # Without weights a model is slow, and most images are of one size.
+        key = tuple((n, v.shape, () if v.is_meta else tuple(v.flatten().tolist())) for n, v in given.items())
+        if key not in self._counted:
+            found = self.base.get_image_features(**given).pooler_output
+            each = found if isinstance(found, list | tuple) else [found]
+            self._counted[key] = sum(math.prod(f.shape[:-1]) for f in each)
+        return self._counted[key]
