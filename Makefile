@@ -24,5 +24,5 @@ weights: ## with real pretrained weights, which are fetched the first time; see 
 claims: ## docs/paper_claims.md anew, in hours; WORK keeps what is finished
 	python benchmarks/paper_claims.py --work $(or $(WORK),results/claims)
 
-bench: ## benchmarks/results.jsonl and docs/performance.md anew, in an hour or two
+bench: ## benchmarks/results.jsonl and docs/performance.md anew, in some hours; the machine must be idle
 	python benchmarks/bench.py

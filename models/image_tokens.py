@@ -58,7 +58,9 @@ class ImageTokens:
         # Only floating-point columns lose their contents: sizes of images must be known.
         given = {n: v.to("meta") if v.is_floating_point() else v for n, v in columns.items()}
         # Without weights a model is slow, and most images are of one size.
-        key = tuple((n, v.shape, () if v.is_meta else tuple(v.flatten().tolist())) for n, v in given.items())
+        key = tuple(
+            (n, v.shape, () if v.is_meta else tuple(v.flatten().tolist())) for n, v in given.items()
+        )
         if key not in self._counted:
             found = self.base.get_image_features(**given).pooler_output
             each = found if isinstance(found, list | tuple) else [found]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import bench
-from benchmarks.speed import recorded, small, time_to_best
+from benchmarks.speed import recorded, shapes, small, time_to_best
 from benchmarks.speed.measure import Cost, Result, compared, cost_of, exact, in_turns
 from tasks import load_benchmark
 
@@ -136,3 +139,18 @@ def test_tau_tells_how_a_rung_ranks() -> None:
         trial["final_average"] *= -1
     assert time_to_best.tau(table, {"animal": 1.0}, 5) == pytest.approx(-1.0)
     assert math.isfinite(time_to_best.FIRST_RUNG)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", shapes.SHAPES)
+def test_the_shapes_of_real_models_are_measured_in_small(shape: str) -> None:
+    flags = ["--shape", shape, "--small", "--batch", "2", "--steps", "1"]
+    command = [sys.executable, "-m", "benchmarks.speed.shapes", *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(bench.ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    ways = [(one["parts"], one["checkpointing"]) for one in told]
+    parts = ("projection", "connector+lm_lora")
+    assert ways == [(part, again) for part in parts for again in (False, True)]
+    assert all(one["step_seconds"] > 0 and one["step_teraflops"] > 0 for one in told)
+    assert told[0]["step_teraflops"] == told[1]["step_teraflops"] < told[2]["step_teraflops"]
