@@ -1,10 +1,11 @@
 """A training step at the shapes of real models, with random weights: for a machine with a GPU.
 
-    python -m benchmarks.speed.shapes --shape llava-7b        # or blip-2-2.7b; tiny also on a CPU
+    python -m benchmarks.speed.shapes --shape llava-7b   # or blip-2-2.7b
 
 Prints for each way to train (adapters on a frozen base, bf16): seconds a step, model FLOPs utilisation,
 memory, and what it gains to keep the frozen tower's features. Weights are drawn at random, for speed does
-not hang on them; nothing is learnt. The model is written to a temporary folder and loaded as a user's would be.
+not hang on them. The model is written to a temporary folder and loaded as a user's would be. `--small`
+makes it a fraction of its size, to try the script.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def llava(tokens: int, small: bool) -> Any:
     """LLaVA 1.5 7B (Liu et al. 2023): CLIP ViT-L/14 at 336 pixels, and Vicuna 7B."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
-    sees = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    sees: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
     sees |= {"intermediate_size": 4096, "image_size": 336, "patch_size": 14}
-    says = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+    says: dict[str, Any] = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
     says |= {"intermediate_size": 11008, "vocab_size": 32064, "max_position_embeddings": 4096}
     if small:
         sees, says = _smaller(sees), _smaller(says)
@@ -60,11 +61,11 @@ def blip_2(tokens: int, small: bool) -> Any:
     """BLIP-2 OPT 2.7B (Li et al. 2023): EVA ViT-g/14 at 224 pixels, a Q-Former, OPT 2.7B."""
     from transformers import Blip2Config
 
-    sees = {"hidden_size": 1408, "num_hidden_layers": 39, "num_attention_heads": 16}
+    sees: dict[str, Any] = {"hidden_size": 1408, "num_hidden_layers": 39, "num_attention_heads": 16}
     sees |= {"intermediate_size": 6144, "image_size": 224, "patch_size": 14}
-    reads = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+    reads: dict[str, Any] = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
     reads |= {"intermediate_size": 3072, "encoder_hidden_size": 1408}
-    says = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32}
+    says: dict[str, Any] = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32}
     says |= {"ffn_dim": 10240, "vocab_size": 50304, "word_embed_proj_dim": 2560}
     if small:
         sees, reads, says = _smaller(sees), _smaller(reads), _smaller(says)
@@ -80,7 +81,7 @@ def blip_2(tokens: int, small: bool) -> Any:
 SHAPES = {"llava-7b": (llava, "llava-aligned"), "blip-2-2.7b": (blip_2, "instructblip-aligned")}
 
 
-def _smaller(values: dict[str, int]) -> dict[str, int]:
+def _smaller(values: dict[str, Any]) -> dict[str, Any]:
     """A fortieth of it or so, to try the script."""
     wide = ("hidden", "intermediate", "ffn", "proj_dim")
     less = {
