@@ -133,4 +133,8 @@ def main(way: str, folder: Path, only: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]).resolve(), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    # By the module's own name: Ray's workers know no `__main__` but their own.
+    from benchmarks.speed import plain_tune
+
+    args = sys.argv[1:]
+    plain_tune.main(args[0], Path(args[1]).resolve(), int(args[2]) if len(args) > 2 else None)
