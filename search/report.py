@@ -141,20 +141,24 @@ def _orderings(verdict: Verdict) -> str:
 
 def _cost(verdict: Verdict) -> str:
     plan = verdict.run.plan
+    workers = (plan.get("fields") or {}).get("workers_per_trial") or 1
+
+    def spent(name: str, less: float = 0.0) -> str:
+        # Records have the seconds of one rank, which all ranks of its lane take.
+        return seconds(max(0.0, workers * verdict.total(name) - less))
+
     facts = {
         "stages trained": f"{verdict.total('stages_trained'):.0f}",
         "stages taken from the store": f"{verdict.total('stages_shared'):.0f}",
-        "time training": seconds(verdict.total("seconds_trained")),
-        "training saved by stages in the store": seconds(verdict.total("seconds_shared")),
-        "training saved by common prefixes of orderings": seconds(
-            verdict.total("seconds_prefixes")
+        "worker time training": spent("seconds_trained"),
+        "saved by stages in the store": spent("seconds_shared"),
+        "saved by common prefixes of orderings": spent("seconds_prefixes"),
+        "saved by keeping what the frozen tower saw": spent(
+            "seconds_unlooked", less=verdict.run.looked_seconds
         ),
-        "looking saved by keeping what the frozen tower saw": seconds(
-            max(0.0, verdict.total("seconds_unlooked") - verdict.run.looked_seconds)
-        ),
-        "about what stopping weak trials saved": seconds(verdict.total("seconds_spared")),
-        "time scoring and consolidating": seconds(verdict.total("seconds_scored")),
-        "time waiting for a stage of another trial": seconds(verdict.total("seconds_waited")),
+        "saved by stopping weak trials, about": spent("seconds_spared"),
+        "worker time scoring and consolidating": spent("seconds_scored"),
+        "worker time waiting for a stage of another trial": spent("seconds_waited"),
         "stages configured": plan.get("stages_configured"),
         "stages distinct": plan.get("stages_distinct"),
     }

@@ -10,7 +10,7 @@ from records import ORDERINGS, TASKS, joint_matrix, matrix, record, references, 
 
 from search import page, plots
 from search.report import write_report
-from search.verdict import read_verdict
+from search.verdict import read_verdict, seconds
 from spaces.errors import InputError
 from trainables.scores import GLOSSARY, ScoreMatrix
 
@@ -181,3 +181,12 @@ def test_each_task_has_its_metric_its_range_and_what_stands_beside_its_score(
     assert re.search(row + r"<td[^>]*>0\.500</td><td[^>]*>0\.750</td><td[^>]*>0\.750</td>", text)
     assert re.search(r"captions</td><td[^>]*>cider</td><td[^>]*>0 to 10</td><td[^>]*>1\.250", text)
     assert "Scores of different ranges are averaged as they are: captions (cider, 0 to 10)" in text
+
+
+def test_what_was_spent_and_saved_counts_each_worker_of_a_lane(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "one")
+    two = write_run(tmp_path / "two", fields={"workers_per_trial": 2})
+    trained = read_verdict(one).total("seconds_trained")
+    assert trained > 0
+    for folder, workers in ((one, 1), (two, 2)):
+        assert f">{seconds(workers * trained)}<" in report(folder)
