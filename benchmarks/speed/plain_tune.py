@@ -105,12 +105,13 @@ def main(way: str, folder: Path, only: int | None = None) -> None:
     if way == "tuned":
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     cores = len(os.sched_getaffinity(0))
-    # A trial that only waits for its trainer needs no core of its own.
-    ray.init(address="local", num_cpus=cores, log_to_driver=False)
+    # A trial that only waits for its trainer needs no core of its own, and Tune takes none for an answer.
+    waiting = way == "trainer"
+    ray.init(address="local", num_cpus=cores + waiting, log_to_driver=False)
     file = folder / "trials.json"
     whole = len(json.loads(file.read_text())["configs"])
     chosen = list(range(0, whole, whole // (only or whole)))
-    run, cpus = (trainer, 0.0) if way == "trainer" else (trial, 1.0)
+    run, cpus = (trainer, 1 / cores) if waiting else (trial, 1.0)
     begun = time.perf_counter()
     results = tune.Tuner(
         tune.with_resources(run, {"cpu": cpus}),

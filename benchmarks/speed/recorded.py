@@ -80,7 +80,7 @@ def made(strategy: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 @functools.cache
 def _small(folder: Path) -> Any:
-    return small(folder / "data" / str(multiprocessing.current_process().pid), 96, 64)
+    return small(folder / "data" / str(multiprocessing.current_process().pid), 64, 48)
 
 
 @functools.cache

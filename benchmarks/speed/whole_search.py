@@ -48,7 +48,7 @@ def main() -> None:
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        made = small(root / "data", 48, 16)
+        made = small(root / "data", 32, 8)
         write_wide_plan(root / "plan.yaml", made.benchmark)
         found: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in args.ways.split(",")}
         shares: dict[str, list[float]] = {way: [] for way in found}
