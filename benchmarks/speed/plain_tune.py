@@ -5,7 +5,7 @@
 FOLDER holds `trials.json`: configurations, orderings, and where the benchmark lies. Each trial trains every
 ordering from the model as it came, with the loop, models and seeds of a search, and looks at every image
 whenever it meets it; the model is loaded once by each process. Writes `plain-WAY.json` there: matrices, the
-seconds that trials took inside, and those of the whole `fit`.
+seconds that trials took inside and as Tune has them, and those of the whole `fit`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ def main(way: str, folder: Path, only: int | None = None) -> None:
     told = {
         "matrices": {which: found[which]["matrices"] for which in chosen},
         "inside": sum(found[which]["inside"] for which in chosen),
+        "trials": sum(found[which]["time_total_s"] for which in chosen),
         "fit": took,
     }
     (folder / f"plain-{way}.json").write_text(json.dumps(told))

@@ -23,8 +23,9 @@ from typing import Any
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from search.space import ConfigSpace, config_space
 from tasks import parse_orderings
+from trainables.job import code_version
 
-TRIALS = 320
+TRIALS, TRAIN, VALIDATION = 320, 64, 48
 ORDERINGS = tuple(ordering.tasks for ordering in parse_orderings("shared:4", TASKS))
 STRATEGIES = ("replay", "ewc", "mas", "lwf", "der", "a_gem")
 DOMAINS: dict[str, Any] = {
@@ -80,7 +81,7 @@ def made(strategy: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 @functools.cache
 def _small(folder: Path) -> Any:
-    return small(folder / "data" / str(multiprocessing.current_process().pid), 64, 48)
+    return small(folder / "data" / str(multiprocessing.current_process().pid), TRAIN, VALIDATION)
 
 
 @functools.cache
@@ -94,7 +95,7 @@ def main() -> None:
     p.add_argument("--work", type=Path, required=True)
     p.add_argument("--lanes", type=int, default=2)
     args = p.parse_args()
-    trials = args.work / "trials"
+    trials = args.work / f"trials-{TRAIN}-{VALIDATION}-{code_version()[:12]}"
     trials.mkdir(parents=True, exist_ok=True)
     wanted = {trials / f"{number:04d}.json": strategy for number, strategy in enumerate(drawn())}
     missing = {file: strategy for file, strategy in wanted.items() if not file.exists()}

@@ -4,8 +4,10 @@
 
 The gain in time must be the counted ratio of configured to distinct stages; the matrices must be equal to
 the last bit. Without sharing, each ordering of each trial begins with the model as it came. The trials are
-those of the default plan's strategies; few examples are scored, for scores are not what is counted, and the
-stages that are shared are early ones, which score the fewest tasks.
+those of the default plan's strategies; few examples are scored, for scores are not what is counted. The
+stages that are shared are early ones, which score the fewest tasks: the more is scored, and the more a
+strategy adds to later stages (as LwF does), the less of the counted ratio is gained; the more it does after a
+stage (as EWC's consolidation), the more.
 """
 
 from __future__ import annotations
