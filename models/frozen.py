@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from models.family import Family
 
 CLASS_TOKENS = ("class_embedding", "cls_token")
 """Names of the parameter that a tower with a class token begins its tokens with."""
+
+
+SPARE = 1.1
+"""A disk must hold so much more than what is to be written."""
 
 
 class Looked(Exception):
@@ -49,6 +54,31 @@ def unhooked(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, (before, after) in zip(parts, hooks, strict=True):
             part._forward_pre_hooks, part._forward_hooks = before, after
+
+
+def mapped(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
+    """The same tensors in the pages of `file`, which is written unless it is there; {} if it has others.
+
+    Raises `OSError`, and leaves nothing behind, where the disk is short.
+    """
+    if not file.exists():
+        size = sum(t.nbytes for t in tensors.values())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if size * SPARE > shutil.disk_usage(file.parent).free:
+            raise OSError(f"{file.parent} is short of space for {size / 1e9:.1f} GB")
+        temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+        try:
+            save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            # The first one stands: another process may have mapped it already.
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    found = load_file(file)
+    shapes = [{n: (t.shape, t.dtype) for n, t in side.items()} for side in (found, tensors)]
+    return found if shapes[0] == shapes[1] else {}
 
 
 class Frozen(torch.nn.Module):
@@ -106,22 +136,16 @@ class Frozen(torch.nn.Module):
         """Leave the weights in `file`, in the processes' common memory, until they are looked through.
 
         For where nearly all was seen before. All ranks of a machine map the same pages, of which those
-        that are never read take no memory; a GPU holds none of them before the first look.
+        that are never read take no memory; a GPU holds none of them before the first look. Raises
+        `OSError` where the disk is short; then all is as it was.
         """
         tensors = dict(self._tensors())
         if any(type(t) not in (torch.nn.Parameter, torch.Tensor) for t in tensors.values()):
             return  # quantised ones are more than their values
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-            save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
-            os.replace(temporary, file)
-        mapped, home = load_file(file), self.parameter().device
-        if {n: (t.shape, t.dtype) for n, t in mapped.items()} != {
-            n: (t.shape, t.dtype) for n, t in tensors.items()
-        }:
-            return  # of another tower
-        for name, tensor in mapped.items():
+        home = self.parameter().device
+        if not (found := mapped(tensors, file)):
+            return
+        for name, tensor in found.items():
             tensors[name].data = tensor
         self._rests = home
 
@@ -154,8 +178,8 @@ class FrozenTower(Frozen):
 
     def __init__(self, base: Any, family: Family) -> None:
         super().__init__()
-        # In tuples: not a part of the model.
-        self._tower = (base.get_submodule(family.vision_tower),)
+        # In tuples: not a part of the model. Without dropout, even after a trial that trained it.
+        self._tower = (base.get_submodule(family.vision_tower).eval(),)
         self._base, self._path = (base,), family.vision_tower
         self._layers = family.layers_read(base.config)
         base.set_submodule(family.vision_tower, self)

@@ -29,7 +29,7 @@ class FrozenBlocks(Frozen):
         self.features: tuple[torch.Tensor, ...] = ()
         # Neither a tuple nor a dict makes them parts of the model.
         self._tower = (tower,)
-        self._parts = {n: getattr(tower, n) for n in PARTS if hasattr(tower, n)}
+        self._parts = {n: getattr(tower, n).eval() for n in PARTS if hasattr(tower, n)}
         tower.patch_embed = _Patches(self, tower.patch_embed)
         if "pos_embed" in self._parts:
             tower.pos_embed = _Aside(tower.pos_embed)

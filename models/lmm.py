@@ -12,7 +12,7 @@ from peft import PeftModel, get_peft_model
 from transformers.utils import logging as transformers_logging
 
 from models.batching import FEATURES, PIXELS, QFORMER, QUERIES, Encoded, collate, joined
-from models.frozen import Frozen, freeze, unhooked
+from models.frozen import Frozen, freeze, mapped, unhooked
 from models.frozen_qformer import FrozenQFormer
 from models.loading import LOOKED_AT_ONCE, answers_at_once, load_base
 from models.location import folder_family
@@ -46,6 +46,8 @@ class LMM:
         """None while the tower itself is trained."""
         self.qformer: FrozenQFormer | None = None
         """None without one, and while it or the tower is trained."""
+        self.live = False
+        """Whether a frozen Q-Former reads anew whatever it is given, as one that is trained does."""
         self.peft: PeftModel | None = None
         self._connector = {
             name: p.detach().clone()
@@ -120,11 +122,19 @@ class LMM:
             if part is not None:
                 part.move(device)
 
+    def rest(self, folder: Path) -> None:
+        """Leave in `folder`, for all processes to map, what is hardly read where features are kept."""
+        if self.tower is not None:
+            self.tower.rest(folder / "tower.safetensors")
+        tokens = {"tokens": self.token_embeddings}
+        self.token_embeddings = mapped(tokens, folder / "tokens.safetensors").get(
+            "tokens", self.token_embeddings
+        )
+
     def seen(self, batch: Sequence[Encoded]) -> list[Encoded]:
         """The examples with what the frozen tower saw in place of the pixels, where there are any.
 
-        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`; likewise a frozen Q-Former
-        reads what was seen.
+        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`.
         """
         if self.tower is None:
             return list(batch)
@@ -135,12 +145,16 @@ class LMM:
             found = self._look([batch[i] for i in group], size)
             for place, features in zip(group, found, strict=True):
                 seen[place] = batch[place].seen(features)
-        places = [i for i, e in enumerate(seen) if self.lacks(e)]
-        for group in _groups(places, LOOKED_AT_ONCE):
-            found = self._read([seen[i] for i in group], LOOKED_AT_ONCE)
-            for place, queries in zip(group, found, strict=True):
-                seen[place] = seen[place].read(queries)
         return seen
+
+    def read(self, batch: Sequence[Encoded]) -> list[Encoded]:
+        """The examples with what a frozen Q-Former reads in what was seen, in such groups, too."""
+        read, places = list(batch), [i for i, e in enumerate(batch) if self.lacks(e)]
+        for group in _groups(places, LOOKED_AT_ONCE):
+            found = self._read([batch[i] for i in group], LOOKED_AT_ONCE)
+            for place, queries in zip(group, found, strict=True):
+                read[place] = batch[place].read(queries)
+        return read
 
     def lacks(self, encoded: Encoded) -> bool:
         """Whether a frozen Q-Former is there that has not read what was seen of an example."""
@@ -152,6 +166,7 @@ class LMM:
         """The features of each example's images, on the CPU; the last stands in for those lacking."""
         tower, full = self.tower, [*group, *[group[-1]] * (size - len(group))]
         assert tower is not None
+        tower.wake()
         parameter = tower.parameter()
         inputs = {}
         for name in full[0].images:
@@ -271,7 +286,7 @@ class LMM:
         self, batch: Sequence[Encoded], with_answers: bool
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         # One stands for the other: what a Q-Former has read, while it is frozen, for what it reads.
-        read = self.qformer is not None and not any(map(self.lacks, batch))
+        read = self.qformer is not None and not (self.live or any(map(self.lacks, batch)))
         batch = [e.without(FEATURES if read else QUERIES) for e in batch]
         return collate(self.processor, batch, with_answers, self.family.answer_token_type)
 

@@ -41,6 +41,8 @@ LOOKED_FILE = "looked.json"
 """In the search's folder: what it took to look at the images."""
 SPARE = 1.1
 """The disk must hold so much more than what is to be written."""
+BRINGS = ("image", "read")
+"""What an example may bring with it: what was seen of its images, and what was read in that."""
 Tell = Callable[[str], None]
 
 
@@ -77,12 +79,14 @@ class Looker:
         for one in inputs:
             place = {"task": task, "split": split, "longest": self.longest}
             # Of examples with the same images, the first brings what was seen of them.
-            yield {**place, **one, **seen.pop(one["image"], {})}
+            new = {key: seen.pop(one[key], {}) for key in BRINGS}
+            brought = {f"{key}_{n}": v for key, image in new.items() for n, v in image.items()}
+            yield {**place, **one, **brought}
 
 
 LOOKED = pa.schema(
     [*EXAMPLES, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
-    + [IMAGES.field(name) for name in ("shape", "dtype", "features")]
+    + [(f"{key}_{field.name}", field.type) for key in BRINGS for field in IMAGES]
 )
 
 
@@ -192,14 +196,16 @@ class Writer:
         """Some looked-at examples, with what was seen of images that are new."""
         images = []
         for row in table.to_pylist():
-            name = row["image"]
-            if row["features"] is not None and name not in self._new and not self.known.knows(name):
-                self._new.add(name)
-                images.append({field: row[field] for field in IMAGES.names})
-                self._bytes += len(row["features"])
+            for key in BRINGS:
+                name, brought = row[key], row[f"{key}_features"] is not None
+                if brought and name not in self._new and not self.known.knows(name):
+                    self._new.add(name)
+                    images.append({field: row[f"{key}_{field}"] for field in IMAGES.names})
+                    self._bytes += len(row[f"{key}_features"])
             task = self.seen.tasks[row["task"]]
             file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
             self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLES.names})
+            self._bytes += len(row["inputs"])
         if images:
             self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGES))
 

@@ -20,13 +20,14 @@ from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.data import Data
 from trainables.features import (
+    EXAMPLES,
     Features,
     batches,
     examples_file,
     features_folder,
     image_name,
     reader,
-    tower_file,
+    resting_folder,
 )
 from trainables.job import Seen
 from trainables.local import Local
@@ -90,7 +91,9 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     worker = kept.runner.worker
     kept.step()
     assert worker.data.looked == 0  # in this process
-    assert tower_file(seen(toy, root), FP32).exists()  # where its tower's weights rest
+    assert (
+        resting_folder(seen(toy, root), FP32) / "tower.safetensors"
+    ).exists()  # where its tower's weights rest
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
 
@@ -185,4 +188,4 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     monkeypatch.setattr("search.looking.shutil.disk_usage", lambda folder: free)
     assert not writer.fits(table, 10.0)
     assert writer.fits(table, 2.0)
-    assert LOOKED.names[:3] == ["row", "image", "inputs"]
+    assert LOOKED.names[: len(EXAMPLES)] == EXAMPLES.names

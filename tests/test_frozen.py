@@ -163,8 +163,14 @@ def test_a_tower_that_rests_comes_to_the_model_at_the_first_look(
     tower.rest(tmp_path / "tower.safetensors")
     lmm.to("meta")
     assert lmm.device.type == "meta" and tower.parameter().device.type == "cpu"
-    tower.wake()
-    assert tower.parameter().device.type == "meta"
+    given: list[torch.device] = []
+    (module,) = tower.frozen()
+    module.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append((*args, *kwargs.values())[0].device), with_kwargs=True
+    )
+    with pytest.raises(NotImplementedError, match="meta"):  # there are no features to bring back
+        lmm.seen(pixels_of(loaded, task_of(loaded), range(2)))
+    assert tower.parameter().device.type == "meta" and given == [torch.device("meta")]
 
 
 def test_the_weights_of_another_tower_are_not_taken(lmm: LMM, tmp_path: Path) -> None:

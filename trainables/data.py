@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from models.batching import Encoded, encode
+from models.batching import QUERIES, Encoded, encode
 from models.lmm import LMM
 from models.loading import LOOKED_AT_ONCE
 from spaces.training import Training
@@ -85,13 +85,16 @@ class Data:
         rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
         block = [one for row in rows if (one := self._kept(task, split, row))]
         if len(block) == len(rows):
-            block = self.lmm.seen(block)  # by the Q-Former; the tower has nothing left to see
+            block = [
+                encoded.without(QUERIES) for encoded in block
+            ]  # all are read together, or none
         else:
             shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
             begun = time.perf_counter()
             block = self.lmm.seen(shown)
             self.looking_seconds += time.perf_counter() - begun
             self.looked += len(rows)
+        block = self.lmm.read(block)
         for place, encoded in zip(rows, block, strict=True):
             self._keep((task, split, place), encoded)
         return block[row - first]

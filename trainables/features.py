@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 from safetensors.torch import load, save
 
-from models.batching import FEATURES, Encoded, encode
+from models.batching import FEATURES, QFORMER, QUERIES, Encoded, encode
 from models.lmm import LMM
 from spaces.loading import Loading
 from tasks.rows import Example
@@ -41,6 +41,10 @@ EXAMPLES = pa.schema(
     [
         ("row", pa.int64()),
         ("image", pa.string()),
+        (
+            "read",
+            pa.string(),
+        ),  # names, among the images, what a frozen Q-Former read; empty without
         ("inputs", pa.large_binary()),
         ("seconds", pa.float64()),  # that the tower took to look at it
     ]
@@ -70,9 +74,9 @@ def examples_file(folder: Path, task: str, split: str, longest: int, read: bool 
     return folder / "examples" / f"{digest(task, split, longest, *also)}.arrow"
 
 
-def tower_file(seen: Seen, loading: Loading) -> Path:
-    """Where the weights of a tower wait that is hardly looked through any more."""
-    return features_folder(seen.root, seen.model, loading) / "tower.safetensors"
+def resting_folder(seen: Seen, loading: Loading) -> Path:
+    """Where weights wait that are hardly looked through any more."""
+    return features_folder(seen.root, seen.model, loading) / "weights"
 
 
 def image_name(example: Example) -> str:
@@ -91,14 +95,23 @@ def looked_at(lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longes
     begun = time.perf_counter()
     encoded = lmm.seen(shown)
     each = (time.perf_counter() - begun) / len(rows)
+    encoded = lmm.read(encoded)
     names = [image_name(example) for example in examples]
     images, inputs = {}, []
+    # They are read padded to the longest instruction, which may show in the last bits.
+    width = max(len(e.prompt.get(QFORMER[0], ())) for e in encoded)
     for name, one, row in zip(names, encoded, rows, strict=True):
-        rest = {n: value.contiguous() for n, value in one.prompt.items() if n != FEATURES}
+        rest = {n: v.contiguous() for n, v in one.prompt.items() if n not in (FEATURES, QUERIES)}
+        content, read = save(rest | {ANSWER: one.answer}), ""
         if FEATURES in one.prompt:
             images[name] = {"image": name, **packed(one.prompt[FEATURES])}
-        content = save(rest | {ANSWER: one.answer})
-        inputs.append({"row": row, "image": name, "inputs": content, "seconds": each})
+        if QUERIES in one.prompt:
+            # Of the image and, in InstructBLIP, the instruction.
+            asked = [rest[n].tolist() for n in QFORMER if n in rest]
+            read = digest("read", name, asked, width)
+            images[read] = {"image": read, **packed(one.prompt[QUERIES])}
+        about = {"row": row, "image": name, "read": read, "seconds": each}
+        inputs.append(about | {"inputs": content})
     return list(images.values()), inputs
 
 
@@ -133,8 +146,10 @@ class Features:
         answer, name = inputs.pop(ANSWER), table["image"][row].as_py()
         if name:
             inputs[FEATURES] = self._seen(name)
-            return Encoded(inputs, answer, inputs[FEATURES].nbytes)
-        return Encoded(inputs, answer)
+        if read := table["read"][row].as_py():
+            inputs[QUERIES] = self._seen(read)
+        mapped = sum(inputs[n].nbytes for n in (FEATURES, QUERIES) if n in inputs)
+        return Encoded(inputs, answer, mapped)
 
     @property
     def pace(self) -> float:

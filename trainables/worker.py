@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import time
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +22,7 @@ from trainables.config import TrialConfig
 from trainables.data import Batch, Data, batches
 from trainables.engine import Engine, opened
 from trainables.evaluate import answers, scored
-from trainables.features import reader, tower_file
+from trainables.features import reader, resting_folder
 from trainables.job import DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
 from trainables.loop import Loop
@@ -164,6 +165,8 @@ class Worker:
         """Answer and score; the engine that is open holds the stage's weights."""
         whole = Timer()
         routing = Routing(self, job, config) if job.experts else None
+        # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
+        self.lmm.live = job.key == job.base and not routing
         for task, split, key in job.score:
             timer, zero = Timer(), config.training.zero
             if routing:
@@ -173,6 +176,7 @@ class Worker:
                 record = scored(self.benchmark.tasks[task], split, predictions)
             if self.rank == 0:
                 self.store.put(key, record | timer.cost())
+        self.lmm.live = False
         return {"score": whole.seconds} if job.score else {}
 
     def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy) -> float:
@@ -222,12 +226,12 @@ class Worker:
         """Load the model as this configuration holds it, unless it is there and need not be `anew`."""
         wanted = (config.training.loading, config.training.zero, config.training.longest)
         if self._loaded != wanted or anew:
+            self._release()
             self.lmm = LMM(model_folder(self.place.model), config.training.loading)
-            if self.place.features and self.lmm.tower:
-                with contextlib.suppress(
-                    OSError, SafetensorError
-                ):  # the disk is short, or lost some
-                    self.lmm.tower.rest(tower_file(self.place.features, config.training.loading))
+            if self.place.features:
+                folder = resting_folder(self.place.features, config.training.loading)
+                with contextlib.suppress(OSError, SafetensorError):  # short of space, or damaged
+                    self.lmm.rest(folder)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             longest, seed = config.training.longest, self.place.seed
@@ -235,6 +239,15 @@ class Worker:
             self.data = Data(self.benchmark, self.lmm, seed, longest, seen)
             self.signer = Signer(self.data, self.place.text_encoder)
             self._loaded, self._adapter = wanted, None
+
+    def _release(self) -> None:
+        """Let go of the model at hand, so that no two are held at once; its parts know each other."""
+        if self._loaded:
+            del self.lmm, self.data, self.signer
+            self._loaded = None
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def weights(self, key: str, job: StageJob) -> Tensors:
         """Weights by their key; the adapters' initial ones for the model before any training."""

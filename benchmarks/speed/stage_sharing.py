@@ -6,8 +6,8 @@ The gain in time must be the counted ratio of configured to distinct stages; the
 the last bit. Without sharing, each ordering of each trial begins with the model as it came. The trials are
 those of the default plan's strategies; few examples are scored, for scores are not what is counted. The
 stages that are shared are early ones, which score the fewest tasks: the more is scored, and the more a
-strategy adds to later stages (as LwF does), the less of the counted ratio is gained; the more it does after a
-stage (as EWC's consolidation), the more.
+strategy adds to later stages (as LwF does), the less of the counted ratio is gained; the more it does after
+a stage (as EWC's consolidation), the more.
 """
 
 from __future__ import annotations
