@@ -50,6 +50,7 @@ class Parameters:
     """Counts of parameters."""
 
     tower: int
+    qformer: int
     language: int
     linear: int
     """Of the language model's, those that can be packed into 4 bits."""
@@ -84,9 +85,10 @@ class Skeleton:
 
     def _counted(self) -> dict[str, int]:
         tower, language = f"{self.family.tower_layers}.", f"{self.family.language_model}."
-        counts = {"tower": 0, "language": 0, "linear": 0, "rest": 0}
+        counts = {"tower": 0, "qformer": 0, "language": 0, "linear": 0, "rest": 0}
         for name, parameter in self.base.named_parameters():
             part = "tower" if name.startswith(tower) else "rest"
+            part = "qformer" if name.startswith(self.family.qformer) else part
             part = "language" if name.startswith((language, "lm_head.")) else part
             counts[part] += parameter.numel()
             packable = part == "language" and parameter.dim() == 2 and "embed" not in name
@@ -171,8 +173,12 @@ def _resident(skeleton: Skeleton, workers: int) -> dict[str, float]:
     training, count = skeleton.training, skeleton.parameters()
     own = 2 if training.precision == "bf16" else 4
     zero = max(training.zero, int(own == 2))
-    taken_out = 0 if skeleton.adapter.trains("vision_lora") else count.tower
-    base = float((count.language + count.rest + count.tower - taken_out) * own)
+    adapter = skeleton.adapter
+    taken_out = 0 if adapter.trains("vision_lora") else count.tower
+    if not adapter.trains("vision_lora", "connector", "qformer"):
+        taken_out += count.qformer
+    every = count.language + count.rest + count.tower + count.qformer
+    base = float((every - taken_out) * own)
     if training.base_bits == 4:
         base -= count.linear * (own - PACKED)
     base = 0.0 if training.offload == "all" else base / (workers if zero == 3 else 1)

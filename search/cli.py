@@ -180,8 +180,9 @@ def describe(prepared: Prepared, packing: Packing) -> str:
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(prepared.references)}",
         f"trials      {trials}, {packing}",
-        f"stages      {prepared.configured_stages()} configured, {prepared.known_stages()} known to be in "
-        f"the store, at most {prepared.most_stages()} to be trained: the rest is shared",
+        f"stages      {prepared.configured_stages()} configured, at most {prepared.distinct_stages()} "
+        f"distinct, {prepared.known_stages()} known to be in the store: at most {prepared.most_stages()} "
+        "to be trained",
         f"memory      {told(prepared.memory)}",
         f"features    about {prepared.seen_bytes / 1e9:.2f} GB, {kept(prepared)}",
         f"estimate    {estimated(prepared, packing.lanes)}",

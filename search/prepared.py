@@ -56,6 +56,10 @@ if TYPE_CHECKING:  # they import transformers, and --help answers at once
     from trainables.walk import Walk
 
 
+RACED = 3
+"""Orderings that racing needs."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A plan with everything that it names found, read and checked."""
@@ -128,6 +132,11 @@ class Prepared:
                 f"{known} would"
             )
         note = scale_note({task: self.benchmark.task(task).metric for task in tasks})
+        if self.plan.stopping == "racing" and len(self.panel.orderings) < RACED:
+            found.append(
+                f"racing compares trials after each ordering but the first and the last: it needs {RACED} "
+                f"to stop any, and there are {len(self.panel.orderings)}; --stopping asha would do"
+            )
         return [caution for caution in [*found, note, *self.rehearsal.notes()] if caution]
 
     def configured_stages(self) -> int:
@@ -144,16 +153,21 @@ class Prepared:
         store = StageStore(self.place.store)
         return sum(store.has(key) for key in set().union(*map(self.keys, REFERENCES)))
 
-    def most_stages(self) -> int:
-        """Stages that are trained at the most: shared prefixes once, first stages once."""
+    def distinct_stages(self) -> int:
+        """Stages that differ, at the most: shared prefixes once, first stages once."""
         keys = set().union(*map(self.keys, REFERENCES))
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}
-        searched = any(self.space.open[p] for p in ("training", "adapter"))
-        shared = 0 if searched or len(alike) > 1 else firsts
+        apart = any(self.space.open[p] for p in ("training", "adapter")) or len(alike) > 1
+        # Trials that train otherwise train the initial tasks otherwise, too.
+        own = int(bool(self.panel.first)) if apart else -firsts
         longest = max(self.stages(name) for name in self.plan.strategies)
-        return len(keys) - self.known_stages() + self.plan.samples * (longest - shared)
+        return len(keys) + self.plan.samples * (longest + own)
+
+    def most_stages(self) -> int:
+        """Those of them that are trained at the most: what the references need may be there already."""
+        return self.distinct_stages() - self.known_stages()
 
     def keys(self, strategy: str) -> set[str]:
         """Keys of the stages of a reference trial."""
@@ -191,7 +205,7 @@ class Prepared:
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,
             "stages_configured": self.configured_stages(),
-            "stages_distinct": self.most_stages(),
+            "stages_distinct": self.distinct_stages(),
         }
 
 

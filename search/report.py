@@ -141,11 +141,9 @@ def _orderings(verdict: Verdict) -> str:
 
 def _cost(verdict: Verdict) -> str:
     plan = verdict.run.plan
-    workers = (plan.get("fields") or {}).get("workers_per_trial") or 1
 
     def spent(name: str, less: float = 0.0) -> str:
-        # Records have the seconds of one rank, which all ranks of its lane take.
-        return seconds(max(0.0, workers * verdict.total(name) - less))
+        return seconds(max(0.0, verdict.worker_seconds(name) - less))
 
     facts = {
         "stages trained": f"{verdict.total('stages_trained'):.0f}",

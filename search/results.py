@@ -152,7 +152,9 @@ def _costs(trial: TrialRecord) -> dict[str, float]:
         "seconds_trained": math.fsum(s.get("train_seconds") or 0.0 for s in trained) + unreported,
         "seconds_shared": math.fsum(s.get("train_seconds") or 0.0 for s in shared),
         "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in every),
-        "seconds_scored": math.fsum(p.get("score", 0.0) + p.get("keep", 0.0) for p in parts),
+        "seconds_scored": math.fsum(
+            p.get(n, 0.0) for p in parts for n in ("score", "keep", "sign")
+        ),
         "seconds_prefixes": math.fsum(_prefixes(trial)),
         "seconds_spared": _spared(trial),
         "seconds_unlooked": math.fsum(p.get("unlooked", 0.0) for p in parts),

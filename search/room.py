@@ -55,6 +55,13 @@ class Room(tune.Callback):
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PAUSE_SECONDS
+        try:
+            self._sweep()
+        except OSError as error:  # one that is raised here would end the search
+            self._next = time.monotonic() + 10 * PAUSE_SECONDS
+            print(f"note: the store could not be swept ({error}); the search goes on", flush=True)
+
+    def _sweep(self) -> None:
         store = StageStore(self.storage / STAGES)
         if stored(store) <= self.limit * GB:
             return

@@ -81,10 +81,12 @@ def _front(verdict: Verdict) -> list[str]:
 
 def _costs(verdict: Verdict) -> list[str]:
     trained, shared = verdict.total("stages_trained"), verdict.total("stages_shared")
+    spent, saved = (
+        seconds(verdict.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
+    )
     return [
-        f"Stages: {trained:.0f} trained in {seconds(verdict.total('seconds_trained'))}, "
-        f"{shared:.0f} taken from the store, "
-        f"which saved {seconds(verdict.total('seconds_shared'))} of training."
+        f"Stages: {trained:.0f} trained in {spent}, {shared:.0f} taken from the store, "
+        f"which saved {saved} of training."
     ]
 
 

@@ -50,6 +50,11 @@ class Verdict:
         """The sum of a column over all trials."""
         return math.fsum(row[column] or 0 for row in self.trials.values())
 
+    def worker_seconds(self, column: str) -> float:
+        """The same of seconds, which records have of one rank, for all ranks of a lane."""
+        fields = self.run.plan.get("fields") or {}
+        return self.total(column) * (fields.get("workers_per_trial") or 1)
+
     def marks(self, strategy: str) -> list[str]:
         """What is to be said of a strategy: best, front (n), floor, ceiling."""
         on_front = sum(self.trials[name]["strategy"] == strategy for name in self.front)

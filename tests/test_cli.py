@@ -215,7 +215,10 @@ def test_a_dry_run_prints_the_stages_and_writes_nothing(
     assert main(["--plan", plan(), "--storage", str(storage), "--dry-run"]) == 0
     out, err = capsys.readouterr()
     # finetune 2 x 2, joint 1 x 2, samples 3 x 2 x 2; finetune 4, joint 1, samples 3 x the last two
-    assert "stages      18 configured, 0 known to be in the store, at most 11 to be trained" in out
+    assert (
+        "stages      18 configured, at most 11 distinct, 0 known to be in the store: at most 11 to be "
+        "trained"
+    ) in out
     assert "orderings   2: hue>light; light>hue" in out
     assert "trials      5, 1 at once with 1 workers each" in out
     assert not err

@@ -145,12 +145,12 @@ def test_a_second_zero_3_stage_of_a_process_is_as_the_first(toy: Toy, tmp_path: 
 
 @dataclass
 class Exploding(Strategy):
-    """Pays without measure from the second stage on."""
+    """Pays without measure for whatever moves."""
 
     name = "exploding"
 
     def effective(self, standing: Standing) -> dict[str, object]:
-        return {"stages": len(standing.before)} if standing.before else {}
+        return {"stages": len(standing.before)}
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
         self.start = start
@@ -163,7 +163,7 @@ class Exploding(Strategy):
         return {n: torch.full_like(w, torch.inf) for n, w in weights.items()} if moved else {}
 
 
-def test_a_stage_that_diverges_says_so_publishes_nothing_and_leaves_the_worker_sound(
+def test_a_stage_that_diverges_says_so_once_for_all_trials_and_leaves_the_worker_sound(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STRATEGIES, "exploding", Exploding)
@@ -171,8 +171,14 @@ def test_a_stage_that_diverges_says_so_publishes_nothing_and_leaves_the_worker_s
     walk = toy.walk(config("exploding"), tmp_path)
     with pytest.raises(DivergedError, match=r"stage 1 on hue diverged: .*lower learning_rate"):
         walk.step()
-    assert not walk.store.has(walk.key((("hue",),)))
+    assert not list((tmp_path / "blobs").rglob("*.safetensors"))
     assert not list((tmp_path / "leases").iterdir())
+    again = toy.walk(config("exploding"), tmp_path, runner=walk.runner)
+    monkeypatch.setattr(walk.runner, "run", lambda job: pytest.fail("it was trained again"))
+    with pytest.raises(DivergedError, match=r"stage 1 on hue diverged: .*lower learning_rate"):
+        again.step()
+    monkeypatch.undo()
+    monkeypatch.setitem(STRATEGIES, "exploding", Exploding)
     assert blobs(walked(toy.walk(config(), tmp_path, runner=walk.runner))) == expected
 
 

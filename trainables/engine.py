@@ -34,6 +34,8 @@ deepspeed_logger.setLevel("ERROR")
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 Tensors = dict[str, torch.Tensor]
+PERSISTENT = 100_000
+"""DeepSpeed's own limit."""
 LINEAR = torch.nn.functional.linear
 
 
@@ -79,9 +81,7 @@ class Engine:
                 model=lmm.model,
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
                 optimizer=self._optimizer,
-                config=_config(
-                    training, training.per_pass(workers), self.accumulation, _width(lmm)
-                ),
+                config=_config(training, training.per_pass(workers), self.accumulation, lmm),
                 dist_init_required=False,
             )
         self._engine.train()
@@ -232,18 +232,14 @@ def generating(lmm: LMM) -> Iterator[None]:
         yield
 
 
-def _width(lmm: LMM) -> int:
-    """Of the language model's hidden states."""
-    return lmm.base.config.get_text_config().hidden_size
-
-
-def _config(training: Training, per_pass: int, accumulation: int, width: int) -> dict[str, Any]:
+def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> dict[str, Any]:
     half = training.precision == "bf16"
     # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
     zero: dict[str, Any] = {"stage": max(training.zero, int(half)), "overlap_comm": False}
-    # ZeRO-3 keeps smaller parameters whole on every rank. Its own limit is one number for all models, with
-    # which nothing of a small one would be split; this one follows the model, as that of transformers does.
-    zero["stage3_param_persistence_threshold"] = 10 * width
+    # ZeRO-3 keeps smaller parameters whole on every rank: for speed, up to its own limit, but of a small
+    # model no more than a thousandth each, or nothing of it would be split.
+    whole = sum(getattr(p, "ds_numel", p.numel()) for p in lmm.model.parameters())
+    zero["stage3_param_persistence_threshold"] = min(PERSISTENT, whole // 1000)
     if training.offload != "none":
         zero["offload_optimizer"] = {"device": "cpu"}
     if training.offload == "all":

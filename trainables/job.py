@@ -38,6 +38,10 @@ TRAINING_CODE = (
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
 
 
+DIVERGED = "diverged"
+"""Kind of the record of a stage that diverged, so that no other trial finds out again."""
+
+
 class DivergedError(RuntimeError):
     """A configuration led to weights that are not finite: a result, not a fault of the worker."""
 

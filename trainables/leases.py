@@ -54,8 +54,8 @@ class Lease:
         return True
 
     def renew(self) -> None:
-        """Say that the owner is alive."""
-        with contextlib.suppress(FileNotFoundError):
+        """Say that the owner is alive; where that fails this time, the next may do."""
+        with contextlib.suppress(OSError):
             os.utime(self.path)
 
     def give_back(self) -> None:

@@ -65,7 +65,10 @@ class Sequence(tune.Trainable):
         diverged = ""
         try:
             if self.walk.done == 0:
-                self.walk.sign()
+                signed = [key for _, key in self.walk.lineage.signed()]
+                if signed:  # which tell what else is needed
+                    self.pins.enter_context(pinned(self.walk.store, signed))
+                    self.walk.sign()
                 self.pins.enter_context(pinned(self.walk.store, self.walk.needs))
             self.walk.step()
         except DivergedError as error:

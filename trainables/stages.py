@@ -66,7 +66,10 @@ class StageStore:
         if tensors is not None:
             content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            _publish(self._blob(entry["blob"]["sha256"]), content)
+            blob = self._blob(entry["blob"]["sha256"])
+            if not self._blobs_whole(entry):  # unless equal ones are there
+                _publish(blob, content)
+            entry["blob"]["written"] = blob.stat().st_mtime_ns
         _publish(self._record(key), json.dumps(entry).encode())
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
@@ -106,6 +109,8 @@ class StageStore:
             stat = os.stat(path)
         except (KeyError, TypeError, OSError):
             return False
+        if (stat.st_size, stat.st_mtime_ns) == (blob.get("bytes"), blob.get("written")):
+            return True  # as it was left; whoever reads its tensors looks at every byte
         return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
 
     def _record(self, key: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tasks import BESIDE
 from trainables.config import TrialConfig
-from trainables.job import Setting, StageJob
+from trainables.job import DIVERGED, DivergedError, Setting, StageJob
 from trainables.leases import POLL_SECONDS, HeldError
 from trainables.lineage import Lineage
 from trainables.panel import Panel, Prefix
@@ -47,6 +47,8 @@ class Walk:
     """What it took to have the initial tasks trained, and all tasks scored, before any stage."""
     _ahead: dict[Prefix, dict[str, Any]] = field(default_factory=dict)
     """Stages made before their turn, and at what cost."""
+    _signing: dict[str, float] = field(default_factory=dict)
+    """What making signatures took."""
     _cells: dict[Prefix, list[str]] = field(default_factory=dict)
     _summaries: dict[int, dict[str, float]] = field(default_factory=dict)
     """The metrics of each ordering that is whole, by its place in the panel."""
@@ -140,11 +142,16 @@ class Walk:
 
     def sign(self) -> None:
         """Have the tasks' signatures made, which decide where the stages of some strategies begin."""
-        lacking = tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
-        if lacking:
-            base = self.lineage.base
-            start = StageJob(self.told["config"], base, base, base, 0, self.lineage.standing(()))
-            self.runner.run(dataclasses.replace(start, sign=lacking))
+        if not self._unsigned():
+            return
+        base = self.lineage.base
+        start = StageJob(self.told["config"], base, base, base, 0, self.lineage.standing(()))
+        with self.store.lease(f"signatures-{base}"):
+            if lacking := self._unsigned():  # whoever held the lease may have made them
+                self._signing |= self.runner.run(dataclasses.replace(start, sign=lacking))
+
+    def _unsigned(self) -> tuple[tuple[str, str], ...]:
+        return tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
 
     def _make(self, path: Prefix) -> None:
         """Have a stage made; while another trial makes it, make others of the panel ahead, else wait."""
@@ -155,20 +162,30 @@ class Walk:
                 time.sleep(POLL_SECONDS)
                 waited += time.monotonic() - since
             made = self._tried(path)
+        if not path:
+            made = {**made, "seconds": {**self._signing, **made["seconds"]}}
         self._take(path, {**made, "waited": waited})
 
     def _tried(self, path: Prefix) -> dict[str, Any] | None:
         """Have a stage made unless it is there; None if another trial is making it."""
+        self._check_sound(path)
         job = self.job(path)
         if job.empty:
             return {"trained": False, "seconds": {}}
         try:
             with self.store.lease(job.key, patience=0.0):
+                self._check_sound(path)
                 job = self.job(path)  # whoever held the lease may have made it
                 seconds = {} if job.empty else dict(self.runner.run(job))
                 return {"trained": job.train, "seconds": seconds}
         except HeldError:
             return None
+
+    def _check_sound(self, path: Prefix) -> None:
+        """Raise `DivergedError` for a stage that has diverged before, here or in another trial."""
+        record = self.store.head(self.key(path)) or {}
+        if record.get("kind") == DIVERGED:
+            raise DivergedError(record["message"])
 
     def _go_ahead(self, wanted: Prefix) -> bool:
         """Make another stage that can be begun now, before its turn; whether there was one.

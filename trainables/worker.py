@@ -23,7 +23,7 @@ from trainables.data import Batch, Data, batches
 from trainables.engine import Engine, opened
 from trainables.evaluate import answers, scored
 from trainables.features import reader, resting_folder
-from trainables.job import DivergedError, Place, StageJob, stage_seed
+from trainables.job import DIVERGED, DivergedError, Place, StageJob, stage_seed
 from trainables.learner import StageLearner
 from trainables.loop import Loop
 from trainables.routing import Routing
@@ -134,10 +134,12 @@ class Worker:
     ) -> None:
         weights = engine.weights()
         if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
-            raise DivergedError(
+            message = (
                 f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its weights must be finite "
                 "after training; a lower learning_rate or strength would do"
             )
+            self._publish(job.key, {"kind": DIVERGED, "message": message, **about})
+            raise DivergedError(message)
         record = {
             "kind": "trained",
             "tasks": job.tasks,
@@ -205,7 +207,9 @@ class Worker:
             self._publish(key, {"kind": "signature", "task": task} | own.cost(), signature)
         return timer.seconds
 
-    def _publish(self, key: str, record: Mapping[str, object], tensors: Tensors) -> None:
+    def _publish(
+        self, key: str, record: Mapping[str, object], tensors: Tensors | None = None
+    ) -> None:
         if self.rank == 0:
             self.store.put(key, record, tensors)
         if self.workers > 1:
