@@ -34,6 +34,8 @@ deepspeed_logger.setLevel("ERROR")
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 Tensors = dict[str, torch.Tensor]
+HOOKS = ("module_forward_pre_hook", "module_forward_post_hook", "first_dataloader_check")
+"""What a DeepSpeed engine calls the handles of the hooks that it puts on the module."""
 PERSISTENT = 100_000
 """DeepSpeed's own limit."""
 LINEAR = torch.nn.functional.linear
@@ -180,6 +182,11 @@ class Engine:
     def close(self) -> None:
         """Give the module back without hooks, and free what the engine held."""
         self._engine.destroy()
+        # Which leaves its hooks on the module: each stage's forward pass would run those of all before,
+        # and they hold the engines that they came from.
+        for name in HOOKS:
+            if handle := getattr(self._engine, name, None):
+                handle.remove()
 
 
 @contextlib.contextmanager
