@@ -1,6 +1,6 @@
 """Every speed claim measured, one after the other, into results.jsonl; and docs/performance.md from that.
 
-python benchmarks/bench.py                     # all, in an hour or two, with nothing else running
+python benchmarks/bench.py                     # all, in some hours, with nothing else running
 python benchmarks/bench.py --only scoring thresholds
 python benchmarks/bench.py --page              # only docs/performance.md again
 """
@@ -53,9 +53,12 @@ def measured(name: str) -> bool:
     environment["PYTHONWARNINGS"] = "ignore"
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"name"')]
-    new = [json.loads(line) | {"script": name} for line in lines]
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    new = [json.loads(line) | {"script": name, "commit": commit} for line in lines]
     rest = [result for result in known() if result["script"] != name]
-    if new:
+    if new or done.returncode:  # what failed has no result any more
         RESULTS.write_text("".join(json.dumps(result) + "\n" for result in [*rest, *new]))
     for line in lines:
         print(line, flush=True)
@@ -75,10 +78,11 @@ def page(results: list[dict[str, Any]]) -> str:
     head = [
         "# How fast it is",
         "",
-        "`make bench` measures every line, both sides in turns in one run, into "
-        "`benchmarks/results.jsonl`, from which this page is made. A ratio is the median over pairs; "
-        "beside it, the least and the "
-        f"greatest. Machine: {'; '.join(machines) or '-'}.",
+        "`make bench` measures every line into `benchmarks/results.jsonl`, from which this page is made. "
+        "What is timed against something else is timed in turns with it, in one run: the ratio is the "
+        "median over pairs, beside the least and the greatest. What is counted, or timed once, has one "
+        "value; "
+        f"what is replayed has quartiles. Machine: {'; '.join(machines) or '-'}.",
         "",
         "| what | ratio | least to greatest | target | met | unit |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -6,6 +6,7 @@ there is but one): replay and regularisation do nothing on the first task, and f
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from search.ranked import Field, Ranked
 from search.rungs import Scale, ends, mean_score, records_of, rung_score
 from search.student import t_quantile
 
@@ -117,15 +119,40 @@ class StageHalving(OverStages, AsyncHyperBandScheduler):
             max_t=stages,
             reduction_factor=factor,
         )
+        # The rungs are ASHA's own; a test holds that they are there, and that it decides as stock does.
+        brackets: list[Any] = self._brackets
+        for bracket in brackets:
+            bracket._rungs = [(milestone, Ranked()) for milestone, _ in bracket._rungs]
+            bracket.cutoff = functools.partial(Ranked.quantile, share=1 - 1 / factor)
 
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
-        # The rungs are ASHA's own, which it has no call to fill; a test holds that they are there.
         for milestone, recorded in self._brackets[0]._rungs:
             if len(scores) >= milestone:
                 recorded[name] = scores[int(milestone) - 1]
 
 
-class StageMedian(OverStages, MedianStoppingRule):
+class _Fields(MedianStoppingRule):
+    """The stock rule, which is told of a few other trials with the median of all."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._fields: dict[float, Field] = {}
+        self._deciding: Any = None
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        self._deciding = trial
+        self.note(trial, result[STAGES], result[SCORE])
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def note(self, trial: Any, stage: int, score: float) -> None:
+        """A trial's score after a stage."""
+        self._fields.setdefault(stage, Field()).add(trial, score)
+
+    def _trials_beyond_time(self, time: float) -> list[Any]:
+        return [self._deciding, *self._fields[time].middle(but=self._deciding)]
+
+
+class StageMedian(OverStages, _Fields):
     """Stock median rule (Golovin et al. 2017): below the median of the others at the same stage."""
 
     def __init__(self, first_rung: int) -> None:
@@ -150,6 +177,8 @@ class StageMedian(OverStages, MedianStoppingRule):
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
         told: Any = self._results  # keyed by trials, of which only the identity matters
         told[name] = [{STAGES: i, SCORE: score} for i, score in enumerate(scores, start=1)]
+        for stage, score in enumerate(scores, start=1):
+            self.note(name, stage, score)
 
 
 class Racing(OverStages, FIFOScheduler):

@@ -46,8 +46,9 @@ def main() -> None:
             distinct=len(keys),
             wanted=len(stages),
         ).tell()
-        waited = sum(stage["waited"] for stage in stages)
-        worked = sum(stage["seconds"].get(p, 0.0) for stage in stages for p in PARTS)
+        every = [*stages, *(trial["before"] for trial in trials)]
+        waited = sum(made["waited"] for made in every)
+        worked = sum(made["seconds"].get(p, 0.0) for made in every for p in PARTS)
         share = waited / (waited + worked)
         parts = {"waited_seconds": waited, "worked_seconds": worked}
         Result(

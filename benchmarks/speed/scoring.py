@@ -11,12 +11,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.speed.measure import PAIRS, compared, in_turns
+from benchmarks.speed.measure import PAIRS, compared, exact, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from trainables.engine import set_weights
 from trainables.evaluate import answers
 
 VALIDATION = 64
+ASTRAY = 0.05
+"""Share of answers granted beyond T instead of T (T + 1) / 2: examples that are sent to another's expert
+are answered by both, for the oracle's score."""
 
 
 def main() -> None:
@@ -59,7 +62,14 @@ def main() -> None:
             "times generate for each example",
             answers=len(said["ours"]),
             differ=differ,
-            experts=experts(made, root / "experts"),
+        ).tell()
+        asked = experts(made, root / "experts")
+        exact(
+            "scoring isolated experts",
+            asked["answers_asked"] / asked["answers_in_the_matrix"],
+            f"<= {2 / (len(TASKS) + 1) * (1 + ASTRAY):.3f}",
+            "answers asked of an expert, over those in the matrix",
+            **asked,
         ).tell()
 
 
