@@ -25,11 +25,11 @@ class Ranked(UserDict[str, float]):
         if not math.isnan(score):
             bisect.insort(self.order, score)
 
-    def quantile(self, share: float) -> float | None:
-        """That of the scores that are numbers, as `numpy.nanquantile` has it; None without any."""
+    def percentile(self, percent: float) -> float | None:
+        """That of the scores that are numbers, as `numpy.nanpercentile` has it; None without any."""
         if not self.order:
             return None
-        place = share * (len(self.order) - 1)
+        place = percent / 100 * (len(self.order) - 1)
         low, part = int(place), place % 1
         below, above = self.order[low], self.order[min(low + 1, len(self.order) - 1)]
         step = above - below

@@ -123,7 +123,7 @@ class StageHalving(OverStages, AsyncHyperBandScheduler):
         brackets: list[Any] = self._brackets
         for bracket in brackets:
             bracket._rungs = [(milestone, Ranked()) for milestone, _ in bracket._rungs]
-            bracket.cutoff = functools.partial(Ranked.quantile, share=1 - 1 / factor)
+            bracket.cutoff = functools.partial(Ranked.percentile, percent=(1 - 1 / factor) * 100)
 
     def recall(self, name: str, seen: Sequence[Mapping[str, float]], scores: list[float]) -> None:
         for milestone, recorded in self._brackets[0]._rungs:
