@@ -143,14 +143,19 @@ def _trial_row(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> dict[str, An
 def _costs(trial: TrialRecord) -> dict[str, float]:
     trained = [s for s in trial.stages if s.get("trained")]
     shared = [s for s in trial.stages if not s.get("trained")]
+    # The initial tasks are learned before any stage, by whoever comes first.
+    first = trial.before.get("train_seconds") or 0.0
+    own = first if trial.before.get("trained") else 0.0
     every = [trial.before, *trial.stages, *trial.ahead]
     parts = [s.get("seconds") or {} for s in every]
     unreported = math.fsum((s.get("seconds") or {}).get("train", 0.0) for s in trial.ahead)
     return {
         "stages_trained": len(trained),
         "stages_shared": len(shared),
-        "seconds_trained": math.fsum(s.get("train_seconds") or 0.0 for s in trained) + unreported,
-        "seconds_shared": math.fsum(s.get("train_seconds") or 0.0 for s in shared),
+        "seconds_trained": own
+        + unreported
+        + math.fsum(s.get("train_seconds") or 0.0 for s in trained),
+        "seconds_shared": first - own + math.fsum(s.get("train_seconds") or 0.0 for s in shared),
         "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in every),
         "seconds_scored": math.fsum(
             p.get(n, 0.0) for p in parts for n in ("score", "keep", "sign")

@@ -129,6 +129,20 @@ def test_trials_have_their_knobs_metrics_and_costs_in_columns(tmp_path: Path) ->
     assert row["intransigence"] == pytest.approx(0.85 - sum(learned) / 3)
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_learning_the_initial_tasks_is_spent_by_one_trial_and_saved_by_the_others(
+    tmp_path: Path, trained: bool
+) -> None:
+    before = {"key": "k", "train_seconds": 100.0, "trained": trained, "seconds": {}}
+    made_up = record("0007", knobs={"ratio": 0.1}, before=before)
+    rows = [
+        made(tmp_path / name, [*references(), one]).trials.to_pylist()[0]
+        for name, one in {"one": made_up, "other": made_up | {"before": {}}}.items()
+    ]
+    for column, share in (("seconds_trained", trained), ("seconds_shared", not trained)):
+        assert rows[0][column] - rows[1][column] == pytest.approx(100.0 * share)
+
+
 def test_a_stage_that_several_orderings_begin_with_is_credited_for_each_further_one() -> None:
     orderings = (("a", "b", "c"), ("a", "b", "d"), ("a", "c", "b"))
     kept = [matrix(ordering, 0.8, 0.9) for ordering in orderings]

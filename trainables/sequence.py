@@ -90,7 +90,7 @@ class Sequence(tune.Trainable):
 
     def _write(self, state: str, message: str) -> dict[str, Any]:
         # What this trial trained before it was interrupted is its own, not a gift of the store.
-        stages = [self.before.get(stage["key"], stage) for stage in self.walk.stages]
+        stages = [stage | self.before.get(stage["key"], {}) for stage in self.walk.stages]
         record = trial_record(self.name, self.walk, state) | {"message": message, "stages": stages}
         write_record(self.search.run / "trials", record)
         return record
