@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -33,12 +34,15 @@ from trainables.features import (
     looked_at,
 )
 from trainables.job import Seen
+from trainables.leases import held
 
 SPLITS = ("train", "validation")
 """What a search looks at."""
 TOLD_SECONDS = 10.0
 LOOKED_FILE = "looked.json"
 """In the search's folder: what it took to look at the images."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TOO_SHORT = "the disk is too short for what is seen: each worker looks for itself"
 SPARE = 1.1
 """The disk must hold so much more than what is to be written."""
 BRINGS = ("image", "read")
@@ -130,7 +134,20 @@ def look(prepared: Prepared, seen: Seen, lookers: int, tell: Tell = print) -> bo
     """
     training = prepared.space.reference("finetune").training
     folder = features_folder(seen.root, seen.model, training.loading)
-    missing = _missing(prepared, folder)
+    if not _missing(prepared, folder):
+        return True
+    try:
+        with held(folder / "looking"):  # of two searches that begin at once, one looks
+            return _look(prepared, seen, folder, lookers, tell)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        tell(TOO_SHORT)
+        return False
+
+
+def _look(prepared: Prepared, seen: Seen, folder: Path, lookers: int, tell: Tell) -> bool:
+    training, missing = prepared.space.reference("finetune").training, _missing(prepared, folder)
     if not missing:
         return True
     blocks = [
@@ -146,7 +163,7 @@ def look(prepared: Prepared, seen: Seen, lookers: int, tell: Tell = print) -> bo
         for table in _results(prepared, blocks, training.loading, training.longest, lookers):
             count += len(table)
             if not writer.fits(table, whole / count):
-                tell("the disk is too short for what is seen: each worker looks for itself")
+                tell(TOO_SHORT)
                 return False
             writer.add(table)
             if time.monotonic() - told > TOLD_SECONDS:

@@ -137,6 +137,11 @@ class Prepared:
                 f"racing compares trials after each ordering but the first and the last: it needs {RACED} "
                 f"to stop any, and there are {len(self.panel.orderings)}; --stopping asha would do"
             )
+        if self.plan.scoring == "cheap" and self.plan.stopping != "none":
+            found.append(
+                "with cheap scoring, trials are compared in mid-ordering by what they just learned, and "
+                "by what they forget only at its end; scoring: seen or --stopping none would do"
+            )
         return [caution for caution in [*found, note, *self.rehearsal.notes()] if caution]
 
     def configured_stages(self) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -203,6 +204,29 @@ def test_a_dry_run_says_where_scores_of_different_ranges_are_averaged(
     (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(values))
     assert main(["--plan", plan(benchmark=str(tmp_path / "mixed.yaml")), *flags]) == 0
     assert "averaged as they are: hue (cider, 0 to 10)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (
+            {"stopping": "racing"},
+            "racing compares trials after each ordering but the first and the last",
+        ),
+        ({"stopping": "asha", "scoring": "cheap"}, "with cheap scoring, trials are compared"),
+        ({"stopping": "none", "scoring": "cheap"}, ""),
+    ],
+)
+def test_rules_that_have_little_to_go_by_are_announced(
+    plan: Callable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    own: dict[str, Any],
+    said: str,
+) -> None:
+    assert main(["--plan", plan(**own), "--storage", str(tmp_path), "--dry-run"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert any(said in note for note in notes) if said else not any("compared" in n for n in notes)
 
 
 # What needs no search ----------------------------------------------------------------------------
