@@ -85,8 +85,17 @@ def _others(found: Best, spec: str | None) -> tuple[tuple[str, ...], ...]:
     if not spec:
         return ()
     given = found.panel.orderings
-    others = tuple(o.tasks for o in parse_orderings(spec, given[0]))
-    return tuple(o for o in others if o not in given)
+    named = [o.tasks for o in parse_orderings(spec, given[0])]
+    others = tuple(o for o in named if o not in given)
+    known = "; ".join(">".join(o) for o in named if o in given)
+    if not others:
+        raise InputError(
+            f"held-out orderings must be other than the search's, and all that {spec} names are among "
+            f"those: {known}; random:4@1 would name others"
+        )
+    if known:
+        print(f"left out, for the search knew it: {known}", flush=True)
+    return others
 
 
 @contextmanager

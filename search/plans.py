@@ -18,7 +18,7 @@ from spaces.errors import InputError, unknown
 STOPPING = {
     "asha": "successive halving: the best part of those at a rung goes on, rungs are stages",
     "median": "below the median of the others at the same stage, a trial ends",
-    "racing": "after each ordering, a trial that is surely behind the leader ends",
+    "racing": "after each ordering but the first, a trial that is surely behind the leader ends",
     "none": "every trial walks the whole panel",
 }
 

@@ -17,7 +17,10 @@ from search.verdict import Verdict, assigned, number, read_verdict, seconds, spr
 WIDTH = 100
 """Columns of a log; a terminal says its own."""
 
-LEGEND = "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed"
+LEGEND = (
+    "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed.\n"
+    "front (n): so many of a strategy's trials are on the front."
+)
 
 
 def show_results(folder: Path, console: Console | None = None) -> None:
@@ -28,7 +31,8 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     console.print(_strategies(verdict))
     console.print(Text(LEGEND, style="dim"), soft_wrap=True)
     console.print(Text(f"\n{verdict.summary()}\n"))
-    for line in [*_front(verdict), "", *_costs(verdict), *_skipped(verdict), *_next(verdict)]:
+    more = [*_costs(verdict), *_unfinished(verdict), *_skipped(verdict), *_next(verdict)]
+    for line in [*_front(verdict), "", *more]:
         # One line stays one line in a log: a command broken in two cannot be pasted.
         console.print(Text(line), soft_wrap=True)
 
@@ -85,8 +89,19 @@ def _costs(verdict: Verdict) -> list[str]:
         seconds(verdict.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
     )
     return [
-        f"Stages: {trained:.0f} trained in {spent}, {shared:.0f} taken from the store, "
-        f"which saved {saved} of training."
+        f"Stages: {trained:.0f} trained in {spent} of workers' time, {shared:.0f} taken from the store, "
+        f"which saved {saved}."
+    ]
+
+
+def _unfinished(verdict: Verdict) -> list[str]:
+    """Trials that are under way, or were when their search ended."""
+    names = sorted(name for name, row in verdict.trials.items() if row["state"] == "running")
+    if not names:
+        return []
+    return [
+        f"Unfinished: {', '.join(names)}; unless the search is still running, "
+        "python search/run.py --resume goes on with them"
     ]
 
 

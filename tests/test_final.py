@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +10,11 @@ from readme import assert_says_the_same
 
 from models.batching import encode
 from models.lmm import LMM
+from search.final import _others
 from search.saved import save_model
-from spaces import Adapter
+from spaces import Adapter, InputError
 from tasks import load_benchmark
+from trainables.panel import Panel
 
 
 @pytest.mark.parametrize("family", ["toy", "toy_instructblip"])
@@ -29,3 +33,14 @@ def test_what_is_saved_loads_in_plain_transformers_and_peft_as_its_readme_says(
     rows = load_benchmark(toy.benchmark).task("hue").examples("test")[:2]
     examples = [encode(lmm.processor, row) for row in rows]
     assert_says_the_same(tmp_path / "saved", lmm, examples, tmp_path)
+
+
+def test_held_out_orderings_that_the_search_knew_are_left_out_aloud(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found: Any = SimpleNamespace(panel=Panel((("a", "b", "c"), ("c", "b", "a"))))
+    assert _others(found, None) == ()
+    assert _others(found, "given+b>a>c") == (("b", "a", "c"),)
+    assert capsys.readouterr().out == "left out, for the search knew it: a>b>c\n"
+    with pytest.raises(InputError, match=r"must be other than the search's.*a>b>c; c>b>a"):
+        _others(found, "given+reverse")

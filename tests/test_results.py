@@ -340,3 +340,10 @@ def test_later_tasks_may_help_earlier_ones(tmp_path: Path) -> None:
     helped = record("0000", "replay", [matrix(o, 0.5, 1.1) for o in ORDERINGS])
     text = read_verdict(write_run(tmp_path / "run", [*references(), helped])).summary()
     assert "It forgets nothing, and gains 0." in text
+
+
+def test_the_screen_says_which_trials_a_search_left_unfinished(tmp_path: Path) -> None:
+    assert "Unfinished" not in screen(write_run(tmp_path / "whole"))
+    cut = record("0003", knobs={"ratio": 0.1}, state="running")
+    text = screen(write_run(tmp_path / "cut", [*references(), *sampled()[:2], cut]))
+    assert "Unfinished: 0003; " in text and "--resume goes on with them" in text
