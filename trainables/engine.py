@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -201,6 +202,9 @@ def opened(
             yield engine
     finally:
         engine.close()
+        # An engine's parts know each other, and Python would let many of them gather before it looks.
+        del engine
+        gc.collect()
 
 
 def still(training: Training, batch_size: int, micro_batch: int) -> Training:

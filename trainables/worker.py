@@ -243,12 +243,16 @@ class Worker:
             self.data = Data(self.benchmark, self.lmm, seed, longest, seen)
             self.signer = Signer(self.data, self.place.text_encoder)
             self._loaded, self._adapter = wanted, None
+            # What is there by now stays: the collection after each stage need not go through it.
+            gc.collect()
+            gc.freeze()
 
     def _release(self) -> None:
         """Let go of the model at hand, so that no two are held at once; its parts know each other."""
         if self._loaded:
             del self.lmm, self.data, self.signer
             self._loaded = None
+            gc.unfreeze()
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
