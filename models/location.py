@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import json
@@ -32,6 +33,12 @@ def on_hub(name_or_path: str | Path) -> bool:
     return bool(HUB.fullmatch(name)) and not Path(name).expanduser().exists()
 
 
+def near(name: str) -> str:
+    """The embedded model that may have been meant."""
+    found = difflib.get_close_matches(name, embedded_names(), n=1)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
 def model_folder(name_or_path: str | Path) -> Path:
     """The folder of an embedded model (by name), a user's (by path) or the hub's (by id).
 
@@ -44,7 +51,7 @@ def model_folder(name_or_path: str | Path) -> Path:
     if not folder.is_dir():
         raise InputError(
             f"the model must be a folder, the id of one on the Hugging Face hub or one of "
-            f'{", ".join(embedded_names())}; got "{name}", and there is no such folder'
+            f'{", ".join(embedded_names())}; got "{name}", and there is no such folder{near(name)}'
         )
     folder_family(folder)
     if not any(folder.glob("*.safetensors")):

@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--tasks", help="the tasks learned, comma-separated (default: all)")
     plan.add_argument("--strategies", help="comma-separated, replay+ewc for both at once")
     plan.add_argument(
-        "--orderings", help="given, reverse, rotations, random:K@seed, shared:K, a>b;b>a"
+        "--orderings",
+        help="given, reverse, alphabetical, rotations, all, random:K@seed, shared:K, a>b;b>a, joined by +",
     )
     plan.add_argument(
         "--initial",
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--stopping", help="of weak trials: asha, median, racing over orderings, none"
     )
     spend.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop after so long")
-    spend.add_argument("--features", help="of frozen towers: auto, disk, or each worker's memory")
+    spend.add_argument("--features", help="of frozen towers: auto, disk, or memory, each worker's")
     spend.add_argument(
         "--store-limit", type=float, metavar="GB", help="stages kept: old weights go, scores stay"
     )

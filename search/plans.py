@@ -318,5 +318,7 @@ def _typed(where: str, value: Any, kind: type) -> Any:
     mapping = issubclass(kind, Mapping) and isinstance(value, Mapping)
     if mapping or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
-    wanted = {tuple: "list of names", dict: "mapping"}.get(kind, kind.__name__)
+    words = {tuple: "list of names", int: "whole number", float: "number", str: "text"}
+    words |= {bool: "truth value (true, false)"}
+    wanted = words.get(kind, "mapping")
     raise InputError(f"{where} must be a {wanted}, got {value!r}")
