@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from strategies import LwF, Outputs, Standing
 from strategies.lwf import divergence
 from strategies.outputs import ENDED
 from trainables import teacher as teachers
-from trainables.engine import set_weights
+from trainables.engine import opened, set_weights
 from trainables.teacher import Teacher
 from trainables.walk import Walk
 from trainables.worker import Worker
@@ -89,10 +88,10 @@ def second_stage(walk: Walk) -> tuple[Worker, Teacher, list]:
     worker, job = walk.runner.worker, walk.job(walk.paths[1])
     start = walk.store.tensors(job.parent)
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), start)
-    set_weights(worker.lmm, start)
-    no_engine: Any = None
-    teacher = Teacher(worker, no_engine, plan, walk.config, start)
-    teacher.learn(0)
+    # In an engine, without which nothing puts together what ZeRO-3 has split.
+    with opened(worker.lmm, walk.config.training, 1, start, len(plan)) as engine:
+        teacher = Teacher(worker, engine, plan, walk.config, start)
+        teacher.learn(0)
     return worker, teacher, plan
 
 

@@ -69,7 +69,7 @@ class StageStore:
             blob = self._blob(entry["blob"]["sha256"])
             if not self._blobs_whole(entry):  # unless equal ones are there
                 _publish(blob, content)
-            entry["blob"]["written"] = blob.stat().st_mtime_ns
+            entry["written"] = blob.stat().st_mtime_ns
         _publish(self._record(key), json.dumps(entry).encode())
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
@@ -109,7 +109,7 @@ class StageStore:
             stat = os.stat(path)
         except (KeyError, TypeError, OSError):
             return False
-        if (stat.st_size, stat.st_mtime_ns) == (blob.get("bytes"), blob.get("written")):
+        if (stat.st_size, stat.st_mtime_ns) == (blob.get("bytes"), record.get("written")):
             return True  # as it was left; whoever reads its tensors looks at every byte
         return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
 
