@@ -85,9 +85,8 @@ class Data:
         rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
         block = [one for row in rows if (one := self._kept(task, split, row))]
         if len(block) == len(rows):
-            block = [
-                encoded.without(QUERIES) for encoded in block
-            ]  # all are read together, or none
+            # All are read together, or none.
+            block = [encoded.without(QUERIES) for encoded in block]
         else:
             shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
             begun = time.perf_counter()

@@ -41,10 +41,7 @@ EXAMPLES = pa.schema(
     [
         ("row", pa.int64()),
         ("image", pa.string()),
-        (
-            "read",
-            pa.string(),
-        ),  # names, among the images, what a frozen Q-Former read; empty without
+        ("read", pa.string()),  # names what a frozen Q-Former read, among the images
         ("inputs", pa.large_binary()),
         ("seconds", pa.float64()),  # that the tower took to look at it
     ]
