@@ -21,6 +21,8 @@ sys.path[0] = str(ROOT)
 RESULTS = ROOT / "benchmarks" / "results.jsonl"
 PAGE = ROOT / "docs" / "performance.md"
 PROFILE = ROOT / "benchmarks" / "speed" / "lane_profile.json"
+SHAPES = ROOT / "benchmarks" / "speed" / "shapes.jsonl"
+"""What `benchmarks/speed/shapes.py` printed on a machine with a GPU."""
 NOTES = ROOT / "benchmarks" / "speed" / "notes.md"
 """What a person says of the results: copied as it is."""
 SCRIPTS = (
@@ -98,7 +100,7 @@ def page(results: list[dict[str, Any]]) -> str:
         told = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in r["parts"].items())
         parts.append(f"- {r['name']}: {told or '-'}")
     notes = NOTES.read_text().strip() if NOTES.exists() else ""
-    return "\n".join([*head, *rows, *parts, "", *profile(), notes]).rstrip() + "\n"
+    return "\n".join([*head, *rows, *parts, "", *profile(), *shapes(), notes]).rstrip() + "\n"
 
 
 def profile() -> list[str]:
@@ -116,6 +118,32 @@ def profile() -> list[str]:
         "| part | share |",
         "| --- | --- |",
         *(f"| {name} | {share:.1%} |" for name, share in told["parts"].items()),
+        "",
+    ]
+
+
+def shapes() -> list[str]:
+    """Training steps at the shapes of real models, on a GPU."""
+    if not SHAPES.exists():
+        return []
+    told = [json.loads(line) for line in SHAPES.read_text().splitlines()]
+    devices = ", ".join(dict.fromkeys(line["device"] for line in told))
+    return [
+        "## At the shapes of real models",
+        "",
+        f"Random weights in bf16, on one {devices} ([shapes.py](../benchmarks/speed/shapes.py), into "
+        "`benchmarks/speed/shapes.jsonl`): a training step on features that were kept, what share of the "
+        "maker's dense bf16 operations it uses, the memory it peaks at, and how many times longer it takes "
+        "when the tower looks at every image. What checkpointing computes twice is not counted as used.",
+        "",
+        "| shape | trained | checkpointing | examples | step | utilisation | memory | kept features gain |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {t['shape']} | {t['parts']} | {'yes' if t['checkpointing'] else 'no'} | {t['batch']} | "
+            f"{t['step_seconds'] * 1e3:.0f} ms | {t['flops_utilisation']:.0%} | {t['memory_gb']:.1f} GB | "
+            f"{t['cached_gain']:.2f} |"
+            for t in told
+        ),
         "",
     ]
 

@@ -35,7 +35,8 @@ def connect(cpus: int) -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     os.environ.update({k: v for k, v in quiet.items() if k not in os.environ})
-    env = {**quiet, "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**quiet, "PYTHONPATH": path}
     try:
         address = cluster_address()
         if address is None:

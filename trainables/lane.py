@@ -6,7 +6,6 @@ it, so that a stage costs milliseconds of orchestration and no process is starte
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import uuid
 from collections.abc import Mapping
@@ -18,49 +17,13 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from trainables.job import DivergedError, Place, StageJob
+from trainables.mailbox import Answer, Mailbox, packed, unpacked
 
 POLL_SECONDS = 2.0
-Answer = dict[str, Any]
-"""A rank's answer: {"seconds": {...}} or {"diverged": message}."""
 
 
 class LaneError(RuntimeError):
     """The lane's worker group died."""
-
-
-class Mailbox:
-    """Where a trial leaves jobs for its lane, and the lane's ranks their answers."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.jobs: list[StageJob | None] = []
-        self.answers: dict[int, list[Answer]] = {}
-        self.news = asyncio.Condition()
-
-    async def post(self, job: StageJob | None) -> int:
-        """Leave a job, None to dismiss the ranks; returns its number."""
-        async with self.news:
-            self.jobs.append(job)
-            self.news.notify_all()
-            return len(self.jobs) - 1
-
-    async def job(self, number: int) -> StageJob | None:
-        """Wait for a job."""
-        async with self.news:
-            await self.news.wait_for(lambda: len(self.jobs) > number)
-            return self.jobs[number]
-
-    async def answer(self, number: int, answer: Answer) -> None:
-        """Leave one rank's answer."""
-        async with self.news:
-            self.answers.setdefault(number, []).append(answer)
-            self.news.notify_all()
-
-    async def answered(self, number: int) -> list[Answer]:
-        """Wait until every rank has answered a job."""
-        async with self.news:
-            await self.news.wait_for(lambda: len(self.answers.get(number, [])) == self.workers)
-            return self.answers.pop(number)
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -72,7 +35,7 @@ def serve(config: dict[str, Any]) -> None:
     mailbox, place = config["mailbox"], config["place"]
     worker, number = Worker(place), 0
     get: Any = ray.get  # its annotation knows lists of references only
-    while (job := get(mailbox.job.remote(number))) is not None:
+    while (job := unpacked(get(mailbox.job.remote(number)))) is not None:
         try:
             answer: Answer = {"seconds": worker.run(job)}
         except DivergedError as error:  # every rank sees the same weights: the lane is still sound
@@ -123,7 +86,7 @@ class Lane:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
         if not self.started:
             self._start()
-        number = ray.get(self.mailbox.post.remote(job))
+        number = ray.get(self.mailbox.post.remote(packed(job)))
         waiting = self.mailbox.answered.remote(number)
         while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
             if not self._thread.is_alive():
@@ -138,7 +101,7 @@ class Lane:
         """Dismiss the ranks and wait until they have gone."""
         if not self.started:
             return
-        ray.get(self.mailbox.post.remote(None))
+        ray.get(self.mailbox.post.remote(packed(None)))
         self._thread.join(timeout=30)
         ray.kill(self.mailbox)
 

@@ -28,7 +28,7 @@ from benchmarks.paper_claims import machine
 from benchmarks.speed.measure import say
 from models.batching import PIXELS, Encoded
 from models.lmm import LMM
-from models.location import model_folder
+from models.location import EMBEDDED
 from spaces import Adapter, Training
 from trainables.engine import opened
 from trainables.local import join_alone
@@ -119,7 +119,7 @@ def write(folder: Path, shape: str, small: bool) -> None:
     from transformers import AutoModelForImageTextToText, AutoProcessor, Blip2Processor
 
     make, source = SHAPES[shape]
-    processor: Any = AutoProcessor.from_pretrained(model_folder(source))
+    processor: Any = AutoProcessor.from_pretrained(EMBEDDED / source)  # its weights are not wanted
     if shape.startswith("blip"):
         processor = Blip2Processor(
             processor.image_processor, processor.tokenizer, num_query_tokens=32

@@ -84,7 +84,7 @@ def main() -> None:
 def write_wide_plan(file: Path, benchmark: Path) -> None:
     """Strategies that have little in common but what sharing finds."""
     training = {**MINI_TRAINING, "epochs": 1}
-    strategies = ["replay", "ewc", "lwf", "der"]
+    strategies = ["replay", "ewc", "tir", "eproj"]
     own = {"orderings": "shared:4", "strategies": strategies, "samples": SAMPLES}
     write_plan(file, benchmark, training=training, **own)
 
