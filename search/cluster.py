@@ -27,6 +27,7 @@ def connect(cpus: int) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even when it is told to be quiet
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process per lane, for what no lane asks
         # A cold environment on a busy machine takes more than the minute that is Ray's own limit.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",

@@ -8,6 +8,7 @@ from unittest import mock
 
 from models.batching import Encoded, encode
 from trainables.data import Data
+from trainables.signatures import Signer
 
 
 class Live(Data):
@@ -28,8 +29,20 @@ class Pixels(Data):
         return self._encoded[key][0]
 
 
+class LiveSigner(Signer):
+    """Has data of its own: vectors come from what is seen, which `Live` leaves to the model."""
+
+    def __init__(self, data: Data, text_encoder: str) -> None:
+        own = Data(data.benchmark, data.lmm, data.seed, data.longest)
+        super().__init__(own, text_encoder)
+
+
 @contextlib.contextmanager
 def looking(kind: type[Data]) -> Iterator[None]:
     """Workers that load a model meanwhile meet their examples so."""
-    with mock.patch("trainables.worker.Data", kind):
+    signer = Signer if kind is Data else LiveSigner
+    with (
+        mock.patch("trainables.worker.Data", kind),
+        mock.patch("trainables.worker.Signer", signer),
+    ):
         yield

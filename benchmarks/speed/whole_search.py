@@ -7,8 +7,9 @@ of the machine. No trial is stopped early. The matrices must be equal to the las
 trainer per trial, every sixth trial is run; the others are taken to take as long as these did, without what
 Ray and Tune need once.
 
-Beside the ratio stand its parts: the counted stages, what keeping features gains a trial, and what share of
-the lanes' time the trials themselves take.
+Beside the ratio stand its parts: the counted stages, what keeping features gains a trial, what share of
+the lanes' time the trials themselves take on plain Tune, and where our command's time goes: its start and
+its end, and what the lanes train, keep and score.
 """
 
 from __future__ import annotations
@@ -56,8 +57,11 @@ def main() -> None:
         found: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in args.ways.split(",")}
         shares: dict[str, list[float]] = {way: [] for way in found}
         counted: dict[str, Any] = {}
+        ends: list[tuple[float, float]] = []
         for number in range(args.pairs):
+            begun = time.time()
             ours = cost_of_command(search(root))
+            ends.append(at_the_ends(root, begun))
             trials, counted = records(root)
             if not (root / "trials.json").exists():
                 write_trials(root, made.benchmark, trials)
@@ -77,12 +81,14 @@ def main() -> None:
                 **counted,
                 cache_gain=cache_gain(root, made),
                 examples_of_a_task=[TRAIN, VALIDATION],
+                seconds_before_the_first_stage=statistics.median(first for first, _ in ends),
+                seconds_after_the_last=statistics.median(last for _, last in ends),
                 trials_share_of_lane_time=statistics.median(shares[way]),
             ).tell()
 
 
 def write_wide_plan(file: Path, benchmark: Path) -> None:
-    """Strategies that have little in common but what sharing finds."""
+    """The strategies that the paper compares and proposes."""
     training = {**MINI_TRAINING, "epochs": 1}
     strategies = ["replay", "ewc", "tir", "eproj"]
     own = {"orderings": "shared:4", "strategies": strategies, "samples": SAMPLES}
@@ -152,6 +158,14 @@ def _busy() -> float:
     return times.user + times.system + times.nice
 
 
+def at_the_ends(root: Path, begun: float) -> tuple[float, float]:
+    """Seconds of the command before the first record in its store was written, and after the last."""
+    ended = time.time()
+    files = (root / "storage" / "stages" / "records").rglob("*.json")
+    written = [file.stat().st_mtime for file in files]
+    return min(written) - begun, ended - max(written)
+
+
 def records(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The trials of our search, and what it shared."""
     files = sorted((root / "storage" / "ours" / "trials").glob("*.json"))
@@ -164,6 +178,9 @@ def records(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     trained = sum(stage["trained"] for stage in stages)
     assert trained == len(keys), "a stage was trained twice"
     counted = {"stages_configured": configured, "stages_trained": trained}
+    parts = ("train", "keep", "score")
+    spent = {p: sum(stage["seconds"].get(p, 0.0) for stage in stages) for p in parts}
+    counted |= {"lanes_seconds": spent}
     return trials, counted | {"stage_ratio": configured / trained}
 
 
