@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py            # measured on this machine
     python benchmarks/memory.py --shapes   # estimates for 7B models on GPUs: the table of docs/models.md
+    python benchmarks/memory.py --gpu      # estimates against what benchmarks/speed/shapes.py measured on one
 
 A LLaVA of 170 million random weights is trained for two steps in a process of its own, in several
 configurations. One line of JSON for each: what was estimated, what was measured (the largest resident
@@ -189,15 +190,45 @@ def shapes() -> None:
                 )
 
 
+def on_gpu() -> None:
+    """Estimates against the peaks in benchmarks/speed/shapes.jsonl, which leave out CUDA's own memory."""
+    from benchmarks.speed.shapes import ANSWER, SHAPES, TEXT
+    from models.memory import GPU, Sizes, estimate
+    from spaces import Adapter, Training
+
+    measured = ROOT / "benchmarks" / "speed" / "shapes.jsonl"
+    for told in map(json.loads, measured.read_text().splitlines()):
+        config, batch = SHAPES[told["shape"]][0](32000, False), told["batch"]
+        sees = config.vision_config
+        patches = (sees.image_size // sees.patch_size) ** 2
+        tokens = getattr(config, "num_query_tokens", patches)
+        training = Training(
+            batch_size=batch, micro_batch=batch, checkpointing=told["checkpointing"]
+        )
+        sizes = Sizes(prompt=tokens + TEXT, answer=ANSWER, patches=patches, asked=batch)
+        with tempfile.TemporaryDirectory() as folder:
+            config.save_pretrained(folder)
+            adapter = Adapter(parts=told["parts"], rank=16)
+            parts = estimate(Path(folder), adapter, training, 1, sizes, GPU)
+        total = (sum(parts.values()) - parts["process"]) / 1e9
+        about = {name: told[name] for name in ("shape", "parts", "checkpointing", "device")}
+        compared = {"measured": told["memory_gb"], "estimated": round(total, 1)}
+        print(json.dumps(about | compared | {"ratio": round(total / told["memory_gb"], 2)}))
+
+
 def main() -> None:
     """Every configuration: estimate, measure, compare."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--shapes", action="store_true", help=shapes.__doc__)
+    parser.add_argument("--gpu", action="store_true", help=on_gpu.__doc__)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.shapes:
         shapes()
+        return
+    if args.gpu:
+        on_gpu()
         return
     if args.measure:
         measure(args.measure, args.work)

@@ -76,7 +76,8 @@ class Skeleton:
             self.base.requires_grad_(False)
             self.plain = self._counted()
             if adapter.lora:
-                get_peft_model(self.base, lora_config(self.base, self.family, adapter))
+                whole: Any = get_peft_model(self.base, lora_config(self.base, self.family, adapter))
+                whole.to(self.dtype)  # as DeepSpeed does with what peft made in fp32
         self.text: Any = self.base.config.get_text_config()
         prefixes = trained_prefixes(self.family, adapter)
         for name, parameter in self.base.named_parameters():
@@ -100,8 +101,11 @@ class Skeleton:
         trained = sum(p.numel() for p in self.base.parameters() if p.requires_grad)
         return Parameters(**self.plain, trained=trained)
 
-    def activations(self, batch: int, tokens: int) -> int:
-        """Bytes that the language model keeps for the backward pass of (batch, tokens)."""
+    def activations(self, batch: int, tokens: int, fused: bool = False) -> int:
+        """Bytes that the language model keeps for the backward pass of (batch, tokens).
+
+        `fused` attention keeps what comes out of it in place of its weights (tokens, tokens).
+        """
         language = self.base.get_submodule(self.family.language_model)
         width = language.get_input_embeddings().weight.shape[1]
         loading = self.training.loading
@@ -112,10 +116,12 @@ class Skeleton:
             with torch.device("meta"):
                 hidden = torch.empty(batch, tokens, width, dtype=self.dtype, requires_grad=True)
                 mask = torch.ones(batch, 1, tokens, tokens, dtype=torch.bool)
-                return _kept(self.base, language, hidden, mask)
+                kept = _kept(self.base, language, hidden, mask, tokens if fused else 0)
         finally:
             if loading.checkpointing:
                 language.gradient_checkpointing_disable()
+        out = hidden.nbytes * self.layers() if fused and not loading.checkpointing else 0
+        return kept + out
 
     def layers(self) -> int:
         """Of the language model."""
@@ -128,18 +134,22 @@ class Skeleton:
         return other
 
 
-def _kept(base: Any, language: Any, hidden: torch.Tensor, mask: torch.Tensor) -> int:
+def _kept(base: Any, language: Any, hidden: torch.Tensor, mask: torch.Tensor, fused: int) -> int:
+    # OPT counts its positions in the mask, which it takes for one of (batch, tokens).
+    counts = getattr(language.config, "model_type", "") == "opt"
+    own = {"position_ids": torch.arange(hidden.shape[1], device="meta")[None]} if counts else {}
     weights = {p.untyped_storage()._cdata for p in base.parameters()}
     found: dict[int, Any] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
+        square = fused and tensor.dim() > 2 and tensor.shape[-2:] == (fused, fused)
+        if storage._cdata not in weights and not square:
             found[storage._cdata] = storage  # held, so that no other takes its place in memory
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        language(inputs_embeds=hidden, attention_mask=mask, use_cache=False)
+        language(inputs_embeds=hidden, attention_mask=mask, use_cache=False, **own)
     return sum(storage.nbytes() for storage in found.values())
 
 
@@ -151,11 +161,13 @@ class Machine:
     """Bytes without a model: the interpreter and its libraries, or a GPU's context."""
     heap: float
     """How much more an allocator holds than the activations that live in it."""
+    fused: bool = False
+    """Whether attention keeps no weights of (tokens, tokens), unless it is "eager"."""
 
 
 CPU = Machine(process=900_000_000, heap=1.8)
 """glibc keeps what was freed in blocks of less than 32 MB (measured by benchmarks/memory.py)."""
-GPU = Machine(process=600_000_000, heap=1.1)
+GPU = Machine(process=600_000_000, heap=1.1, fused=True)
 
 
 def estimate(
@@ -164,7 +176,7 @@ def estimate(
     """Bytes of one rank at its peak, by what takes them."""
     skeleton = Skeleton(folder, adapter, training)
     parts = {"process": machine.process, **_resident(skeleton, workers), "examples": sizes.examples}
-    parts["working memory"] = _working(skeleton, workers, sizes, machine.heap)
+    parts["working memory"] = _working(skeleton, workers, sizes, machine)
     return {name: int(size) for name, size in parts.items()}
 
 
@@ -196,15 +208,16 @@ def _resident(skeleton: Skeleton, workers: int) -> dict[str, float]:
     }
 
 
-def _working(skeleton: Skeleton, workers: int, sizes: Sizes, heap: float) -> float:
+def _working(skeleton: Skeleton, workers: int, sizes: Sizes, machine: Machine) -> float:
     """The most that comes and goes: of a training step, of a look, of answers, of a stage's end."""
     training = skeleton.training
     own = 2 if training.precision == "bf16" else 4
     batch, tokens = training.per_pass(workers), sizes.prompt + sizes.answer
-    step = float(skeleton.activations(batch, tokens))
+    fused = machine.fused and training.attention != "eager"
+    step = float(skeleton.activations(batch, tokens, fused))
     if training.checkpointing:  # and one layer's while it is computed again
         plain = dataclasses.replace(training, checkpointing=False)
-        step += skeleton.with_(plain).activations(batch, tokens) / skeleton.layers()
+        step += skeleton.with_(plain).activations(batch, tokens, fused) / skeleton.layers()
     # Logits of the answers: as they come, in fp32, their logarithms and their gradient.
     step += batch * (sizes.answer + 1) * skeleton.text.vocab_size * (own + 3 * 4)
     vision = skeleton.base.config.vision_config
@@ -215,7 +228,7 @@ def _working(skeleton: Skeleton, workers: int, sizes: Sizes, heap: float) -> flo
     answers += rows * tokens * (2 * skeleton.text.hidden_size + _inner(skeleton.text)) * own
     # Weights as a stage leaves them, whole and as the bytes of a file.
     end = 8 * skeleton.parameters().trained
-    return max(heap * max(step, look), answers, end)
+    return max(machine.heap * max(step, look), answers, end)
 
 
 def _inner(text: Any) -> int:

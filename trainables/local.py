@@ -32,4 +32,5 @@ def join_alone() -> None:
     if not dist.is_initialized():
         os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]  # as torch documents it
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
