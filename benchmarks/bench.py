@@ -98,7 +98,8 @@ def page(results: list[dict[str, Any]]) -> str:
     parts = ["", "## What the lines are made of", ""]
     for r in results:
         told = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in r["parts"].items())
-        parts.append(f"- {r['name']}: {told or '-'}")
+        at = f" (at {r['commit']})" if r.get("commit") else ""
+        parts.append(f"- {r['name']}{at}: {told or '-'}")
     notes = NOTES.read_text().strip() if NOTES.exists() else ""
     return "\n".join([*head, *rows, *parts, "", *profile(), *shapes(), notes]).rstrip() + "\n"
 
@@ -131,21 +132,26 @@ def shapes() -> list[str]:
     return [
         "## At the shapes of real models",
         "",
-        f"Random weights in bf16, on one {devices} ([shapes.py](../benchmarks/speed/shapes.py), into "
-        "`benchmarks/speed/shapes.jsonl`): a training step on features that were kept, what share of the "
-        "maker's dense bf16 operations it uses, the memory it peaks at, and how many times longer it takes "
-        "when the tower looks at every image. What checkpointing computes twice is not counted as used.",
+        f"Random weights in bf16, on one {devices}, as [shapes.py](../benchmarks/speed/shapes.py) printed "
+        "it there (`benchmarks/speed/shapes.jsonl`): a training step on features that were kept, what share "
+        "of the maker's dense bf16 operations it uses, the memory it peaks at, and how many times longer it "
+        "takes when the tower looks at every image. What checkpointing computes twice does not count as "
+        "used.",
         "",
         "| shape | trained | checkpointing | examples | step | utilisation | memory | kept features gain |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| {t['shape']} | {t['parts']} | {'yes' if t['checkpointing'] else 'no'} | {t['batch']} | "
-            f"{t['step_seconds'] * 1e3:.0f} ms | {t['flops_utilisation']:.0%} | {t['memory_gb']:.1f} GB | "
-            f"{t['cached_gain']:.2f} |"
+            f"{t['step_seconds'] * 1e3:.0f} ms | {_told(t['flops_utilisation'], '.0%')} | "
+            f"{_told(t['memory_gb'], '.1f')} GB | {t['cached_gain']:.2f} |"
             for t in told
         ),
         "",
     ]
+
+
+def _told(value: float | None, how: str) -> str:
+    return "-" if value is None else format(value, how)
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py            # measured on this machine
     python benchmarks/memory.py --shapes   # estimates for 7B models on GPUs: the table of docs/models.md
-    python benchmarks/memory.py --gpu      # estimates against what benchmarks/speed/shapes.py measured on one
+    python benchmarks/memory.py --gpu      # estimates against what speed/shapes.py measured on one
 
 A LLaVA of 170 million random weights is trained for two steps in a process of its own, in several
 configurations. One line of JSON for each: what was estimated, what was measured (the largest resident

@@ -27,7 +27,7 @@ def connect(cpus: int) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even when it is told to be quiet
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lane ends when it is next asked
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process per lane, for what no lane asks
         # A cold environment on a busy machine takes more than the minute that is Ray's own limit.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
@@ -35,9 +35,9 @@ def connect(cpus: int) -> None:
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    os.environ.update({k: v for k, v in quiet.items() if k not in os.environ})
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**quiet, "PYTHONPATH": path}
+    quiet |= {name: os.environ[name] for name in quiet if name in os.environ}
+    os.environ.update(quiet)
+    env = {**quiet, "PYTHONPATH": module_path()}
     try:
         address = cluster_address()
         if address is None:
@@ -53,6 +53,15 @@ def connect(cpus: int) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+
+
+def module_path() -> str:
+    """Where the workers of this machine find modules: in the checkout, and where this process does.
+
+    Resolved here, for Tune changes the folder that its trials are in.
+    """
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([str(ROOT), *(str(Path(p).resolve()) for p in given)]))
 
 
 def cluster_address() -> str | None:

@@ -57,14 +57,18 @@ class Benchmark:
 
 
 def read_written(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The YAML file of a benchmark, and what is written in it; keys are known, tasks are mappings."""
+    """The YAML file of a benchmark, and what is written in it, of which all but the data is checked."""
     path = _find(name_or_path)
     data = _mapping(_parse(path), KEYS, f"{path}")
     read = _Reader(str(path))
     read.value(data, "skip_broken", bool, False)
     tasks = read.value(data, "tasks", dict, None)
     for name, value in tasks.items():
-        _mapping(value, TASK_KEYS, f"{path}: task {_name(path, name)}")
+        where = f"{path}: task {_name(path, name)}"
+        _scored(where, _mapping(value, TASK_KEYS, where))
+    if not tasks:
+        raise InputError(f"{path}: a benchmark needs at least one task: got none under tasks")
+    _order(path, data)
     return path, data
 
 
@@ -73,17 +77,7 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
     path, data = read_written(name_or_path)
     read = _Reader(str(path))
     tasks = {name: _task(path, name, value) for name, value in data["tasks"].items()}
-    if not tasks:
-        raise InputError(f"{path}: a benchmark needs at least one task: got none under tasks")
-    initial = _names(path, "initial", read.value(data, "initial", list, []), tasks)
-    rest = [name for name in tasks if name not in initial]
-    order = _names(path, "order", read.value(data, "order", list, rest), tasks)
-    both = [name for name in order if name in initial]
-    if both or not order:
-        raise InputError(
-            f"{path}: order needs at least one task, and none of initial, which are not learned "
-            f"again: got {', '.join(both) or 'an empty list'}"
-        )
+    order, initial = _order(path, data)
     return Benchmark(
         name=read.value(data, "name", str, path.parent.name),
         tasks=tasks,
@@ -191,8 +185,23 @@ def _names(path: Path, key: str, names: list[Any], tasks: Collection[str]) -> tu
     return tuple(names)
 
 
-def _task(path: Path, name: str, value: dict[str, Any]) -> Task:
-    where = f"{path}: task {name}"
+def _order(path: Path, data: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tasks in the order in which they are learned, and those learned before."""
+    read, tasks = _Reader(str(path)), data["tasks"]
+    initial = _names(path, "initial", read.value(data, "initial", list, []), tasks)
+    rest = [name for name in tasks if name not in initial]
+    order = _names(path, "order", read.value(data, "order", list, rest), tasks)
+    both = [name for name in order if name in initial]
+    if both or not order:
+        raise InputError(
+            f"{path}: order needs at least one task, and none of initial, which are not learned "
+            f"again: got {', '.join(both) or 'an empty list'}"
+        )
+    return order, initial
+
+
+def _scored(where: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """How a task's answers are asked for and scored."""
     read = _Reader(where)
     metric = read.value(value, "metric", str, None)
     if metric not in METRICS:
@@ -200,28 +209,31 @@ def _task(path: Path, name: str, value: dict[str, Any]) -> Task:
     max_new_tokens = read.value(value, "max_new_tokens", int, None)
     if max_new_tokens < 1:
         raise InputError(f"{where}: max_new_tokens must be at least 1: got {max_new_tokens}")
-    if any(key in value for key in RAW_KEYS):
-        raise InputError(
-            f"{where}: {', '.join(key for key in RAW_KEYS if key in value)} asks for a conversion, "
-            "which search/run.py and search/train.py do; here the data must be converted"
-        )
     answer_format = read.value(value, "answer_format", str, "")
     try:
         check_format(answer_format)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    folder = path.parent / read.value(value, "path", str, name)
+    closed = read.value(value, "closed", bool, False) or answer_format == "closed"
+    return {
+        "metric": metric,
+        "max_new_tokens": max_new_tokens,
+        "closed": closed,
+        "description": read.value(value, "description", str, ""),
+        "answer_format": answer_format,
+    }
+
+
+def _task(path: Path, name: str, value: dict[str, Any]) -> Task:
+    where = f"{path}: task {name}"
+    if any(key in value for key in RAW_KEYS):
+        raise InputError(
+            f"{where}: {', '.join(key for key in RAW_KEYS if key in value)} asks for a conversion, "
+            "which search/run.py and search/train.py do; here the data must be converted"
+        )
+    folder = path.parent / _Reader(where).value(value, "path", str, name)
     files, images = task_files(where, folder)
-    return Task(
-        name=name,
-        metric=metric,
-        max_new_tokens=max_new_tokens,
-        closed=read.value(value, "closed", bool, False) or answer_format == "closed",
-        description=read.value(value, "description", str, ""),
-        files=files,
-        images=images,
-        answer_format=answer_format,
-    )
+    return Task(name=name, files=files, images=images, **_scored(where, value))
 
 
 def task_files(where: str, folder: Path) -> tuple[dict[str, tuple[Path, ...]], tuple[Path, ...]]:

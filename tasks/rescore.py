@@ -23,7 +23,6 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import InputError, unknown
-from tasks.answer_formats import check_format
 from tasks.answers import METRICS
 from tasks.benchmark import Benchmark, load_benchmark, read_written
 from tasks.marks import answered_of, marked
@@ -103,10 +102,6 @@ def _plan(metrics: Mapping[str, str], name: str | None) -> Plan:
         return Plan(metrics)
     name = str(PRESET_FILES.get(name, name))
     _, written = read_written(name)
-    for task, says in written["tasks"].items():
-        if (metric := says.get("metric")) not in METRICS:
-            raise InputError(f"{name}: task {task}: {unknown('metric', metric, METRICS)}")
-        check_format(str(says.get("answer_format", "")))
     try:
         return Plan(metrics, load_benchmark(name))
     except InputError:  # raw data, or none here

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from spaces.errors import InputError
-from tasks.benchmark import read_written
+from tasks.benchmark import FILE, read_written
 from tasks.formats import FORMATS, Rejected
 from tasks.inspection import Inspection, Tokens, inspect
 from tasks.inspection_page import page
@@ -129,7 +129,7 @@ def _inspections(
 ) -> Iterator[Inspection]:
     """One for each file; of a file that is in no known format, what is said goes into `unread`."""
     path: Path = args.path
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in (".yaml", ".yml") or (path / FILE).is_file():
         yield from _of_benchmark(args, tokens)
         return
     if not path.exists():

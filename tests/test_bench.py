@@ -141,6 +141,22 @@ def test_tau_tells_how_a_rung_ranks() -> None:
     assert math.isfinite(time_to_best.FIRST_RUNG)
 
 
+def test_the_page_shows_steps_on_a_gpu_and_leaves_out_what_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {"shape": "llava-7b", "parts": "projection", "checkpointing": True, "batch": 8}
+    line |= {"step_seconds": 0.25, "cached_gain": 1.5, "device": "a loom"}
+    known = line | {"flops_utilisation": 0.4, "memory_gb": 17.09}
+    unknown = line | {"flops_utilisation": None, "memory_gb": None}
+    monkeypatch.setattr(bench, "SHAPES", tmp_path / "shapes.jsonl")
+    assert bench.shapes() == []
+    bench.SHAPES.write_text(f"{json.dumps(known)}\n{json.dumps(unknown)}\n")
+    page = "\n".join(bench.shapes())
+    assert "| llava-7b | projection | yes | 8 | 250 ms | 40% | 17.1 GB | 1.50 |" in page
+    assert "| llava-7b | projection | yes | 8 | 250 ms | - | - GB | 1.50 |" in page
+    assert "one a loom" in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 def test_the_shapes_of_real_models_are_measured_in_small(shape: str) -> None:

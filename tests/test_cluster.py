@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from search import cluster
-from search.cluster import cluster_address
+from search.cluster import ROOT, cluster_address, module_path
 from spaces import InputError
 
 
@@ -39,6 +41,16 @@ def test_the_cluster_that_this_machine_is_part_of_is_joined(left: Callable, addr
 def test_none_is_joined_that_does_not_answer(left: Callable, found: str | None) -> None:
     left(found)
     assert cluster_address() is None
+
+
+def test_workers_find_what_this_process_finds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["own", "", str(ROOT)]))
+    assert module_path() == os.pathsep.join([str(ROOT), str(tmp_path / "own")])
+    monkeypatch.delenv("PYTHONPATH")
+    assert module_path() == str(ROOT)
 
 
 def test_what_the_environment_says_comes_first(

@@ -1,4 +1,4 @@
-"""The estimate of a rank's memory, on shapes alone; `benchmarks/memory.py` holds it against what is measured."""
+"""The estimate of a rank's memory, on shapes alone; `benchmarks/memory.py` measures against it."""
 
 from __future__ import annotations
 

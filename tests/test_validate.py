@@ -26,6 +26,7 @@ from raw import (
 from small import png
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from spaces import InputError
 from tasks.raw_benchmark import convert_benchmark
 from tasks.validate import main
 
@@ -180,6 +181,44 @@ def test_a_benchmark_is_looked_through_task_by_task_with_its_metrics(
     out = capsys.readouterr().out
     assert "a/train: 6 rows, 6 examples in 1 files" in out
     assert "nothing of the answer is left for exact_match" in out
+
+
+def test_the_folder_of_a_benchmark_is_its_yaml_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_good(tmp_path / "a", "llava")
+    write_good(tmp_path / "b", "pairs")
+    write_yaml(tmp_path, {"a": {}, "b": {}}).rename(tmp_path / "benchmark.yaml")
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "a/train: 6 rows, 6 examples in 1 files" in out
+    assert "b/train: 6 rows" in out
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "message"),
+    [
+        ({"metric": "exact"}, {}, r"task a: .*did you mean \"exact_match\""),
+        ({"max_new_tokens": 0}, {}, "task a: max_new_tokens must be at least 1"),
+        ({"answer_format": "lettre"}, {}, "task a: .*letter"),
+        ({"closed": "no"}, {}, "task a: closed must be true or false"),
+        ({}, {"order": ["b"]}, "order: .*task"),
+    ],
+)
+def test_what_a_benchmark_says_is_checked_before_its_data_are_touched(
+    entry: dict[str, Any],
+    more: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_good(tmp_path / "a", "llava")
+    path = write_yaml(tmp_path, {"a": entry}, **more)
+    assert main([str(path)]) == 2
+    assert re.search(rf"error: {re.escape(str(path))}: .*{message}", capsys.readouterr().err)
+    with pytest.raises(InputError, match=message):
+        convert_benchmark(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_flags_override_what_is_detected(

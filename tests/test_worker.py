@@ -163,6 +163,17 @@ class Exploding(Strategy):
         return {n: torch.full_like(w, torch.inf) for n, w in weights.items()} if moved else {}
 
 
+@pytest.mark.parametrize("zero", [0, 2, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stage_whose_gradient_is_not_finite_diverges_whatever_deepspeed_makes_of_it(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, zero: int
+) -> None:
+    monkeypatch.setitem(STRATEGIES, "exploding", Exploding)
+    walk = toy.walk(config("exploding", precision=precision, zero=zero), tmp_path)
+    with pytest.raises(DivergedError, match=r"stage 1 on hue diverged: .*lower learning_rate"):
+        walk.step()
+
+
 def test_a_stage_that_diverges_says_so_once_for_all_trials_and_leaves_the_worker_sound(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,11 @@ class Engine:
         """Whether the micro-batch at hand is the last of its batch."""
         return bool(self._engine.is_gradient_accumulation_boundary())
 
+    @property
+    def skipped(self) -> int:
+        """Steps that DeepSpeed left out for a gradient that was not finite, as some ZeRO stages do."""
+        return self._engine.skipped_steps
+
     def weights(self) -> Tensors:
         """The trainable weights, fp32 and whole, on the CPU; the same on every rank."""
         return {
@@ -260,8 +265,8 @@ def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> d
         "train_micro_batch_size_per_gpu": per_pass,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": 0.0 if training.offload != "none" else training.clip,
-        # As in fp32, a gradient that is not finite is found where the stage's weights are: it skips no step
-        # unseen, and six kernels for each adapter weight are saved at every step.
+        # With ZeRO 1 and 2 a gradient that is not finite then spoils the weights, as without ZeRO, and is
+        # found there; it would cost six kernels for each adapter's weight to look at every step.
         "bf16": {"enabled": half, "check_grad_overflow": False},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,

@@ -46,6 +46,7 @@ class Mailbox:
         """Wait until every rank has answered a job."""
         async with self.news:
             await self.news.wait_for(lambda: len(self.answers.get(number, [])) == self.workers)
+            self.jobs[number] = b""  # every rank has had it
             return self.answers.pop(number)
 
 

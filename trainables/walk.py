@@ -49,6 +49,8 @@ class Walk:
     """Stages made before their turn, and at what cost."""
     _signing: dict[str, float] = field(default_factory=dict)
     """What making signatures took."""
+    _waited: float = 0.0
+    """Seconds for signatures that another trial was making."""
     _cells: dict[Prefix, list[str]] = field(default_factory=dict)
     _summaries: dict[int, dict[str, float]] = field(default_factory=dict)
     """The metrics of each ordering that is whole, by its place in the panel."""
@@ -146,7 +148,8 @@ class Walk:
             return
         base = self.lineage.base
         start = StageJob(self.told["config"], base, base, base, 0, self.lineage.standing(()))
-        with self.store.lease(f"signatures-{base}"):
+        with self.store.lease(f"signatures-{base}") as lease:
+            self._waited += lease.waited
             if lacking := self._unsigned():  # whoever held the lease may have made them
                 self._signing |= self.runner.run(dataclasses.replace(start, sign=lacking))
 
@@ -164,6 +167,7 @@ class Walk:
             made = self._tried(path)
         if not path:
             made = {**made, "seconds": {**self._signing, **made["seconds"]}}
+            waited += self._waited
         self._take(path, {**made, "waited": waited})
 
     def _tried(self, path: Prefix) -> dict[str, Any] | None:

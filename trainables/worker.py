@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -133,10 +134,11 @@ class Worker:
         about: Mapping[str, object],
     ) -> None:
         weights = engine.weights()
-        if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
+        finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
+        if engine.skipped or not finite or not all(map(math.isfinite, losses)):
             message = (
-                f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its weights must be finite "
-                "after training; a lower learning_rate or strength would do"
+                f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its losses, gradients and weights "
+                "must be finite; a lower learning_rate or strength would do"
             )
             self._publish(job.key, {"kind": DIVERGED, "message": message, **about})
             raise DivergedError(message)

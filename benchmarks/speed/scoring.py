@@ -64,7 +64,7 @@ def main() -> None:
         exact(
             "scoring isolated experts",
             asked["answers_asked"] / asked["answers_in_the_matrix"],
-            "<= 0.333",
+            "<= 0.33334",
             "answers asked of an expert, over those in the matrix",
             **asked,
         ).tell()
