@@ -38,8 +38,12 @@ def export(argv: Sequence[str] | None = None) -> int:
 
     def act() -> int:
         from search.best import export_best
+        from search.screen import unfinished
+        from search.verdict import read_verdict
 
         path = export_best(args.run, args.trial, args.by, args.out)
+        for line in unfinished(read_verdict(args.run)):  # there may be a better one yet
+            print(line)
         print(f"{path}\ntrain it: python search/train.py {path}")
         return 0
 

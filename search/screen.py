@@ -31,7 +31,7 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     console.print(_strategies(verdict))
     console.print(Text(LEGEND, style="dim"), soft_wrap=True)
     console.print(Text(f"\n{verdict.summary()}\n"))
-    more = [*_costs(verdict), *_unfinished(verdict), *_skipped(verdict), *_next(verdict)]
+    more = [*_costs(verdict), *unfinished(verdict), *_skipped(verdict), *_next(verdict)]
     for line in [*_front(verdict), "", *more]:
         # One line stays one line in a log: a command broken in two cannot be pasted.
         console.print(Text(line), soft_wrap=True)
@@ -94,7 +94,7 @@ def _costs(verdict: Verdict) -> list[str]:
     ]
 
 
-def _unfinished(verdict: Verdict) -> list[str]:
+def unfinished(verdict: Verdict) -> list[str]:
     """Trials that are under way, or were when their search ended."""
     names = sorted(name for name, row in verdict.trials.items() if row["state"] == "running")
     if not names:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from records import write_run
+from records import record, write_run
 
 from search import commands
 from search.checks import TRIAL_METRICS
@@ -48,6 +48,17 @@ def test_the_best_goes_into_one_file_with_the_code_of_its_strategy(run: Path) ->
     assert best["code"] == FIELDS["code"][best["config"]["strategy"]["name"]]
     assert len(best["matrices"]) == len(best["panel"]["orderings"]) == 2
     assert exported(run, "--trial", "0000")["trial"] == "0000"
+
+
+def test_an_export_says_that_trials_are_not_over(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(run)
+    assert "Unfinished" not in capsys.readouterr().out
+    under_way = record("0009", knobs={"ratio": 0.1}, state="running")
+    (run / "trials" / "0009.json").write_text(json.dumps(under_way))
+    exported(run)
+    assert "Unfinished: 0009; " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("metric", ["train_seconds", "worst_ordering", "learning_average"])
