@@ -55,16 +55,26 @@ def measured(name: str) -> bool:
     environment["PYTHONWARNINGS"] = "ignore"
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"name"')]
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    new = [json.loads(line) | {"script": name, "commit": commit} for line in lines]
+    new = [json.loads(line) | {"script": name, "commit": commit()} for line in lines]
     rest = [result for result in known() if result["script"] != name]
     if new or done.returncode:  # what failed has no result any more
         RESULTS.write_text("".join(json.dumps(result) + "\n" for result in [*rest, *new]))
     for line in lines:
         print(line, flush=True)
     return done.returncode == 0
+
+
+def commit() -> str:
+    """What was measured: the checkout's commit, and whether more than what is made here differs from it."""
+
+    def git(*asked: str) -> str:
+        return subprocess.run(
+            ["git", *asked], cwd=ROOT, capture_output=True, text=True
+        ).stdout.strip()
+
+    made = (f":!{RESULTS.relative_to(ROOT)}", ":!docs", ":!benchmarks/speed/lane_profile.json")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *made)
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
 def known() -> list[dict[str, Any]]:
