@@ -90,7 +90,9 @@ def page(results: list[dict[str, Any]]) -> str:
     head = [
         "# How fast it is",
         "",
-        "`make bench` measures every line into `benchmarks/results.jsonl`, from which this page is made. "
+        "`make bench` measures every line of this table into "
+        "[results.jsonl](../benchmarks/results.jsonl), beside the commit that was measured (`-dirty`: with "
+        "changes that were committed later). "
         "What is timed against something else is timed in turns with it, in one run: the ratio is the "
         "median over pairs, beside the least and the greatest. What is counted, or timed once, has one "
         "value; "
@@ -143,9 +145,9 @@ def shapes() -> list[str]:
         "## At the shapes of real models",
         "",
         f"Random weights in bf16, on one {devices}, as [shapes.py](../benchmarks/speed/shapes.py) printed "
-        "it there (`benchmarks/speed/shapes.jsonl`): a training step on features that were kept, the "
-        "share of the maker's dense bf16 operations that it uses, the memory it peaks at, and how many "
-        "times longer it takes when the tower looks at every image. What checkpointing computes twice "
+        "it there ([shapes.jsonl](../benchmarks/speed/shapes.jsonl)): a training step on features that were "
+        "kept, the share of the maker's dense bf16 operations that it uses, the memory it peaks at, and how "
+        "many times longer it takes when the tower looks at every image. What checkpointing computes twice "
         "does not count as used.",
         "",
         "| shape | trained | checkpointing | examples | step | utilisation | memory | kept features gain |",

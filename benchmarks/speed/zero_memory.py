@@ -48,7 +48,7 @@ def main() -> None:
         "ZeRO-3 model states",
         parted / whole,
         "<= 0.55",
-        "times a replica's bytes, each of two ranks",
+        "times a replica's bytes, each of two ranks, features on disk",
         replicated_mb=whole / 1e6,
         parted_mb=parted / 1e6,
         tower_mb=found[3][0]["tower"] / 1e6,
