@@ -145,10 +145,10 @@ def shapes() -> list[str]:
         "## At the shapes of real models",
         "",
         f"Random weights in bf16, on one {devices}, as [shapes.py](../benchmarks/speed/shapes.py) printed "
-        "it there ([shapes.jsonl](../benchmarks/speed/shapes.jsonl)): a training step on features that "
-        "were kept, the share of the maker's dense bf16 operations that it uses, the memory it peaks at, and "
-        "how many times longer it takes when the tower looks at every image. What checkpointing computes twice "
-        "does not count as used.",
+        "it there ([shapes.jsonl](../benchmarks/speed/shapes.jsonl)): a training step on features "
+        "that were kept, the share of the maker's dense bf16 operations that it uses, the memory it "
+        "peaks at, and how many times longer it takes when the tower looks at every image. What "
+        "checkpointing computes twice does not count as used.",
         "",
         "| shape | trained | checkpointing | examples | step | utilisation | memory | kept features gain |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
