@@ -15,6 +15,8 @@ from ray._private.services import find_bootstrap_address
 from spaces import InputError
 
 ROOT = Path(__file__).parent.parent
+FIRST = "trainables.collector.rarely"
+"""What each of Ray's worker processes does first."""
 EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
 
 
@@ -37,22 +39,30 @@ def connect(cpus: int) -> None:
     }
     quiet |= {name: os.environ[name] for name in quiet if name in os.environ}
     os.environ.update(quiet)
-    env = {**quiet, "PYTHONPATH": module_path()}
-    try:
-        address = cluster_address()
-        if address is None:
-            raise ConnectionError
-        job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
-        ray.init(address=address, runtime_env={**job, "env_vars": quiet}, log_to_driver=False)
-    except ConnectionError:
+    env: dict[str, object] = {"env_vars": quiet, "worker_process_setup_hook": FIRST}
+    address = cluster_address()
+    if address is None:
         ray.init(
             address="local",
             num_cpus=cpus,
             object_store_memory=256 << 20,
-            runtime_env={"env_vars": env},
+            runtime_env=env | {"env_vars": {**quiet, "PYTHONPATH": module_path()}},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        return
+    job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    # With "auto" Ray shows this machine's token; elsewhere it shows one only when it is told to.
+    own = "auto" if os.environ.get("RAY_ADDRESS", "auto") == "auto" else address
+    try:
+        ray.init(address=own, runtime_env=env | job, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise InputError(
+            f'the Ray cluster at "{address}" must let this search in, and does not '
+            f"({str(error).splitlines()[0]}): a cluster with a token wants RAY_AUTH_MODE=token and the "
+            "token in ~/.ray/auth_token or RAY_AUTH_TOKEN; RAY_ADDRESS=local starts Ray on this machine "
+            "alone"
+        ) from error
 
 
 def module_path() -> str:

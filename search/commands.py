@@ -95,7 +95,9 @@ def clean(argv: Sequence[str] | None = None) -> int:
 def guarded(act: Callable[[], int]) -> int:
     """The exit status of `act`; 2, with one message, for a mistake in what was asked for."""
     from spaces.errors import InputError
+    from trainables.collector import rarely
 
+    rarely()
     try:
         return act()
     except InputError as error:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,3 +70,61 @@ def test_what_the_environment_says_comes_first(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(InputError, match="must be a cluster that answers"):
         cluster_address()
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """A cluster with a token of its own."""
+    folder = tempfile.mkdtemp()  # short, for sockets lie in it
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    head = [
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        "--num-cpus=1",
+        "--include-dashboard=false",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", *head, f"--temp-dir={folder}"],
+        env=shown("t" * 32),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(600):
+        with socket.socket() as knock:
+            if knock.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield f"127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def shown(token: str) -> dict[str, str]:
+    """The environment of a process that shows a token."""
+    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_token_is_joined_with_it_and_nothing_is_begun_here_without(
+    guarded: str,
+) -> None:
+    code = (
+        "import ray; from search.cluster import connect; connect(3); print(ray.cluster_resources())"
+    )
+
+    def joined(token: str) -> subprocess.CompletedProcess[str]:
+        env = shown(token) | {"RAY_ADDRESS": guarded}
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
+        )
+
+    assert "'CPU': 1.0" in joined("t" * 32).stdout
+    refused = joined("f" * 32)
+    assert refused.returncode != 0 and not refused.stdout
+    assert f'the Ray cluster at "{guarded}" must let this search in' in refused.stderr

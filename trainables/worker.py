@@ -19,6 +19,7 @@ from spaces.adapter import Adapter
 from spaces.loading import Loading
 from strategies import Outputs, Pick, Strategy, Tensors
 from tasks import load_benchmark
+from trainables.collector import as_usual
 from trainables.config import TrialConfig
 from trainables.data import Batch, Data, batches
 from trainables.engine import Engine, opened
@@ -248,6 +249,7 @@ class Worker:
             # What is there by now stays: the collection after each stage need not go through it.
             gc.collect()
             gc.freeze()
+            as_usual()
 
     def _release(self) -> None:
         """Let go of the model at hand, so that no two are held at once; its parts know each other."""
