@@ -25,8 +25,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the lanes share the cores, and results ha
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from search.cli import write_json  # noqa: E402  # after the path is set
 from search.commands import guarded  # noqa: E402
+from search.records import write_json  # noqa: E402  # after the path is set
 from spaces.errors import InputError, unknown  # noqa: E402
 
 PRESETS = "mini_1,mini_2"

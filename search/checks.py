@@ -14,14 +14,15 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from models.location import folder_family, image_token
 from search.front import TRIAL_DIRECTIONS
 from search.packing import check_share
-from search.plans import KEPT, STOPPING, SearchPlan
+from search.plan import KEPT, STOPPING, SearchPlan
 from search.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
 from strategies import JOINT, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, Demands
+from trainables.glossary import OF_INITIAL, WITH_REFERENCE
 from trainables.panel import LEARNT, SCORING, Panel
-from trainables.scores import METRICS, OF_INITIAL, WITH_REFERENCE
+from trainables.scores import METRICS
 
 REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""

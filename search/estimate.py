@@ -59,7 +59,7 @@ class Measured:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self.walk = prepared.walk(FLOOR)
+        self.walk = prepared.walk(prepared.space.reference(FLOOR))
         self.sizes = {
             (task, split): len(prepared.benchmark.task(task).examples(split))
             for task in prepared.all_tasks
@@ -146,7 +146,7 @@ def measure(prepared: Prepared) -> int:
     panel = dataclasses.replace(prepared.panel, orderings=first)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    told = (prepared.place, prepared.setting, panel, prepared.walk(FLOOR).config.to_dict())
+    told = (prepared.place, prepared.setting, panel, prepared.space.reference(FLOOR).to_dict())
     process = context.Process(target=_first_stage, args=(theirs, *told))
     process.start()
     theirs.close()

@@ -25,8 +25,9 @@ from tasks.raw_benchmark import convert_benchmark
 from tasks.rescore import FILE
 from trainables.job import Place
 from trainables.panel import Panel
-from trainables.scores import ScoreMatrix, summary
+from trainables.scores import ScoreMatrix
 from trainables.stages import StageStore
+from trainables.summary import summary
 from trainables.walk import Runner, Walk
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from spaces.errors import InputError, unknown
 from strategies import STRATEGIES
-from trainables.scores import GLOSSARY
+from trainables.glossary import GLOSSARY
 
 Objective = tuple[str, str]
 """A metric and its direction, "max" or "min"."""

@@ -131,7 +131,7 @@ class Progress(tune.Callback):
     def view(self) -> Group:
         """The same as a few lines with a bar, for a terminal."""
         tally = self.tally
-        total = max(1, tally.planned * tally.stages_per_trial)
+        total = max(1, tally.stages_planned)
         bar = ProgressBar(total=total, completed=total - tally.stages_left, width=60)
         spent = seconds(time.monotonic() - self.start)
         lines = [self._trials(), self._stages(), self._best() or "no trial has finished yet"]
@@ -154,9 +154,8 @@ class Progress(tune.Callback):
         tally = self.tally
         notes = [f"{tally.stages_shared} from the store"] if tally.stages_shared else []
         notes += [f"{tally.stages_spared} spared"] if tally.stages_spared else []
-        planned = tally.planned * tally.stages_per_trial
         note = f" ({', '.join(notes)})" if notes else ""
-        return f"stages {tally.stages_done} of {planned}{note}"
+        return f"stages {tally.stages_done} of {tally.stages_planned}{note}"
 
     def _best(self) -> str:
         best = self.tally.best()
@@ -176,9 +175,10 @@ class Progress(tune.Callback):
         return "estimating time left" if left is None else f"about {seconds(left)} left"
 
     def _ended(self, entry: Entry) -> None:
-        done, store = entry.stages_done, sum(not trained for trained in entry.trained)
+        whole = self.tally.stages_of(entry.strategy)
+        done, store = min(entry.stages_done, whole), sum(not trained for trained in entry.trained)
         scores = _scores(entry, self.tally.objectives) if entry.state == "finished" else ""
-        of = f"{done} of {self.tally.stages_per_trial} stages, {store} from the store"
+        of = f"{done} of {whole} stages, {store} from the store"
         what = scores or _label(entry)
         self._print(f"{entry.state}: {what} ({of})", force=True)
         self._draw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from search.front import Objective, objectives_of
 from spaces.errors import InputError, unknown
 from tasks import BESIDE
-from trainables.scores import RETRIEVAL, ScoreMatrix
+from trainables.glossary import RETRIEVAL
+from trainables.scores import ScoreMatrix
 
 STATES = ("running", "finished", "stopped", "diverged", "failed")
 
@@ -164,3 +166,10 @@ def _read_trials(folder: Path) -> tuple[tuple[TrialRecord, ...], dict[str, str]]
 
 def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file in one move."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1))
+    os.replace(temporary, path)

@@ -11,7 +11,8 @@ from search import page
 from search.records import TrialRecord
 from search.verdict import Verdict
 from strategies.similarity import combined
-from trainables.scores import RETRIEVAL, ScoreMatrix
+from trainables.glossary import RETRIEVAL
+from trainables.scores import ScoreMatrix
 
 NOBODY = "No finished trial of this search asked how similar tasks are."
 ABOUT = (

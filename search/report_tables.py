@@ -11,7 +11,8 @@ from search.front import is_reference
 from search.screen import export_command, shown
 from search.verdict import Verdict, assigned, spread, words
 from tasks import BESIDE, METRICS, scale_note
-from trainables.scores import GLOSSARY, ScoreMatrix
+from trainables.glossary import GLOSSARY
+from trainables.scores import ScoreMatrix
 
 
 def strategies(verdict: Verdict) -> str:

@@ -27,7 +27,8 @@ from search.front import (
 from search.predictions import cells_of, write_predictions
 from search.records import Run, TrialRecord, read_run
 from tasks import BESIDE
-from trainables.scores import METRICS, RETRIEVAL, ScoreMatrix
+from trainables.glossary import RETRIEVAL
+from trainables.scores import METRICS, ScoreMatrix
 
 __all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
 

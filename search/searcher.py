@@ -6,8 +6,9 @@ forgetting is near zero after one task, so that stopped trials would fill the Pa
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ class StagedOptuna(OptunaSearch):
         samples: int,
         references: Sequence[str],
         balanced: bool = False,
+        proposed: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        """`proposed`: what an earlier search with the same plan proposed, which comes first."""
         self.config_space = space
         self.run = run
         self.samples = samples
@@ -110,7 +113,7 @@ class StagedOptuna(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(journal))),
             study_name=STUDY,
         )
-        points = self._points(balanced)[:samples]
+        points = [*proposed, *self._points(balanced)[len(proposed) :]][:samples]
         # Those of an earlier go come first in the study, whether or not all of them were noted then.
         for point in points[len(self.study.trials) :]:
             self.study.enqueue_trial(point)
@@ -134,6 +137,20 @@ class StagedOptuna(OptunaSearch):
         """Trials still to be run: references, and samples that are not over, whatever came of them."""
         over = sum(t.state.is_finished() for t in self.study.trials)
         return len(self.references) + max(0, self.samples - over)
+
+    def take_up(self, ended: Callable[[str, TrialConfig], Mapping[str, Any] | None]) -> None:
+        """End trials that wait to be run as they ended before; `ended` returns such a trial's record."""
+        known = {n: ended(n, self.config_space.reference(n)) for n in self.references}
+        self.references = [name for name, told in known.items() if told is None]
+        for _ in self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+            trial = self.study.ask()
+            self.define(trial)
+            config = self.config_space.config(nested(trial.params))
+            told = ended(f"{trial.number:04d}", config)
+            if told is None:
+                self.interrupted.append(trial.number)  # its turn comes as if it had been broken off
+            else:
+                self._tell(trial, told["state"], told["metrics"])
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.references:
@@ -202,6 +219,16 @@ def record(run: Path, name: str) -> dict[str, Any]:
         return json.loads((run / "trials" / f"{name}.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
+
+
+def over(run: Path) -> list[Mapping[str, Any]]:
+    """The parameters of a search's trials by number, up to the first that is not over."""
+    journal = run / "optuna.journal"
+    if not journal.is_file():
+        return []
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    trials = optuna.load_study(study_name=STUDY, storage=storage).get_trials(deepcopy=False)
+    return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
 
 
 def finished(run: Path, name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from search.front import Objective, defined, goodness, is_reference
 from search.records import TrialRecord
+from search.verdict import CEILING
 
 
 @dataclass
@@ -80,7 +81,16 @@ class Tally:
     @property
     def stages_done(self) -> int:
         """Stages of the panel done by all trials."""
-        return sum(entry.stages_done for entry in self._all())
+        return sum(min(e.stages_done, self.stages_of(e.strategy)) for e in self._all())
+
+    @property
+    def stages_planned(self) -> int:
+        """Stages of all trials planned, of which joint tuning is one, if none is stopped."""
+        return (self.planned - 1) * self.stages_per_trial + self.stages_of(CEILING)
+
+    def stages_of(self, strategy: str) -> int:
+        """Stages of one trial: joint tuning has one on whatever ordering."""
+        return 1 if strategy == CEILING else self.stages_per_trial
 
     @property
     def stages_shared(self) -> int:
@@ -91,13 +101,12 @@ class Tally:
     def stages_spared(self) -> int:
         """Stages that trials which ended early need no more."""
         ended = [e for e in self._all() if e.state != "running"]
-        return sum(max(0, self.stages_per_trial - e.stages_done) for e in ended)
+        return sum(max(0, self.stages_of(e.strategy) - e.stages_done) for e in ended)
 
     @property
     def stages_left(self) -> int:
         """Stages still to be made or found, if no further trial is stopped."""
-        planned = self.planned * self.stages_per_trial
-        return max(0, planned - self.stages_done - self.stages_spared)
+        return max(0, self.stages_planned - self.stages_done - self.stages_spared)
 
     def best(self) -> Entry | None:
         """The best finished trial that is an answer, in the first objective."""

@@ -24,6 +24,7 @@ def build_searcher(prepared: Prepared) -> StagedOptuna:
         samples=prepared.plan.samples,
         references=prepared.references,
         balanced=prepared.plan.balanced,
+        proposed=prepared.twin.proposals if prepared.twin else (),
     )
 
 

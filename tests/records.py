@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainables.scores import ScoreMatrix, summary
+from trainables.scores import ScoreMatrix
+from trainables.summary import summary
 
 TASKS = ("animals", "digits", "signs")
 ORDERINGS = (TASKS, TASKS[::-1])

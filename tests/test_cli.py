@@ -14,7 +14,8 @@ import yaml
 from toy import PROMPTS, Toy
 
 from search import commands
-from search.cli import latest, main, parser, plan_of, save_plan
+from search.cli import latest, main, parser, plan_of
+from search.execute import save_plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +34,7 @@ def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_
 @pytest.fixture
 def begun(plan: Callable, tmp_path: Path) -> Path:
     """A search that was begun and has no trial yet."""
-    from search.prepared import prepare
+    from search.prepare import prepare
 
     args = parser().parse_args(["--plan", plan()])
     prepared = prepare(plan_of(args, None), "begun", tmp_path / "storage", False)
@@ -68,7 +69,7 @@ def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable)
 
 
 def test_what_a_resumed_search_is_given_anew_is_kept(begun: Path) -> None:
-    from search.prepared import prepare, saved_plan
+    from search.prepare import prepare, saved_plan
 
     before = json.loads((begun / "plan.json").read_text())
     args = parser().parse_args(["--resume", "--samples", "20"])
@@ -156,7 +157,7 @@ def test_fewer_samples_than_strategies_are_announced(
 
 
 def test_numbers_of_a_plan_file_may_be_written_with_an_exponent(tmp_path: Path) -> None:
-    from search.plans import named_plan
+    from search.plan_file import named_plan
 
     text = "training: {learning_rate: 2e-4}\nspace: {ewc.strength: {low: 1e2, high: 1E+5}}\n"
     (tmp_path / "mine.yaml").write_text(text)
@@ -179,7 +180,7 @@ def test_the_batch_is_shared_out_over_any_workers_that_divide_it(
 def test_paths_in_a_plan_file_are_relative_to_it(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.plans import named_plan
+    from search.plan_file import named_plan
 
     (tmp_path / "plans").mkdir()
     (tmp_path / "data").symlink_to(toy.benchmark.parent)

@@ -13,8 +13,10 @@ from toy import TRAINING, Toy
 
 from search.checks import check_experts, searched_strategies
 from search.cli import parser, plan_of
-from search.plans import EVERY, PLANS, SearchPlan
-from search.prepared import Prepared, prepare
+from search.plan import SearchPlan
+from search.plans import EVERY, PLANS
+from search.prepare import prepare
+from search.prepared import Prepared
 from search.searcher import StagedOptuna
 from search.space import config_space
 from spaces import InputError

@@ -15,7 +15,7 @@ from toy import PROMPTS, Toy, config, walked
 
 from strategies import EProj
 from trainables import routing
-from trainables.scores import RETRIEVAL
+from trainables.glossary import RETRIEVAL
 from trainables.stages import StageStore
 from trainables.walk import Walk
 

@@ -13,7 +13,7 @@ from records import record, write_run
 from search import commands
 from search.checks import TRIAL_METRICS
 from search.front import direction
-from search.plans import SearchPlan
+from search.plan import SearchPlan
 from spaces import InputError
 
 FIELDS = {

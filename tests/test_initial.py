@@ -14,9 +14,11 @@ from scribe import Scribe, alike, path
 from toy import config
 
 from spaces import InputError
+from trainables.glossary import OF_INITIAL
 from trainables.panel import LEARNT, Panel
-from trainables.scores import METRICS, OF_INITIAL, ScoreMatrix, summary
+from trainables.scores import METRICS, ScoreMatrix
 from trainables.stages import StageStore
+from trainables.summary import summary
 
 NAN = math.nan
 BOTH = pytest.mark.parametrize("learnt", LEARNT)

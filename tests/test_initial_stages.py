@@ -9,9 +9,9 @@ import torch
 from toy import Toy, blobs, config, walked
 
 from trainables.engine import set_weights
+from trainables.glossary import RETRIEVAL
 from trainables.local import Local
 from trainables.panel import LEARNT, Panel
-from trainables.scores import RETRIEVAL
 from trainables.stages import StageStore
 from trainables.walk import Walk
 

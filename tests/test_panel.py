@@ -11,8 +11,8 @@ from toy import config
 
 from trainables.job import StageJob
 from trainables.panel import Panel
-from trainables.scores import summary
 from trainables.stages import StageStore
+from trainables.summary import summary
 from trainables.walk import Walk
 
 TASKS = ("a", "b", "c")

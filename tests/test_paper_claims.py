@@ -44,7 +44,8 @@ from benchmarks.claims.tables import interval
 from benchmarks.claims.verdicts import HOLDS, OPEN, REFUTED, verdicts
 from spaces.errors import InputError
 from strategies.similarity import MODALITIES, SIGNALS
-from trainables.scores import ScoreMatrix, summary
+from trainables.scores import ScoreMatrix
+from trainables.summary import summary
 
 TASKS = ("animals", "digits", "signs")
 HELD = (("digits", "animals", "signs"), ("animals", "signs", "digits"))

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from small import write_rows
 
-from search.plans import PLANS, named_plan
+from search.plan_file import named_plan
+from search.plans import PLANS
 from spaces.errors import InputError
 from tasks import METRICS, check_format
 from tasks import benchmark as loader

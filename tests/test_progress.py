@@ -37,7 +37,7 @@ def result(done: int, state: str = "running", took: float = 4.0, **metrics: floa
 
 def made(tmp_path: Path, file: io.StringIO | None = None, **terminal: Any) -> Progress:
     console = Console(file=file or io.StringIO(), highlight=False, **{"width": 100} | terminal)
-    return Progress(tmp_path, 4, 6, 2, OBJECTIVES, console)
+    return Progress(tmp_path, 5, 6, 2, OBJECTIVES, console)
 
 
 def walk(progress: Progress, name: str, strategy: str, done: int, end: dict[str, Any]) -> None:
@@ -58,20 +58,23 @@ def test_the_status_counts_trials_and_stages_and_names_best_and_bounds(tmp_path:
     walk(progress, "0001", "ewc", 2, result(2))
     progress.on_trial_result(0, [], trial("0002"), result(3))
     status = progress.status()
-    assert "trials 2 finished, 1 stopped, 1 running of 4" in status
-    assert "stages 17 of 24 (4 from the store, 4 spared)" in status
+    assert "trials 2 finished, 1 stopped, 1 running of 5" in status
+    assert "stages 17 of 25 (4 from the store, 4 spared)" in status
     assert "best replay 0000: final_average 0.600, forgetting 0.100" in status
     assert "floor finetune 0.400" in status and "ceiling" not in status
-    assert progress.tally.stages_left == 3
+    assert progress.tally.stages_left == 3 + 1, "joint tuning is one stage"
 
 
 def test_joint_tuning_is_the_ceiling_and_never_the_best(tmp_path: Path) -> None:
-    progress = made(tmp_path)
+    out = io.StringIO()
+    progress = made(tmp_path, out)
     joint = finished(0.9, float("nan")) | {"stages": [True]}
     progress.on_trial_result(0, [], trial("joint", "joint"), joint)
     assert "ceiling joint 0.900" in progress.status()
     assert "best" not in progress.status()
-    assert "stages 6 of 24 ·" in progress.status()
+    assert "stages 1 of 25 ·" in progress.status()
+    progress.on_trial_complete(0, [], trial("joint", "joint"))
+    assert "(1 of 1 stages, 0 from the store)" in out.getvalue()
 
 
 def test_an_unfinished_trial_is_never_the_best(tmp_path: Path) -> None:
@@ -87,8 +90,8 @@ def test_time_left_is_estimated_from_stages_that_were_trained(tmp_path: Path) ->
     assert "estimating time left" in progress.status(), "the store's pace says nothing"
     for stage, took in ((2, 40.0), (3, 4.0), (4, 4.0)):  # the second includes the lane's start
         progress.on_trial_result(0, [], trial("0000"), result(stage, took=took))
-    assert progress.tally.seconds_left() == pytest.approx((4.0 * 3 / 4) * 20 / 2)
-    assert "about 30 s left" in progress.status()
+    assert progress.tally.seconds_left() == pytest.approx((4.0 * 3 / 4) * 21 / 2)
+    assert "about 32 s left" in progress.status()
 
 
 def test_a_log_gets_a_line_a_trial_and_the_status_now_and_then(

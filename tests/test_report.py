@@ -12,7 +12,8 @@ from search import page, plots
 from search.report import write_report
 from search.verdict import read_verdict, seconds
 from spaces.errors import InputError
-from trainables.scores import GLOSSARY, ScoreMatrix
+from trainables.glossary import GLOSSARY
+from trainables.scores import ScoreMatrix
 
 HOSTILE = '<img src=x onerror="alert(1)"></script>&'
 VOID = {"meta", "br", "img", "link", "input", "hr"}

@@ -8,7 +8,7 @@ from search.report import write_report
 from search.report_similarity import NOBODY, similarity
 from search.results import write_tables
 from search.verdict import read_verdict
-from trainables.scores import RETRIEVAL
+from trainables.glossary import RETRIEVAL
 
 SIMILAR = {name: {"animals": 0.9, "digits": 0.3} for name in ("image", "instruction", "answer")}
 

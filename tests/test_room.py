@@ -14,7 +14,7 @@ from toy import Toy, walked
 from search.cli import main, parser, plan_of
 from search.commands import clean
 from search.estimate import Measured
-from search.prepared import prepare
+from search.prepare import prepare
 from search.room import Room
 from trainables import sweep as sweeping
 from trainables.job import Place
@@ -55,7 +55,7 @@ def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path)
     assert Measured(prepared).estimate() is None
     model, benchmark = prepared.plan.model, prepared.plan.benchmark
     place = Place(model, benchmark, prepared.place.store, prepared.plan.seed)
-    floor = prepared.walk("finetune")
+    floor = prepared.walk(prepared.space.reference("finetune"))
     walk = Walk(floor.config, floor.panel, floor.setting, floor.store, Local(place))
     walk.step()
     one = Measured(prepared)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from spaces.errors import InputError
-from trainables.scores import GLOSSARY, METRICS, ScoreMatrix, summary, worst_ordering
+from trainables.glossary import GLOSSARY
+from trainables.scores import METRICS, ScoreMatrix
+from trainables.summary import summary, worst_ordering
 
 NAN = math.nan
 FULL = ScoreMatrix(

@@ -2,8 +2,8 @@
 
 a[t][j] is the score on the j-th task of the ordering after stage t; a[0][j] is the score before any
 stage, T the number of tasks. Tasks learned before the ordering have columns of their own, I. Formulas:
-`GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting,
-intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023 (`backward_transfer_clmm`).
+`GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting, intransigence), Lopez-Paz and Ranzato 2017
+(transfer), He et al. 2023 (`backward_transfer_clmm`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
 from spaces.errors import InputError, unknown
+from trainables.glossary import GLOSSARY
 
 P = ParamSpec("P")
 
@@ -273,93 +274,6 @@ def _remedy(stage: int, position: int) -> str:
     return "score every task seen after each stage"
 
 
-class Entry(NamedTuple):
-    """What the report says of a metric."""
-
-    formula: str
-    also_called: str
-    higher_is_better: bool
-
-
-GLOSSARY: dict[str, Entry] = {
-    "final_average": Entry("mean_j a[T][j]", "AA, Last, MFN, AP", True),
-    "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "Avg, MAA, AIA", True),
-    "learning_average": Entry("mean_t a[t][t]", "MFT, plasticity", True),
-    "forgetting": Entry(
-        "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages",
-        "F_T (Chaudhry)",
-        False,
-    ),
-    "backward_transfer": Entry("mean_{j<T} (a[T][j] - a[j][j])", "BWT (Lopez-Paz)", True),
-    "backward_transfer_clmm": Entry(
-        "mean_j min_t (a[T][j] - a[t][j]), all columns, all evaluated rows t = 0..T",
-        "BWT in the code of the founding paper",
-        True,
-    ),
-    "forward_transfer": Entry("mean_{j≥2} (a[j-1][j] - a[0][j])", "FWT", True),
-    "intransigence": Entry("mean_j (J[j] - a[j][j]), J: joint tuning", "", False),
-    "relative_final": Entry(
-        "mean_j a[T][j] / s[j], s: each task tuned alone", "relative to single-task tuning", True
-    ),
-    "initial_average": Entry("mean_i a[T][i], i: the initial tasks", "", True),
-    "initial_forgetting": Entry(
-        "mean_i (max_{0≤l<T} a[l][i] - a[T][i]), i: the initial tasks", "", False
-    ),
-    "worst_ordering": Entry("the worst final_average of the orderings", "", True),
-    "retrieval_accuracy": Entry(
-        "share of a task's examples that are answered by its own expert", "", True
-    ),
-    "oracle_score": Entry(
-        "the score if each example were answered by its own task's expert", "oracle routing", True
-    ),
-    "stored_bytes": Entry(
-        "bytes held at the end beside the model: examples, logits, importances, keys, further experts",
-        "memory",
-        False,
-    ),
-    "added_parameters": Entry("parameters of further experts and keys", "", False),
-    "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
-    "constrained_accuracy": Entry(
-        "the task's metric of the nearest answers of its own answer set, chosen after the fact",
-        "",
-        True,
-    ),
-}
 METRICS: dict[str, Any] = {
     name: getattr(ScoreMatrix, name) for name in GLOSSARY if hasattr(ScoreMatrix, name)
 }
-WITH_REFERENCE = ("intransigence", "relative_final")
-OF_INITIAL = ("initial_average", "initial_forgetting")
-RETRIEVAL = ("retrieval_accuracy", "oracle_score")
-"""What stands beside the scores of strategies that choose an expert for each example."""
-
-
-def summary(
-    matrix: ScoreMatrix,
-    joint: Mapping[str, float] | None = None,
-    reference: Mapping[str, float] | None = None,
-) -> dict[str, float]:
-    """Every metric by name, NaN where undefined; those against a reference where it is given."""
-    given = {"intransigence": joint, "relative_final": reference}
-    return {
-        name: metric(matrix, *([given[name]] if name in given else []))
-        for name, metric in METRICS.items()
-        if (name not in given or given[name] is not None)
-        and (matrix.initial or name not in OF_INITIAL)
-    }
-
-
-def summary_names(initial: bool) -> list[str]:
-    """What `summary` names without references, with tasks learned before the ordering or without."""
-    gone = WITH_REFERENCE if initial else (*WITH_REFERENCE, *OF_INITIAL)
-    return [name for name in METRICS if name not in gone]
-
-
-def worst_ordering(matrices: Iterable[ScoreMatrix], metric: str = "final_average") -> float:
-    """The worst value of a metric over the orderings; NaN if it is undefined for any of them."""
-    if metric not in METRICS or metric in WITH_REFERENCE:
-        raise unknown("metric", metric, METRICS.keys() - set(WITH_REFERENCE))
-    values = [METRICS[metric](matrix) for matrix in matrices]
-    if not values or any(math.isnan(value) for value in values):
-        return math.nan
-    return min(values) if GLOSSARY[metric].higher_is_better else max(values)

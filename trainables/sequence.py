@@ -14,10 +14,10 @@ from ray import tune
 
 from tasks import BESIDE
 from trainables.config import TrialConfig
+from trainables.glossary import RETRIEVAL
 from trainables.job import DivergedError, Place, Setting
 from trainables.lane import Lane
 from trainables.panel import Panel
-from trainables.scores import RETRIEVAL
 from trainables.stages import StageStore
 from trainables.sweep import pinned
 from trainables.walk import Walk

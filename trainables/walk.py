@@ -13,12 +13,14 @@ from typing import Any, Protocol
 
 from tasks import BESIDE
 from trainables.config import TrialConfig
+from trainables.glossary import RETRIEVAL
 from trainables.job import DIVERGED, DivergedError, Setting, StageJob
 from trainables.leases import POLL_SECONDS, HeldError
 from trainables.lineage import Lineage
 from trainables.panel import Panel, Prefix
-from trainables.scores import RETRIEVAL, ScoreMatrix, summary, summary_names
+from trainables.scores import ScoreMatrix
 from trainables.stages import StageStore
+from trainables.summary import summary, summary_names
 
 
 class Runner(Protocol):
@@ -79,6 +81,19 @@ class Walk:
             self._make(())
         self._make(self.paths[self.done])
         self.done += 1
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next step finds all that it needs in the store, or that a stage diverged."""
+        if self.done == 0 and self._unsigned():
+            return False
+        paths = [self.paths[self.done]] if self.done else [(), self.paths[0]]
+        try:
+            for path in paths:
+                self._check_sound(path)
+        except DivergedError:
+            return True
+        return all(self.job(path).empty for path in paths)
 
     def key(self, path: Prefix) -> str:
         """The key of the weights that a path's last stage trained."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.claims.presets import Preset, winners
 from benchmarks.claims.runs import Job, runner
-from search.cli import write_json
+from search.records import write_json
 from search.verdict import read_verdict
 from strategies.similarity import SIGNALS, combined, similarities
 from strategies.strategy import Standing

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.plans import named_plan
-from search.prepared import Prepared, prepare
+from search.plan_file import named_plan
+from search.prepare import prepare
+from search.prepared import Prepared
 from search.records import read_run
 from search.verdict import read_verdict
 from spaces.errors import InputError

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.cli import write_json
+from search.records import write_json
 from search.verdict import seconds
 from trainables.config import TrialConfig
+from trainables.glossary import RETRIEVAL
 from trainables.job import DivergedError, Place, Setting, digest, strategy_code
 from trainables.panel import Panel
-from trainables.scores import RETRIEVAL, ScoreMatrix, summary
+from trainables.scores import ScoreMatrix
 from trainables.stages import StageStore
+from trainables.summary import summary
 from trainables.walk import Walk
 
 if TYPE_CHECKING:  # it imports DeepSpeed, which only those that train need

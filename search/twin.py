@@ -1,0 +1,110 @@
+"""An earlier search with the same plan: a second one begins where that one ended.
+
+Trials are taken up one by one, with what was proposed then and to the stage that they came to then, as far
+as the store has all that they need: without Ray, and whatever several lanes would have made of it now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.searcher import StagedOptuna, over, record
+from trainables.config import TrialConfig
+from trainables.job import DivergedError
+from trainables.sequence import stages_done, trial_record, write_record
+
+if TYPE_CHECKING:
+    from search.prepared import Prepared
+
+SAME = ("objectives", "panel", "seed", "fingerprints", "code", "metrics", "strategies", "samples")
+SAME_FIELDS = (
+    *("balanced", "scoring", "training", "adapter", "space", "stopping", "halving"),
+    "workers_per_trial",
+)
+"""What proposals, scores and stops come from."""
+ENDED = ("finished", "stopped", "diverged")
+"""States that another go at a trial comes to again; one that failed may have failed for its machine."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A search with the same plan in the same storage."""
+
+    run: Path
+    proposals: Sequence[Mapping[str, Any]]
+    """The parameters of its trials, as Optuna names them, up to the first that is not over."""
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    def whole(self, samples: int) -> bool:
+        """Whether all `samples` came to an end that they will come to again."""
+        records = (record(self.run, f"{number:04d}") for number in range(samples))
+        return all(told.get("state") in ENDED for told in records)
+
+    def keys(self, references: Sequence[str]) -> set[str]:
+        """Of the stages that its trials came to."""
+        names = [*references, *(f"{number:04d}" for number in range(len(self.proposals)))]
+        records = (record(self.run, name) for name in names)
+        return {stage["key"] for told in records for stage in told.get("stages", ())}
+
+
+def find_twin(plan: Mapping[str, Any], run: Path) -> Twin | None:
+    """Of the searches beside `run` with the same plan, as `plan.json` has it, the one that got furthest."""
+    found = []
+    wanted = _identity(json.loads(json.dumps(plan)))
+    for file in sorted(run.parent.glob("*/plan.json")):
+        # A folder that no search wrote, or an older one, is no twin.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
+                found.append(Twin(file.parent, over(file.parent)))
+    return max(found, key=lambda twin: len(twin.proposals), default=None)
+
+
+def _identity(plan: Mapping[str, Any]) -> list[Any]:
+    fields = plan["fields"]
+    return [
+        *(plan[name] for name in SAME),
+        *(fields[name] for name in SAME_FIELDS),
+        plan["text_encoder"]["print"],
+    ]
+
+
+def take_up(prepared: Prepared, searcher: StagedOptuna, twin: Twin) -> None:
+    """End the trials that ended in `twin`, as they ended there, if the store has all that they need."""
+
+    def ended(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
+        there = record(twin.run, name)
+        if there.get("state") not in ENDED or there.get("config") != _told(config):
+            return None
+        return _walked(prepared, name, config, there)
+
+    searcher.take_up(ended)
+
+
+def _told(config: TrialConfig) -> Any:
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def _walked(
+    prepared: Prepared, name: str, config: TrialConfig, there: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
+    walk, message, state = prepared.walk(config), "", there["state"]
+    while not walk.finished and (state != "stopped" or stages_done(walk) < there["stages_done"]):
+        if not walk.at_hand:
+            return None
+        try:
+            walk.step()
+        except DivergedError as error:
+            state, message = "diverged", str(error)
+            break
+    made = trial_record(name, walk, state) | {"message": message}
+    write_record(prepared.run / "trials", made)
+    return made

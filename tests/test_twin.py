@@ -1,0 +1,173 @@
+"""A second search with the same plan begins where the first one ended, and trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from searches import trials, write_plan
+from toy import Toy
+
+from search.cli import main, parser, plan_of
+from search.execute import save_plan
+from search.prepare import prepare
+from search.prepared import Prepared
+from search.searcher import StagedOptuna
+from search.tuner import build_searcher
+from search.twin import take_up
+from trainables.config import TrialConfig
+from trainables.job import DIVERGED, DivergedError
+from trainables.local import Local
+from trainables.sequence import trial_record, write_record
+from trainables.stages import StageStore
+from trainables.walk import Walk
+
+STOPPED, FAILED = {"0001": 2}, "0003"
+
+
+@pytest.fixture
+def plan(toy: Toy, tmp_path: Path) -> Path:
+    own = {"epochs": 1, "batch_size": 8, "precision": "fp32", "checkpointing": False}
+    return write_plan(tmp_path / "toy.yaml", toy, samples=4, training=own)
+
+
+def prepared_as(name: str, plan: Path, *flags: str) -> Prepared:
+    args = parser().parse_args(["--plan", str(plan), *flags])
+    return prepare(plan_of(args, None), name, plan.parent / "storage", False)
+
+
+@pytest.fixture
+def first(plan: Path) -> Prepared:
+    """A search with a trial that was stopped after two stages, and one that failed, without Ray."""
+    prepared = prepared_as("first", plan)
+    prepared.run.mkdir(parents=True)
+    save_plan(prepared)
+    searcher = build_searcher(prepared)
+    runner = Local(prepared.place)
+    while searcher.left():
+        given = searcher.suggest(f"trial-{searcher.left()}")
+        assert given is not None
+        result = walked(prepared, given, runner)
+        searcher.halted |= STOPPED.keys()
+        last = f"trial-{searcher.left()}"
+        searcher.on_trial_complete(last, result, error=given["name"] == FAILED)
+    return prepared
+
+
+def walked(prepared: Prepared, given: Mapping[str, Any], runner: Local) -> dict[str, Any]:
+    store, config = StageStore(prepared.place.store), TrialConfig.from_dict(given["trial"])
+    walk = Walk(config, prepared.panel, prepared.setting, store, runner)
+    while not walk.finished and walk.done < STOPPED.get(given["name"], 99):
+        walk.step()
+    state = "finished" if walk.finished else "running"
+    record = trial_record(given["name"], walk, state) | {"message": ""}
+    write_record(prepared.run / "trials", record)
+    metrics: dict[str, Any] = record["metrics"]
+    return metrics | {"state": state}
+
+
+def told(run: Path) -> dict[str, dict[str, Any]]:
+    """What must be the same of every trial."""
+    same = ("state", "config", "orderings", "stages_done", "records")
+    return {t["name"]: {name: t.get(name) for name in same} for t in trials(run).values()}
+
+
+def left(searcher: StagedOptuna) -> list[dict[str, Any]]:
+    """What is suggested next."""
+    found = [searcher.suggest(f"left-{n}") for n in range(searcher.left())]
+    return [suggestion for suggestion in found if suggestion is not None]
+
+
+def again(prepared: Prepared) -> StagedOptuna:
+    prepared.run.mkdir()
+    searcher = build_searcher(prepared)
+    assert prepared.twin is not None
+    take_up(prepared, searcher, prepared.twin)
+    return searcher
+
+
+def test_all_that_ended_ends_alike_and_only_what_failed_is_tried_again(
+    first: Prepared, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    searcher = again(second)
+    (tried,) = left(searcher)
+    theirs, ours = told(first.run), told(second.run)
+    assert tried["name"] == FAILED
+    assert tried["trial"] == theirs.pop(FAILED)["config"]
+    assert ours == theirs
+    assert {t["state"] for t in ours.values()} == {"finished", "stopped"}
+    assert not any(stage["trained"] for t in trials(second.run).values() for stage in t["stages"])
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    assert states == ["COMPLETE", "PRUNED", "COMPLETE", "RUNNING"]
+
+
+def test_a_whole_search_needs_no_ray(
+    first: Prepared, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = first.run / "trials" / f"{FAILED}.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"state": "diverged", "message": "as if"}))
+    store = StageStore(first.place.store)
+    stage = record["stages"][0]["key"]
+    before = {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+    flags = ["--plan", str(plan), "--storage", str(first.run.parent), "--name", "second"]
+    assert main([*flags, "--dry-run"]) == 0
+    assert "at most 0 to be trained" in capsys.readouterr().out
+    assert not (first.run.parent / "second").exists()
+    assert main(flags) == 0
+    said = capsys.readouterr().out
+    assert '"first" had the same plan' in said
+    assert "Stages: 0 trained" in said
+    assert not ray.is_initialized()
+    assert before == {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+    assert store.has(stage)
+
+
+def test_what_the_store_lacks_is_left_to_the_search(first: Prepared, plan: Path) -> None:
+    theirs = told(first.run)["0000"]
+    key = next(r["key"] for r in theirs["records"] if r["stage"] == 2)
+    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    file.unlink()
+    second = prepared_as("second", plan)
+    suggested = left(again(second))
+    assert "0000" in [s["name"] for s in suggested]
+    assert next(s for s in suggested if s["name"] == "0000")["trial"] == theirs["config"]
+
+
+@pytest.mark.parametrize(
+    "flags", [("--seed", "5"), ("--samples", "3"), ("--stopping", "none"), ("--orderings", "given")]
+)
+def test_another_plan_is_no_twin(first: Prepared, plan: Path, flags: tuple[str, ...]) -> None:
+    assert prepared_as("second", plan, *flags).twin is None
+
+
+def test_what_only_says_how_it_is_run_makes_no_difference(first: Prepared, plan: Path) -> None:
+    flags = ("--concurrent", "1", "--time-budget", "60", "--features", "memory")
+    assert prepared_as("second", plan, *flags).twin is not None
+
+
+@pytest.mark.parametrize("broken", ["", "{}", '{"fields": 3}', '{"fields": {}, "panel": []}'])
+def test_a_folder_that_no_search_wrote_is_no_twin(first: Prepared, plan: Path, broken: str) -> None:
+    (first.run / "plan.json").write_text(broken)
+    assert prepared_as("second", plan).twin is None
+
+
+def test_a_stage_that_diverged_diverges_again(first: Prepared, plan: Path) -> None:
+    config = TrialConfig.from_dict(told(first.run)["0000"]["config"])
+    walk = first.walk(config)
+    walk.step()
+    key = walk.key(walk.paths[1])
+    record = walk.store.get(key) or {}
+    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    file.write_text(json.dumps(record | {"kind": DIVERGED, "message": "it diverged"}))
+    assert walk.at_hand
+    with pytest.raises(DivergedError, match="it diverged"):
+        walk.step()
+    second = prepared_as("second", plan)
+    assert "0000" not in [s["name"] for s in left(again(second))]
+    assert told(second.run)["0000"]["state"] == "diverged"

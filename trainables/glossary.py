@@ -1,0 +1,63 @@
+"""Every continual metric: its formula, and what the field calls it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """What the report says of a metric."""
+
+    formula: str
+    also_called: str
+    higher_is_better: bool
+
+
+GLOSSARY: dict[str, Entry] = {
+    "final_average": Entry("mean_j a[T][j]", "AA, Last, MFN, AP", True),
+    "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "Avg, MAA, AIA", True),
+    "learning_average": Entry("mean_t a[t][t]", "MFT, plasticity", True),
+    "forgetting": Entry(
+        "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages",
+        "F_T (Chaudhry)",
+        False,
+    ),
+    "backward_transfer": Entry("mean_{j<T} (a[T][j] - a[j][j])", "BWT (Lopez-Paz)", True),
+    "backward_transfer_clmm": Entry(
+        "mean_j min_t (a[T][j] - a[t][j]), all columns, all evaluated rows t = 0..T",
+        "BWT in the code of the founding paper",
+        True,
+    ),
+    "forward_transfer": Entry("mean_{j≥2} (a[j-1][j] - a[0][j])", "FWT", True),
+    "intransigence": Entry("mean_j (J[j] - a[j][j]), J: joint tuning", "", False),
+    "relative_final": Entry(
+        "mean_j a[T][j] / s[j], s: each task tuned alone", "relative to single-task tuning", True
+    ),
+    "initial_average": Entry("mean_i a[T][i], i: the initial tasks", "", True),
+    "initial_forgetting": Entry(
+        "mean_i (max_{0≤l<T} a[l][i] - a[T][i]), i: the initial tasks", "", False
+    ),
+    "worst_ordering": Entry("the worst final_average of the orderings", "", True),
+    "retrieval_accuracy": Entry(
+        "share of a task's examples that are answered by its own expert", "", True
+    ),
+    "oracle_score": Entry(
+        "the score if each example were answered by its own task's expert", "oracle routing", True
+    ),
+    "stored_bytes": Entry(
+        "bytes held at the end beside the model: examples, logits, importances, keys, further experts",
+        "memory",
+        False,
+    ),
+    "added_parameters": Entry("parameters of further experts and keys", "", False),
+    "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
+    "constrained_accuracy": Entry(
+        "the task's metric of the nearest answers of its own answer set, chosen after the fact",
+        "",
+        True,
+    ),
+}
+WITH_REFERENCE = ("intransigence", "relative_final")
+OF_INITIAL = ("initial_average", "initial_forgetting")
+RETRIEVAL = ("retrieval_accuracy", "oracle_score")
+"""What stands beside the scores of strategies that choose an expert for each example."""
