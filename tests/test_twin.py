@@ -66,8 +66,7 @@ def walked(prepared: Prepared, given: Mapping[str, Any], runner: Local) -> dict[
     state = "finished" if walk.finished else "running"
     record = trial_record(given["name"], walk, state) | {"message": ""}
     write_record(prepared.run / "trials", record)
-    metrics: dict[str, Any] = record["metrics"]
-    return metrics | {"state": state}
+    return {**walk.metrics(), "state": state}
 
 
 def told(run: Path) -> dict[str, dict[str, Any]]:
