@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
@@ -13,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from models.family import Family, family_of
-from spaces.errors import InputError
+from spaces.errors import InputError, nearest
 
 EMBEDDED = Path(__file__).parent / "mini"
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -33,12 +32,6 @@ def on_hub(name_or_path: str | Path) -> bool:
     return bool(HUB.fullmatch(name)) and not Path(name).expanduser().exists()
 
 
-def near(name: str) -> str:
-    """The embedded model that may have been meant."""
-    found = difflib.get_close_matches(name, embedded_names(), n=1)
-    return f'; did you mean "{found[0]}"?' if found else ""
-
-
 def model_folder(name_or_path: str | Path) -> Path:
     """The folder of an embedded model (by name), a user's (by path) or the hub's (by id).
 
@@ -49,9 +42,10 @@ def model_folder(name_or_path: str | Path) -> Path:
     if not folder.is_dir() and on_hub(name):
         folder = _fetched(name)
     if not folder.is_dir():
+        names = embedded_names()
         raise InputError(
             f"the model must be a folder, the id of one on the Hugging Face hub or one of "
-            f'{", ".join(embedded_names())}; got "{name}", and there is no such folder{near(name)}'
+            f'{", ".join(names)}; got "{name}", and there is no such folder{nearest(name, names)}'
         )
     folder_family(folder)
     if not any(folder.glob("*.safetensors")):

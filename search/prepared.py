@@ -128,14 +128,14 @@ class Prepared:
         If the same plan was searched before, also of what was proposed then.
         """
         store = StageStore(self.place.store)
-        again = self.twin.keys(REFERENCES) if self.twin else set()
+        again = self.twin.keys if self.twin else set()
         return sum(store.has(key) for key in again.union(*map(self.keys, REFERENCES)))
 
     def distinct_stages(self) -> int:
         """Stages that differ, at the most: shared prefixes once, first stages once."""
         keys = set().union(*map(self.keys, REFERENCES))
         if self.twin and self.twin.whole(self.plan.samples):
-            return len(keys | self.twin.keys(REFERENCES))
+            return len(keys | self.twin.keys)
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}
@@ -203,3 +203,6 @@ class Prepared:
 class _NoRunner:
     def run(self, job: object) -> Mapping[str, float]:
         raise AssertionError("a plan trains nothing")
+
+    def ready(self) -> bool:
+        return True

@@ -7,13 +7,15 @@ as the store has all that they need: without Ray, and whatever several lanes wou
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.searcher import StagedOptuna, over, record
+from search.records import TrialRecord, read_run
+from search.searcher import StagedOptuna, over
 from trainables.config import TrialConfig
 from trainables.job import DivergedError
 from trainables.sequence import stages_done, trial_record, write_record
@@ -41,18 +43,23 @@ class Twin:
 
     @property
     def name(self) -> str:
+        """What the search is called."""
         return self.run.name
+
+    @functools.cached_property
+    def trials(self) -> Mapping[str, TrialRecord]:
+        """Its trials by name, but for records that cannot be read."""
+        return {trial.name: trial for trial in read_run(self.run).trials}
 
     def whole(self, samples: int) -> bool:
         """Whether all `samples` came to an end that they will come to again."""
-        records = (record(self.run, f"{number:04d}") for number in range(samples))
-        return all(told.get("state") in ENDED for told in records)
+        names = [f"{number:04d}" for number in range(samples)]
+        return all(n in self.trials and self.trials[n].state in ENDED for n in names)
 
-    def keys(self, references: Sequence[str]) -> set[str]:
+    @property
+    def keys(self) -> set[str]:
         """Of the stages that its trials came to."""
-        names = [*references, *(f"{number:04d}" for number in range(len(self.proposals)))]
-        records = (record(self.run, name) for name in names)
-        return {stage["key"] for told in records for stage in told.get("stages", ())}
+        return {str(s["key"]) for t in self.trials.values() for s in t.stages if "key" in s}
 
 
 def find_twin(plan: Mapping[str, Any], run: Path) -> Twin | None:
@@ -60,11 +67,12 @@ def find_twin(plan: Mapping[str, Any], run: Path) -> Twin | None:
     found = []
     wanted = _identity(json.loads(json.dumps(plan)))
     for file in sorted(run.parent.glob("*/plan.json")):
-        # A folder that no search wrote, or an older one, is no twin.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        # Whatever is wrong with a folder, it is no twin, and no reason not to search.
+        with contextlib.suppress(Exception):
             if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
                 found.append(Twin(file.parent, over(file.parent)))
-    return max(found, key=lambda twin: len(twin.proposals), default=None)
+    furthest = max(found, key=lambda twin: len(twin.proposals), default=None)
+    return furthest if furthest and furthest.proposals else None
 
 
 def _identity(plan: Mapping[str, Any]) -> list[Any]:
@@ -80,8 +88,8 @@ def take_up(prepared: Prepared, searcher: StagedOptuna, twin: Twin) -> None:
     """End the trials that ended in `twin`, as they ended there, if the store has all that they need."""
 
     def ended(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
-        there = record(twin.run, name)
-        if there.get("state") not in ENDED or there.get("config") != _told(config):
+        there = twin.trials.get(name)
+        if there is None or there.state not in ENDED or there.config != _told(config):
             return None
         return _walked(prepared, name, config, there)
 
@@ -93,11 +101,12 @@ def _told(config: TrialConfig) -> Any:
 
 
 def _walked(
-    prepared: Prepared, name: str, config: TrialConfig, there: Mapping[str, Any]
+    prepared: Prepared, name: str, config: TrialConfig, there: TrialRecord
 ) -> Mapping[str, Any] | None:
     """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
-    walk, message, state = prepared.walk(config), "", there["state"]
-    while not walk.finished and (state != "stopped" or stages_done(walk) < there["stages_done"]):
+    walk, message = prepared.walk(config), ""
+    state = "stopped" if there.state == "stopped" else "finished"
+    while not walk.finished and (state != "stopped" or stages_done(walk) < there.stages_done):
         if not walk.at_hand:
             return None
         try:

@@ -16,6 +16,10 @@ class InputError(ValueError):
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
     """An `InputError` for a name that is not among `known`, with the nearest valid one."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
-    hint = f' — did you mean "{near[0]}"?' if near else ""
-    return InputError(f'unknown {kind} "{got}"; known: {", ".join(names)}{hint}')
+    return InputError(f'unknown {kind} "{got}"; known: {", ".join(names)}{nearest(got, names)}')
+
+
+def nearest(got: object, known: Iterable[str]) -> str:
+    """What asks for the nearest of the names known; empty if none is near."""
+    near = difflib.get_close_matches(str(got), sorted(known), n=1, cutoff=0.5)
+    return f' — did you mean "{near[0]}"?' if near else ""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.convert import check_answer, templated
+from tasks.conversion import check_answer, templated
 from tasks.formats import Accepted, Detection, Record, Rejected, detect, read_items
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused

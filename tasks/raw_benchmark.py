@@ -22,7 +22,8 @@ import yaml
 
 from spaces.errors import InputError
 from tasks.benchmark import READY_KEYS, plain_files, read_written
-from tasks.convert import VERSION, convert_task, file_state
+from tasks.conversion import VERSION, file_state
+from tasks.convert import convert_task
 from tasks.raw import KEYS as RAW_KEYS
 from tasks.raw import RawTask, raw_task
 from tasks.rows import COLUMNS, column_faults

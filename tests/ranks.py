@@ -33,6 +33,9 @@ class Leader:
         dist.broadcast_object_list([job])
         return self.worker.run(job)
 
+    def ready(self) -> bool:
+        return True
+
 
 def main(rank: int, ranks: int, work: dict[str, Any]) -> None:
     import torch.distributed as dist

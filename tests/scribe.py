@@ -30,6 +30,9 @@ class Scribe:
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     """By task; what its examples are alike in."""
     jobs: list[StageJob] = field(default_factory=list)
+    slow: int = 0
+    """How often it is asked before it is ready."""
+    asked: int = 0
 
     def run(self, job: StageJob) -> Mapping[str, float]:
         assert not (job.train and self.store.has(job.key)), "trained twice"
@@ -45,6 +48,10 @@ class Scribe:
         for _, key in job.keep:
             self.store.put(key, {"kind": "kept"}, {"kept": torch.zeros(1)})
         return {"train": 2.0}
+
+    def ready(self) -> bool:
+        self.asked += 1
+        return self.asked > self.slow
 
     @property
     def trained(self) -> list[tuple[str, ...]]:

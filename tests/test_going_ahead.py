@@ -73,6 +73,21 @@ def test_while_another_makes_a_stage_those_that_hang_on_others_are_made(scribe: 
     assert all(stage["waited"] == 0 for stage in walk.stages[1:])
 
 
+def test_a_lane_gets_ready_while_its_trial_waits_and_only_a_ready_one_waits(tmp_path: Path) -> None:
+    def waited(slow: int) -> float:
+        scribe = Scribe(StageStore(tmp_path / str(slow)), slow=slow)
+        walk = begun(scribe)
+        keys = [walk.key(path(name)) for name in "ab"]
+        with walk.store.lease(keys[1]), stepping(walk, keys[0]):
+            until(lambda: scribe.asked > 2)
+            scribe.store.put(keys[0], {"kind": "trained", "seconds": 7.0})
+        assert walk.done == 1
+        return walk.stages[0]["waited"]
+
+    assert waited(slow=0) > 0
+    assert waited(slow=10**9) == 0
+
+
 def test_the_scores_of_the_model_itself_hold_up_no_training(scribe: Scribe) -> None:
     walk = begun(scribe)
     with stepping(walk, walk.lineage.base):

@@ -104,7 +104,7 @@ def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
 
 
 def test_all_modules_that_a_stage_comes_from_are_in_its_key() -> None:
-    """Those that the worker imports, directly or by way of others, but for what only names, stores or tidies."""
+    """Those that the worker imports, directly or by way of others, but for what names, stores or tidies."""
     aside = {"trainables/config.py", "trainables/stages.py", "trainables/leases.py"}
     aside |= {"trainables/collector.py"}
     found, asked = set(), ["trainables/worker.py"]

@@ -156,6 +156,20 @@ def test_a_folder_that_no_search_wrote_is_no_twin(first: Prepared, plan: Path, b
     assert prepared_as("second", plan).twin is None
 
 
+@pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"name": "0000", "state": "finished"}'])
+def test_a_trial_s_record_that_cannot_be_read_is_no_end(
+    first: Prepared, plan: Path, broken: str
+) -> None:
+    (first.run / "trials" / "0000.json").write_text(broken)
+    assert "0000" in [s["name"] for s in left(again(prepared_as("second", plan)))]
+
+
+@pytest.mark.parametrize("broken", ["", "nonsense\n", '{"op_code": 77}\n'])
+def test_a_broken_journal_is_no_twin(first: Prepared, plan: Path, broken: str) -> None:
+    (first.run / "optuna.journal").write_text(broken)
+    assert prepared_as("second", plan).twin is None
+
+
 def test_a_stage_that_diverged_diverges_again(first: Prepared, plan: Path) -> None:
     config = TrialConfig.from_dict(told(first.run)["0000"]["config"])
     walk = first.walk(config)

@@ -20,6 +20,8 @@ from trainables.job import DivergedError, Place, StageJob
 from trainables.mailbox import Answer, Mailbox, packed, unpacked
 
 POLL_SECONDS = 2.0
+HELLO = "hello"
+"""The first job of a lane: the ranks answer as soon as they are there."""
 
 
 class LaneError(RuntimeError):
@@ -37,7 +39,7 @@ def serve(config: dict[str, Any]) -> None:
     get: Any = ray.get  # its annotation knows lists of references only
     while (job := unpacked(get(mailbox.job.remote(number)))) is not None:
         try:
-            answer: Answer = {"seconds": worker.run(job)}
+            answer: Answer = {"seconds": worker.run(job) if job != HELLO else {}}
         except DivergedError as error:  # every rank sees the same weights: the lane is still sound
             answer = {"diverged": str(error)}
         ray.get(mailbox.answer.remote(number, answer))
@@ -81,6 +83,15 @@ class Lane:
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()
         self.started = True
+        # Its number is asked for: an actor with many threads takes calls in any order.
+        number = ray.get(self.mailbox.post.remote(packed(HELLO)))
+        self._there = self.mailbox.answered.remote(number)
+
+    def ready(self) -> bool:
+        """Whether the ranks could begin with a job at once; they are started if they were not."""
+        if not self.started:
+            self._start()
+        return bool(ray.wait([self._there], timeout=0)[0])
 
     def run(self, job: StageJob) -> Mapping[str, float]:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""

@@ -26,6 +26,9 @@ class Local:
     def run(self, job: StageJob) -> Mapping[str, float]:
         return self.worker.run(job)
 
+    def ready(self) -> bool:
+        return True
+
 
 def join_alone() -> None:
     """A process group of one, unless there is a group already."""

@@ -175,6 +175,9 @@ class Maker:
         self.seconds += time.process_time() - begun
         return {"train": 5.0}
 
+    def ready(self) -> bool:
+        return True
+
 
 if __name__ == "__main__":
     main()
