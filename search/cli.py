@@ -89,7 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check everything, search, and write the report."""
     start = time.monotonic()
-    from search.describe import describe
     from search.packing import packed
     from search.prepare import check_unchanged, prepare
 
@@ -108,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
         print("training and scoring one stage, to measure it", flush=True)
         print(f"measured    {proposal(prepared, measure(prepared))}")
+    from search.describe import describe
+
     print(describe(prepared, packing), flush=True)
     if args.dry_run:
         return 0

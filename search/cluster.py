@@ -10,7 +10,11 @@ from pathlib import Path
 import psutil
 import ray
 import torch
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray._private.services import find_bootstrap_address
+from ray.exceptions import RayError
 
 from spaces import InputError
 
@@ -52,14 +56,16 @@ def connect(cpus: int) -> None:
         )
         return
     job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
-    # With "auto" Ray shows this machine's token; elsewhere it shows one only when it is told to.
-    own = "auto" if os.environ.get("RAY_ADDRESS", "auto") == "auto" else address
+    # To this machine's own cluster Ray may show the token; elsewhere it does so only if it is told to.
+    if os.environ.get("RAY_ADDRESS", "auto") == "auto":
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        ray.init(address=own, runtime_env=env | job, log_to_driver=False)
-    except (ConnectionError, RuntimeError) as error:
+        ray.init(address=address, runtime_env=env | job, log_to_driver=False)
+    except (ConnectionError, RuntimeError, RayError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f'the Ray cluster at "{address}" must let this search in, and does not '
-            f"({str(error).splitlines()[0]}): a cluster with a token wants RAY_AUTH_MODE=token and the "
+            f"({reason}): a cluster with a token wants RAY_AUTH_MODE=token and the "
             "token in ~/.ray/auth_token or RAY_AUTH_TOKEN; RAY_ADDRESS=local starts Ray on this machine "
             "alone"
         ) from error

@@ -34,7 +34,7 @@ def describe(prepared: Prepared, packing: Packing) -> str:
         f"features    about {prepared.seen_bytes / 1e9:.2f} GB, {kept(prepared)}",
         f"estimate    {estimated(prepared, packing.lanes)}",
         f"results     {prepared.run}",
-        *([f"again       {again(prepared)}"] if prepared.twin else []),
+        *([f"again       {again(prepared)}"] if prepared.twin and not prepared.resumed else []),
         *(f"note        {caution}" for caution in prepared.cautions()),
     ]
     return "\n".join(lines)
@@ -46,7 +46,7 @@ def again(prepared: Prepared) -> str:
     count, samples = len(prepared.twin.proposals), prepared.plan.samples
     return (
         f'"{prepared.twin.name}" had the same plan: what it proposed ({count} of {samples} samples) comes '
-        "again, and ends as it did there"
+        "again; what ended ends as it did there, and what failed is tried again"
     )
 
 

@@ -75,7 +75,10 @@ def run_trials(prepared: Prepared, lanes: int) -> bool:
     if not searcher.left():
         return False
     print("starting Ray and the workers", flush=True)
-    connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
+    try:
+        connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
+    except InputError as error:
+        raise InputError(f"{error}; then --resume --name {prepared.run.name} goes on") from error
     prepared = with_features(prepared, lanes)
     trials = prepared.plan.samples + len(prepared.references)
     progress = Progress(prepared.run, trials, stages, lanes, prepared.plan.directions())

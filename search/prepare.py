@@ -142,7 +142,7 @@ def saved_plan(run: Path) -> SearchPlan:
 def check_unchanged(prepared: Prepared) -> None:
     """Raise `InputError` if the model or the data are not those that the search began with."""
     saved = json.loads((prepared.run / "plan.json").read_text())
-    now = prepared.to_dict()
+    now = prepared.asked()
     encoders = [plan.get("text_encoder", {}).get("print", "") for plan in (saved, now)]
     if saved["fingerprints"] != now["fingerprints"] or encoders[0] != encoders[1]:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from search.space import ConfigSpace
 from tasks import SPLITS, Benchmark, scale_note
 from tasks.shards import MANIFEST, read_manifest
 from trainables.config import TrialConfig
-from trainables.job import Place, Setting, strategy_code
+from trainables.job import Place, Setting, digest, strategy_code
 from trainables.panel import Panel
 from trainables.stages import StageStore
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # they import transformers, and --help answers at once
     from trainables.walk import Walk
 
 
+SEARCH_CODE = ("searcher.py", "scheduler.py", "rungs.py", "ranked.py", "space.py")
 RACED = 3
 """Orderings that racing needs."""
 
@@ -166,13 +168,18 @@ class Prepared:
         """An earlier search with the same plan."""
         from search.twin import find_twin
 
-        return find_twin(self._asked(), self.run)
+        return find_twin(self.asked(), self.run)
 
     def code(self) -> dict[str, str]:
         """Fingerprints of the code that the trials of each strategy come from."""
         return {name: strategy_code(name) for name in (*self.references, *self.plan.strategies)}
 
-    def _asked(self) -> dict[str, Any]:
+    def search_code(self) -> str:
+        """A fingerprint of the code that proposes and stops."""
+        sources = [(Path(__file__).parent / name).read_text() for name in SEARCH_CODE]
+        return digest(importlib.metadata.version("optuna"), *sources)
+
+    def asked(self) -> dict[str, Any]:
         """The plan and what it was found to name."""
         return {
             "name": self.run.name,
@@ -186,6 +193,7 @@ class Prepared:
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
             "code": self.code(),
+            "search_code": self.search_code(),
             "text_encoder": {"path": self.place.text_encoder, "print": self.setting.text_encoder},
             "metrics": {t: self.benchmark.task(t).metric for t in self.all_tasks},
             "strategies": self.plan.strategies,
@@ -194,7 +202,7 @@ class Prepared:
 
     def to_dict(self) -> dict[str, Any]:
         """What `plan.json` holds: enough to resume, to report, and to train the best again."""
-        return self._asked() | {
+        return self.asked() | {
             "stages_configured": self.configured_stages(),
             "stages_distinct": self.distinct_stages(),
         }

@@ -113,6 +113,7 @@ class StagedOptuna(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(journal))),
             study_name=STUDY,
         )
+        self.proposed = len(proposed)
         points = [*proposed, *self._points(balanced)[len(proposed) :]][:samples]
         # Those of an earlier go come first in the study, whether or not all of them were noted then.
         for point in points[len(self.study.trials) :]:
@@ -139,10 +140,11 @@ class StagedOptuna(OptunaSearch):
         return len(self.references) + max(0, self.samples - over)
 
     def take_up(self, ended: Callable[[str, TrialConfig], Mapping[str, Any] | None]) -> None:
-        """End trials that wait to be run as they ended before; `ended` returns such a trial's record."""
+        """End what was proposed before as it ended then; `ended` returns a trial's record, or None."""
         known = {n: ended(n, self.config_space.reference(n)) for n in self.references}
         self.references = [name for name, told in known.items() if told is None]
-        for _ in self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+        for _ in range(sum(t.number < self.proposed for t in waiting)):  # which are asked for first
             trial = self.study.ask()
             self.define(trial)
             config = self.config_space.config(nested(trial.params))

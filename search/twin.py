@@ -18,19 +18,32 @@ from search.records import TrialRecord, read_run
 from search.searcher import StagedOptuna, over
 from trainables.config import TrialConfig
 from trainables.job import DivergedError
-from trainables.sequence import stages_done, trial_record, write_record
+from trainables.sequence import trained_before, trial_record, write_record
+from trainables.sweep import pinned
 
 if TYPE_CHECKING:
     from search.prepared import Prepared
 
-SAME = ("objectives", "panel", "seed", "fingerprints", "code", "metrics", "strategies", "samples")
+SAME = (
+    *(
+        "objectives",
+        "panel",
+        "seed",
+        "fingerprints",
+        "code",
+        "search_code",
+        "metrics",
+        "strategies",
+    ),
+    "samples",
+)
 SAME_FIELDS = (
     *("balanced", "scoring", "training", "adapter", "space", "stopping", "halving"),
     "workers_per_trial",
 )
 """What proposals, scores and stops come from."""
 ENDED = ("finished", "stopped", "diverged")
-"""States that another go at a trial comes to again; one that failed may have failed for its machine."""
+"""How a trial ends again as it ended there; one that failed may have failed for its machine."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,14 @@ class Twin:
 
     @property
     def keys(self) -> set[str]:
-        """Of the stages that its trials came to."""
-        return {str(s["key"]) for t in self.trials.values() for s in t.stages if "key" in s}
+        """Of the stages that its trials came to, and of those made before and ahead."""
+        made = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
+        return {str(s["key"]) for s in made if "key" in s}
+
+    @property
+    def ended(self) -> int:
+        """Trials that need not be tried again."""
+        return sum(trial.state in ENDED for trial in self.trials.values())
 
 
 def find_twin(plan: Mapping[str, Any], run: Path) -> Twin | None:
@@ -70,8 +89,9 @@ def find_twin(plan: Mapping[str, Any], run: Path) -> Twin | None:
         # Whatever is wrong with a folder, it is no twin, and no reason not to search.
         with contextlib.suppress(Exception):
             if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
-                found.append(Twin(file.parent, over(file.parent)))
-    furthest = max(found, key=lambda twin: len(twin.proposals), default=None)
+                twin = Twin(file.parent, over(file.parent))
+                found.append((len(twin.proposals), twin.ended, twin))
+    *_, furthest = max(found, key=lambda one: one[:2], default=(None,))
     return furthest if furthest and furthest.proposals else None
 
 
@@ -106,14 +126,25 @@ def _walked(
     """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
     walk, message = prepared.walk(config), ""
     state = "stopped" if there.state == "stopped" else "finished"
-    while not walk.finished and (state != "stopped" or stages_done(walk) < there.stages_done):
-        if not walk.at_hand:
+    walk.until = there.stages_done if state == "stopped" else None
+    with contextlib.ExitStack() as pins:
+        if signed := [key for _, key in walk.lineage.signed()]:
+            pins.enter_context(pinned(walk.store, signed))
+        if not walk.at_hand:  # signatures, too, which tell what else is needed
             return None
-        try:
-            walk.step()
-        except DivergedError as error:
-            state, message = "diverged", str(error)
-            break
-    made = trial_record(name, walk, state) | {"message": message}
-    write_record(prepared.run / "trials", made)
+        pins.enter_context(pinned(walk.store, walk.needs))
+        while not walk.finished and walk.done != walk.until:
+            if not walk.at_hand:
+                return None
+            try:
+                walk.step()
+            except DivergedError as error:
+                state, message = "diverged", str(error)
+                break
+    folder = prepared.run / "trials"
+    # What an earlier go at this search trained of it is its own, not a gift of the store.
+    own = trained_before(folder / f"{name}.json")
+    stages = [stage | own.get(stage["key"], {}) for stage in walk.stages]
+    made = trial_record(name, walk, state) | {"message": message, "stages": stages}
+    write_record(folder, made)
     return made

@@ -78,31 +78,32 @@ def guarded() -> Iterator[str]:
     folder = tempfile.mkdtemp()  # short, for sockets lie in it
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    head = [
-        "start",
-        "--head",
-        "--block",
-        f"--port={port}",
-        "--num-cpus=1",
-        "--include-dashboard=false",
-    ]
+    head = ["start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", *head, f"--temp-dir={folder}"],
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", *head),
+            *("--include-dashboard=false", f"--temp-dir={folder}"),
+        ],
         env=shown("t" * 32),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for _ in range(600):
-        with socket.socket() as knock:
-            if knock.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert process.poll() is None
-        time.sleep(0.1)
-    yield f"127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        end = time.monotonic() + 60
+        while not answers(port):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def shown(token: str) -> dict[str, str]:
@@ -112,19 +113,21 @@ def shown(token: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_cluster_with_a_token_is_joined_with_it_and_nothing_is_begun_here_without(
-    guarded: str,
+    guarded: str, tmp_path: Path
 ) -> None:
     code = (
         "import ray; from search.cluster import connect; connect(3); print(ray.cluster_resources())"
     )
 
-    def joined(token: str) -> subprocess.CompletedProcess[str]:
-        env = shown(token) | {"RAY_ADDRESS": guarded}
+    def joined(**env: str) -> subprocess.CompletedProcess[str]:
+        own = {n: v for n, v in os.environ.items() if n != "RAY_AUTH_TOKEN"}
+        own |= {"RAY_ADDRESS": guarded, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)} | env
         return subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
+            [sys.executable, "-c", code], cwd=ROOT, env=own, capture_output=True, text=True
         )
 
-    assert "'CPU': 1.0" in joined("t" * 32).stdout
-    refused = joined("f" * 32)
-    assert refused.returncode != 0 and not refused.stdout
-    assert f'the Ray cluster at "{guarded}" must let this search in' in refused.stderr
+    assert "'CPU': 1.0" in joined(RAY_AUTH_TOKEN="t" * 32).stdout
+    for refused in (joined(RAY_AUTH_TOKEN="f" * 32), joined()):
+        assert refused.returncode != 0 and not refused.stdout
+        said = f'InputError: the Ray cluster at "{guarded}" must let this search in'
+        assert said in refused.stderr

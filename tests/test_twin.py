@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,13 @@ def first(plan: Path) -> Prepared:
     save_plan(prepared)
     searcher = build_searcher(prepared)
     runner = Local(prepared.place)
-    while searcher.left():
-        given = searcher.suggest(f"trial-{searcher.left()}")
+    searcher.halted |= STOPPED.keys()
+    for number in range(searcher.left()):
+        given = searcher.suggest(f"trial-{number}")
         assert given is not None
         result = walked(prepared, given, runner)
-        searcher.halted |= STOPPED.keys()
-        last = f"trial-{searcher.left()}"
-        searcher.on_trial_complete(last, result, error=given["name"] == FAILED)
+        searcher.on_trial_complete(f"trial-{number}", result, error=given["name"] == FAILED)
+    assert not searcher.left()
     return prepared
 
 
@@ -82,7 +83,7 @@ def left(searcher: StagedOptuna) -> list[dict[str, Any]]:
 
 
 def again(prepared: Prepared) -> StagedOptuna:
-    prepared.run.mkdir()
+    prepared.run.mkdir(exist_ok=True)
     searcher = build_searcher(prepared)
     assert prepared.twin is not None
     take_up(prepared, searcher, prepared.twin)
@@ -111,8 +112,6 @@ def test_a_whole_search_needs_no_ray(
     path = first.run / "trials" / f"{FAILED}.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"state": "diverged", "message": "as if"}))
-    store = StageStore(first.place.store)
-    stage = record["stages"][0]["key"]
     before = {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
     flags = ["--plan", str(plan), "--storage", str(first.run.parent), "--name", "second"]
     assert main([*flags, "--dry-run"]) == 0
@@ -124,7 +123,6 @@ def test_a_whole_search_needs_no_ray(
     assert "Stages: 0 trained" in said
     assert not ray.is_initialized()
     assert before == {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
-    assert store.has(stage)
 
 
 def test_what_the_store_lacks_is_left_to_the_search(first: Prepared, plan: Path) -> None:
@@ -184,3 +182,81 @@ def test_a_stage_that_diverged_diverges_again(first: Prepared, plan: Path) -> No
     second = prepared_as("second", plan)
     assert "0000" not in [s["name"] for s in left(again(second))]
     assert told(second.run)["0000"]["state"] == "diverged"
+
+
+def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
+    first: Prepared, plan: Path
+) -> None:
+    walk = first.walk(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
+    base = next(r["key"] for r in told(first.run)["0000"]["records"] if r["stage"] == 0)
+    diverged = walk.key(walk.paths[0])
+    for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
+        (file,) = Path(first.place.store).rglob(f"{key}.json")
+        if more:
+            file.write_text(json.dumps(json.loads(file.read_text()) | more))
+        else:
+            file.unlink()
+    assert not walk.at_hand
+
+
+def test_weights_removed_to_save_space_are_not_made_again(first: Prepared, plan: Path) -> None:
+    store, alike = StageStore(first.place.store), defaultdict(set)
+    for stage in (s for t in trials(first.run).values() for s in t["stages"]):
+        record = store.get(stage["key"])
+        assert record is not None
+        alike[record["blob"]["sha256"]].add(stage["key"])
+    for sha256, keys in alike.items():
+        store.evict(sha256, sorted(keys))
+    second = prepared_as("second", plan)
+    assert [s["name"] for s in left(again(second))] == [FAILED]
+    assert told(second.run)["0001"]["state"] == "stopped"
+
+
+def test_a_resumed_search_keeps_the_credit_for_what_it_trained(first: Prepared, plan: Path) -> None:
+    second = prepared_as("second", plan)
+    begun = trials(first.run)["finetune"] | {"state": "running"}
+    write_record(second.run / "trials", begun)
+    assert any(stage["trained"] for stage in begun["stages"])
+    again(second)
+    ended = trials(second.run)["finetune"]
+    assert ended["state"] == "finished"
+    credit = [[stage["trained"] for stage in t["stages"]] for t in (begun, ended)]
+    assert credit[0] == credit[1]
+
+
+def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: Prepared, plan: Path) -> None:
+    second = prepared_as("second", plan)
+    assert second.twin is not None
+    second.run.mkdir()
+    searcher = StagedOptuna(
+        second.space,
+        second.plan.directions(),
+        second.run,
+        seed=0,
+        samples=4,
+        references=(),
+        balanced=True,
+        proposed=second.twin.proposals[:2],
+    )
+    searcher.take_up(lambda name, config: None)
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
+    drawn = [t.params for t in searcher.study.get_trials(deepcopy=False)[:2]]
+    assert drawn == list(second.twin.proposals[:2])
+
+
+def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
+    first: Prepared, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    again(second)
+    save_plan(second)
+    searcher = StagedOptuna(
+        second.space, second.plan.directions(), second.run, seed=0, samples=4, references=()
+    )
+    given = searcher.suggest("last")
+    assert given is not None and given["name"] == FAILED
+    result = walked(second, given, Local(second.place))
+    searcher.on_trial_complete("last", result)
+    twin = prepared_as("third", plan).twin
+    assert twin is not None and twin.name == "second"

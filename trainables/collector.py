@@ -17,6 +17,7 @@ RARE = (50_000, 20, 100)
 def rarely() -> None:
     """Look for garbage seldom, and not at the end: how every process of a search begins."""
     gc.set_threshold(*RARE)
+    atexit.unregister(gc.freeze)  # once, however often this is called
     atexit.register(gc.freeze)
 
 

@@ -49,7 +49,8 @@ def serve(config: dict[str, Any]) -> None:
 class Lane:
     """A worker group of `workers` DeepSpeed ranks; a runner for `Walk`.
 
-    It is started by its first job: trials that find all in the store need none.
+    It is started by its first job, or when a trial waits for another's stage: trials that find all in the
+    store need none.
     """
 
     def __init__(self, place: Place, workers: int, storage: Path) -> None:

@@ -45,6 +45,8 @@ class Walk:
     store: StageStore
     runner: Runner
     done: int = 0
+    until: int | None = None
+    """Stages after which it is stopped, if that is known: what only later ones need is not made again."""
     scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
     beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
     """What stands beside the scores, by name (`tasks.BESIDE`, `RETRIEVAL`); NaN where a task has none."""
@@ -92,12 +94,14 @@ class Walk:
         if self.done == 0 and self._unsigned():
             return False
         paths = [self.paths[self.done]] if self.done else [(), self.paths[0]]
-        try:
-            for path in paths:
+        for path in paths:
+            try:
                 self._check_sound(path)
-        except DivergedError:
-            return True
-        return all(self.job(path).empty for path in paths)
+            except DivergedError:
+                return True
+            if not self.job(path).empty:
+                return False
+        return True
 
     def key(self, path: Prefix) -> str:
         """The key of the weights that a path's last stage trained."""
@@ -141,7 +145,7 @@ class Walk:
             return False
         return self.store.head(key) is None or any(
             not self.store.has(self.lineage.scored(longer, task))
-            for longer in [path, *self.paths]
+            for longer in [path, *self.paths[: self.until]]
             if longer[: len(path)] == path
             for task in self.cells(longer)
         )
