@@ -73,6 +73,8 @@ class Twin:
     def keys(self) -> set[str]:
         """Of the stages that its trials came to, and of those made before and ahead."""
         made = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
+        # Before the first stage, only what initial tasks were trained for is a stage.
+        made += [t.before for t in self.trials.values() if t.before.get("train_seconds")]
         return {str(s["key"]) for s in made if "key" in s}
 
     @property
