@@ -26,7 +26,7 @@ SHAPES = ROOT / "benchmarks" / "speed" / "shapes.jsonl"
 NOTES = ROOT / "benchmarks" / "speed" / "notes.md"
 """What a person says of the results: copied as it is."""
 SCRIPTS = (
-    *("thresholds", "training_step", "cached_features", "scoring", "zero_memory"),
+    *("imports", "thresholds", "training_step", "cached_features", "scoring", "zero_memory"),
     *("stage_sharing", "warm_lane", "flat_memory", "bookkeeping"),
     *("concurrent_trials", "restart", "lane_profile", "time_to_best", "whole_search"),
 )

@@ -113,7 +113,7 @@ class StagedOptuna(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(journal))),
             study_name=STUDY,
         )
-        self.proposed = len(proposed)
+        self.proposed = [dict(params) for params in proposed]
         points = [*proposed, *self._points(balanced)[len(proposed) :]][:samples]
         # Those of an earlier go come first in the study, whether or not all of them were noted then.
         for point in points[len(self.study.trials) :]:
@@ -143,8 +143,7 @@ class StagedOptuna(OptunaSearch):
         """End what was proposed before as it ended then; `ended` returns a trial's record, or None."""
         known = {n: ended(n, self.config_space.reference(n)) for n in self.references}
         self.references = [name for name, told in known.items() if told is None]
-        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING])
-        for _ in range(sum(t.number < self.proposed for t in waiting)):  # which are asked for first
+        for _ in range(self._waiting_again()):
             trial = self.study.ask()
             self.define(trial)
             config = self.config_space.config(nested(trial.params))
@@ -153,6 +152,13 @@ class StagedOptuna(OptunaSearch):
                 self.interrupted.append(trial.number)  # its turn comes as if it had been broken off
             else:
                 self._tell(trial, told["state"], told["metrics"])
+
+    def _waiting_again(self) -> int:
+        """Of the trials asked for next, those that were proposed before: others are drawn in their turn."""
+        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+        given = ((t.number, t.system_attrs.get("fixed_params")) for t in waiting)
+        known = dict(enumerate(self.proposed))
+        return sum(1 for _ in itertools.takewhile(lambda g: known.get(g[0]) == g[1], given))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.references:

@@ -24,24 +24,12 @@ from trainables.sweep import pinned
 if TYPE_CHECKING:
     from search.prepared import Prepared
 
-SAME = (
-    *(
-        "objectives",
-        "panel",
-        "seed",
-        "fingerprints",
-        "code",
-        "search_code",
-        "metrics",
-        "strategies",
-    ),
-    "samples",
-)
+SAME = ("objectives", "panel", "seed", "fingerprints", "code", "search_code", "metrics")
 SAME_FIELDS = (
-    *("balanced", "scoring", "training", "adapter", "space", "stopping", "halving"),
-    "workers_per_trial",
+    *("strategies", "samples", "balanced", "scoring", "training", "adapter", "space"),
+    *("stopping", "halving", "workers_per_trial"),
 )
-"""What proposals, scores and stops come from."""
+"""Of `plan.json` and its `fields`: what proposals, scores and stops come from."""
 ENDED = ("finished", "stopped", "diverged")
 """How a trial ends again as it ended there; one that failed may have failed for its machine."""
 
@@ -144,9 +132,7 @@ def _walked(
                 state, message = "diverged", str(error)
                 break
     folder = prepared.run / "trials"
-    # What an earlier go at this search trained of it is its own, not a gift of the store.
     own = trained_before(folder / f"{name}.json")
-    stages = [stage | own.get(stage["key"], {}) for stage in walk.stages]
-    made = trial_record(name, walk, state) | {"message": message, "stages": stages}
+    made = trial_record(name, walk, state, message, own)
     write_record(folder, made)
     return made

@@ -245,6 +245,21 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: Prepared, plan
     assert drawn == list(second.twin.proposals[:2])
 
 
+def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
+    first: Prepared, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    assert second.twin is not None
+    second.run.mkdir()
+    same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
+    StagedOptuna(*same)  # broken off before it proposed anything
+    searcher = StagedOptuna(*same, second.twin.proposals)
+    searcher.take_up(lambda name, config: None)
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    # The two starting points are alike; what comes after them is to be drawn with what is known then.
+    assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
+
+
 def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     first: Prepared, plan: Path
 ) -> None:

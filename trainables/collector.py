@@ -1,8 +1,8 @@
 """Python's garbage collector, while there is no garbage.
 
 Torch, transformers, peft, DeepSpeed and Ray make half a million objects when they are imported, all of
-which live as long as the process. With Python's own thresholds a quarter of the import's time goes into
-looking for garbage among them, and a second and a half into looking once more when the process ends.
+which live as long as the process. With Python's own thresholds it looks for garbage among them again and
+again, and once more when the process ends: `benchmarks/speed/imports.py` measures what that costs.
 """
 
 from __future__ import annotations

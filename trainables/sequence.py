@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ray import tune
@@ -89,9 +90,7 @@ class Sequence(tune.Trainable):
         }
 
     def _write(self, state: str, message: str) -> dict[str, Any]:
-        # What this trial trained before it was interrupted is its own, not a gift of the store.
-        stages = [stage | self.before.get(stage["key"], {}) for stage in self.walk.stages]
-        record = trial_record(self.name, self.walk, state) | {"message": message, "stages": stages}
+        record = trial_record(self.name, self.walk, state, message, self.before)
         write_record(self.search.run / "trials", record)
         return record
 
@@ -132,12 +131,22 @@ def panel_stages(panel: Panel) -> int:
     return len({o[:i] for o in panel.orderings for i in range(1, len(o) + 1)})
 
 
-def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
-    """Everything known of a trial, JSON-safe: what tables, reports and `best.yaml` are made of."""
+def trial_record(
+    name: str,
+    walk: Walk,
+    state: str,
+    message: str = "",
+    own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Everything known of a trial, JSON-safe: what tables, reports and `best.yaml` are made of.
+
+    `own`: by key, the stages that it trained before it was interrupted: no gifts of the store.
+    """
     records = walk.records()
     return {
         "name": name,
         "state": state,
+        "message": message,
         "config": walk.told["config"],
         "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
         "orderings": [m.to_dict() for m in walk.matrices()],
@@ -145,7 +154,7 @@ def trial_record(name: str, walk: Walk, state: str) -> dict[str, Any]:
         "records": records,
         "keys": sorted(walk.needs | {record["key"] for record in records}),
         "before": walk.before,
-        "stages": walk.stages,
+        "stages": [stage | own.get(stage["key"], {}) for stage in walk.stages],
         "ahead": walk.ahead(),
         "seen": walk.seen(),
         "stages_done": stages_done(walk),
