@@ -98,11 +98,11 @@ def measure(name: str, work: Path) -> None:
     from models.location import model_fingerprint
     from tasks import load_benchmark
     from trainables.config import TrialConfig
-    from trainables.job import Place, Setting
-    from trainables.local import Local
+    from trainables.lanes.in_process import InProcessRunner
     from trainables.panel import Panel
-    from trainables.stages import StageStore
-    from trainables.walk import Walk
+    from trainables.stage_job import Fingerprints, WorkerSpec
+    from trainables.store.stage_store import StageStore
+    from trainables.trial import PanelTrial
 
     benchmark = load_benchmark(work / "task")
     tasks = {n: t.fingerprint() for n, t in benchmark.tasks.items()}
@@ -111,9 +111,9 @@ def measure(name: str, work: Path) -> None:
         {"strategy": {"name": "finetune"}, "training": training, "adapter": adapter}
     )
     store = Path(tempfile.mkdtemp(dir=work))
-    setting = Setting(model_fingerprint(work / "model"), tasks, 0, 1)
-    runner = Local(Place(work / "model", work / "task", store, 0))
-    walk = Walk(config, Panel(((TASK,),)), setting, StageStore(store), runner)
+    setting = Fingerprints(model_fingerprint(work / "model"), tasks, 0, 1)
+    runner = InProcessRunner(WorkerSpec(work / "model", work / "task", store, 0))
+    walk = PanelTrial(config, Panel(((TASK,),)), setting, StageStore(store), runner)
     while not walk.finished:
         walk.step()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -124,7 +124,7 @@ def measure(name: str, work: Path) -> None:
 
 def estimated(name: str, work: Path) -> dict[str, int]:
     """What the dry run of such a search would print, in bytes."""
-    from search.memory import rank_memory, rehearsal
+    from search.resources.rank_memory import rank_memory, rehearsal
     from spaces import Adapter, Training
     from tasks import load_benchmark
 
@@ -170,7 +170,7 @@ ON_GPUS = {
 
 def shapes() -> None:
     """Estimates for published shapes: nothing of the models but their configuration is needed."""
-    from models.memory import GPU, Sizes, estimate
+    from models.memory_estimate import GPU, Sizes, estimate
     from spaces import Adapter, Training
 
     sizes = Sizes(prompt=640, answer=16, patches=576, asked=1000)
@@ -193,7 +193,7 @@ def shapes() -> None:
 def on_gpu() -> None:
     """Estimates against the peaks in benchmarks/speed/shapes.jsonl, which leave out CUDA's own memory."""
     from benchmarks.speed.shapes import ANSWER, SHAPES, TEXT
-    from models.memory import GPU, Sizes, estimate
+    from models.memory_estimate import GPU, Sizes, estimate
     from spaces import Adapter, Training
 
     measured = ROOT / "benchmarks" / "speed" / "shapes.jsonl"

@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 from models.location import model_fingerprint, model_folder  # noqa: E402  # after the path is set
-from search.plans import MINI_TRAINING  # noqa: E402
+from search.plan.presets import MINI_TRAINING  # noqa: E402
 from tasks import Benchmark, load_benchmark, score_answers  # noqa: E402
 from trainables.config import TrialConfig  # noqa: E402
-from trainables.job import Place, Setting, scored_key  # noqa: E402
-from trainables.local import Local  # noqa: E402
+from trainables.lanes.in_process import InProcessRunner  # noqa: E402
 from trainables.panel import Panel  # noqa: E402
-from trainables.stages import StageStore  # noqa: E402
-from trainables.walk import Walk  # noqa: E402
+from trainables.stage_job import Fingerprints, WorkerSpec, scored_key  # noqa: E402
+from trainables.store.stage_store import StageStore  # noqa: E402
+from trainables.trial import PanelTrial  # noqa: E402
 
 STARTS = ("aligned", "instructed")
 TRAINING = {
@@ -94,19 +94,19 @@ def main() -> None:
 def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, work: Path) -> Made:
     """Every single task, and the strategies on the five-task ordering."""
     folder = model_folder(f"{family}-{start}")
-    place = Place(folder, benchmark.file, work / "stages", seed)
-    setting = Setting(
+    place = WorkerSpec(folder, benchmark.file, work / "stages", seed)
+    setting = Fingerprints(
         model=model_fingerprint(folder),
         tasks={t: benchmark.tasks[t].fingerprint() for t in benchmark.order},
         seed=seed,
         workers=1,
     )
-    store, runner = StageStore(place.store), Local(place)
+    store, runner = StageStore(place.store), InProcessRunner(place)
     shared = {"training": TRAINING[family, parts], "adapter": {"parts": parts, "rank": 8}}
 
-    def walked(strategy: Mapping[str, object], orderings: Sequence[tuple[str, ...]]) -> Walk:
+    def walked(strategy: Mapping[str, object], orderings: Sequence[tuple[str, ...]]) -> PanelTrial:
         config = TrialConfig.from_dict({"strategy": strategy, **shared})
-        walk = Walk(config, Panel(tuple(orderings), split="test"), setting, store, runner)
+        walk = PanelTrial(config, Panel(tuple(orderings), split="test"), setting, store, runner)
         while not walk.finished:
             walk.step()
         return walk
@@ -128,7 +128,7 @@ def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, w
     )
 
 
-def cost(store: StageStore, walk: Walk, path: tuple[tuple[str, ...], ...]) -> float:
+def cost(store: StageStore, walk: PanelTrial, path: tuple[tuple[str, ...], ...]) -> float:
     """Seconds of one core that a stage took, training and scoring, as its records say."""
     key = walk.key(path)
     cells = walk.panel.cells(walk.config, path)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 from search.commands import guarded  # noqa: E402
-from search.records import write_json  # noqa: E402  # after the path is set
+from search.results.run_folder import write_json  # noqa: E402  # after the path is set
 from spaces.errors import InputError, unknown  # noqa: E402
 
 PRESETS = "mini_1,mini_2"
@@ -147,8 +147,8 @@ def read_about(work: Path) -> dict[str, Any]:
 
 def write_about(args: argparse.Namespace, seconds: float) -> None:
     """Add one go's seconds, and say what was asked of which machine."""
-    from search.best import versions
-    from trainables.job import code_version
+    from search.final.best_config import versions
+    from trainables.stage_job import code_version
 
     if not args.work.is_dir():
         return

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from spaces.errors import InputError
-from tasks.rows import IMAGE, Example
+from tasks.data.rows import IMAGE, Example
 
 # Columns that run along the language model's sequence, and those of the instruction as a Q-Former reads
 # it; all others belong to the images, and their first dimension counts images, tiles or patches.

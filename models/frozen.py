@@ -32,7 +32,7 @@ SPARE = 1.1
 """A disk must hold so much more than what is to be written."""
 
 
-class Looked(Exception):
+class FrozenOutput(Exception):
     """Ends a look through the tower before the connector's turn: `features` is what was seen."""
 
     def __init__(self, features: torch.Tensor) -> None:
@@ -110,7 +110,7 @@ class Frozen(torch.nn.Module):
         try:
             with unhooked(self.way()):
                 see()
-        except Looked as looked:
+        except FrozenOutput as looked:
             return looked.features
         finally:
             self.looking = False
@@ -189,7 +189,7 @@ class FrozenTower(Frozen):
         if self.given:
             return self._output(pixel_values)
         if self.looking:
-            raise Looked(self._read(pixel_values, options))
+            raise FrozenOutput(self._read(pixel_values, options))
         self.wake()
         with torch.no_grad():
             return self._tower[0](pixel_values, **options)

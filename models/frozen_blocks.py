@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from models.family import Family
-from models.frozen import Frozen, Looked
+from models.frozen import Frozen, FrozenOutput
 
 PARTS = ("patch_embed", "pos_embed", "blocks")
 
@@ -106,9 +106,9 @@ class _Block(torch.nn.Module):
         if frozen.given:
             return frozen.features[frozen.read.index(self._number)] if wanted else hidden
         if frozen.looking and len(frozen.read) > 1:
-            raise Looked(frozen.through(hidden, options))
+            raise FrozenOutput(frozen.through(hidden, options))
         with torch.no_grad():
             hidden = self._block[0](hidden, **options)
         if frozen.looking and wanted:
-            raise Looked(hidden)
+            raise FrozenOutput(hidden)
         return hidden

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from models.frozen import Frozen, Looked
+from models.frozen import Frozen, FrozenOutput
 
 
 class FrozenQFormer(Frozen):
@@ -36,7 +36,7 @@ class FrozenQFormer(Frozen):
         with torch.no_grad():
             output = self._qformer[0](**inputs)
         if self.looking:
-            raise Looked(output[0][:, : inputs["query_embeds"].shape[1]])
+            raise FrozenOutput(output[0][:, : inputs["query_embeds"].shape[1]])
         return output
 
     def way(self) -> torch.nn.Module:

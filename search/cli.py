@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from search.commands import guarded
 
 if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it is used
-    from search.plan import SearchPlan
+    from search.plan.search_plan import SearchPlan
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check everything, search, and write the report."""
     start = time.monotonic()
-    from search.packing import packed
-    from search.prepare import check_unchanged, prepare
+    from search.plan.resolve import check_unchanged, prepare
+    from search.resources.packing import packed
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
     name = args.name or (latest(storage) if args.resume else None)
@@ -102,25 +102,25 @@ def run(args: argparse.Namespace) -> int:
     place = dataclasses.replace(prepared.place, gpus=packing.share)
     prepared = dataclasses.replace(prepared, place=place)
     if args.measure:
-        from search.estimate import measure
-        from search.packing import proposal
+        from search.resources.cost_estimate import measure
+        from search.resources.packing import proposal
 
         print("training and scoring one stage, to measure it", flush=True)
         print(f"measured    {proposal(prepared, measure(prepared))}")
-    from search.describe import describe
+    from search.dry_run import describe
 
     print(describe(prepared, packing), flush=True)
     if args.dry_run:
         return 0
-    from search.execute import execute
+    from search.run_search import execute
 
     return execute(prepared, packing.lanes, start)
 
 
 def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     """The named, read or saved plan with the flags' values in place of its own."""
-    from search.plan_file import amended, named_plan
-    from search.prepare import saved_plan
+    from search.plan.plan_file import amended, named_plan
+    from search.plan.resolve import saved_plan
     from spaces.errors import InputError
 
     free = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")

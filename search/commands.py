@@ -15,9 +15,9 @@ def analyze(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.report import write_report
-        from search.results import write_tables
-        from search.screen import show_results
+        from search.report.html import write_report
+        from search.report.terminal import show_results
+        from search.results.tables import write_tables
 
         write_tables(args.run)
         write_report(args.run)
@@ -37,12 +37,12 @@ def export(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.best import export_best
-        from search.screen import unfinished
-        from search.verdict import read_verdict
+        from search.final.best_config import export_best
+        from search.report.terminal import unfinished
+        from search.results.outcome import read_outcome
 
         path = export_best(args.run, args.trial, args.by, args.out)
-        for line in unfinished(read_verdict(args.run)):  # there may be a better one yet
+        for line in unfinished(read_outcome(args.run)):  # there may be a better one yet
             print(line)
         print(f"{path}\ntrain it: python search/train.py {path}")
         return 0
@@ -62,7 +62,7 @@ def train(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.final import train_final
+        from search.final.final_training import train_final
 
         out = (args.out or args.best.parent / "final").expanduser().resolve()
         return train_final(
@@ -84,7 +84,7 @@ def clean(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.room import clean_storage
+        from search.resources.store_limit import clean_storage
 
         print(clean_storage(args.storage, args.store_limit, args.dry_run))
         return 0
@@ -95,9 +95,9 @@ def clean(argv: Sequence[str] | None = None) -> int:
 def guarded(act: Callable[[], int]) -> int:
     """The exit status of `act`; 2, with one message, for a mistake in what was asked for."""
     from spaces.errors import InputError
-    from trainables.collector import rarely
+    from trainables.rank.gc_policy import collect_rarely
 
-    rarely()
+    collect_rarely()
     try:
         return act()
     except InputError as error:

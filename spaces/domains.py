@@ -1,7 +1,7 @@
 """What a knob may be: Optuna's own distributions as leaves, one `OneOf` for conditional branches.
 
 Spaces are plain data, so that they can be printed, compared and saved beside the results. Nothing
-here samples: `search/searcher.py` walks the tree with an Optuna trial.
+here samples: `search/tuning/searcher.py` walks the tree with an Optuna trial.
 """
 
 from __future__ import annotations

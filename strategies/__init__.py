@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spaces.errors import unknown
 from strategies.a_gem import AGEM
-from strategies.composed import JOINT, Composed, compose
+from strategies.composed import PLUS, Composed, compose
 from strategies.der import DER
 from strategies.eproj import EProj
 from strategies.ewc import EWC
@@ -14,7 +14,15 @@ from strategies.lwf import LwF
 from strategies.mas import MAS
 from strategies.outputs import Outputs
 from strategies.replay import Replay
-from strategies.strategy import Begin, Learner, Pick, Queries, Standing, Strategy, Tensors
+from strategies.strategy import (
+    ExampleId,
+    Learner,
+    Queries,
+    StageContext,
+    StartFrom,
+    Strategy,
+    Tensors,
+)
 from strategies.tir import TIR
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -27,8 +35,8 @@ def strategy_class(name: str) -> type[Strategy]:
 
     In whatever order they are named, a composition has its parts in that of `STRATEGIES`.
     """
-    if JOINT in name:
-        parts = [strategy_class(part.strip()) for part in name.split(JOINT)]
+    if PLUS in name:
+        parts = [strategy_class(part.strip()) for part in name.split(PLUS)]
         return compose(*sorted(parts, key=lambda cls: list(STRATEGIES).index(cls.name)))
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
@@ -36,15 +44,15 @@ def strategy_class(name: str) -> type[Strategy]:
 
 
 __all__ = [
-    "JOINT",
+    "PLUS",
     "STRATEGIES",
-    "Begin",
     "Composed",
+    "ExampleId",
     "Learner",
     "Outputs",
-    "Pick",
     "Queries",
-    "Standing",
+    "StageContext",
+    "StartFrom",
     "Strategy",
     "Tensors",
     "compose",

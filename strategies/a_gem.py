@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from spaces.domains import Value, knob
-from strategies.memory import around, caution, in_turn, memory
 from strategies.replay import RATIO
-from strategies.strategy import Pick, Shuffled, Standing, Strategy, Tensors
+from strategies.replay_memory import around, caution, in_turn, memory
+from strategies.strategy import ExampleId, Shuffled, StageContext, Strategy, Tensors
 
 
 @dataclass
@@ -25,17 +25,19 @@ class AGEM(Strategy):
     name = "a_gem"
     ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         return {"ratio": self.ratio} if standing.before and self.ratio else {}
 
     def caution(self, sizes: Mapping[str, int]) -> str:
         return caution(self.name, self.ratio, sizes)
 
-    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+    def mix(
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+    ) -> list[ExampleId]:
         self.held = in_turn(memory(old, shuffled, self.ratio))
         return picks
 
-    def compared(self, step: int, batch_size: int) -> list[Pick]:
+    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
         return around(self.held, step, batch_size)
 
     def project(self, gradient: Tensors, compared: Tensors) -> Tensors:

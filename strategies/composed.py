@@ -15,17 +15,17 @@ from spaces.errors import InputError
 from spaces.training import Training
 from strategies.outputs import Outputs
 from strategies.strategy import (
-    Begin,
+    ExampleId,
     Learner,
-    Pick,
     Queries,
     Shuffled,
-    Standing,
+    StageContext,
+    StartFrom,
     Strategy,
     Tensors,
 )
 
-JOINT = "+"
+PLUS = "+"
 """Joins the names of strategies: replay+ewc."""
 
 
@@ -54,10 +54,10 @@ class Composed(Strategy):
     def caution(self, sizes: Mapping[str, int]) -> str:
         return "; ".join(said for part in self.parts if (said := part.caution(sizes)))
 
-    def begin(self, standing: Standing) -> Begin:
+    def begin(self, standing: StageContext) -> StartFrom:
         return next((p for p in self.parts if p.routed), super()).begin(standing)
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         return self._named({p.name: p.effective(standing) for p in self.parts})
 
     def consolidation(self) -> dict[str, Value] | None:
@@ -71,11 +71,13 @@ class Composed(Strategy):
     def _named(self, knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
         return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
         for part in self.parts:
             part.prepare(start, self._kept(part, kept), standing)
 
-    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+    def mix(
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+    ) -> list[ExampleId]:
         for part in self.parts:
             picks = part.mix(picks, old, shuffled)
         return picks
@@ -84,7 +86,7 @@ class Composed(Strategy):
         self._recalled = [part.recalled(batch_size) for part in self.parts]
         return sum(self._recalled)
 
-    def recall(self, step: int, count: int) -> list[Pick]:
+    def recall(self, step: int, count: int) -> list[ExampleId]:
         counted = zip(self.parts, self._recalled, strict=True)
         return [pick for part, own in counted for pick in part.recall(step, own)]
 
@@ -95,7 +97,7 @@ class Composed(Strategy):
         paid = [own for part in self.parts if (own := part.distil(outputs)) is not None]
         return torch.stack(paid).sum() if paid else None
 
-    def compared(self, step: int, batch_size: int) -> list[Pick]:
+    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
         found = (part.compared(step, batch_size) for part in self.parts)
         return next((picks for picks in found if picks), [])
 
@@ -153,7 +155,7 @@ class Own(Sequence[Tensors]):
 @functools.cache
 def compose(*classes: type[Strategy]) -> type[Composed]:
     """The strategy that does what all of these do; raises `InputError` if they do not go together."""
-    name = JOINT.join(cls.name for cls in classes)
+    name = PLUS.join(cls.name for cls in classes)
     if len(set(classes)) != len(classes):
         raise InputError(f'a composition must name different strategies, got "{name}"')
     idle = [cls.name for cls in classes if _idle(cls)]

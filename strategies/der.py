@@ -9,10 +9,10 @@ import torch
 from optuna.distributions import FloatDistribution
 
 from spaces.domains import Value, knob
-from strategies.memory import caution, memory
 from strategies.outputs import Outputs
 from strategies.replay import RATIO
-from strategies.strategy import Learner, Pick, Shuffled, Standing, Strategy, Tensors
+from strategies.replay_memory import caution, memory
+from strategies.strategy import ExampleId, Learner, Shuffled, StageContext, Strategy, Tensors
 
 AT_ONCE = 8
 
@@ -36,7 +36,7 @@ class DER(Strategy):
     )
     beta: float = knob(0.5, FloatDistribution(0.0, 2.0), "weight of the replayed answers' own loss")
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         return self.knobs() if standing.before and self.ratio else {}
 
     def consolidation(self) -> dict[str, Value] | None:
@@ -45,8 +45,8 @@ class DER(Strategy):
     def caution(self, sizes: Mapping[str, int]) -> str:
         return caution(self.name, self.ratio, sizes)
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
-        self.logits: dict[Pick, torch.Tensor] = {}
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+        self.logits: dict[ExampleId, torch.Tensor] = {}
         for task, of_task in zip(standing.old, kept, strict=False):
             lengths = of_task["lengths"].tolist()
             for row, logits in zip(
@@ -54,7 +54,9 @@ class DER(Strategy):
             ):
                 self.logits[task, row] = logits
 
-    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+    def mix(
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+    ) -> list[ExampleId]:
         held = memory(old, shuffled, self.ratio)
         self.replayed = {(task, row) for task, rows in held.items() for row in rows}
         return picks + [(task, row) for task, rows in held.items() for row in rows]

@@ -13,7 +13,7 @@ from spaces.adapter import Adapter
 from spaces.domains import Value, knob
 from spaces.training import Training
 from strategies.similarity import SIGNALS, combined
-from strategies.strategy import Begin, Learner, Queries, Standing, Strategy, Tensors
+from strategies.strategy import Learner, Queries, StageContext, StartFrom, Strategy, Tensors
 
 KEY_WEIGHT = 0.1
 KEY_BATCH = 64
@@ -76,15 +76,15 @@ class EProj(Strategy):
             adapter = dataclasses.replace(adapter, parts="projection")
         return training, adapter
 
-    def begin(self, standing: Standing) -> Begin:
+    def begin(self, standing: StageContext) -> StartFrom:
         if not standing.before:
-            return Begin(None, expert=True)
+            return StartFrom(None, expert=True)
         similar = combined(standing.similarity, self.signal)
         nearest = max(range(len(similar)), key=similar.__getitem__)
         again = similar[nearest] > self.threshold or self.threshold == 0
         if again and self.threshold < 1:
-            return Begin(standing.old[nearest])
-        return Begin(standing.old[nearest] if self.init == "similar" else None, expert=True)
+            return StartFrom(standing.old[nearest])
+        return StartFrom(standing.old[nearest] if self.init == "similar" else None, expert=True)
 
     def consolidation(self) -> dict[str, Value]:
         return {"key_steps": self.key_steps, "key_rate": self.key_rate}

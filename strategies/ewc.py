@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 
 from spaces.domains import Value, knob
 from strategies.regulariser import STRONG, Regulariser, decayed
-from strategies.strategy import Standing, Tensors
+from strategies.strategy import StageContext, Tensors
 
 
 @dataclass
@@ -32,9 +32,9 @@ class EWC(Regulariser):
     def estimate(self) -> str:
         return self.name
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         found = super().effective(standing)
         return found | ({"decay": self.decay} if found and len(standing.before) > 1 else {})
 
-    def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
+    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
         return decayed(kept, standing, self.decay)

@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution
 
 from spaces.domains import Value, knob
 from strategies.outputs import Outputs
-from strategies.strategy import Standing, Strategy, Tensors
+from strategies.strategy import StageContext, Strategy, Tensors
 
 
 @dataclass
@@ -27,10 +27,10 @@ class LwF(Strategy):
         1.0, FloatDistribution(0.01, 100.0, log=True), "lambda, of the divergence", off=0.0
     )
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         return {"strength": self.strength} if standing.before and self.strength else {}
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
         self.active = bool(standing.before and self.strength)
 
     def taught(self) -> bool:

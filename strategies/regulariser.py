@@ -10,7 +10,7 @@ from optuna.distributions import IntDistribution
 
 from spaces.domains import Value, knob
 from strategies.outputs import Outputs
-from strategies.strategy import Learner, Standing, Strategy, Tensors
+from strategies.strategy import Learner, StageContext, Strategy, Tensors
 
 STRONG = 1e8
 """The founding paper's strength, for importances that sum to 1."""
@@ -33,7 +33,7 @@ class Regulariser(Strategy):
         4, IntDistribution(1, 256), "examples per gradient, all ranks", False
     )
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         if not standing.before or not self.strength:
             return {}
         return {"strength": self.strength, **self.consolidation()}
@@ -53,11 +53,11 @@ class Regulariser(Strategy):
     def keeps(self) -> str:
         return self.estimate
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
         self.anchor = start
         self.importance = self.joined(kept, standing) if self.strength and kept else {}
 
-    def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
+    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
         """The importance of each weight, given that to each old task."""
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ def normalised(importance: Tensors) -> Tensors:
     return {name: value / total if total > 0 else value for name, value in importance.items()}
 
 
-def decayed(kept: Sequence[Tensors], standing: Standing, decay: float) -> Tensors:
+def decayed(kept: Sequence[Tensors], standing: StageContext, decay: float) -> Tensors:
     """The sum of old tasks' importances, each times `decay` for every stage that came after its own."""
     found: Tensors = {}
     for age, importance in zip(ages(standing), kept, strict=True):
@@ -112,7 +112,7 @@ def decayed(kept: Sequence[Tensors], standing: Standing, decay: float) -> Tensor
     return found
 
 
-def ages(standing: Standing) -> Iterator[int]:
+def ages(standing: StageContext) -> Iterator[int]:
     """Of each old task, how many stages came after its own and before this one."""
     for number, group in enumerate(standing.before, start=1):
         yield from [len(standing.before) - number] * len(group)

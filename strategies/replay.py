@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from spaces.domains import Value, knob
-from strategies.memory import around, caution, in_turn, memory
-from strategies.strategy import Pick, Shuffled, Standing, Strategy
+from strategies.replay_memory import around, caution, in_turn, memory
+from strategies.strategy import ExampleId, Shuffled, StageContext, Strategy
 
 RATIO = FloatDistribution(0.001, 0.3, log=True)
 
@@ -41,7 +41,7 @@ class Replay(Strategy):
         0.25, FloatDistribution(0.01, 0.75), "of each batch, for share", False, off=0.0
     )
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         amount = {"ratio": self.ratio, "count": self.count, "share": self.share * self.ratio}
         if not standing.before or not amount[self.variant]:
             return {}
@@ -52,7 +52,9 @@ class Replay(Strategy):
     def caution(self, sizes: Mapping[str, int]) -> str:
         return "" if self.variant == "count" else caution(self.name, self.ratio, sizes)
 
-    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+    def mix(
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+    ) -> list[ExampleId]:
         held = {}
         if self.variant != "count" or self.count:
             held = memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
@@ -66,5 +68,5 @@ class Replay(Strategy):
             return 0
         return min(batch_size - 1, max(1, round(self.share * batch_size)))
 
-    def recall(self, step: int, count: int) -> list[Pick]:
+    def recall(self, step: int, count: int) -> list[ExampleId]:
         return around(self.held, step, count)

@@ -17,7 +17,7 @@ from strategies.outputs import Outputs
 Tensors = dict[str, torch.Tensor]
 """Trainable weights, gradients or importances by the parameter's name in the plain model."""
 
-Pick = tuple[str, int]
+ExampleId = tuple[str, int]
 """One training example: its task and its row."""
 
 Shuffled = Callable[[str], Sequence[int]]
@@ -25,7 +25,7 @@ Shuffled = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class StageContext:
     """Where a stage stands in its ordering: all that is known of it before anything is trained."""
 
     new: tuple[str, ...]
@@ -42,7 +42,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Begin:
+class StartFrom:
     """Which weights a stage begins with."""
 
     task: str | None
@@ -66,14 +66,14 @@ class Learner(Protocol):
 
     def gradients(
         self,
-        picks: Sequence[Pick],
+        picks: Sequence[ExampleId],
         batch_size: int,
         of: Callable[[Outputs], torch.Tensor] = Outputs.nll,
     ) -> Iterator[Tensors]:
         """The gradient of `of` per answer token, of one batch after the other; the same on every rank."""
         ...
 
-    def outputs(self, picks: Sequence[Pick], batch_size: int) -> Iterator[Outputs]:
+    def outputs(self, picks: Sequence[ExampleId], batch_size: int) -> Iterator[Outputs]:
         """What the model says of one batch after the other, without gradients; the same on every rank."""
         ...
 
@@ -98,7 +98,7 @@ class Strategy:
     reference: ClassVar[bool] = False
     """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
     informed: ClassVar[bool] = False
-    """Whether it asks how similar tasks are (`Standing.similarity`)."""
+    """Whether it asks how similar tasks are (`StageContext.similarity`)."""
     rehearses: ClassVar[bool] = False
     """Whether old examples are among those that it trains on."""
     routed: ClassVar[bool] = False
@@ -130,11 +130,11 @@ class Strategy:
         """The tasks trained at each stage of an ordering; one task a stage unless overridden."""
         return tuple((task,) for task in ordering)
 
-    def begin(self, standing: Standing) -> Begin:
+    def begin(self, standing: StageContext) -> StartFrom:
         """Which weights the stage begins with: those of the stage before, unless overridden."""
-        return Begin(standing.old[-1] if standing.before else None)
+        return StartFrom(standing.old[-1] if standing.before else None)
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         """The knobs that change the training of a stage that stands so; stages that agree are shared."""
         return {}
 
@@ -153,10 +153,12 @@ class Strategy:
 
     # Hooks of the loop, in their order ---------------------------------------------------------
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: Standing) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
         """Before a stage: `start` are the weights it begins with, `kept` what was kept of each of `old`."""
 
-    def mix(self, picks: list[Pick], old: Mapping[str, int], shuffled: Shuffled) -> list[Pick]:
+    def mix(
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+    ) -> list[ExampleId]:
         """Which examples are seen: `picks` are the new ones, `old` earlier tasks with their sizes."""
         return picks
 
@@ -164,7 +166,7 @@ class Strategy:
         """How many examples of each batch `recall` fills in; the rest of it are those of `mix`."""
         return 0
 
-    def recall(self, step: int, count: int) -> list[Pick]:
+    def recall(self, step: int, count: int) -> list[ExampleId]:
         """Examples of earlier tasks that fill a batch up; steps count from 0."""
         return []
 
@@ -176,7 +178,7 @@ class Strategy:
         """What is paid beside a micro-batch's loss for its outputs: a sum over its answers' tokens."""
         return None
 
-    def compared(self, step: int, batch_size: int) -> list[Pick]:
+    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
         """A batch of examples whose gradient `project` is to see; empty if none."""
         return []
 

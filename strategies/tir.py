@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from spaces.domains import Value, knob
 from strategies.regulariser import ESTIMATES, STRONG, Regulariser
 from strategies.similarity import SIGNALS, combined, drawn
-from strategies.strategy import Standing, Tensors
+from strategies.strategy import StageContext, Tensors
 
 CONTROLS = ("none", "random", "opposite")
 
@@ -45,7 +45,7 @@ class TIR(Regulariser):
     def estimate(self) -> str:
         return self.importances
 
-    def effective(self, standing: Standing) -> dict[str, Value]:
+    def effective(self, standing: StageContext) -> dict[str, Value]:
         found = super().effective(standing)
         if not found:
             return {}
@@ -53,12 +53,12 @@ class TIR(Regulariser):
         own = {"importances": self.importances, "control": self.control}
         return found | own | signal
 
-    def joined(self, kept: Sequence[Tensors], standing: Standing) -> Tensors:
+    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
         importance, owner = owned(kept)
         free = torch.tensor([1 - s for s in self.similarities(standing)])
         return {name: value * free[owner[name]] for name, value in importance.items()}
 
-    def similarities(self, standing: Standing) -> list[float]:
+    def similarities(self, standing: StageContext) -> list[float]:
         """Of the new task to each old one, as the knobs want it."""
         if self.control == "random":
             return [drawn(standing.new[0], task) for task in standing.old]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tasks.answer_formats import FORMATS, check_format, constrained, format_compliance
-from tasks.answers import METRICS, Metric, answer_scores, scale_note, score_answers
-from tasks.benchmark import EMBEDDED, Benchmark, load_benchmark
-from tasks.marks import BESIDE, Marks, marked
-from tasks.metrics.metric import Answered, Scores
-from tasks.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
-from tasks.row_report import BrokenRow, Demands, RowReport, check_rows
-from tasks.rows import IMAGE, Example
-from tasks.task import SPLITS, Task
+from tasks.data.benchmark import EMBEDDED, Benchmark, load_benchmark
+from tasks.data.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
+from tasks.data.rows import IMAGE, Example
+from tasks.data.task import SPLITS, Task
+from tasks.scoring.answer_formats import FORMATS, check_format, constrained, format_compliance
+from tasks.scoring.answers import METRICS, Metric, answer_scores, scale_note, score_answers
+from tasks.scoring.marked_answers import BESIDE, MarkedAnswers, marked
+from tasks.scoring.metrics.metric import Answered, Scores
+from tasks.user_data.row_report import BrokenRow, Demands, RowReport, check_rows
 
 __all__ = [
     "BESIDE",
@@ -24,7 +24,7 @@ __all__ = [
     "BrokenRow",
     "Demands",
     "Example",
-    "Marks",
+    "MarkedAnswers",
     "Metric",
     "RowReport",
     "Scores",

@@ -23,9 +23,9 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import InputError, unknown
-from tasks.answers import METRICS
-from tasks.benchmark import Benchmark, load_benchmark, read_written
-from tasks.marks import answered_of, marked
+from tasks.data.benchmark import Benchmark, load_benchmark, read_written
+from tasks.scoring.answers import METRICS
+from tasks.scoring.marked_answers import answered_of, marked
 
 PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
 FILE = Path("tables") / "predictions.arrow"

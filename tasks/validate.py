@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TextIO
 
 from spaces.errors import InputError
-from tasks.benchmark import FILE, read_written
+from tasks.data.benchmark import FILE, read_written
+from tasks.data.shards import MANIFEST
 from tasks.formats import FORMATS, Rejected
-from tasks.inspection import Inspection, Tokens, inspect
-from tasks.inspection_page import page
-from tasks.raw import data_files, raw_task, split_of
-from tasks.shards import MANIFEST
+from tasks.user_data.inspection import Inspection, Tokens, inspect
+from tasks.user_data.inspection_page import page
+from tasks.user_data.raw_files import data_files, raw_task, split_of
 
 NAMED = 20  # rejected rows on the screen; the rest are counted
 

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Take down what tests/test_families.py finds of each family."""
+    """Take down what tests/models/test_families.py finds of each family."""
     report = (yield).get_result()  # type: ignore[attr-defined]  # pytest sends the outcome
     path = item.config.getoption("--families")
     if path and (report.when == "call" or report.outcome != "passed"):
@@ -101,7 +101,8 @@ def refused(
     """Runs a command that must fail before it does anything; returns its one message."""
     import ray
 
-    from search import cli, execute
+    from search import cli
+    from search import run_search as execute
 
     monkeypatch.setattr(execute, "execute", lambda *_: pytest.fail("it has begun"))
 

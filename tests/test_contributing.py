@@ -69,7 +69,7 @@ def test_the_example_is_known_by_its_name_alone_and_in_compositions(checkout: Pa
 
 @pytest.mark.slow
 def test_the_contract_of_all_strategies_holds_for_the_example(checkout: Path) -> None:
-    files = ("tests/test_strategy_knobs.py", "tests/test_strategies.py")
+    files = ("tests/strategies/test_strategy_knobs.py", "tests/test_strategies.py")
     out = said(checkout, "pytest", *files, "-k", "l2", "-p", "no:cacheprovider")
     passed = re.search(r"(\d+) passed", out)
     assert passed

@@ -63,10 +63,7 @@ def test_no_module_is_a_drawer() -> None:
 
 
 def test_every_package_is_installed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    there = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in FILES
-        if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] in PACKAGES
-    }
-    assert there <= set(listed)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert {f"{package}*" for package in PACKAGES} == set(settings["packages"]["find"]["include"])
+    folders = {path.parent for path in FILES if path.relative_to(ROOT).parts[0] in PACKAGES}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]

@@ -14,18 +14,18 @@ from lively import NAMES, lively, switched_off
 from toy import Toy, blobs, config, walked
 
 from spaces import knobs_of
-from strategies import STRATEGIES, Queries, Standing, Strategy, strategy_class
+from strategies import STRATEGIES, Queries, StageContext, Strategy, strategy_class
 from strategies.similarity import MODALITIES
-from trainables.local import Local
-from trainables.stages import StageStore
-from trainables.walk import Walk
+from trainables.lanes.in_process import InProcessRunner
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 ORDERINGS = (("hue", "light"), ("light", "hue"))
 
 
 @pytest.fixture(scope="module")
-def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
+def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, PanelTrial]:
     """Every strategy through two stages in two orders, each in a store of its own."""
     return {
         name: walked(toy.walk(lively(name), tmp_path_factory.mktemp(name), *ORDERINGS))
@@ -34,14 +34,14 @@ def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]
 
 
 @pytest.fixture(scope="module")
-def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Local]:
+def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], InProcessRunner]:
     """A worker that has served ZeRO 2 and 3, and all strategies before, with the stages in a store."""
     root = tmp_path_factory.mktemp("served")
-    runner = Local(toy.place(root))
+    runner = InProcessRunner(toy.place(root))
     for zero in (2, 3):
         walked(toy.walk(lively("ewc", epochs=1, zero=zero), root, runner=runner))
 
-    def at(store: Path) -> Local:
+    def at(store: Path) -> InProcessRunner:
         runner.worker.place = replace(runner.worker.place, store=store)
         runner.worker.store = StageStore(store)
         return runner
@@ -49,7 +49,7 @@ def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path
     return at
 
 
-def made(walk: Walk, *kinds: str) -> dict[str, str]:
+def made(walk: PanelTrial, *kinds: str) -> dict[str, str]:
     """The SHA-256 of all tensors in a walk's store, by key; of some kinds of record only."""
     keys = [path.stem for path in (walk.store.root / "records").rglob("*.json")]
     records = {key: walk.store.get(key) or {} for key in keys}
@@ -62,7 +62,7 @@ def made(walk: Walk, *kinds: str) -> dict[str, str]:
 
 @EVERY
 def test_it_trains_toy_stages_with_finite_weights_that_move(
-    name: str, walks: dict[str, Walk]
+    name: str, walks: dict[str, PanelTrial]
 ) -> None:
     walk = walks[name]
     # Experts that know nothing of each other are the same in both orders.
@@ -76,13 +76,15 @@ def test_it_trains_toy_stages_with_finite_weights_that_move(
     assert max(s for p in learned for s in walk.scores[p].values()) > max(walk.scores[()].values())
 
 
-def test_every_strategy_makes_something_else_of_the_second_stage(walks: dict[str, Walk]) -> None:
+def test_every_strategy_makes_something_else_of_the_second_stage(
+    walks: dict[str, PanelTrial],
+) -> None:
     seconds = [blobs(walks[name])[1:2] for name in NAMES if len(walks[name].paths) > 1]
     assert len({tuple(second) for second in seconds}) == len(seconds)
 
 
 def test_strategies_with_the_same_shared_knobs_make_the_same_of_the_first_stage(
-    walks: dict[str, Walk],
+    walks: dict[str, PanelTrial],
 ) -> None:
     firsts: dict[Any, set[str]] = {}
     for walk in walks.values():
@@ -96,10 +98,10 @@ def test_strategies_with_the_same_shared_knobs_make_the_same_of_the_first_stage(
 @EVERY
 def test_a_worker_that_served_others_before_makes_the_same_to_the_last_bit(
     name: str,
-    walks: dict[str, Walk],
+    walks: dict[str, PanelTrial],
     toy: Toy,
     tmp_path: Path,
-    served: Callable[[Path], Local],
+    served: Callable[[Path], InProcessRunner],
 ) -> None:
     again = walked(toy.walk(lively(name), tmp_path, ORDERINGS[1], runner=served(tmp_path)))
     assert all(stage["trained"] for stage in again.stages)
@@ -110,7 +112,7 @@ def test_a_worker_that_served_others_before_makes_the_same_to_the_last_bit(
 
 @EVERY
 def test_stopped_after_the_first_stage_another_worker_goes_on_to_the_same_end(
-    name: str, walks: dict[str, Walk], toy: Toy, tmp_path: Path
+    name: str, walks: dict[str, PanelTrial], toy: Toy, tmp_path: Path
 ) -> None:
     toy.walk(lively(name), tmp_path, ORDERINGS[0]).step()
     torch.manual_seed(1234)  # a stage depends on nothing that was drawn before
@@ -122,14 +124,18 @@ def test_stopped_after_the_first_stage_another_worker_goes_on_to_the_same_end(
 
 
 @pytest.fixture(scope="module")
-def brief(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Walk:
+def brief(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
     """Finetune in a few steps."""
     return walked(toy.walk(config(epochs=1), tmp_path_factory.mktemp("brief")))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if knobs_of(strategy_class(name))])
 def test_switched_off_it_is_finetune_to_the_last_bit(
-    name: str, brief: Walk, toy: Toy, tmp_path: Path, served: Callable[[Path], Local]
+    name: str,
+    brief: PanelTrial,
+    toy: Toy,
+    tmp_path: Path,
+    served: Callable[[Path], InProcessRunner],
 ) -> None:
     """Trained with all hooks in place, and not taken from finetune's store."""
     for number, chosen in enumerate(switched_off(name)):
@@ -149,7 +155,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @EVERY
 def test_in_half_precision_with_zero_2_its_weights_are_finite_too(
-    name: str, toy: Toy, halves: Path, served: Callable[[Path], Local]
+    name: str, toy: Toy, halves: Path, served: Callable[[Path], InProcessRunner]
 ) -> None:
     chosen = lively(name, epochs=1, precision="bf16", zero=2)
     walk = walked(toy.walk(chosen, halves, runner=served(halves)))
@@ -163,7 +169,9 @@ def test_in_half_precision_with_zero_2_its_weights_are_finite_too(
 
 
 @EVERY
-def test_what_it_keeps_of_a_stage_survives_the_store(name: str, walks: dict[str, Walk]) -> None:
+def test_what_it_keeps_of_a_stage_survives_the_store(
+    name: str, walks: dict[str, PanelTrial]
+) -> None:
     walk, strategy = walks[name], walks[name].config.strategy
     # Those that are answered by are kept of the last stage too.
     remembered = walk.paths if strategy.routed else [path for path in walk.inner if path]
@@ -177,7 +185,7 @@ def test_what_it_keeps_of_a_stage_survives_the_store(name: str, walks: dict[str,
         assert all(value.isfinite().all() for value in kept.values())
         start = reopened.tensors(walk.key((("hue",),)))
         similar = dict.fromkeys(MODALITIES, (0.5,))
-        standing = Standing(("light",), (("hue",),), similar)
+        standing = StageContext(("light",), (("hue",),), similar)
         fresh = walk.config.fresh_strategy()
         fresh.prepare(start, [kept], standing)
         if strategy.routed:
@@ -196,7 +204,7 @@ class Idle(Strategy):
 
 
 def test_a_strategy_that_leaves_the_hooks_alone_is_finetune(
-    walks: dict[str, Walk], toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    walks: dict[str, PanelTrial], toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STRATEGIES, "idle", Idle)
     idle = walked(toy.walk(config("idle"), tmp_path, *ORDERINGS))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
-from strategies import Begin, Standing
+from strategies import StageContext, StartFrom
 from strategies.similarity import similarities
 from trainables.config import TrialConfig
-from trainables.job import (
+from trainables.panel import Panel, Prefix
+from trainables.stage_job import (
     Expert,
-    Setting,
+    Fingerprints,
     base_key,
     kept_key,
     routed_key,
@@ -18,12 +19,11 @@ from trainables.job import (
     signature_key,
     trained_key,
 )
-from trainables.panel import Panel, Prefix
-from trainables.stages import StageStore
+from trainables.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)
-class Holder:
+class WeightsOwner:
     """Weights by the stage that trained them last, and the tasks that they answer for."""
 
     path: Prefix
@@ -36,15 +36,15 @@ class Lineage:
 
     config: TrialConfig
     panel: Panel
-    setting: Setting
+    setting: Fingerprints
     store: StageStore
-    _holders: dict[Prefix, list[Holder]] = field(default_factory=dict)
-    _standings: dict[Prefix, Standing] = field(default_factory=dict)
+    _holders: dict[Prefix, list[WeightsOwner]] = field(default_factory=dict)
+    _standings: dict[Prefix, StageContext] = field(default_factory=dict)
     _keys: dict[Prefix, str] = field(default_factory=dict)
     _kept: dict[Prefix, list[tuple[str, str]]] = field(default_factory=dict)
     _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
-    def standing(self, path: Prefix) -> Standing:
+    def standing(self, path: Prefix) -> StageContext:
         """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
         if path not in self._standings:
             before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
@@ -56,24 +56,26 @@ class Lineage:
                     for task in (new[0], *(task for group in old for task in group))
                 ]
                 similarity = similarities(signatures[0], signatures[1:])
-            self._standings[path] = Standing(new, old, similarity)
+            self._standings[path] = StageContext(new, old, similarity)
         return self._standings[path]
 
-    def holders(self, path: Prefix) -> list[Holder]:
+    def holders(self, path: Prefix) -> list[WeightsOwner]:
         """All weights that answer after a path; the last of them are those that its last stage trained."""
         if not path:
-            return [Holder((), self.panel.initial)]
+            return [WeightsOwner((), self.panel.initial)]
         if path not in self._holders:
             begin, before = self.begin(path), self.holders(path[:-1])
             old = self._holder(begin.task, before)
             if begin.expert:
-                made = [*before, Holder(path, path[-1])]
+                made = [*before, WeightsOwner(path, path[-1])]
             else:
-                made = [h for h in before if h is not old] + [Holder(path, old.tasks + path[-1])]
+                made = [h for h in before if h is not old] + [
+                    WeightsOwner(path, old.tasks + path[-1])
+                ]
             self._holders[path] = made
         return self._holders[path]
 
-    def begin(self, path: Prefix) -> Begin:
+    def begin(self, path: Prefix) -> StartFrom:
         """What the strategy decides about the last stage of a path."""
         return self.config.strategy.begin(self.standing(path))
 
@@ -81,9 +83,9 @@ class Lineage:
         """The stage whose weights the last stage of a path begins with."""
         return self._holder(self.begin(path).task, self.holders(path[:-1])).path
 
-    def _holder(self, task: str | None, known: list[Holder]) -> Holder:
+    def _holder(self, task: str | None, known: list[WeightsOwner]) -> WeightsOwner:
         if task is None:
-            return next((h for h in known if not h.path), Holder((), ()))
+            return next((h for h in known if not h.path), WeightsOwner((), ()))
         return next(h for h in known if task in h.tasks)
 
     def depth(self, path: Prefix) -> int:

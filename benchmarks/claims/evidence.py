@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, similarity_file, wanted_file
 from benchmarks.claims.stats import Interval, mean, paired
-from search.front import is_reference
-from search.verdict import Verdict, read_verdict
+from search.results.outcome import Outcome, read_outcome
+from search.results.pareto import is_reference
 from strategies import strategy_class
-from trainables.scores import ScoreMatrix
+from trainables.metrics.score_matrix import ScoreMatrix
 
 Unit = tuple[int, tuple[str, ...]]
 """A seed and a held-out ordering: over these, means are taken and differences paired."""
@@ -111,7 +111,7 @@ def bound(name: str) -> bool:
 class Study:
     """A preset's search and its results."""
 
-    search: Verdict
+    search: Outcome
     evidence: Evidence
     missing: Sequence[str]
     """The results that are not there yet."""
@@ -119,7 +119,7 @@ class Study:
 
 def read_study(work: Path, preset: str) -> Study:
     """Read what is there of a preset; raises `InputError` if it was never searched."""
-    verdict = read_verdict(work / preset)
+    verdict = read_outcome(work / preset)
     metric = verdict.objectives[0][0]
     tuned = {n: row[metric] for n, row in verdict.strategies.items() if row["best"]}
     results, missing = _results(work, preset)

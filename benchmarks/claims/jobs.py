@@ -11,13 +11,13 @@ from typing import Any
 
 from benchmarks.claims.presets import Preset, winners
 from benchmarks.claims.runs import Job, runner
-from search.records import write_json
-from search.verdict import read_verdict
+from search.results.outcome import read_outcome
+from search.results.run_folder import write_json
 from strategies.similarity import SIGNALS, combined, similarities
-from strategies.strategy import Standing
-from trainables.job import StageJob, base_key, signature_key
+from strategies.strategy import StageContext
 from trainables.panel import Panel
-from trainables.stages import StageStore
+from trainables.stage_job import StageJob, base_key, signature_key
+from trainables.store.stage_store import StageStore
 
 FINALS = "finals"
 """Folder of the results, beside the searches."""
@@ -78,7 +78,7 @@ def rates(first: Preset, second: Preset, seeds: Sequence[int], work: Path) -> li
 def informed(preset: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
     """The fifth claim, all but similarity alike: tir with the importances and strength of ewc or mas."""
     found = winners(preset.folder)
-    rows = read_verdict(preset.folder).strategies
+    rows = read_outcome(preset.folder).strategies
     metric = preset.prepared.plan.directions()[0][0]
     best = max(("ewc", "mas"), key=lambda n: rows[n][metric] if n in found else -math.inf)
     if best not in found or "tir" not in found:
@@ -161,7 +161,7 @@ def write_similarity(preset: Preset, work: Path) -> None:
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
         base = base_key(setting, config)
-        start = StageJob(config.to_dict(), base, base, base, 0, Standing(()), sign=lacking)
+        start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), sign=lacking)
         runner(place).run(start)
     signatures = {task: store.tensors(key) for task, key in keys.items()}
     found = {}

@@ -18,7 +18,7 @@ from benchmarks.claims.sections import (
 )
 from benchmarks.claims.tables import interval, joined, signed, table
 from benchmarks.claims.verdicts import Verdict, verdicts
-from search.verdict import seconds
+from search.results.outcome import seconds
 
 NOTES = Path(__file__).parent / "notes.md"
 """What a person says of the results: copied as it is, where there is any."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.plan_file import named_plan
-from search.prepare import prepare
-from search.prepared import Prepared
-from search.records import read_run
-from search.verdict import read_verdict
+from search.plan.plan_file import named_plan
+from search.plan.resolve import prepare
+from search.plan.resolved_plan import ResolvedPlan
+from search.results.outcome import read_outcome
+from search.results.run_folder import read_run
 from spaces.errors import InputError
 from tasks import parse_orderings
 
@@ -30,7 +30,7 @@ class Preset:
 
     asked: str
     """The plan's name or file."""
-    prepared: Prepared
+    prepared: ResolvedPlan
     held_out: tuple[tuple[str, ...], ...]
 
     @property
@@ -103,6 +103,6 @@ def complete(preset: Preset) -> bool:
 
 def winners(folder: Path) -> dict[str, dict[str, Any]]:
     """The configuration of each strategy's best finished trial, by strategy; the bounds are among them."""
-    verdict = read_verdict(folder)
+    verdict = read_outcome(folder)
     best = {name: row["best"] for name, row in verdict.strategies.items() if row["best"]}
     return {name: dict(verdict.run.trial(trial).config) for name, trial in best.items()}

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.records import write_json
-from search.verdict import seconds
+from search.results.outcome import seconds
+from search.results.run_folder import write_json
 from trainables.config import TrialConfig
-from trainables.glossary import RETRIEVAL
-from trainables.job import DivergedError, Place, Setting, digest, strategy_code
+from trainables.metrics.glossary import RETRIEVAL
+from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.metrics.summary import summary
 from trainables.panel import Panel
-from trainables.scores import ScoreMatrix
-from trainables.stages import StageStore
-from trainables.summary import summary
-from trainables.walk import Walk
+from trainables.stage_job import DivergedError, Fingerprints, WorkerSpec, digest, strategy_code
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial
 
 if TYPE_CHECKING:  # it imports DeepSpeed, which only those that train need
-    from trainables.local import Local
+    from trainables.lanes.in_process import InProcessRunner
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Job:
     config: Mapping[str, Any]
     panels: tuple[Panel, ...]
     """Each of one ordering, so that every ordering has costs of its own."""
-    place: Place
-    setting: Setting
+    place: WorkerSpec
+    setting: Fingerprints
     folder: Path
 
     @property
@@ -110,7 +110,7 @@ def walked(job: Job, panel: Panel) -> dict[str, Any]:
     """The matrices of one ordering, of the scores and of what stands beside them, and every figure."""
     store = StageStore(job.place.store)
     config = TrialConfig.from_dict(job.config)
-    walk = Walk(config, panel, job.setting, store, runner(job.place))
+    walk = PanelTrial(config, panel, job.setting, store, runner(job.place))
     while not walk.finished:
         walk.step()
     routed = RETRIEVAL if config.strategy.routed else ()
@@ -123,14 +123,14 @@ def walked(job: Job, panel: Panel) -> dict[str, Any]:
     }
 
 
-def figures(walk: Walk, matrix: ScoreMatrix) -> dict[str, float]:
+def figures(walk: PanelTrial, matrix: ScoreMatrix) -> dict[str, float]:
     """Every continual metric of a walk through one ordering, and what it cost."""
     of_walk = walk.metrics()
     costs = {name: of_walk[name] for name in ("stored_bytes", "added_parameters", "train_seconds")}
     return summary(matrix) | costs | {"core_seconds": core_seconds(walk)}
 
 
-def core_seconds(walk: Walk) -> float:
+def core_seconds(walk: PanelTrial) -> float:
     """Seconds of one core that training took, and making what the strategy keeps; scoring is left out."""
     paths = [(), *walk.paths]
     keys = [walk.key(path) for path in paths]
@@ -140,8 +140,8 @@ def core_seconds(walk: Walk) -> float:
 
 
 @functools.lru_cache(maxsize=1)
-def runner(place: Place) -> Local:
+def runner(place: WorkerSpec) -> InProcessRunner:
     """This process as the one rank, with the model loaded once."""
-    from trainables.local import Local
+    from trainables.lanes.in_process import InProcessRunner
 
-    return Local(place)
+    return InProcessRunner(place)

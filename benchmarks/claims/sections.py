@@ -13,7 +13,7 @@ from benchmarks.claims.evidence import RELATIVE, Evidence, Pair, Study, Walked
 from benchmarks.claims.figures import mean_matrix
 from benchmarks.claims.stats import correlation, mean
 from benchmarks.claims.tables import folded, interval, plain, signed, table
-from search.verdict import assigned, number
+from search.results.outcome import assigned, number
 from strategies.similarity import MODALITIES, SIGNALS
 
 

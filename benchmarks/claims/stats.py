@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from search.student import t_quantile
+from search.results.statistics import t_quantile
 
 U = TypeVar("U", bound=Hashable)
 

@@ -25,13 +25,13 @@ from rich.console import Console
 
 from benchmarks.speed.measure import Result, exact, say
 from benchmarks.speed.small import TASKS, config
-from search.progress import Progress
-from search.scheduler import OverStages, Racing, StageHalving, StageMedian
-from trainables.job import Setting, StageJob
+from search.tuning.progress import Progress
+from search.tuning.stopping import OverStages, Racing, StageHalving, StageMedian
 from trainables.panel import Panel
-from trainables.sequence import stages_done, trial_record, write_record
-from trainables.stages import StageStore
-from trainables.walk import Walk
+from trainables.stage_job import Fingerprints, StageJob
+from trainables.store.stage_store import StageStore
+from trainables.trainable import stages_done, trial_record, write_record
+from trainables.trial import PanelTrial
 
 ORDERINGS = (TASKS, TASKS[::-1])
 STAGES = 10
@@ -115,7 +115,7 @@ class Simulation:
         (run / "trials").mkdir(parents=True)
         self.run = run
         self.store = StageStore(run.parent / "stages")
-        self.setting = Setting("model", {task: task for task in TASKS}, 0, 1)
+        self.setting = Fingerprints("model", {task: task for task in TASKS}, 0, 1)
         self.panel = Panel(ORDERINGS)
         self.scheduler = StageHalving(5, STAGES, 2)
         self.scheduler.over(run, ("finetune", "joint"), set())
@@ -130,7 +130,7 @@ class Simulation:
         """One of twenty configurations: those after the first twenty find all in the store."""
         name = f"{number:05d}"
         chosen = config({"name": "replay", "ratio": 0.01 * (1 + number % 20)})
-        walk = Walk(chosen, self.panel, self.setting, self.store, self.maker)
+        walk = PanelTrial(chosen, self.panel, self.setting, self.store, self.maker)
         stub = Trial("simulated", config={"name": name, "trial": chosen.to_dict()}, stub=True)
         controller: Any = None
         self.scheduler.on_trial_add(controller, stub)

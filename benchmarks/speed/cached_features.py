@@ -20,13 +20,13 @@ from benchmarks.speed.live import Pixels, looking
 from benchmarks.speed.measure import PAIRS, Result, in_turns
 from benchmarks.speed.small import MODEL, TASKS, config, one_thread, small
 from models.location import model_folder
-from search.looking import Looker, Writer
-from trainables.data import batches
-from trainables.engine import opened
-from trainables.features import features_folder
-from trainables.job import Seen
-from trainables.local import Local
-from trainables.loop import Loop
+from search.resources.precompute_features import FeatureExtractor, Writer
+from trainables.lanes.in_process import InProcessRunner
+from trainables.rank.data import batches
+from trainables.rank.engine import opened
+from trainables.rank.features import features_folder
+from trainables.rank.loop import Loop
+from trainables.stage_job import FeatureCache
 
 STEPS = 50
 SHARE = 0.9
@@ -38,12 +38,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, chosen = Path(folder), config()
         made = small(root / "data", STEPS * chosen.training.batch_size)
-        seen = Seen(root / "features", made.setting.model, made.setting.tasks)
+        seen = FeatureCache(root / "features", made.setting.model, made.setting.tasks)
         loading, place = chosen.training.loading, made.place(root / "stages")
         write(seen, place.benchmark, loading)
-        kept = Local(dataclasses.replace(place, features=seen)).worker
+        kept = InProcessRunner(dataclasses.replace(place, features=seen)).worker
         with looking(Pixels):
-            live = Local(place).worker
+            live = InProcessRunner(place).worker
             live._take_up(chosen)
         kept._take_up(chosen)
         picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
@@ -100,11 +100,11 @@ def now() -> float:
     return time.perf_counter()
 
 
-def write(seen: Seen, benchmark: Path | str, loading) -> None:
+def write(seen: FeatureCache, benchmark: Path | str, loading) -> None:
     """Look at the training examples of the first task, without Ray."""
     import pyarrow as pa
 
-    looker = Looker(MODEL, benchmark, loading, 0)
+    looker = FeatureExtractor(MODEL, benchmark, loading, 0)
     writer = Writer(features_folder(seen.root, seen.model, loading), seen)
     size = len(looker.benchmark.tasks[TASKS[0]].examples("train"))
     for first in range(0, size, 8):

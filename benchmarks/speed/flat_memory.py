@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.speed.measure import Result, say
 from benchmarks.speed.small import TASKS, config, one_thread, small
-from trainables.walk import Walk
+from trainables.trial import PanelTrial
 
 STAGES, FIRST = 200, 20
 
@@ -30,7 +30,7 @@ def main() -> None:
         sizes, done, number = [], 0, 0
         while done < STAGES:
             setting = dataclasses.replace(made.setting, model=f"{made.setting.model}-{number}")
-            walk = Walk(chosen[number % 2], first.panel, setting, first.store, first.runner)
+            walk = PanelTrial(chosen[number % 2], first.panel, setting, first.store, first.runner)
             while not walk.finished:
                 walk.step()
                 done += 1

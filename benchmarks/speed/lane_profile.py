@@ -21,24 +21,24 @@ import psutil
 
 from benchmarks.speed.measure import say
 from benchmarks.speed.small import TASKS, config, small, walked
-from trainables.walk import Walk
+from trainables.trial import PanelTrial
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).parent / "lane_profile.json"
 GRAPH = ROOT / "docs" / "lane_stage.svg"
 SECONDS, RATE = 40, 50
 PARTS = {
-    "answering: generation": ("answers (trainables/evaluate.py",),
-    "scoring the answers": ("scored (trainables/evaluate.py",),
-    "backward pass": ("backward (trainables/engine.py",),
-    "optimizer": ("step (trainables/engine.py",),
+    "answering: generation": ("answers (trainables/rank/evaluate.py",),
+    "scoring the answers": ("scored (trainables/rank/evaluate.py",),
+    "backward pass": ("backward (trainables/rank/engine.py",),
+    "optimizer": ("step (trainables/rank/engine.py",),
     "forward pass": ("answer_logits (",),
     "loss, and what the strategy adds": (
-        "_backward (trainables/loop.py",
-        "_step (trainables/loop.py",
+        "_backward (trainables/rank/loop.py",
+        "_step (trainables/rank/loop.py",
     ),
-    "engine made and closed": ("opened (trainables/engine.py", "initialize (deepspeed"),
-    "publishing, reading weights": ("(trainables/stages.py",),
+    "engine made and closed": ("opened (trainables/rank/engine.py", "initialize (deepspeed"),
+    "publishing, reading weights": ("(trainables/store/stage_store.py",),
     "waiting for the next job": ("get (ray/_private",),
 }
 """A stack counts for the first of these of which a frame is in it."""
@@ -49,8 +49,8 @@ def main() -> None:
     import ray
 
     from benchmarks.paper_claims import machine
-    from search.cluster import connect
-    from trainables.lane import Lane
+    from search.resources.cluster import connect
+    from trainables.lanes.lane import Lane
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -64,7 +64,7 @@ def main() -> None:
             walk = made.walk(chosen, root / "stages", [TASKS], lane)
             setting = dataclasses.replace(made.setting, model=f"round {next(rounds)}")
             begun = time.perf_counter()
-            walk = walked(Walk(chosen, walk.panel, setting, walk.store, lane))
+            walk = walked(PanelTrial(chosen, walk.panel, setting, walk.store, lane))
             spent.append((time.perf_counter() - begun) / len(walk.stages))
 
         def forever() -> None:
@@ -107,7 +107,7 @@ def parts(stacks: Path) -> dict[str, float]:
     found: Counter[str] = Counter()
     for line in stacks.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        if "serve (trainables/lane.py" not in stack:
+        if "serve (trainables/lanes/lane.py" not in stack:
             continue  # Ray's own threads
         names = (n for n, marks in PARTS.items() if any(mark in stack for mark in marks))
         found[next(names, "the rest")] += int(count)

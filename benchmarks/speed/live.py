@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from unittest import mock
 
 from models.batching import Encoded, encode
-from trainables.data import Data
-from trainables.signatures import Signer
+from trainables.rank.data import Data
+from trainables.rank.task_embeddings import TaskEmbedder
 
 
 class Live(Data):
@@ -29,7 +29,7 @@ class Pixels(Data):
         return self._encoded[key][0]
 
 
-class LiveSigner(Signer):
+class LiveSigner(TaskEmbedder):
     """Has data of its own: vectors come from what is seen, which `Live` leaves to the model."""
 
     def __init__(self, data: Data, text_encoder: str) -> None:
@@ -40,9 +40,9 @@ class LiveSigner(Signer):
 @contextlib.contextmanager
 def looking(kind: type[Data]) -> Iterator[None]:
     """Workers that load a model meanwhile meet their examples so."""
-    signer = Signer if kind is Data else LiveSigner
+    signer = TaskEmbedder if kind is Data else LiveSigner
     with (
-        mock.patch("trainables.worker.Data", kind),
-        mock.patch("trainables.worker.Signer", signer),
+        mock.patch("trainables.rank.worker.Data", kind),
+        mock.patch("trainables.rank.worker.TaskEmbedder", signer),
     ):
         yield

@@ -68,19 +68,19 @@ def known(benchmark: Path, seed: int) -> Any:
     """The tasks, as the benchmarks have them."""
     from benchmarks.speed.small import TASKS, Small
     from tasks import load_benchmark
-    from trainables.job import Setting
+    from trainables.stage_job import Fingerprints
 
     tasks = load_benchmark(benchmark).tasks
     prints = {name: tasks[name].fingerprint() for name in TASKS}
-    return Small(benchmark, Setting(model="", tasks=prints, seed=seed, workers=1))
+    return Small(benchmark, Fingerprints(model="", tasks=prints, seed=seed, workers=1))
 
 
 @functools.cache
 def local(benchmark: Path, seed: int) -> Any:
     """This process's worker, with the model loaded once."""
-    from trainables.local import Local
+    from trainables.lanes.in_process import InProcessRunner
 
-    return Local(known(benchmark, seed).place(Path(tempfile.mkdtemp())))
+    return InProcessRunner(known(benchmark, seed).place(Path(tempfile.mkdtemp())))
 
 
 def trainer(config: dict[str, Any]) -> None:

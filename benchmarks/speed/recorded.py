@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
-from search.space import ConfigSpace, config_space
+from search.plan.space import ConfigSpace, config_space
 from tasks import parse_orderings
-from trainables.job import code_version
+from trainables.stage_job import code_version
 
 TRIALS, TRAIN, VALIDATION = 320, 64, 48
 ORDERINGS = tuple(ordering.tasks for ordering in parse_orderings("shared:4", TASKS))

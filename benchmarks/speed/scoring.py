@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.speed.measure import PAIRS, compared, exact, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
-from trainables.engine import set_weights
-from trainables.evaluate import answers
+from trainables.rank.engine import set_weights
+from trainables.rank.evaluate import answers
 
 VALIDATION = 64
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 def experts(made, store: Path) -> dict[str, float]:
     """How many answers isolated experts were asked for, and how many their matrix is made of."""
-    import trainables.routing as routing
+    import trainables.rank.routing as routing
 
     asked = 0
     stock = routing.answers

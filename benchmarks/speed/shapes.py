@@ -30,8 +30,8 @@ from models.batching import PIXELS, Encoded
 from models.lmm import LMM
 from models.location import EMBEDDED
 from spaces import Adapter, Training
-from trainables.engine import opened
-from trainables.local import join_alone
+from trainables.lanes.in_process import join_alone
+from trainables.rank.engine import opened
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12}
 """Dense bf16 operations a second, after the makers' data sheets."""

@@ -13,14 +13,14 @@ import torch
 import yaml
 
 from models.location import model_fingerprint, model_folder
-from search.plans import MINI_SPACE, MINI_TRAINING
+from search.plan.presets import MINI_SPACE, MINI_TRAINING
 from tasks import load_benchmark
 from trainables.config import TrialConfig
-from trainables.job import Place, Setting
-from trainables.local import Local
+from trainables.lanes.in_process import InProcessRunner
 from trainables.panel import Panel
-from trainables.stages import StageStore
-from trainables.walk import Runner, Walk
+from trainables.stage_job import Fingerprints, WorkerSpec
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial, Runner
 
 MODEL = "llava-aligned"
 TASKS = ("animal", "flag_continent", "digit", "sign_meaning", "textile")
@@ -31,12 +31,12 @@ class Small:
     """Five tasks with so many examples each; splits without a number are whole."""
 
     benchmark: Path
-    setting: Setting
+    setting: Fingerprints
 
-    def place(self, store: Path) -> Place:
+    def place(self, store: Path) -> WorkerSpec:
         """What a worker serves, with its stages in `store`."""
         gpus = float(torch.cuda.is_available())
-        return Place(MODEL, self.benchmark, store, self.setting.seed, gpus=gpus)
+        return WorkerSpec(MODEL, self.benchmark, store, self.setting.seed, gpus=gpus)
 
     def walk(
         self,
@@ -44,10 +44,10 @@ class Small:
         store: Path,
         orderings: Sequence[tuple[str, ...]],
         runner: Runner | None = None,
-    ) -> Walk:
+    ) -> PanelTrial:
         """A configuration at the start of its way, in this process unless a runner is given."""
-        runner = runner or Local(self.place(store))
-        return Walk(config, Panel(tuple(orderings)), self.setting, StageStore(store), runner)
+        runner = runner or InProcessRunner(self.place(store))
+        return PanelTrial(config, Panel(tuple(orderings)), self.setting, StageStore(store), runner)
 
 
 def small(folder: Path, train: int | None = None, validation: int | None = None) -> Small:
@@ -68,7 +68,7 @@ def small(folder: Path, train: int | None = None, validation: int | None = None)
     file.write_text(yaml.safe_dump({"name": "small", "order": list(TASKS), "tasks": kinds}))
     tasks = {name: task.fingerprint() for name, task in load_benchmark(file).tasks.items()}
     model = model_fingerprint(model_folder(MODEL))
-    return Small(file, Setting(model=model, tasks=tasks, seed=0, workers=1))
+    return Small(file, Fingerprints(model=model, tasks=tasks, seed=0, workers=1))
 
 
 def write_plan(file: Path, benchmark: Path, **own: Any) -> None:
@@ -95,7 +95,7 @@ def config(strategy: str | Mapping[str, Any] = "finetune", **training: Any) -> T
     )
 
 
-def walked(walk: Walk) -> Walk:
+def walked(walk: PanelTrial) -> PanelTrial:
     """The same at its end."""
     while not walk.finished:
         walk.step()

@@ -25,10 +25,10 @@ from ray.tune.experiment import Trial
 
 from benchmarks.speed.measure import Result, say
 from benchmarks.speed.recorded import FILE, ORDERINGS, space
-from search.rungs import rung_score
-from search.scheduler import StageHalving
-from search.searcher import StagedOptuna
-from trainables.sequence import write_record
+from search.tuning.rung_score import rung_score
+from search.tuning.searcher import StagedOptuna
+from search.tuning.stopping import StageHalving
+from trainables.trainable import write_record
 
 SEEDS, LANES, NEAR = 50, 2, 0.01
 PATHS = list(dict.fromkeys(o[:i] for o in ORDERINGS for i in range(1, len(o) + 1)))

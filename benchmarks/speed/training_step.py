@@ -15,10 +15,10 @@ from transformers import get_scheduler
 
 from benchmarks.speed.measure import PAIRS, compared, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small
-from trainables.data import batches
-from trainables.engine import opened, set_weights
-from trainables.local import Local
-from trainables.loop import Loop
+from trainables.lanes.in_process import InProcessRunner
+from trainables.rank.data import batches
+from trainables.rank.engine import opened, set_weights
+from trainables.rank.loop import Loop
 
 STEPS, AGREE = 100, 20
 
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         made = small(root / "data")
-        worker = Local(made.place(root / "stages")).worker
+        worker = InProcessRunner(made.place(root / "stages")).worker
         chosen = config(epochs=4)
         worker._take_up(chosen)
         picks = [(TASKS[0], row) for row in range(worker.data.sizes(TASKS)[TASKS[0]])]

@@ -17,9 +17,9 @@ from typing import Any
 
 from benchmarks.speed.measure import PAIRS, Cost, compared, in_turns, say
 from benchmarks.speed.small import TASKS, config, one_thread, small
-from search.cluster import connect
-from trainables.lane import Lane
-from trainables.walk import Walk
+from search.resources.cluster import connect
+from trainables.lanes.lane import Lane
+from trainables.trial import PanelTrial
 
 STAGES, EMPTY = 3, 200
 
@@ -39,11 +39,11 @@ def main() -> None:
         local = made.walk(chosen, store, [TASKS]).runner
         rounds = iter(range(10_000))
 
-        def stages(runner: Any) -> Walk:
+        def stages(runner: Any) -> PanelTrial:
             # A seed of its own for each round: nothing of it is in the store yet.
             setting = dataclasses.replace(made.setting, model=f"round {next(rounds)}")
             walk = made.walk(chosen, store, [TASKS[:STAGES]], runner)
-            walk = Walk(chosen, walk.panel, setting, walk.store, runner)
+            walk = PanelTrial(chosen, walk.panel, setting, walk.store, runner)
             while not walk.finished:
                 walk.step()
             return walk

@@ -32,9 +32,9 @@ from benchmarks.speed.live import Live, looking
 from benchmarks.speed.measure import Cost, compared, say
 from benchmarks.speed.plain_tune import ROOT, WAYS
 from benchmarks.speed.small import TASKS, Small, config, small, walked, write_plan
-from search.plans import MINI_TRAINING
-from trainables.data import Data
-from trainables.local import Local
+from search.plan.presets import MINI_TRAINING
+from trainables.lanes.in_process import InProcessRunner
+from trainables.rank.data import Data
 
 SAMPLES = 22
 """Beside finetune and joint tuning."""
@@ -129,7 +129,7 @@ def cache_gain(root: Path, made: Small) -> float:
 
     def trial(kind: type[Data]) -> float:
         with looking(kind):
-            runner = Local(made.place(root / "gain"))
+            runner = InProcessRunner(made.place(root / "gain"))
             runner.worker._take_up(config())  # loads the model
             walk = made.walk(config(), root / "gain", orderings, runner)
             begun = time.perf_counter()

@@ -30,11 +30,11 @@ def main() -> None:
     """Run two ranks with ZeRO 0 and with ZeRO 3, and print the line."""
     from benchmarks.speed.cached_features import write
     from benchmarks.speed.small import config, small
-    from trainables.job import Seen
+    from trainables.stage_job import FeatureCache
 
     with tempfile.TemporaryDirectory() as folder:
         made = small(Path(folder) / "data", 96, 16)
-        seen = Seen(Path(folder) / "features", made.setting.model, made.setting.tasks)
+        seen = FeatureCache(Path(folder) / "features", made.setting.model, made.setting.tasks)
         write(seen, made.benchmark, config().training.loading)
         (Path(folder) / "made.pickle").write_bytes(pickle.dumps((made, seen)))
         found = {zero: ranks(Path(folder) / str(zero), zero) for zero in (0, 3)}
@@ -78,10 +78,10 @@ def rank(folder: Path, zero: int, number: int) -> None:
     import torch.distributed as dist
 
     from benchmarks.speed.small import TASKS, config, one_thread
-    from trainables.data import batches
-    from trainables.engine import opened
-    from trainables.loop import Loop
-    from trainables.worker import Worker
+    from trainables.rank.data import batches
+    from trainables.rank.engine import opened
+    from trainables.rank.loop import Loop
+    from trainables.rank.worker import Worker
 
     one_thread()
     os.environ["LOCAL_RANK"] = str(number)

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tasks.data.rows import IMAGE
 from tasks.formats.record import Record, Reference, Refused, printable, shown
-from tasks.rows import IMAGE
 
 Row = Mapping[str, Any]
 

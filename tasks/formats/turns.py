@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.data.rows import IMAGE
 from tasks.formats.fields import Row, as_references, check_marks, first, references, row_name, text
 from tasks.formats.record import Record, Reference, Refused, shown
-from tasks.rows import IMAGE
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 _ROLES |= {"model": "assistant", "bot": "assistant", "system": "system"}

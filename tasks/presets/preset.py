@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from spaces.errors import InputError, unknown
-from tasks.task import SPLITS
+from tasks.data.task import SPLITS
 
 PRESETS = {
     name: Path(__file__).parent / f"{name}.yaml"

@@ -25,8 +25,8 @@ from models.lmm import LMM
 from models.location import folder_family, model_folder
 from tasks import SPLITS, Example, load_benchmark
 from trainables.config import TrialConfig
-from trainables.local import Local
-from trainables.walk import Walk
+from trainables.lanes.in_process import InProcessRunner
+from trainables.trial import PanelTrial
 
 pytestmark = pytest.mark.weights
 
@@ -63,10 +63,10 @@ def toy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 @pytest.fixture(scope="module")
-def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
+def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, PanelTrial]:
     """Both strategies at the end of the two tasks; they share the stage of the first one."""
     store = tmp_path_factory.mktemp("store")
-    runner, found = Local(toy.place(store)), {}
+    runner, found = InProcessRunner(toy.place(store)), {}
     for name, knobs in STRATEGIES.items():
         strategy = {"name": name, **knobs}
         chosen = {"strategy": strategy, "training": TRAINING, "adapter": {"rank": 8}}
@@ -78,7 +78,7 @@ def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]
     return found
 
 
-def told(name: str, walk: Walk) -> str:
+def told(name: str, walk: PanelTrial) -> str:
     """The scores after a walk's last stage, and what making it cost."""
     scores = walk.scores[walk.paths[walk.done - 1]]
     cells = ", ".join(f"{task} {score:.2f}" for task, score in scores.items())
@@ -160,7 +160,7 @@ def test_its_vision_tower_tells_animals_apart_untrained(toy: Toy) -> None:
 
 
 def test_a_real_task_is_learnt_far_above_the_commonest_answer(
-    toy: Toy, walks: dict[str, Walk]
+    toy: Toy, walks: dict[str, PanelTrial]
 ) -> None:
     matrix = walks["finetune"].matrices()[0]
     assert matrix.row(0)["animal"] < commonest(toy, "animal") + 0.1
@@ -168,7 +168,7 @@ def test_a_real_task_is_learnt_far_above_the_commonest_answer(
 
 
 def test_replay_keeps_the_first_of_two_tasks_where_finetune_forgets_it(
-    walks: dict[str, Walk],
+    walks: dict[str, PanelTrial],
 ) -> None:
     finetune, replay = (walks[name].matrices()[0] for name in STRATEGIES)
     assert finetune.row(1)["animal"] == replay.row(1)["animal"]  # the same stage

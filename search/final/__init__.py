@@ -1,0 +1,1 @@
+"""The final model: best.yaml, training from it, and its adapters."""

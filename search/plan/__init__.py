@@ -1,0 +1,1 @@
+"""A search as asked for, checked and resolved before anything starts."""

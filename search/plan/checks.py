@@ -1,0 +1,209 @@
+"""What a plan must hold, beside what its knobs and files check themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from models.location import folder_family, image_token
+from search.plan.search_plan import KEPT, STOPPING, SearchPlan
+from search.plan.space import ConfigSpace
+from search.resources.packing import check_share
+from search.results.pareto import TRIAL_DIRECTIONS
+from spaces import Adapter, InputError, unknown
+from spaces.loading import check_loading
+from strategies import PLUS, STRATEGIES, Strategy, strategy_class
+from tasks import Benchmark, Demands
+from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
+from trainables.metrics.score_matrix import METRICS
+from trainables.panel import LEARNT, SCORING, Panel
+
+REFERENCES = ("finetune", "joint")
+"""Run first in every search: the floor and the ceiling."""
+STAGES = "stages"
+"""Folder of the stage store in the storage, beside the searches."""
+DATA = "data"
+"""Folder of converted data there."""
+FEATURES = "features"
+"""Folder of what the frozen vision tower saw."""
+OWN = (STAGES, DATA, FEATURES)
+TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
+
+
+def check_place(name: str | None, storage: Path) -> None:
+    """Raise `InputError` if there can be no folder of this name in the storage."""
+    if name is not None and (name in OWN or not re.fullmatch(r"[\w][\w.-]*", name)):
+        raise InputError(
+            f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(OWN)}, '
+            f'got "{name}"'
+        )
+    if "://" in str(storage) or ":/" in str(storage):
+        raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')
+    there = next(folder for folder in (storage, *storage.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(
+            f'--storage must be a folder that can be written, got "{storage}": "{there}" is none'
+        )
+
+
+def check_model_named(plan: SearchPlan) -> None:
+    """Raise `InputError` for a plan that leaves the model to the user, who named none."""
+    if not plan.model:
+        raise InputError(
+            f'the plan "{plan.plan}" leaves the model to you: give --model, or model: in a plan file, '
+            "with a folder that from_pretrained reads"
+        )
+
+
+def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
+    """The strategies that are searched; joint tuning is a bound and always runs as one."""
+    named = [strategy_class(name).name for name in plan.strategies]
+    searched = tuple(dict.fromkeys(name for name in named if name not in REFERENCES))
+    if not searched:
+        others = ", ".join(name for name in STRATEGIES if name not in REFERENCES)
+        raise InputError(
+            "at least one strategy must be searched beside the bounds "
+            f"({', '.join(REFERENCES)}, which always run); to search: {others}, and several joined by "
+            f"{PLUS}, such as replay{PLUS}ewc"
+        )
+    for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
+        if least < 1:
+            raise InputError(f"{name} must be at least 1, got {least}")
+    if plan.time_budget is not None and not plan.time_budget > 0:
+        raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
+    check_store_limit(plan.store_limit)
+    check_share(plan.gpus_per_worker, plan.workers_per_trial)
+    if plan.features not in KEPT:
+        raise unknown("features", plan.features, KEPT)
+    if plan.scoring not in SCORING:
+        raise unknown("scoring", plan.scoring, SCORING)
+    if plan.stopping not in STOPPING:
+        raise unknown("stopping", plan.stopping, STOPPING)
+    if plan.balanced and plan.samples % len(searched):
+        raise InputError(
+            f"a balanced plan must have as many samples for each of {len(searched)} strategies, got "
+            f"{plan.samples}; {max(1, plan.samples // len(searched)) * len(searched)} would do"
+        )
+    return searched
+
+
+def check_store_limit(limit: float | None) -> None:
+    """Raise `InputError` for a limit that cannot be kept."""
+    if limit is not None and not limit > 0:
+        raise InputError(f"--store-limit must be more than 0 GB, got {limit:g}")
+
+
+def demands_of(
+    folder: Path, adapters: Iterable[Adapter], workers: int, zero: Iterable[object]
+) -> Demands:
+    """What every row must hold for this model, whichever of the adapters is on it.
+
+    With several workers DeepSpeed sums up a connector's gradients, and with ZeRO 3 gathers its weights, in
+    the order in which they come: a rank whose examples show no image would leave the others waiting.
+    """
+    known = list(adapters)
+    unlearnt = any(not adapter.language for adapter in known)
+    joined = any(adapter.parts not in ("lm_lora", "lm") for adapter in known) or 3 in zero
+    apart = workers > 1 and joined
+    return Demands(
+        image=unlearnt or apart or not folder_family(folder).text_alone,
+        reserved=image_token(folder),
+        several_images=folder_family(folder).several_images,
+    )
+
+
+def check_batches(space: ConfigSpace, workers: int) -> None:
+    """Every batch size and micro-batch that may be proposed must go together."""
+    fixed = space.reference("finetune").training
+
+    def values(knob: str) -> Iterable[int]:
+        domain = space.open["training"].get(knob)
+        if isinstance(domain, IntDistribution):
+            return range(domain.low, domain.high + 1, domain.step)
+        return domain.choices if domain else (getattr(fixed, knob),)
+
+    for size in values("batch_size"):
+        for micro in values("micro_batch"):
+            training = dataclasses.replace(fixed, batch_size=size, micro_batch=micro)
+            training.accumulation(workers)
+
+
+def check_training(space: ConfigSpace) -> None:
+    """Every combination of knobs that have to go together, and that may be proposed, must."""
+    fixed, found = space.reference("finetune").training, space.open["training"]
+    names = ("precision", "zero", "offload", "base_bits", "attention")
+    choices = [found[n].choices if n in found else (getattr(fixed, n),) for n in names]
+    for values in itertools.product(*choices):
+        training = dataclasses.replace(fixed, **dict(zip(names, values, strict=True)))
+        check_loading(training.loading)
+        if training.base_bits == 4 and any(adapter.trains("lm") for adapter in space.adapters()):
+            raise InputError(
+                "training.base_bits 4 packs the language model, which then cannot be trained itself: got "
+                "adapter.parts with lm; lm_lora would do"
+            )
+
+
+def check_experts(space: ConfigSpace) -> None:
+    """Every configuration of several experts that may be proposed must look examples up."""
+    for name, branch in space.open["strategy"].branches.items():
+        config = space.reference(name)
+        choices = {
+            k: d.choices for k, d in branch.items() if isinstance(d, CategoricalDistribution)
+        }
+        for values in itertools.product(*choices.values()):
+            strategy = dataclasses.replace(
+                config.strategy, **dict(zip(choices, values, strict=True))
+            )
+            for adapter in space.shared_adapters():
+                check_routed(strategy, strategy.shared(config.training, adapter)[1])
+
+
+def check_routed(strategy: Strategy, adapter: Adapter) -> None:
+    """Raise `InputError` for experts of what examples are looked up by: what the frozen tower sees."""
+    if strategy.routed and adapter.trains("vision_lora"):
+        raise InputError(
+            f"{strategy.name} needs a vision tower that is not trained, got adapter.parts "
+            f'"{adapter.parts}"; as experts, the projection alone would do'
+        )
+
+
+def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that were learned before the orderings; raises `InputError` if they are learned again."""
+    if plan.initial not in (*LEARNT, "none"):
+        raise unknown("initial", plan.initial, (*LEARNT, "none"))
+    initial = () if plan.initial == "none" else benchmark.initial
+    again = [task for task in tasks if task in initial]
+    if again:
+        raise InputError(
+            f"initial tasks are not learned again, got {', '.join(again)} among the tasks; initial none "
+            "would leave them out before"
+        )
+    return initial
+
+
+def check_objectives(plan: SearchPlan, panel: Panel) -> None:
+    """Every objective must be defined for the trials of this panel."""
+    for objective in plan.objectives:
+        if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
+            raise unknown("objective", name, TRIAL_METRICS)
+    names = [name for name, _ in plan.directions()]
+    if set(OF_INITIAL) & set(names) and not panel.initial:
+        raise InputError(
+            f"{' and '.join(OF_INITIAL)} need tasks that were learned before: the benchmark names none "
+            "under initial, or the plan leaves them out"
+        )
+    shortest = min(len(ordering) for ordering in panel.orderings)
+    if "forward_transfer" in names and plan.scoring == "seen":
+        raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if "average_over_stages" in names and plan.scoring == "cheap":
+        raise InputError(
+            'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
+        )
+    if shortest < 2 and {"forgetting", "backward_transfer"} & set(names):
+        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")

@@ -1,0 +1,157 @@
+"""A plan checked against the world: every mistake in it stops here, before any worker starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+from models.family import check_parts
+from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
+from models.text_encoder import text_encoder_fingerprint
+from search.plan.checks import (
+    DATA,
+    STAGES,
+    check_batches,
+    check_experts,
+    check_model_named,
+    check_objectives,
+    check_place,
+    check_training,
+    demands_of,
+    initial_tasks,
+    searched_strategies,
+)
+from search.plan.plan_file import amended
+from search.plan.resolved_plan import ResolvedPlan
+from search.plan.search_plan import SearchPlan
+from search.plan.space import config_space
+from spaces import InputError
+from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks.presets import PRESETS, data_root, placed
+from tasks.user_data.raw_benchmark import convert_benchmark
+from trainables.panel import Panel
+from trainables.stage_job import Fingerprints, WorkerSpec
+
+PLACED = ".presets"
+"""Folder in the storage; no search can be called so."""
+
+
+def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
+    """Check a plan; raises `InputError` for the first thing that does not hold."""
+    storage = storage.expanduser().resolve()
+    check_place(name, storage)
+    strategies = searched_strategies(plan)
+    check_model_named(plan)
+    space = config_space(
+        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
+    )
+    check_batches(space, plan.workers_per_trial)
+    folder = model_folder(plan.model)
+    check_training(space)
+    check_experts(space)
+    encoder = _text_encoder(plan)
+    for adapter in space.adapters():
+        check_parts(folder_family(folder), adapter)
+    # Raw data are converted once; a search begun on them is resumed on what was made of them.
+    benchmark = load_benchmark(convert_benchmark(_located(plan, storage), storage / DATA))
+    panel = _panel(plan, benchmark)
+    every = (*panel.tasks, *panel.initial)
+    check_objectives(plan, panel)
+    demands = demands_of(
+        folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
+    )
+    check_rows(benchmark, every, demands=demands).raise_if_broken()
+    # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
+    # One of the hub by the commit that was fetched, from which each node fetches it.
+    model = plan.model if plan.model in embedded_names() else pinned(plan.model, folder)
+    data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
+    prepared = ResolvedPlan(
+        plan=dataclasses.replace(
+            plan, strategies=strategies, model=model, benchmark=data, text_encoder=encoder
+        ),
+        run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
+        folder=folder,
+        place=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
+        setting=Fingerprints(
+            model=model_fingerprint(folder),
+            tasks={task: benchmark.tasks[task].fingerprint() for task in every},
+            seed=plan.seed,
+            workers=plan.workers_per_trial,
+            text_encoder=text_encoder_fingerprint(encoder),
+        ),
+        panel=panel,
+        space=space,
+        benchmark=benchmark,
+        resumed=resume,
+    )
+    if not resume and (prepared.run / "plan.json").exists():
+        raise InputError(
+            f'the name of a search must be new, and "{prepared.run}" is there: '
+            f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
+        )
+    return prepared
+
+
+def _text_encoder(plan: SearchPlan) -> str:
+    """The folder of the sentence encoder, as all nodes see it; empty if there is none."""
+    if not plan.text_encoder:
+        return ""
+    from models.text_encoder import try_text_encoder  # imports transformers
+
+    try_text_encoder(folder := Path(plan.text_encoder).expanduser().resolve())
+    return str(folder)
+
+
+def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
+    """The orderings of the tasks asked for, and the tasks learned before them."""
+    tasks = plan.tasks or benchmark.order
+    for task in tasks:
+        benchmark.task(task)
+    if len(set(tasks)) != len(tasks):
+        raise InputError(f"tasks must differ, got {', '.join(tasks)}")
+    return Panel(
+        tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)),
+        scoring=plan.scoring,
+        initial=initial_tasks(plan, benchmark, tasks),
+        learnt="known" if plan.initial == "known" else "trained",
+    )
+
+
+def _located(plan: SearchPlan, storage: Path) -> str | Path:
+    """The benchmark; a preset is written down with its data's place, where all nodes see it."""
+    if plan.benchmark not in PRESETS:
+        return plan.benchmark
+    return placed(plan.benchmark, data_root(plan.data), storage / PLACED)
+
+
+def saved_plan(run: Path) -> SearchPlan:
+    """The plan of a search that was begun; raises `InputError` if there is none."""
+    try:
+        saved = json.loads((run / "plan.json").read_text())["fields"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f'there must be a search to resume in "{run}", and no plan is there'
+        ) from error
+    name = saved.pop("plan")
+    values = {k: v for k, v in saved.items() if v is not None}
+    return amended(SearchPlan(plan=name), values, str(run / "plan.json"))
+
+
+def check_unchanged(prepared: ResolvedPlan) -> None:
+    """Raise `InputError` if the model or the data are not those that the search began with."""
+    saved = json.loads((prepared.run / "plan.json").read_text())
+    now = prepared.asked()
+    encoders = [plan.get("text_encoder", {}).get("print", "") for plan in (saved, now)]
+    if saved["fingerprints"] != now["fingerprints"] or encoders[0] != encoders[1]:
+        raise InputError(
+            "a search is resumed on the model, data and text encoder it began with; those of "
+            f'"{prepared.run.name}" '
+            "have changed since: put them back, or start anew with another --name"
+        )
+    if saved.get("code") != now["code"]:
+        raise InputError(
+            f"a search is resumed with the code and library versions it began with; those of "
+            f'"{prepared.run.name}" have changed since: put them back, or start anew with another --name'
+        )

@@ -1,0 +1,1 @@
+"""The outcome shown on the terminal and as an HTML page."""

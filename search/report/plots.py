@@ -1,0 +1,235 @@
+"""The plots of the report. Colours are told apart by colour-blind readers and in grey print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from search.results.outcome import CEILING, FLOOR, Outcome, assigned, number, seconds, words
+
+# Okabe and Ito's palette, then Tol's; the references are grey and black, never a contestant.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+PALETTE += ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#661100")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon")
+SYMBOLS += ("cross", "x", "triangle-down", "pentagon", "bowtie", "hourglass")
+NBSP = "\u00a0"
+GREY, INK, LINE = "#767676", "#222222", "#dddddd"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def colours(verdict: Outcome) -> dict[str, str]:
+    """A colour for each strategy, the same in all plots and searches with the same strategies."""
+    others = sorted(set(verdict.strategies) - {FLOOR, CEILING})
+    chosen = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(others)}
+    return chosen | {FLOOR: GREY, CEILING: INK}
+
+
+def pareto(verdict: Outcome) -> go.Figure:
+    """Every trial that has both objectives, the front as a line, floor and ceiling."""
+    y, x = verdict.objectives[0][0], _second(verdict)
+    figure = _figure(480)
+    _bounds(figure, verdict, y)
+    _front_line(figure, verdict, x, y)
+    for strategy in sorted(verdict.strategies):
+        rows = [r for r in _plotted(verdict, x, y) if r["strategy"] == strategy]
+        whole = [row for row in rows if row["state"] == "finished"]
+        rest = [row for row in rows if row["state"] != "finished"]
+        _points(figure, verdict, whole, (x, y))
+        _points(figure, verdict, rest, (x, y), legend=not whole)
+    directions = dict(verdict.objectives)
+    figure.update_xaxes(title_text=_axis(x, directions.get(x, "min")), rangemode="tozero")
+    figure.update_yaxes(title_text=_axis(y, directions[y]))
+    return figure
+
+
+def unplotted(verdict: Outcome) -> int:
+    """Unfinished trials that walked no whole ordering, so that no plot can show them."""
+    unfinished = sum(row["state"] != "finished" for row in verdict.trials.values())
+    plotted = _plotted(verdict, _second(verdict), verdict.objectives[0][0])
+    return unfinished - sum(row["state"] != "finished" for row in plotted)
+
+
+def orderings(verdict: Outcome) -> go.Figure:
+    """The final average of the best of each strategy, ordering by ordering."""
+    figure = _figure(320)
+    crowded = len(verdict.run.orderings) * len(verdict.strategies) > 24
+    for strategy, row in verdict.strategies.items():
+        values = row.get("final_average_by_ordering") or []
+        figure.add_bar(
+            name=escape(strategy),
+            x=[f"ordering {i}" for i in range(1, len(values) + 1)],
+            y=values,
+            marker_color=colours(verdict)[strategy],
+            text=["" if v is None or crowded else f"{v:.2f}" for v in values],
+            textposition="outside",
+            textangle=0,
+            cliponaxis=False,
+        )
+    figure.update_xaxes(showgrid=False)
+    figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.08)
+    figure.update_yaxes(title_text="final average", rangemode="tozero")
+    return figure
+
+
+def by_task(verdict: Outcome) -> go.Figure:
+    """Of the best trial: each task before the sequence, when learned, and at the end."""
+    assert verdict.best is not None
+    scores = _task_means(verdict, verdict.best)
+    tasks = [escape(task) for task in reversed(scores)]
+    figure = _figure(110 + 44 * len(tasks))
+    before, learned, final = zip(*reversed(scores.values()), strict=True)
+    for i, task in enumerate(tasks):
+        figure.add_scatter(
+            x=[learned[i], final[i]],
+            y=[task, task],
+            mode="lines",
+            line={"color": LINE, "width": 6},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for name, values, look in (
+        ("before the sequence", before, {"color": GREY, "symbol": "line-ns-open", "size": 14}),
+        ("when just learned", learned, {"color": PALETTE[0], "symbol": "circle-open", "size": 12}),
+        ("at the end", final, {"color": PALETTE[1], "symbol": "circle", "size": 12}),
+    ):
+        look["line"] = {"width": 2.5, "color": look["color"]}
+        figure.add_scatter(x=values, y=tasks, mode="markers", name=name, marker=look)
+    figure.update_xaxes(title_text="score, mean over orderings", rangemode="tozero")
+    figure.update_yaxes(showgrid=False)
+    return figure
+
+
+# Parts -------------------------------------------------------------------------------------------
+
+
+def _figure(height: int) -> go.Figure:
+    figure = go.Figure()
+    axis = {"gridcolor": "#ececec", "linecolor": "#999999", "zeroline": False, "ticks": "outside"}
+    axis |= {"automargin": True, "tickcolor": "#999999", "title": {"font": {"size": 13}}}
+    figure.update_layout(
+        height=height,
+        template="none",
+        font={"family": FONT, "size": 13, "color": INK},
+        margin={"l": 70, "r": 20, "t": 40, "b": 60},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        hoverlabel={"align": "left", "bgcolor": "white"},
+        xaxis=axis,
+        yaxis=axis,
+    )
+    return figure
+
+
+def _second(verdict: Outcome) -> str:
+    """What the front is plotted against: the second objective, or a stand-in where there is one."""
+    (first, _), *others = verdict.objectives
+    if others:
+        return others[0][0]
+    return "forgetting" if first != "forgetting" else "final_average"
+
+
+def _plotted(verdict: Outcome, x: str, y: str) -> list[dict[str, Any]]:
+    return [r for r in verdict.trials.values() if None not in (r.get(x), r.get(y))]
+
+
+def _axis(metric: str, mode: str) -> str:
+    return f"{words(metric)} ({'more' if mode == 'max' else 'less'} is better)"
+
+
+def _bounds(figure: go.Figure, verdict: Outcome, metric: str) -> None:
+    for strategy, word, dash in ((FLOOR, "floor", "dot"), (CEILING, "ceiling", "dash")):
+        row = verdict.bound(strategy)
+        if row and row.get(metric) is not None:
+            figure.add_hline(
+                y=row[metric],
+                line={"color": colours(verdict)[strategy], "dash": dash, "width": 1.5},
+                annotation_text=f"{word}: {strategy} {number(row[metric])}",
+                annotation_position="top left",
+                annotation_font_size=12,
+            )
+
+
+def _front_line(figure: go.Figure, verdict: Outcome, x: str, y: str) -> None:
+    # Steps bound what the front beats; they are drawn for the usual corner only.
+    steps = dict(verdict.objectives).get(y) == "max" and dict(verdict.objectives).get(x) == "min"
+    rows = sorted((verdict.trials[name] for name in verdict.front), key=lambda row: row.get(x) or 0)
+    figure.add_scatter(
+        x=[row.get(x) for row in rows],
+        y=[row.get(y) for row in rows],
+        mode="lines+markers",
+        name="Pareto front",
+        line={"color": "#b9b9b9", "width": 2, "shape": "hv" if steps else "linear"},
+        marker={"size": 20, "symbol": "circle-open", "color": "#b9b9b9", "line_width": 2},
+        hoverinfo="skip",
+    )
+
+
+def _points(
+    figure: go.Figure,
+    verdict: Outcome,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: tuple[str, str],
+    legend: bool = True,
+) -> None:
+    if not rows:
+        return
+    whole = rows[0]["state"] == "finished"
+    strategy = rows[0]["strategy"]
+    figure.add_scatter(
+        x=[row[metrics[0]] for row in rows],
+        y=[row[metrics[1]] for row in rows],
+        mode="markers+text",
+        name=escape(strategy) + ("" if whole else ", unfinished"),
+        marker=_look(verdict, strategy, whole),
+        opacity=1 if whole else 0.45,
+        showlegend=legend,
+        text=[f"{NBSP * 3}best" if row["name"] == verdict.best else "" for row in rows],
+        textposition="middle right",
+        hovertext=[_hover(verdict, row) for row in rows],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _look(verdict: Outcome, strategy: str, whole: bool) -> dict[str, Any]:
+    symbol = SYMBOLS[sorted(verdict.strategies).index(strategy) % len(SYMBOLS)]
+    return {
+        "color": colours(verdict)[strategy],
+        "symbol": symbol if whole else f"{symbol}-open",
+        "size": 11,
+        "line_width": 0 if whole else 1.5,
+    }
+
+
+def _hover(verdict: Outcome, row: Mapping[str, Any]) -> str:
+    head = f"<b>{escape(row['strategy'])}</b>, trial {escape(row['name'])}"
+    state = f"{row['state']} after {row['stages_done']} of {row['stages_total']} stages"
+    metrics = [f"{words(m)} {number(row[m])}" for m in ("final_average", "forgetting") if m in row]
+    knobs = escape(assigned(verdict.knobs(row["name"]))).split(", ")
+    cost = f"training {seconds(row.get('train_seconds') or 0)}"
+    return "<br>".join(
+        [head, *([state] if row["state"] != "finished" else []), *metrics, *knobs, cost]
+    )
+
+
+def _task_means(verdict: Outcome, trial: str) -> dict[str, tuple[float | None, ...]]:
+    """By task: the mean over orderings of its score before, when learned, at the end."""
+    cells = [c for c in verdict.tables.cells.to_pylist() if c["trial"] == trial]
+    last = {c["ordering"]: 0 for c in cells}
+    for cell in cells:
+        last[cell["ordering"]] = max(last[cell["ordering"]], cell["stage"])
+    kinds = (
+        lambda c: c["stage"] == 0,
+        lambda c: c["stage"] == c["position"],
+        lambda c: c["stage"] == last[c["ordering"]],
+    )
+    tasks = dict.fromkeys(c["task"] for c in cells)
+    return {
+        t: tuple(_mean(c for c in cells if c["task"] == t and k(c)) for k in kinds) for t in tasks
+    }
+
+
+def _mean(cells: Any) -> float | None:
+    scores = [cell["score"] for cell in cells if cell["score"] is not None]
+    return sum(scores) / len(scores) if scores else None

@@ -1,0 +1,1 @@
+"""Cluster, memory, lanes and storage that a search needs."""

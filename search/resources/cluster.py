@@ -1,0 +1,155 @@
+"""Joining or starting Ray, and whether this machine can hold the lanes asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.services import find_bootstrap_address
+from ray.exceptions import RayError
+
+from spaces import InputError
+
+ROOT = Path(__file__).parents[2]
+FIRST = "trainables.rank.gc_policy.collect_rarely"
+"""What each of Ray's worker processes does first."""
+EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
+
+
+def connect(cpus: int) -> None:
+    """Join the cluster that this machine belongs to, or start Ray here with `cpus` CPUs.
+
+    Ray's token authentication stays on: it is the default of `ray.init` and of cluster.yaml.
+    """
+    quiet = {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even when it is told to be quiet
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lane ends when it is next asked
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process per lane, for what no lane asks
+        # A cold environment on a busy machine takes more than the minute that is Ray's own limit.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+        "PYTHONWARNINGS": "ignore",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    quiet |= {name: os.environ[name] for name in quiet if name in os.environ}
+    os.environ.update(quiet)
+    env: dict[str, object] = {"env_vars": quiet, "worker_process_setup_hook": FIRST}
+    address = cluster_address()
+    if address is None:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=256 << 20,
+            runtime_env=env | {"env_vars": {**quiet, "PYTHONPATH": module_path()}},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        return
+    job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    # To this machine's own cluster Ray may show the token; elsewhere it does so only if it is told to.
+    if os.environ.get("RAY_ADDRESS", "auto") == "auto":
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ray.init(address=address, runtime_env=env | job, log_to_driver=False)
+    except (ConnectionError, RuntimeError, RayError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f'the Ray cluster at "{address}" must let this search in, and does not '
+            f"({reason}): a cluster with a token wants RAY_AUTH_MODE=token and the "
+            "token in ~/.ray/auth_token or RAY_AUTH_TOKEN; RAY_ADDRESS=local starts Ray on this machine "
+            "alone"
+        ) from error
+
+
+def module_path() -> str:
+    """Where the workers of this machine find modules: in the checkout, and where this process does.
+
+    Resolved here, for Tune changes the folder that its trials are in.
+    """
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([str(ROOT), *(str(Path(p).resolve()) for p in given)]))
+
+
+def cluster_address() -> str | None:
+    """The cluster of RAY_ADDRESS, or the one that `ray start` or `ray up` made this machine part of.
+
+    Not "auto": that joins any Ray at hand, such as the one that another search started for itself and
+    takes down when it ends.
+    """
+    given = os.environ.get("RAY_ADDRESS", "auto")
+    if given == "local":
+        return None
+    if given == "auto":
+        found = find_bootstrap_address(None)
+        # A machine that was switched off leaves an address that Ray would knock at for minutes.
+        return found if found and _answers(found) else None
+    if "://" not in given and not _answers(given):
+        raise InputError(
+            f'RAY_ADDRESS must be a cluster that answers, got "{given}"; '
+            "RAY_ADDRESS=local starts Ray on this machine alone"
+        )
+    return given
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def own_cpus() -> int:
+    """CPUs of this machine that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def lanes_that_fit(workers: int, rank: int) -> int:
+    """Lanes that this machine's free memory holds; `rank` in bytes of one rank at its peak.
+
+    Raises `InputError` if it holds none.
+    """
+    lane, free = _lane_bytes(workers, rank), psutil.virtual_memory().available
+    if free < lane:
+        raise InputError(
+            f"one lane of {workers} workers needs about {lane / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free; fewer --workers-per-trial or a smaller model would do"
+        )
+    return int(free // lane)
+
+
+def check_memory(lanes: int, workers: int, rank: int) -> None:
+    """Raise `InputError` if this machine's free memory cannot hold the lanes that were asked for."""
+    fit = lanes_that_fit(workers, rank)
+    if lanes > fit:
+        needed = lanes * _lane_bytes(workers, rank)
+        raise InputError(
+            f"{lanes} lanes of {workers} workers need about {needed / 1e9:.1f} GB of memory, "
+            f"{psutil.virtual_memory().available / 1e9:.1f} GB are free; --concurrent {fit} would do"
+        )
+
+
+def check_gpu(rank: int) -> None:
+    """Raise `InputError` if a rank does not fit into this machine's smallest GPU."""
+    sizes = [torch.cuda.mem_get_info(i)[1] for i in range(torch.cuda.device_count())]
+    if sizes and rank > min(sizes):
+        raise InputError(
+            f"a rank needs about {rank / 1e9:.1f} GB, and the GPU has {min(sizes) / 1e9:.1f} GB; in a "
+            "plan's training a smaller micro_batch, precision bf16, checkpointing true, zero 3 over more "
+            "--workers-per-trial, offload or base_bits 4 would do"
+        )
+
+
+def _lane_bytes(workers: int, rank: int) -> float:
+    return workers * rank + 0.4e9

@@ -1,0 +1,274 @@
+"""The images of a search are looked at once, before its lanes start: with Ray Data, in parallel."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from models.lmm import LMM
+from models.loading import LOOKED_AT_ONCE
+from models.location import folder_family, model_folder
+from search.plan.checks import FEATURES
+from search.plan.resolved_plan import ResolvedPlan
+from search.results.outcome import seconds
+from spaces.adapter import Adapter
+from spaces.loading import Loading
+from tasks import load_benchmark
+from trainables.rank.data import CACHE_BYTES
+from trainables.rank.features import (
+    EXAMPLES,
+    IMAGES,
+    Features,
+    examples_file,
+    features_folder,
+    looked_at,
+)
+from trainables.stage_job import FeatureCache
+from trainables.store.leases import held
+
+SPLITS = ("train", "validation")
+"""What a search looks at."""
+TOLD_SECONDS = 10.0
+LOOKED_FILE = "looked.json"
+"""In the search's folder: what it took to look at the images."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TOO_SHORT = "the disk is too short for what is seen: each worker looks for itself"
+SPARE = 1.1
+"""The disk must hold so much more than what is to be written."""
+BRINGS = ("image", "read")
+"""What an example may bring with it: what was seen of its images, and what was read in that."""
+Tell = Callable[[str], None]
+
+
+class FeatureExtractor:
+    """An actor of Ray Data: takes blocks of rows, and returns what was seen of them."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        benchmark: str | Path,
+        loading: Loading,
+        most: int,
+        read: bool = False,
+    ) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.lmm = LMM(model_folder(model), loading)
+        if read:
+            self.lmm.adapt(Adapter(parts="projection"), 0)  # which leaves the Q-Former frozen
+        if torch.cuda.is_available():
+            self.lmm.to("cuda")
+        self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.longest(most)
+
+    def __call__(self, blocks: pa.Table) -> pa.Table:
+        rows = [row for block in blocks.to_pylist() for row in self._looked(**block)]
+        return pa.Table.from_pylist(rows, LOOKED)
+
+    def _looked(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
+        known = self.benchmark.tasks[task].examples(split)
+        rows = range(first, min(first + LOOKED_AT_ONCE, len(known)))
+        images, inputs = looked_at(self.lmm, [known[row] for row in rows], rows, self.longest)
+        seen = {image["image"]: image for image in images}
+        for one in inputs:
+            place = {"task": task, "split": split, "longest": self.longest}
+            # Of examples with the same images, the first brings what was seen of them.
+            new = {key: seen.pop(one[key], {}) for key in BRINGS}
+            brought = {f"{key}_{n}": v for key, image in new.items() for n, v in image.items()}
+            yield {**place, **one, **brought}
+
+
+LOOKED = pa.schema(
+    [*EXAMPLES, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
+    + [(f"{key}_{field.name}", field.type) for key in BRINGS for field in IMAGES]
+)
+
+
+def with_features(prepared: ResolvedPlan, lookers: int) -> ResolvedPlan:
+    """The plan with what the frozen tower sees on disk, if that is wanted and the disk holds it."""
+    if not on_disk(prepared):
+        return prepared
+    root = prepared.run.parent / FEATURES
+    seen = FeatureCache(root, prepared.setting.model, prepared.setting.tasks)
+    begun = time.monotonic()
+    if not look(prepared, seen, lookers):
+        return prepared
+    # Of all lookers together: what is saved later on is told less this.
+    spent = {"seconds": (time.monotonic() - begun) * lookers}
+    if not (looked := prepared.run / LOOKED_FILE).exists():
+        looked.write_text(json.dumps(spent))
+    return dataclasses.replace(prepared, place=dataclasses.replace(prepared.place, features=seen))
+
+
+def on_disk(prepared: ResolvedPlan) -> bool:
+    """Whether what is seen is to be kept on disk: where asked for, or memory would not hold it."""
+    if all(adapter.trains("vision_lora") for adapter in prepared.space.adapters()):
+        return False
+    kept = prepared.plan.features
+    return kept == "disk" or (kept == "auto" and prepared.seen_bytes > CACHE_BYTES)
+
+
+def reads(prepared: ResolvedPlan) -> bool:
+    """Whether some configurations leave a Q-Former frozen, and it is to read what the tower sees."""
+    whole = prepared.space.adapters()
+    trained = ("connector", "qformer", "vision_lora")
+    family = folder_family(model_folder(prepared.place.model))
+    return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in whole)
+
+
+def look(prepared: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = print) -> bool:
+    """Have all images looked at that were not yet; returns whether the disk held what was seen.
+
+    Ray must be there. What is written is there as a whole, or not at all; a search that is interrupted
+    meanwhile begins with it anew.
+    """
+    training = prepared.space.reference("finetune").training
+    folder = features_folder(seen.root, seen.model, training.loading)
+    if not _missing(prepared, folder):
+        return True
+    try:
+        with held(folder / "looking"):  # of two searches that begin at once, one looks
+            return _look(prepared, seen, folder, lookers, tell)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        tell(TOO_SHORT)
+        return False
+
+
+def _look(
+    prepared: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Tell
+) -> bool:
+    training, missing = prepared.space.reference("finetune").training, _missing(prepared, folder)
+    if not missing:
+        return True
+    blocks = [
+        {"task": task, "split": split, "first": first}
+        for task, split in missing
+        for first in range(0, _size(prepared, task, split), LOOKED_AT_ONCE)
+    ]
+    writer = Writer(folder, seen, reads(prepared))
+    count, begun, told = 0, time.monotonic(), time.monotonic()
+    whole = sum(_size(prepared, task, split) for task, split in missing)
+    tell(f"looking at the images of {whole} examples, {lookers} at once")
+    try:
+        for table in _results(prepared, blocks, training.loading, training.longest, lookers):
+            count += len(table)
+            if not writer.fits(table, whole / count):
+                tell(TOO_SHORT)
+                return False
+            writer.add(table)
+            if time.monotonic() - told > TOLD_SECONDS:
+                told = time.monotonic()
+                left = (told - begun) * (whole - count) / count
+                tell(f"looked at {count} of {whole}, about {seconds(left)} left")
+        writer.publish()
+        return True
+    finally:
+        writer.discard()
+
+
+def _results(
+    prepared: ResolvedPlan,
+    blocks: list[dict[str, Any]],
+    loading: Loading,
+    longest: int,
+    lookers: int,
+) -> Iterator[pa.Table]:
+    """What the lookers saw, in any order."""
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    place = prepared.place
+    made = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * lookers))
+    looked = made.map_batches(
+        FeatureExtractor,  # type: ignore[arg-type]
+        fn_constructor_args=(place.model, place.benchmark, loading, longest, reads(prepared)),
+        batch_format="pyarrow",
+        batch_size=1,
+        concurrency=lookers,
+        num_gpus=place.gpus or None,
+    )
+    yield from looked.iter_batches(batch_format="pyarrow", batch_size=None)  # type: ignore[misc]
+
+
+class Writer:
+    """Writes what comes in beside its place, and moves it there when it is whole."""
+
+    def __init__(self, folder: Path, seen: FeatureCache, read: bool = False) -> None:
+        self.folder, self.seen, self.read = folder, seen, read
+        self.known = Features(folder)
+        self._new: set[str] = set()
+        self._rows: dict[Path, list[dict[str, Any]]] = {}
+        self._bytes = 0
+        self._part = folder / "images" / f".{uuid.uuid4().hex}"
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._out = pa.ipc.new_file(str(self._part), IMAGES)
+
+    def add(self, table: pa.Table) -> None:
+        """Some looked-at examples, with what was seen of images that are new."""
+        images = []
+        for row in table.to_pylist():
+            for key in BRINGS:
+                name, brought = row[key], row[f"{key}_features"] is not None
+                if brought and name not in self._new and not self.known.knows(name):
+                    self._new.add(name)
+                    images.append({field: row[f"{key}_{field}"] for field in IMAGES.names})
+                    self._bytes += len(row[f"{key}_features"])
+            task = self.seen.tasks[row["task"]]
+            file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
+            self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLES.names})
+            self._bytes += len(row["inputs"])
+        if images:
+            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGES))
+
+    def fits(self, table: pa.Table, more: float) -> bool:
+        """Whether the disk holds `more` times what there is with this table."""
+        size = self._bytes + table.nbytes
+        return size * more * SPARE - self._bytes < shutil.disk_usage(self._part.parent).free
+
+    def publish(self) -> None:
+        """Images first, for examples name them."""
+        self._out.close()
+        if self._new:
+            os.replace(self._part, self._part.with_name(f"{self._part.name[1:]}.arrow"))
+        for file, rows in self._rows.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+            table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLES)
+            with pa.ipc.new_file(str(temporary), EXAMPLES) as out:
+                out.write_table(table)
+            os.replace(temporary, file)
+
+    def discard(self) -> None:
+        """Forget what was not published."""
+        self._part.unlink(missing_ok=True)
+
+
+def _size(prepared: ResolvedPlan, task: str, split: str) -> int:
+    return len(prepared.benchmark.task(task).examples(split))
+
+
+def _missing(prepared: ResolvedPlan, folder: Path) -> list[tuple[str, str]]:
+    """The splits that were not looked at yet."""
+    # Where no Q-Former is to read, what one has read will do.
+    asked = (True,) if reads(prepared) else (True, False)
+    task_of, limit = prepared.setting.tasks, prepared.rehearsal.limit
+    return [
+        (task, split)
+        for task in prepared.all_tasks
+        for split in SPLITS
+        if not any(
+            examples_file(folder, task_of[task], split, limit, read).exists() for read in asked
+        )
+    ]

@@ -1,0 +1,142 @@
+"""What a rank of a search needs of memory: the model's part of it, and the benchmark's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from models.batching import PIXELS, Encoded, encode
+from models.image_tokens import ImageTokens
+from models.location import folder_family
+from models.memory_estimate import CPU, GPU, Sizes, estimate
+from models.processors import load_processor
+from spaces import Adapter, InputError, Training
+from tasks import SPLITS, Example, Task
+from trainables.rank.data import CACHE_BYTES
+
+LOOKED_AT = 16
+"""Examples of each task and split that are encoded to learn how long they are: the longest texts."""
+SCORED = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class ProcessorProbe:
+    """The longest examples of each task as the model's own processor makes them."""
+
+    folder: Path
+    encoded: Mapping[str, Sequence[Encoded]]
+    counts: Mapping[str, Mapping[str, int]]
+    """Examples of each task and split."""
+    limit: int
+    """Tokens; 0 where the model names none."""
+
+    def notes(self) -> list[str]:
+        """What a user should know of examples that are too long."""
+        found = {task: max(e.length for e in known) for task, known in self.encoded.items()}
+        return [
+            f"{task}: an example has {length} tokens, and is cut to {self.limit}: earlier turns first, "
+            "then the beginning of the prompt, never an image"
+            for task, length in found.items()
+            if self.limit and length > self.limit
+        ]
+
+    def sizes(self, training: Training) -> Sizes:
+        """The longest prompt and answer, the most patches, and the memory that all examples take."""
+        known = self._known
+        config: Any = AutoConfig.from_pretrained(self.folder)
+        patches = max(_patches(config.vision_config, e) for e in known)
+        text = max(e.bytes - (e.prompt[PIXELS].nbytes if PIXELS in e.prompt else 0) for e in known)
+        kept = self.seen_bytes(training) + text * self._count
+        answer = max(len(e.answer) for e in known)
+        longest = max(len(e.prompt["input_ids"]) for e in known)
+        return Sizes(
+            prompt=min(longest, self.limit - answer) if self.limit else longest,
+            answer=answer,
+            patches=patches,
+            asked=max(counts["validation"] for counts in self.counts.values()),
+            # They are kept on the CPU, and count there alone.
+            examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
+        )
+
+    def seen_bytes(self, training: Training) -> int:
+        """What the frozen vision tower sees of all examples, if each shows as much as the largest."""
+        config: Any = AutoConfig.from_pretrained(self.folder)
+        patches = max(_patches(config.vision_config, e) for e in self._known)
+        layers = len(folder_family(self.folder).layers_read(config) or (0,))
+        own = 2 if training.precision == "bf16" else 4
+        return self._count * patches * layers * config.vision_config.hidden_size * own
+
+    @property
+    def _known(self) -> list[Encoded]:
+        return [e for encoded in self.encoded.values() for e in encoded]
+
+    @property
+    def _count(self) -> int:
+        return sum(counts[split] for counts in self.counts.values() for split in SCORED)
+
+
+def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> ProcessorProbe:
+    """Encode the longest examples.
+
+    Raises `InputError` if one cannot be made to fit, or if processor and model do not go together.
+    """
+    try:
+        processor = load_processor(folder)
+    except Exception as error:  # of files that transformers misses or cannot read: it says which
+        raise InputError(
+            f'the processor in "{folder}" must load, and does not: '
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
+    if processor.tokenizer.eos_token_id is None:
+        raise InputError(
+            f'the tokenizer in "{folder}" must have an end-of-sequence token (eos_token)'
+        )
+    tokens = ImageTokens(folder)
+    text = AutoConfig.from_pretrained(folder).get_text_config()
+    positions = getattr(text, "max_position_embeddings", 0)
+    limit = min(training.longest or positions, positions or training.longest)
+    encoded: dict[str, list[Encoded]] = {}
+    for task in tasks:
+        encoded[task.name] = []
+        for split, row, example in longest(task):
+            whole = encode(processor, example)
+            tokens.check(whole, f"{task.name}/{split} row {row}")
+            if limit and whole.length > limit:
+                encode(processor, example, limit)
+            encoded[task.name].append(whole)
+    counts = {task.name: {split: len(task.examples(split)) for split in SCORED} for task in tasks}
+    return ProcessorProbe(folder, encoded, counts, limit)
+
+
+def longest(task: Task) -> Iterator[tuple[str, int, Example]]:
+    """Split, row and example of those with the longest texts in each split."""
+    for split in SPLITS:
+        examples = task.examples(split)
+        lengths = examples.lengths()
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]:
+            yield split, row, examples[row]
+
+
+def rank_memory(
+    rehearsed: ProcessorProbe, adapter: Adapter, training: Training, workers: int
+) -> dict[str, int]:
+    """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
+    machine = GPU if torch.cuda.is_available() else CPU
+    sizes = rehearsed.sizes(training)
+    shared = dataclasses.replace(sizes, asked=-(-sizes.asked // workers))
+    return estimate(rehearsed.folder, adapter, training, workers, shared, machine)
+
+
+def _patches(vision: Any, encoded: Encoded) -> int:
+    """That the tower sees of an example's images."""
+    if PIXELS not in encoded.prompt:
+        return 0
+    side = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
+    deep = getattr(vision, "temporal_patch_size", 1)
+    return encoded.prompt[PIXELS].numel() // (3 * side * side * deep)

@@ -1,0 +1,123 @@
+"""Which trials to choose from: the Pareto front over finished trials, and the best of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from spaces.errors import InputError, unknown
+from strategies import STRATEGIES
+from trainables.metrics.glossary import GLOSSARY
+
+Objective = tuple[str, str]
+"""A metric and its direction, "max" or "min"."""
+
+TRIAL_DIRECTIONS = {
+    **{"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"},
+    **{"stored_bytes": "min", "added_parameters": "min"},
+}
+"""Metrics of a trial over its orderings, beside those of a score matrix."""
+
+Row = Mapping[str, Any]
+"""One trial of the table `trials`; None where a metric is undefined."""
+
+
+def objectives_of(values: object) -> tuple[Objective, ...]:
+    """The objectives of a plan, `[[metric, "max" or "min"], ...]`; raises `InputError`."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise InputError(f'objectives must be a list of [metric, "max" or "min"], got {values!r}')
+    for value in values:
+        if not isinstance(value, Sequence) or len(value) != 2 or value[1] not in ("max", "min"):
+            raise InputError(f'an objective must be [metric, "max" or "min"], got {value!r}')
+    return tuple((str(metric), str(mode)) for metric, mode in values)
+
+
+def is_reference(strategy: str) -> bool:
+    """Whether a strategy marks a bound and is no answer to the continual problem."""
+    return strategy in STRATEGIES and STRATEGIES[strategy].reference
+
+
+def goodness(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The objectives so that more is better; minus infinity where one is undefined."""
+    values = [(row.get(metric), mode) for metric, mode in objectives]
+    return tuple(
+        -math.inf if v is None or math.isnan(v) else v if mode == "max" else -v
+        for v, mode in values
+    )
+
+
+def defined(row: Row, objectives: Sequence[Objective]) -> bool:
+    """Whether every objective has a value."""
+    return -math.inf not in goodness(row, objectives)
+
+
+def left_out(trials: pa.Table, objectives: Sequence[Objective]) -> dict[str, str]:
+    """The trials that cannot be on the front, and why."""
+    reasons = {row["name"]: _why_left_out(row, objectives) for row in trials.to_pylist()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _why_left_out(row: Row, objectives: Sequence[Objective]) -> str:
+    if row["state"] != "finished":
+        return f"{row['state']} after {row['stages_done']} of {row['stages_total']} stages"
+    if is_reference(row["strategy"]):
+        return f"{row['strategy']} is a reference, no answer to the continual problem"
+    missing = [metric for metric, mode in objectives if not defined(row, [(metric, mode)])]
+    return f"{', '.join(missing)} undefined" if missing else ""
+
+
+def pareto_front(trials: pa.Table, objectives: Sequence[Objective]) -> list[str]:
+    """Finished trials that no other beats in every objective, the best in the first one first.
+
+    Trials that tie in every objective are all kept; `left_out` says why others were not considered.
+    """
+    out = left_out(trials, objectives)
+    points = {
+        row["name"]: goodness(row, objectives)
+        for row in trials.to_pylist()
+        if row["name"] not in out
+    }
+    front = [
+        name for name, point in points.items() if not any(_beats(p, point) for p in points.values())
+    ]
+    return sorted(front, key=lambda name: ([-value for value in points[name]], name))
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = None) -> str:
+    """The trial to export: best on the front in the first objective, or in the metric `by`.
+
+    Ties go to the next objective, then to the earlier name. Raises `InputError` if none finished.
+    """
+    front = pareto_front(trials, objectives)
+    if not front:
+        raise InputError(f"no trial can be chosen: {why_none(trials, objectives)}")
+    known = {*GLOSSARY, *TRIAL_DIRECTIONS} & set(trials.column_names)
+    if by and by not in known:
+        raise unknown("metric of this search", by, known)
+    first = [(by, dict(objectives).get(by) or direction(by))] if by else []
+    rows = {row["name"]: row for row in trials.to_pylist()}
+    order = [*first, *objectives]
+    return min(front, key=lambda name: ([-v for v in goodness(rows[name], order)], name))
+
+
+def why_none(trials: pa.Table, objectives: Sequence[Objective]) -> str:
+    """Why the front is empty, in one line."""
+    reasons = [f"{name} {reason}" for name, reason in left_out(trials, objectives).items()]
+    more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    return ("; ".join(reasons[:5]) + more) or "the search has no trial yet"
+
+
+def direction(metric: str) -> str:
+    """Which way a trial's metric is good, "max" or "min"; raises `InputError` for none that is known."""
+    if metric in TRIAL_DIRECTIONS:
+        return TRIAL_DIRECTIONS[metric]
+    if metric not in GLOSSARY:
+        raise unknown("metric", metric, {*GLOSSARY, *TRIAL_DIRECTIONS})
+    return "max" if GLOSSARY[metric].higher_is_better else "min"

@@ -1,0 +1,1 @@
+"""The search itself over Tune and Optuna: proposing, stopping and following trials."""

@@ -1,0 +1,1 @@
+"""Tasks as the loop reads them: examples, orderings, benchmarks."""

@@ -1,0 +1,78 @@
+"""A task: one instruction-tuning dataset in three splits, and the metric of its answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from spaces.errors import unknown
+from tasks.data.rows import Example, Rows, read_tables
+from tasks.data.shards import file_sha256, known_sha256
+
+__all__ = ["SPLITS", "Example", "Task"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Train, validation and test examples and the metric of their answers.
+
+    `closed` says that every answer is one of the training answers, so that forgetting the format of
+    answers can be told from forgetting the knowledge. `files`: the Parquet or Arrow files of each
+    split, one after the other; `images`: the image shards that their rows point into, if they do.
+    """
+
+    name: str
+    metric: str
+    max_new_tokens: int
+    closed: bool
+    description: str
+    files: Mapping[str, tuple[Path, ...]] = field(hash=False)
+    images: tuple[Path, ...] = ()
+    answer_format: str = ""
+    """What an answer must look like to count as formally right; empty: `closed` decides."""
+
+    def examples(self, split: str) -> Rows:
+        """The examples of a split; nothing is read before the first is asked for."""
+        return Rows(self.split_files(split), split, self.images)
+
+    def answer_set(self) -> tuple[str, ...] | None:
+        """The distinct training answers, sorted, where the task is closed; else None."""
+        if not self.closed:
+            return None
+        answers = read_tables(self.split_files("train"), ("answer",)).column("answer")
+        return tuple(sorted(str(answer) for answer in answers.unique().to_pylist()))
+
+    def fingerprint(self) -> str:
+        """Sha256 of what a stage's result depends on: the data and how answers are scored.
+
+        Folder, file and task names have no part in it: the same data elsewhere is the same task.
+        """
+        scoring = f"{self.metric} {self.max_new_tokens} {self.closed}"
+        scoring += f" {self.answer_format}" if self.answer_format else ""
+        digest = hashlib.sha256(scoring.encode())
+        for split in sorted(self.files):
+            digest.update(f" {split} {' '.join(map(_file_digest, self.files[split]))}".encode())
+        for path in self.images:
+            digest.update(f" images {_file_digest(path)}".encode())
+        return digest.hexdigest()
+
+    def split_files(self, split: str) -> tuple[Path, ...]:
+        """The files of a split; `InputError` with the nearest one where there is no such split."""
+        if split not in self.files:
+            raise unknown("split", split, self.files)
+        return self.files[split]
+
+
+def _file_digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)  # a search asks again for every stage
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    return known_sha256(path) or file_sha256(path)

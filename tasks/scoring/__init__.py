@@ -1,0 +1,1 @@
+"""Scores of answers: metrics, answer formats and answer sets."""

@@ -1,0 +1,94 @@
+"""What an answer must look like, right or wrong: forgetting the form told from forgetting the matter."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+
+from spaces.errors import InputError, unknown
+from tasks.scoring.metrics.boxes import STRICT
+from tasks.scoring.metrics.edits import nearest
+from tasks.scoring.metrics.texts import plain
+
+PHRASE = 5
+"""Words of a phrase at the most."""
+
+_LETTER = re.compile(r"\s*(?:\([A-Za-z]\)|[A-Za-z])[.:)]?\s*")
+_NUMBER = re.compile(r"\s*[-+]?[$€£]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?\s?%?\.?\s*")
+
+
+def _is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text)) and any(letter.isdigit() for letter in text)
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "letter": lambda text: bool(_LETTER.fullmatch(text)),
+    "number": _is_number,
+    "box": lambda text: bool(STRICT.fullmatch(text)),
+    "word": lambda text: len(plain(text).split()) == 1,
+    "phrase": lambda text: 1 <= len(plain(text).split()) <= PHRASE,
+    "yes_no": lambda text: plain(text) in ("yes", "no"),
+    "text": lambda text: bool(text.strip()),
+}
+"""Formats by name; beside them `closed` (one of the training answers), and /regex/."""
+
+
+def check_format(answer_format: str) -> None:
+    """Raise `InputError` unless there is such a format; none at all is fine."""
+    if answer_format in ("", "closed") or answer_format in FORMATS:
+        return
+    if not _is_pattern(answer_format):
+        raise unknown("answer_format", answer_format, ("closed", "/regex/", *FORMATS))
+    try:
+        re.compile(answer_format[1:-1])
+    except re.error as error:
+        raise InputError(
+            f"answer_format {answer_format} must hold a regular expression: {error}"
+        ) from error
+
+
+def obeys(prediction: str, answer_format: str, answer_set: Collection[str] | None = None) -> bool:
+    """Whether an answer has the format; `answer_set`: the task's answers, which `closed` asks for."""
+    if answer_format == "closed":
+        return plain(prediction) in _plain_set(tuple(answer_set or ()))
+    if _is_pattern(answer_format):
+        return re.fullmatch(answer_format[1:-1], prediction.strip()) is not None
+    check_format(answer_format)
+    return FORMATS[answer_format](prediction)
+
+
+def format_compliance(
+    predictions: Sequence[str],
+    answer_set: Collection[str] | None = None,
+    answer_format: str = "closed",
+) -> float:
+    """Share of predictions in the task's answer format, right or wrong; NaN if none are given."""
+    if not predictions:
+        return math.nan
+    return sum(obeys(text, answer_format, answer_set) for text in predictions) / len(predictions)
+
+
+def constrained(predictions: Sequence[str], answer_set: Collection[str]) -> list[str]:
+    """Each prediction as the nearest answer of the task's set; empty where none, or two, are nearest.
+
+    After the fact, from what was said: what the model would say if it could say nothing else is known
+    to the model alone, and costs a pass over it for every answer of the set.
+    """
+    by_form = {plain(answer): answer for answer in answer_set}
+    chosen: dict[str, str] = {}
+    for text in predictions:
+        if text not in chosen:  # models repeat themselves, and sets are large
+            exact = by_form.get(plain(text))
+            chosen[text] = exact if exact is not None else nearest(text, answer_set) or ""
+    return [chosen[text] for text in predictions]
+
+
+def _is_pattern(answer_format: str) -> bool:
+    return len(answer_format) > 2 and answer_format[0] == answer_format[-1] == "/"
+
+
+@lru_cache(maxsize=8)  # asked for every answer of a split
+def _plain_set(answers: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(plain(answer) for answer in answers)

@@ -1,0 +1,172 @@
+"""Metrics of captions: CIDEr-D, BLEU and ROUGE-L, equal to those of `pycocoevalcap` 1.2.
+
+That package is no dependency: it brings 104 MB of Java archives for three small formulas, and its BLEU
+must not be passed on. Its tokenizer is a Java program too; `caption_words` stands in for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from tasks.scoring.metrics.metric import Answered, Scores, mean
+
+ORDER = 4
+"""The longest n-gram, of CIDEr and BLEU alike."""
+SIGMA = 6.0
+"""Of CIDEr-D's penalty on lengths that differ."""
+BETA = 1.2
+"""How much more than precision recall counts in ROUGE-L."""
+
+Gram = tuple[str, ...]
+Grams = Counter[Gram]
+
+_TYPOGRAPHIC = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
+_BRACKETS = str.maketrans(
+    {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- "}
+)
+_CLITICS = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?![\w'])")
+_WORD = re.compile(r"-[lr][rsc]b-|\w+(?:[-./,:_']\w+)*|n't|'(?:s|m|d|re|ve|ll)(?!\w)|[$%&#@+*=]")
+
+
+def caption_words(text: str) -> list[str]:
+    """The words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
+
+    The words that the Penn Treebank tokenizer of `pycocoevalcap` makes of ordinary captions, its names for
+    brackets among them. It treats apart what this does not: abbreviations ("p.m.", "U.S.", "mr."), words
+    that it cuts ("cannot", "gonna"), a run of "!!!", "w/", measures such as 5'10", signs of degrees and of
+    currencies, and a comma with no blank after it.
+    """
+    text = text.lower().translate(_TYPOGRAPHIC).translate(_BRACKETS)
+    return _WORD.findall(_CLITICS.sub(r" \1", text))
+
+
+# CIDEr-D (Vedantam et al. 2015) -------------------------------------------------------------------
+
+
+def cider(answered: Sequence[Answered]) -> Scores:
+    """Agreement of n-grams, weighed by how rare they are among the references, from 0 to 10.
+
+    The rarity of an n-gram is log(images / images whose references hold it): 0 for a single image, and
+    where all have the same references, so that the score is 0 there.
+    """
+    predictions = [_grams(caption_words(one.prediction)) for one in answered]
+    references = [[_grams(caption_words(r)) for r in one.references] for one in answered]
+    images = Counter(gram for own in references for gram in set().union(*own))
+    rarity = {gram: math.log(len(answered) / count) for gram, count in images.items()}
+    unseen = math.log(len(answered)) if answered else 0.0
+
+    def weighed(grams: Grams) -> list[dict[Gram, float]]:
+        return [
+            {g: n * rarity.get(g, unseen) for g, n in grams.items() if len(g) == order}
+            for order in range(1, ORDER + 1)
+        ]
+
+    each = [
+        10 * mean([_agreement(weighed(said), said, weighed(r), r) for r in own])
+        for said, own in zip(predictions, references, strict=True)
+    ]
+    return Scores(mean(each), each)
+
+
+def _agreement(
+    said: Sequence[dict[Gram, float]],
+    said_grams: Grams,
+    reference: Sequence[dict[Gram, float]],
+    reference_grams: Grams,
+) -> float:
+    """Mean over the orders of a cosine in which no n-gram counts more often than in the reference."""
+    # The length is that of the bigrams, as in the package.
+    gap = _size(said_grams, 2) - _size(reference_grams, 2)
+    penalty = math.exp(-(gap**2) / (2 * SIGMA**2))
+    return penalty * mean([_cosine(a, b) for a, b in zip(said, reference, strict=True)])
+
+
+def _cosine(said: dict[Gram, float], reference: dict[Gram, float]) -> float:
+    norms = math.hypot(*said.values()) * math.hypot(*reference.values())
+    shared = said.keys() & reference.keys()
+    product = math.fsum(min(said[gram], reference[gram]) * reference[gram] for gram in shared)
+    return product / norms if norms else 0.0
+
+
+# BLEU (Papineni et al. 2002) ----------------------------------------------------------------------
+
+
+def bleu(order: int) -> Callable[[Sequence[Answered]], Scores]:
+    """BLEU up to n-grams of `order`: one count over all answers, against the closest reference length."""
+
+    def scores(answered: Sequence[Answered]) -> Scores:
+        counts = [_bleu_counts(one, order) for one in answered]
+        total = [sum(column) for column in zip(*counts, strict=True)]
+        each = [_bleu_of(count) for count in counts]
+        return Scores(_bleu_of(total) if counts else math.nan, each)
+
+    return scores
+
+
+def _bleu_counts(one: Answered, order: int) -> list[int]:
+    """[length, reference length, matches of order 1, guesses of order 1, matches of order 2, ...]."""
+    words = caption_words(one.prediction)
+    references = [caption_words(reference) for reference in one.references]
+    said, most = _grams(words), Counter[Gram]()
+    for reference in references:
+        most |= _grams(reference)  # the larger count of each
+    closest = min((abs(len(r) - len(words)), len(r)) for r in references)[1]
+    counts = [len(words), closest]
+    for n in range(1, order + 1):
+        counts += [_size(said & most, n), max(0, len(words) - n + 1)]
+    return counts
+
+
+def _bleu_of(counts: Sequence[int]) -> float:
+    # The two small numbers are the package's: they keep 0 / 0 at 0, and are part of its values.
+    small, tiny = 1e-9, 1e-15
+    length, closest, *pairs = counts
+    order = len(pairs) // 2
+    precision = math.prod((pairs[2 * n] + tiny) / (pairs[2 * n + 1] + small) for n in range(order))
+    ratio = (length + tiny) / (closest + small)
+    brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
+    return precision ** (1 / order) * brevity
+
+
+# ROUGE-L (Lin 2004) -------------------------------------------------------------------------------
+
+
+def rouge_l(prediction: str, references: Sequence[str]) -> float:
+    """F of the longest common subsequence: best precision and best recall over the references."""
+    words = caption_words(prediction)
+    others = [other for reference in references if (other := caption_words(reference))]
+    if not words or not others:
+        return 0.0
+    common = [_longest_common(words, other) for other in others]
+    precision = max(common) / len(words)
+    recall = max(n / len(other) for n, other in zip(common, others, strict=True))
+    if not precision:
+        return 0.0
+    return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
+
+
+def _longest_common(one: Sequence[str], other: Sequence[str]) -> int:
+    lengths = [0] * (len(other) + 1)  # of the common subsequence with other[:j], for one[:i] so far
+    for word in one:
+        diagonal = 0
+        for j, candidate in enumerate(other, start=1):
+            above = lengths[j]
+            lengths[j] = diagonal + 1 if word == candidate else max(above, lengths[j - 1])
+            diagonal = above
+    return lengths[-1]
+
+
+def _grams(words: Sequence[str]) -> Grams:
+    """How often each n-gram of 1 to `ORDER` words occurs."""
+    return Counter(
+        tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1)
+    )
+
+
+def _size(grams: Grams, order: int) -> int:
+    """The n-grams of one order, repetitions counted."""
+    counts: Iterable[int] = (count for gram, count in grams.items() if len(gram) == order)
+    return sum(counts)

@@ -1,0 +1,1 @@
+"""Raw instruction data: read, checked, split and converted."""

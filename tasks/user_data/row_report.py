@@ -1,0 +1,201 @@
+"""Every row of a benchmark looked at before any worker starts: all faults are said at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from spaces.errors import InputError
+from tasks.data.benchmark import Benchmark
+from tasks.data.images import decoding_fault
+from tasks.data.rows import IMAGE, image_bytes, read_images, read_tables, row_id
+from tasks.data.task import SPLITS, Task
+from tasks.scoring.answers import METRICS, Metric
+
+CHUNK = 256  # rows whose images are Python objects at the same time
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What the model and the parts that are trained ask of every row."""
+
+    image: bool = False
+    """Whether a question without an image can be neither asked nor learnt from."""
+    reserved: str | None = None
+    """The token that stands for the image; the model's own template puts it into the prompt."""
+    several_images: bool = True
+    """Whether a question may show more than one image."""
+
+
+@dataclass(frozen=True)
+class BrokenRow:
+    """One thing wrong with one row (counted from 0), or with a whole file where `row` is None."""
+
+    task: str
+    split: str
+    row: int | None
+    id: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.task}/{self.split}"
+        where = place if self.row is None else f"{place} row {self.row} (id {self.id})"
+        return f"{where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """What `check_rows` found: how many rows it looked at, and every fault."""
+
+    checked: int
+    broken: tuple[BrokenRow, ...]
+
+    def __str__(self) -> str:
+        """How many rows are broken, and how many for each reason."""
+        rows = len({(fault.task, fault.split, fault.row) for fault in self._of_rows()})
+        kinds = Counter(fault.reason for fault in self.broken if fault.row is not None)
+        text = f"{rows} of {self.checked} rows are broken"
+        text += ": " + ", ".join(f"{n} {why}" for why, n in kinds.most_common()) if kinds else ""
+        files = {(fault.task, fault.split) for fault in self.broken if fault.row is None}
+        return text + (f"; files that cannot be used: {len(files)}" if files else "")
+
+    def raise_if_broken(self) -> None:
+        """One `InputError` with every broken row and its reason, then the counts."""
+        if self.broken:
+            raise InputError("\n".join([*map(str, self.broken), str(self)]))
+
+    def _of_rows(self) -> Iterator[BrokenRow]:
+        return (fault for fault in self.broken if fault.row is not None)
+
+
+def check_rows(
+    benchmark: Benchmark,
+    tasks: Iterable[str] | None = None,
+    splits: Iterable[str] = SPLITS,
+    demands: Demands = Demands(),  # it is frozen
+) -> RowReport:
+    """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
+    checked, broken, splits = 0, [], tuple(splits)
+    for name in benchmark.tasks if tasks is None else tasks:
+        looked: dict[int, str | None] = {}  # image of a task's shards -> what is wrong with it
+        for split in splits:
+            rows, faults = _check_file(benchmark.task(name), split, demands, looked)
+            checked += rows
+            broken += faults
+    return RowReport(checked, tuple(broken))
+
+
+def _check_file(
+    task: Task, split: str, demands: Demands, looked: dict[int, str | None]
+) -> tuple[int, list[BrokenRow]]:
+    files = task.split_files(split)
+    try:
+        table = read_tables(files)
+        table.validate(full=True)  # texts that are no UTF-8
+        shared = read_images(task.images) if "images" in table.column_names else None
+    except (InputError, pa.ArrowException) as error:
+        return 0, [BrokenRow(task.name, split, None, "", str(error))]
+    if not table.num_rows:
+        return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
+    images = _Images(shared, looked)
+    metric, seen, faults = METRICS[task.metric], set(), []
+    for row, values in enumerate(_values(table)):
+        name = row_id(values, split, row)
+        found = [*text_faults(values, metric, demands), *_mark_faults(values, demands)]
+        found += images.faults(values, demands)
+        found += [("id is not unique", "")] if name in seen else []
+        seen.add(name)
+        faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
+    return table.num_rows, faults
+
+
+def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=CHUNK):
+        yield from batch.to_pylist()
+
+
+def text_faults(
+    values: dict[str, Any], metric: Metric, demands: Demands
+) -> Iterator[tuple[str, str]]:
+    """Reason and detail of each fault of prompt, answer and answers."""
+    turns = values.get("history") or ()
+    prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
+    if not (values["prompt"] or "").replace(IMAGE, "").strip():
+        yield "empty prompt", ""
+    if not (values["answer"] or "").strip():
+        yield "empty answer", ""
+    said = [*(turn["answer"] for turn in turns), values["answer"] or ""]
+    texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": said}
+    for name, found in texts.items():
+        if demands.reserved and any(demands.reserved in text for text in found):
+            yield f"{name} holds {demands.reserved}, which the model puts there itself", ""
+    answer, answers = values["answer"] or "", values.get("answers")
+    if not answer.strip():
+        return
+    plain = metric.normalise(answer)
+    if not plain:
+        yield f"nothing of the answer is left for {metric.name}", repr(answer)
+    elif answers and any(not isinstance(one, str) for one in answers):
+        yield "null among answers", ""
+    elif answers and not all(map(metric.normalise, answers)):
+        yield f"nothing of one of the answers is left for {metric.name}", repr(answers)
+    elif answers and plain not in map(metric.normalise, answers):
+        yield "answer is not among answers", f"{answer!r} is not in {answers}"
+
+
+def _image_count(values: dict[str, Any]) -> int:
+    if "images" in values:
+        return len(values["images"] or ())
+    cell = values.get("image")
+    return int(image_bytes(cell) is not None or bool(isinstance(cell, dict) and cell.get("path")))
+
+
+def _mark_faults(values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+    """Reason and detail where the places of images are not theirs."""
+    turns = values.get("history") or ()
+    prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
+    shown, marks = _image_count(values), sum(prompt.count(IMAGE) for prompt in prompts)
+    if marks not in (0, shown):
+        yield f"number of {IMAGE} marks differs from images", f"{marks} marks, {shown} images"
+    if shown > 1 and not demands.several_images:
+        yield "several images, and the model takes one", f"{shown} images"
+
+
+class _Images:
+    """The images of one split: in the rows themselves, or in shards, where each is looked at once."""
+
+    def __init__(self, shared: pa.ChunkedArray | None, looked: dict[int, str | None]) -> None:
+        self.shared, self._known = shared, looked
+
+    def faults(self, values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+        """Reason and detail where an image is no image; no image at all is a row of text."""
+        cell = values.get("image")
+        image = image_bytes(cell)
+        if self.shared is not None:
+            yield from self._shared_faults(values.get("images") or ())
+            image = values.get("images")
+        elif isinstance(cell, dict) and image is None and cell.get("path"):
+            yield "image has a path but no bytes", str(cell["path"])
+            return
+        elif image is not None and (fault := decoding_fault(image)):
+            yield "image cannot be decoded", fault
+        if not image and image != b"" and demands.image:
+            yield "no image, and the model or the parts trained need one", ""
+
+    def _shared_faults(self, numbers: Iterable[int]) -> Iterator[tuple[str, str]]:
+        for number in numbers:
+            if number not in self._known:
+                self._known[number] = self._fault(number)
+            if (fault := self._known[number]) is not None:
+                yield "image cannot be decoded", fault
+
+    def _fault(self, number: int) -> str | None:
+        assert self.shared is not None
+        if not 0 <= number < len(self.shared):
+            return f"no image {number} among {len(self.shared)}"
+        return decoding_fault(self.shared[number].as_py() or b"")

@@ -1,0 +1,180 @@
+"""The frozen vision tower, looked through once an image: against the stock model, which looks each time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from toy import Toy
+from transformers import AutoModelForImageTextToText
+
+from models.batching import FEATURES, PIXELS, Encoded, encode
+from models.lmm import LMM
+from spaces import Adapter
+from tasks import load_benchmark
+from trainables.rank import data
+from trainables.rank.data import Data
+
+
+@pytest.fixture(params=["toy", "toy_instructblip"])
+def lmm(request: pytest.FixtureRequest) -> LMM:
+    return LMM(request.getfixturevalue(request.param).model)
+
+
+@pytest.fixture
+def loaded(toy: Toy, lmm: LMM) -> Data:
+    return Data(load_benchmark(toy.benchmark), lmm, seed=0)
+
+
+def pixels_of(loaded: Data, task: str, rows: range) -> list[Encoded]:
+    examples = loaded.examples(task, "train")
+    return [encode(loaded.lmm.processor, examples[row]) for row in rows]
+
+
+def task_of(loaded: Data) -> str:
+    return loaded.benchmark.order[0]
+
+
+def test_the_model_reads_features_as_the_stock_model_reads_pixels(lmm: LMM, loaded: Data) -> None:
+    stock: Any = AutoModelForImageTextToText.from_pretrained(lmm.folder, dtype=torch.float32).eval()
+    (plain,) = pixels_of(loaded, task_of(loaded), range(1))
+    inputs, _ = lmm._collated([plain], with_answers=False)
+    with torch.no_grad():
+        expected = stock(**inputs).logits
+        seen = loaded.encoded(task_of(loaded), "train", 0)
+        given, _ = lmm._collated([seen], with_answers=False)
+        with lmm._given(given) as arguments:
+            logits = lmm.model(**arguments).logits
+    assert PIXELS not in seen.prompt and FEATURES in seen.prompt
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_losses_gradients_and_answers_are_those_of_pixels(lmm: LMM, loaded: Data) -> None:
+    task = task_of(loaded)
+    lmm.adapt(Adapter(rank=4), seed=0)
+    weights = list(lmm.trainable().values())
+    plain = pixels_of(loaded, task, range(6))
+    seen = loaded.training([(task, row) for row in range(6)])
+    losses = [lmm.answer_loss(batch) for batch in (plain, seen)]
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(loss, weights, allow_unused=True) for loss in losses)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our is None) == (their is None)
+        if our is not None and their is not None:
+            torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-6)
+    assert lmm.answers(seen, 4) == lmm.answers(plain, 4)
+
+
+def test_features_depend_on_the_image_alone(loaded: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(loaded)
+    rows = list(range(20))
+    first = {row: loaded.encoded(task, "train", row).prompt[FEATURES] for row in rows}
+    random.Random(0).shuffle(rows)
+    monkeypatch.setattr(data, "CACHE_BYTES", 1)  # each is forgotten at once
+    again = Data(loaded.benchmark, loaded.lmm, seed=0)
+    for row in rows:
+        assert torch.equal(again.encoded(task, "train", row).prompt[FEATURES], first[row])
+    assert len(again._encoded) == 1
+
+
+def test_the_tower_is_no_part_of_the_model_that_is_trained(lmm: LMM) -> None:
+    names = [name for name, _ in lmm.trainable_or_not()]
+    assert names and not [n for n in names if n.startswith(lmm.family.vision_tower + ".")]
+    assert {name for name, _ in lmm.base.named_modules()} >= {lmm.family.vision_tower}
+
+
+@pytest.mark.parametrize("layers", [-2, [-2, -1]])
+@pytest.mark.parametrize("strategy", ["default", "full"])
+def test_the_layers_that_llava_reads_are_kept(
+    toy: Toy, layers: int | list[int], strategy: str, tmp_path: Path
+) -> None:
+    stock: Any = AutoModelForImageTextToText.from_pretrained(toy.model)
+    config = stock.config
+    config.vision_feature_layer, config.vision_feature_select_strategy = layers, strategy
+    folder = tmp_path / "model"
+    made = type(stock)(config)
+    made.save_pretrained(folder)
+    LMM(toy.model).processor.save_pretrained(folder)
+    lmm = LMM(folder)
+    size = config.vision_config.image_size
+    image = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))
+    expected = made.eval().get_image_features(pixel_values=image[None]).pooler_output
+    look = {"pixel_values": image[None]}
+    features = lmm.tower.look(lambda: lmm.base.get_image_features(**look))
+    with lmm.tower.seen(True), torch.no_grad():
+        found = lmm.base.get_image_features(pixel_values=features)
+    torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
+    """Those of ZeRO-3 would end where ranks look at different numbers of images."""
+    ran: list[str] = []
+    for name, module in lmm.base.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    seen = loaded.training([(task_of(loaded), row) for row in range(2)])
+    assert not ran
+    lmm.answer_logits(seen)
+    assert ran.count(lmm.family.vision_tower) == 2
+
+
+def mapped(lmm: LMM, file: Path) -> bool:
+    """Whether the tower's weights are in the pages of a file."""
+    assert lmm.tower is not None
+    addresses = [p.data_ptr() for part in lmm.tower.frozen() for p in part.parameters()]
+    lines = [ln.split() for ln in Path("/proc/self/maps").read_text().splitlines()]
+    ends = [ln[0].split("-") for ln in lines if ln[-1] == str(file)]
+    places = [range(int(first, 16), int(last, 16)) for first, last in ends]
+    return all(any(address in place for place in places) for address in addresses)
+
+
+def test_a_tower_that_rests_sees_the_same_from_the_pages_of_a_file(
+    lmm: LMM, loaded: Data, tmp_path: Path
+) -> None:
+    assert lmm.tower is not None
+    task, file = task_of(loaded), tmp_path / "tower" / "tower.safetensors"
+    before = lmm.seen(pixels_of(loaded, task, range(4)))
+    assert not mapped(lmm, file)
+    lmm.tower.rest(file)
+    written = file.stat().st_mtime_ns
+    assert mapped(lmm, file)
+    after = lmm.seen(pixels_of(loaded, task, range(4)))
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one.prompt[FEATURES], other.prompt[FEATURES])
+    again = LMM(lmm.folder)
+    assert again.tower is not None
+    again.tower.rest(file)
+    assert mapped(again, file) and file.stat().st_mtime_ns == written
+    again.adapt(Adapter(parts="lm_lora+vision_lora", rank=2), seed=0)
+    assert again.tower is None
+    assert again.answer_loss(pixels_of(loaded, task, range(2))).isfinite()
+
+
+def test_a_tower_that_rests_comes_to_the_model_at_the_first_look(
+    lmm: LMM, loaded: Data, tmp_path: Path
+) -> None:
+    """As on a GPU, which has it then."""
+    tower = lmm.tower
+    assert tower is not None
+    tower.rest(tmp_path / "tower.safetensors")
+    lmm.to("meta")
+    assert lmm.device.type == "meta" and tower.parameter().device.type == "cpu"
+    given: list[torch.device] = []
+    (module,) = tower.frozen()
+    module.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append((*args, *kwargs.values())[0].device), with_kwargs=True
+    )
+    with pytest.raises(NotImplementedError, match="meta"):  # there are no features to bring back
+        lmm.seen(pixels_of(loaded, task_of(loaded), range(2)))
+    assert tower.parameter().device.type == "meta" and given == [torch.device("meta")]
+
+
+def test_the_weights_of_another_tower_are_not_taken(lmm: LMM, tmp_path: Path) -> None:
+    assert lmm.tower is not None
+    save_file({"0.weight": torch.zeros(3)}, tmp_path / "tower.safetensors")
+    lmm.tower.rest(tmp_path / "tower.safetensors")
+    assert not mapped(lmm, tmp_path / "tower.safetensors")

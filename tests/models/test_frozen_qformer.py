@@ -1,0 +1,147 @@
+"""A Q-Former that is not trained reads each example once, and the numbers are those of the stock model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from families import write_model
+from test_features import FP32, seen
+from toy import PROMPTS, Toy, adapted, blobs, config, walked
+
+from models.batching import FEATURES, PIXELS, QUERIES, encode
+from models.lmm import LMM
+from models.loading import LOOKED_AT_ONCE
+from search.resources.precompute_features import FeatureExtractor, Writer
+from spaces import Adapter
+from tasks import load_benchmark
+from trainables.lanes.in_process import InProcessRunner
+from trainables.rank.data import Data
+from trainables.rank.features import features_folder, reader
+
+PROJECTION = Adapter(parts="projection")
+
+
+def data(toy: Toy, lmm: LMM, ask: Any = None) -> Data:
+    return Data(load_benchmark(toy.benchmark), lmm, 0, 0, ask)
+
+
+def looked(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
+    return looker(pa.table({"task": [task], "split": [split], "first": [first]}))
+
+
+@pytest.mark.parametrize("parts", ["projection", "lm_lora", "projection+lm_lora"])
+def test_losses_gradients_and_answers_are_those_of_pixels(
+    toy_instructblip: Toy, parts: str
+) -> None:
+    lmm, stock = LMM(toy_instructblip.model), LMM(toy_instructblip.model)
+    for one in (lmm, stock):
+        one.adapt(Adapter(parts=parts, rank=4), seed=0)
+    stock._take_in(False, True)
+    loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
+    read = loaded.training([(task, row) for row in range(6)])
+    plain = [encode(stock.processor, loaded.examples(task, "train")[row]) for row in range(6)]
+    assert all(QUERIES in one.prompt and FEATURES in one.prompt for one in read)
+    losses = [lmm.answer_loss(read), stock.answer_loss(plain)]
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
+    names = lmm.trainable().keys()
+    assert names == stock.trainable().keys()
+    ours, theirs = (
+        torch.autograd.grad(loss, list(one.trainable().values()), allow_unused=True)
+        for loss, one in zip(losses, (lmm, stock), strict=True)
+    )
+    for our, their in zip(ours, theirs, strict=True):
+        assert our is not None and their is not None
+        torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-6)
+    assert lmm.answers(read, 4) == stock.answers(plain, 4)
+
+
+@pytest.mark.parametrize("name", ["blip_2", "instructblip"])
+def test_it_reads_an_example_once_and_no_more_while_training(
+    name: str, toy_instructblip: Toy, tmp_path: Path
+) -> None:
+    lmm = LMM(write_model(name, tmp_path))
+    lmm.adapt(PROJECTION, seed=0)
+    reads: list[int] = []
+    lmm.qformer._qformer[0].register_forward_hook(lambda *_: reads.append(1))
+    loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
+    for _ in range(3):
+        lmm.answer_loss(loaded.training([(task, row) for row in range(LOOKED_AT_ONCE)]))
+    assert len(reads) == 1 and loaded.looked == LOOKED_AT_ONCE
+
+
+def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: Toy) -> None:
+    lmm = LMM(toy_instructblip.model)
+    for module in lmm.base.qformer.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    lmm.base.train()
+    lmm.adapt(PROJECTION, seed=0)
+    loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
+    first, again = (data(toy_instructblip, lmm).encoded(task, "train", 0) for _ in range(2))
+    assert torch.equal(first.prompt[QUERIES], again.prompt[QUERIES])
+    assert loaded.looked == 0
+
+
+def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip: Toy) -> None:
+    lmm = LMM(toy_instructblip.model)
+    loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
+    losses = []
+    for parts in ("connector", "projection", "connector", "vision_lora+projection", "projection"):
+        lmm.adapt(Adapter(parts=parts, rank=2), seed=0)
+        batch = loaded.training([(task, row) for row in range(4)])
+        assert (lmm.qformer is not None) == (parts == "projection")
+        assert (PIXELS in batch[0].prompt) == parts.startswith("vision")
+        losses.append(lmm.answer_loss(batch))
+        names = {n.partition(".")[0] for n in lmm.trainable()}
+        assert ("qformer" in names and "query_tokens" in names) == (parts == "connector")
+    for loss in losses:
+        torch.testing.assert_close(loss, losses[0], rtol=1e-5, atol=1e-5)
+    # One look for those that freeze the tower, one more after it was trained and all was forgotten.
+    assert loaded.looked == 3 * LOOKED_AT_ONCE
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_on_disk(
+    toy_instructblip: Toy, tmp_path: Path, zero: int
+) -> None:
+    toy, root = toy_instructblip, tmp_path / "features"
+    chosen = config({"name": "eproj", "key_steps": 5}, epochs=1, zero=zero)
+    writer = Writer(features_folder(root, toy.setting().model, FP32), seen(toy, root), read=True)
+    looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
+    for task in PROMPTS:
+        for split, count in (("train", 24), ("validation", 10)):
+            for first in range(0, count, LOOKED_AT_ONCE):
+                writer.add(looked(looker, task, split, first))
+    writer.publish()
+    live = walked(toy.walk(chosen, tmp_path / "live"))
+    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=seen(toy, root))
+    kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(place)))
+    worker = kept.runner.worker
+    assert worker.data.looked == 0 and worker.lmm.qformer is not None
+    assert blobs(kept) == blobs(live)
+    assert kept.matrices() == live.matrices()
+    assert adapted(chosen).adapter.parts == "projection"
+
+
+def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
+    toy_instructblip: Toy, tmp_path: Path
+) -> None:
+    toy, task = toy_instructblip, next(iter(PROMPTS))
+    writer = Writer(features_folder(tmp_path, toy.setting().model, FP32), seen(toy, tmp_path))
+    looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
+    for first in range(0, 24, LOOKED_AT_ONCE):
+        writer.add(looked(looker, task, "train", first))
+    writer.publish()
+    found = []
+    for ask in (reader(seen(toy, tmp_path), FP32), None):
+        lmm = LMM(toy.model)
+        lmm.adapt(PROJECTION, seed=0)
+        loaded = data(toy, lmm, ask)
+        found.append(loaded.encoded(task, "train", 3).prompt[QUERIES])
+        assert loaded.looked == (0 if ask else LOOKED_AT_ONCE)
+    assert torch.equal(*found)

@@ -1,0 +1,100 @@
+"""`export.py` and the reading of `best.yaml`, on made-up searches; tests/search/test_search.py has real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from records import record, write_run
+
+from search import commands
+from search.plan.checks import TRIAL_METRICS
+from search.plan.search_plan import SearchPlan
+from search.results.pareto import direction
+from spaces import InputError
+
+FIELDS = {
+    "seed": 0,
+    "fields": {"workers_per_trial": 1},
+    "model": {"name": "llava-aligned", "path": "llava-aligned"},
+    "benchmark": {"name": "mini", "path": "mini"},
+    "text_encoder": {"path": "", "print": ""},
+    "fingerprints": {"model": "0", "tasks": {}},
+    "code": {"finetune": "f", "joint": "j", "replay": "r", "ewc": "e"},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A search that is over, as its files say."""
+    folder = write_run(tmp_path / "run")
+    plan = json.loads((folder / "plan.json").read_text())
+    own = {"split": "validation", "scoring": "seen", "initial": [], "learnt": "trained"}
+    plan["panel"] = plan["panel"] | own
+    (folder / "plan.json").write_text(json.dumps(plan | FIELDS))
+    return folder
+
+
+def exported(run: Path, *flags: str) -> dict:
+    assert commands.export([str(run), *flags]) == 0
+    return yaml.safe_load((run / "best.yaml").read_text())
+
+
+def test_the_best_goes_into_one_file_with_the_code_of_its_strategy(run: Path) -> None:
+    best = exported(run)
+    assert best["code"] == FIELDS["code"][best["config"]["strategy"]["name"]]
+    assert len(best["matrices"]) == len(best["panel"]["orderings"]) == 2
+    assert exported(run, "--trial", "0000")["trial"] == "0000"
+
+
+def test_an_export_says_that_trials_are_not_over(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(run)
+    assert "Unfinished" not in capsys.readouterr().out
+    under_way = record("0009", knobs={"ratio": 0.1}, state="running")
+    (run / "trials" / "0009.json").write_text(json.dumps(under_way))
+    exported(run)
+    assert "Unfinished: 0009; " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metric", ["train_seconds", "worst_ordering", "learning_average"])
+def test_any_metric_of_the_table_may_choose(run: Path, metric: str) -> None:
+    assert exported(run, "--by", metric)["trial"]
+
+
+@pytest.mark.parametrize("metric", ["format_compliance", "relative_final", "strategy", "fgt"])
+def test_what_is_no_metric_of_the_table_may_not(
+    run: Path, metric: str, refused: Callable[..., str]
+) -> None:
+    error = refused(str(run), "--by", metric, command=commands.export, where=False)
+    assert f'unknown metric of this search "{metric}"' in error
+
+
+def test_a_place_that_cannot_be_written_is_one_error(run: Path, refused: Callable) -> None:
+    error = refused(str(run), "--out", str(run), command=commands.export, where=False)
+    assert "--out must be a file that can be written" in error
+
+
+def test_a_plan_that_lacks_something_is_one_error(run: Path, refused: Callable) -> None:
+    plan = json.loads((run / "plan.json").read_text())
+    del plan["fields"]
+    (run / "plan.json").write_text(json.dumps(plan))
+    error = refused(str(run), command=commands.export, where=False)
+    assert "must be as a search wrote it: KeyError('fields')" in error
+
+
+def test_every_objective_has_a_direction_of_its_own() -> None:
+    assert {name for name in TRIAL_METRICS if direction(name) == "min"} == {
+        *("forgetting", "train_seconds", "final_average_std", "stored_bytes", "added_parameters"),
+        *(name for name in TRIAL_METRICS if name.endswith("forgetting")),
+    }
+    assert SearchPlan("p", objectives=("forgetting", "final_average:min")).directions() == [
+        ("forgetting", "min"),
+        ("final_average", "min"),
+    ]
+    with pytest.raises(InputError, match="unknown metric"):
+        direction("fgt")

@@ -1,0 +1,205 @@
+"""Compositions, balanced budgets and initial tasks, as a plan asks for them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.distributions import FloatDistribution
+from toy import TRAINING, Toy
+
+from search.cli import parser, plan_of
+from search.plan.checks import check_experts, searched_strategies
+from search.plan.presets import EVERY, PLANS
+from search.plan.resolve import prepare
+from search.plan.resolved_plan import ResolvedPlan
+from search.plan.search_plan import SearchPlan
+from search.plan.space import config_space
+from search.tuning.searcher import StagedOptuna
+from spaces import InputError
+from strategies import STRATEGIES
+
+OBJECTIVES = [("final_average", "max"), ("forgetting", "min")]
+
+
+def space(*names: str, adapter: dict | None = None, **domains):
+    named = {name.replace("__", "."): spec for name, spec in domains.items()}
+    return config_space(names, {"training": TRAINING, "adapter": adapter or {}}, named)
+
+
+# Compositions ------------------------------------------------------------------------------------
+
+
+def test_a_composition_is_a_branch_of_its_own_with_the_knobs_of_its_parts() -> None:
+    branches = space("replay", "replay+ewc").open["strategy"].branches
+    assert set(branches["replay+ewc"]) == {"replay_ratio", "ewc_strength", "ewc_decay"}
+    config = space("replay+ewc").reference("replay+ewc")
+    assert config.strategy.knobs()["ewc_strength"] == STRATEGIES["ewc"].defaults()["strength"]
+
+
+def test_what_is_said_of_a_strategy_holds_in_compositions_too() -> None:
+    found = space("replay+ewc", replay__ratio={"low": 0.1, "high": 0.2}, ewc__decay=0.5)
+    branch = found.open["strategy"].branches["replay+ewc"]
+    assert branch["replay_ratio"] == FloatDistribution(0.1, 0.2, log=True)
+    assert "ewc_decay" not in branch
+    assert found.reference("replay+ewc").strategy.knobs()["ewc_decay"] == 0.5
+
+
+def test_a_composition_may_be_told_otherwise() -> None:
+    domains = {"replay+ewc.ewc_decay": 0.25, "ewc.decay": 0.5}
+    otherwise = {"ewc + replay.ewc_decay": 0.25, "ewc.decay": 0.5}
+    for ordered in (domains, dict(reversed(domains.items())), otherwise):
+        found = config_space(("ewc", "replay+ewc"), {}, ordered)
+        assert found.reference("replay+ewc").strategy.knobs()["ewc_decay"] == 0.25
+        assert found.reference("ewc").strategy.knobs()["decay"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("strategies", "message"),
+    [
+        (("replay+finetune",), "strategies that do something, got .* with finetune"),
+        (("replay+replay",), "different strategies"),
+        (("replay+ewk",), 'did you mean "ewc"'),
+        (("joint",), r"at least one strategy must be searched .* joined by \+"),
+    ],
+)
+def test_what_does_not_go_together_is_one_clear_error(strategies, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        searched_strategies(SearchPlan("p", strategies=strategies))
+
+
+def test_an_unknown_knob_of_a_strategy_that_is_left_out_is_still_a_mistake() -> None:
+    with pytest.raises(InputError, match='unknown knob of ewc "strenght"'):
+        space("replay", ewc__strenght=1.0)
+
+
+def test_experts_need_a_vision_tower_that_stays_as_it_is() -> None:
+    trained = {"parts": "connector+vision_lora"}
+    check_experts(space("eproj", adapter=trained))
+    with pytest.raises(InputError, match=r"vision_lora.*the projection alone would do"):
+        check_experts(space("eproj", adapter=trained, eproj__expert="trained"))
+    for name in ("eproj", "replay+eproj"):
+        with pytest.raises(InputError, match=re.escape(f"{name} needs a vision tower")):
+            check_experts(space(name, adapter=trained, eproj__expert=["projection", "trained"]))
+
+
+def test_experts_adapters_are_among_those_that_are_checked() -> None:
+    parts = {adapter.parts for adapter in space("eproj", adapter={"parts": "lm_lora"}).adapters()}
+    assert parts == {"lm_lora", "projection"}
+
+
+# Balanced budgets --------------------------------------------------------------------------------
+
+
+def proposed(run: Path, samples: int, count: int) -> list[str]:
+    """The strategies of the next `count` proposals."""
+    run.mkdir(exist_ok=True)
+    names = ("replay", "ewc", "lwf")
+    found = StagedOptuna(space(*names), OBJECTIVES, run, 0, samples, (), balanced=True)
+    said = []
+    for number in range(count):
+        given = found.suggest(f"{run.name}{number}")
+        said.append(given["trial"]["strategy"]["name"])
+        values = {"final_average": number / 9, "forgetting": 0.1}
+        found.on_trial_complete(f"{run.name}{number}", {"state": "finished", **values})
+    assert found.left() == max(0, samples - len(found.study.trials) + waiting(found))
+    return said
+
+
+def waiting(found: StagedOptuna) -> int:
+    return sum(not trial.state.is_finished() for trial in found.study.trials)
+
+
+def test_a_balanced_search_gives_every_strategy_as_many_trials(tmp_path: Path) -> None:
+    assert Counter(proposed(tmp_path / "a", 9, 9)) == {"replay": 3, "ewc": 3, "lwf": 3}
+
+
+def test_a_balanced_search_that_is_resumed_or_given_more_stays_balanced(tmp_path: Path) -> None:
+    first = proposed(tmp_path / "a", 6, 4)
+    second = proposed(tmp_path / "a", 6, 2)
+    third = proposed(tmp_path / "a", 9, 3)
+    assert Counter(first + second) == {"replay": 2, "ewc": 2, "lwf": 2}
+    assert Counter(third) == {"replay": 1, "ewc": 1, "lwf": 1}
+
+
+def test_a_budget_that_cannot_be_balanced_says_which_could() -> None:
+    plan = SearchPlan("p", strategies=("replay", "ewc"), samples=5, balanced=True)
+    with pytest.raises(InputError, match="as many samples for each of 2 strategies, got 5; 4"):
+        searched_strategies(plan)
+
+
+# Initial tasks -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(toy: Toy, tmp_path: Path) -> Callable[..., ResolvedPlan]:
+    """A plan on the toy, whose benchmark names an initial task."""
+    file = tmp_path / "tasks.yaml"
+    text = (toy.benchmark / "benchmark.yaml").read_text().replace("- half\n", "", 1)
+    paths = {
+        f"  {task}:\n": f"  {task}:\n    path: {toy.benchmark / task}\n"
+        for task in ("hue", "light", "half")
+    }
+    for old, new in paths.items():
+        text = text.replace(old, new)
+    file.write_text(text + "initial: [half]\n")
+
+    def make(**fields) -> ResolvedPlan:
+        plan = SearchPlan(
+            "p", benchmark=str(file), model=str(toy.model), training=TRAINING, **fields
+        )
+        return prepare(plan, "s", tmp_path / "results", resume=False)
+
+    return make
+
+
+def test_initial_tasks_are_trained_before_unless_the_plan_says_otherwise(prepared) -> None:
+    made = {how: prepared(initial=how) for how in ("trained", "known", "none")}
+    assert [made[how].panel.initial for how in made] == [("half",), ("half",), ()]
+    assert [made[how].panel.first for how in made] == [("half",), (), ()]
+    assert set(made["known"].setting.tasks) == {"hue", "light", "half"}
+    assert len(made["trained"].keys("finetune")) == len(made["known"].keys("finetune")) + 1
+    assert made["trained"].to_dict()["panel"]["initial"] == ("half",)
+
+
+def test_initial_tasks_are_not_learned_again(prepared) -> None:
+    with pytest.raises(InputError, match="initial tasks are not learned again, got half"):
+        prepared(tasks=("hue", "half"))
+    assert prepared(tasks=("hue", "half"), initial="none").panel.tasks == ("half", "hue")
+
+
+def test_metrics_of_initial_tasks_need_some(prepared) -> None:
+    objectives = ("final_average", "initial_forgetting")
+    assert prepared(objectives=objectives).panel.initial
+    with pytest.raises(InputError, match="need tasks that were learned before"):
+        prepared(objectives=objectives, initial="none")
+
+
+def test_a_sentence_encoder_is_looked_for_before_anything_starts(prepared, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="text_encoder must be a folder"):
+        prepared(text_encoder=str(tmp_path / "nowhere"))
+
+
+def test_flags_name_initial_tasks_and_the_encoder(tmp_path: Path) -> None:
+    flags = ["--initial", "known", "--text-encoder", str(tmp_path)]
+    plan = plan_of(parser().parse_args(flags), None)
+    assert (plan.initial, plan.text_encoder) == ("known", str(tmp_path))
+
+
+# Presets of the paper's benchmarks ---------------------------------------------------------------
+
+
+def test_the_papers_presets_search_every_strategy_with_an_equal_budget() -> None:
+    assert set(EVERY) == set(STRATEGIES) - {"finetune", "joint"}
+    for name, model, count, initial in (
+        ("mini_1", "llava-aligned", 5, "none"),
+        ("mini_2", "llava-instructed", 4, "known"),
+    ):
+        plan = PLANS[name]()
+        assert (plan.model, len(plan.tasks), plan.initial) == (model, count, initial)
+        assert plan.balanced
+        assert plan.stopping == "none"
+        assert searched_strategies(plan) == EVERY

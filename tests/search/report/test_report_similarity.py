@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from records import ORDERINGS, matrix, record, references, write_run
+
+from search.report.html import write_report
+from search.report.similarity import NOBODY, similarity
+from search.results.outcome import read_outcome
+from search.results.tables import write_tables
+from trainables.metrics.glossary import RETRIEVAL
+
+SIMILAR = {name: {"animals": 0.9, "digits": 0.3} for name in ("image", "instruction", "answer")}
+
+
+def stages() -> list[dict]:
+    """What a trial of eproj says of the three stages of the first ordering."""
+    begins = [{"task": None, "expert": True}, {"task": "animals", "expert": True}]
+    begins += [{"task": "animals", "expert": False}]
+    known = [{}, {name: {"animals": 0.5} for name in SIMILAR}, SIMILAR]
+    return [
+        {"tasks": [[task] for task in ORDERINGS[0][:number]], "trained": True, "train_seconds": 1.0}
+        | {"begin": begin, "similarity": similar}
+        for number, (begin, similar) in enumerate(zip(begins, known, strict=True), start=1)
+    ]
+
+
+def run_of(folder: Path, *trials: dict) -> Path:
+    return write_run(folder / "run", [*references(), *trials])
+
+
+def test_a_search_without_an_informed_strategy_says_so(tmp_path: Path) -> None:
+    body = similarity(read_outcome(run_of(tmp_path, record("0000"))))
+    assert NOBODY in body
+
+
+def test_the_nearest_task_comes_first_and_the_parts_are_told(tmp_path: Path) -> None:
+    knobs = {"signal": "image*instruction*answer"}
+    marks = {name: [matrix(o, 1.0, 0.8).to_dict() for o in ORDERINGS] for name in RETRIEVAL}
+    trial = record("0000", "eproj", knobs=knobs, stages=stages(), **marks)
+    body = similarity(read_outcome(run_of(tmp_path, trial)))
+    assert "animals 0.729 (image 0.90, instruction 0.90, answer 0.90), digits 0.027" in body
+    assert "animals, as a new expert" in body
+    assert "animals, trained further" in body
+
+
+def test_retrieval_and_the_oracles_score_stand_beside_the_score(tmp_path: Path) -> None:
+    right = [matrix(o, 1.0, 0.8).to_dict() for o in ORDERINGS]
+    oracle = [matrix(o, 0.9, 1.0).to_dict() for o in ORDERINGS]
+    marks = {"retrieval_accuracy": right, "oracle_score": oracle}
+    folder = run_of(tmp_path, record("0000", "eproj", stages=stages(), **marks))
+    body = similarity(read_outcome(folder))
+    assert "Experts of eproj, trial 0000" in body
+    assert "score with oracle" in body
+    cells = write_tables(folder).cells.to_pylist()
+    own = [c for c in cells if c["trial"] == "0000" and c["retrieval_accuracy"] is not None]
+    assert own
+    assert all(c["oracle_score"] is not None for c in own)
+    assert all(c["oracle_score"] is None for c in cells if c["strategy"] == "finetune")
+    assert 'id="similarity"' in write_report(folder).read_text()

@@ -1,0 +1,155 @@
+"""Keeping the store within a limit, and telling beforehand what a search will take."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from searches import stages, trials, write_plan
+from toy import Toy, walked
+
+from search.cli import main, parser, plan_of
+from search.commands import clean
+from search.plan.resolve import prepare
+from search.resources.cost_estimate import Measured
+from search.resources.store_limit import StoreLimit
+from trainables.lanes.in_process import InProcessRunner
+from trainables.stage_job import WorkerSpec
+from trainables.store import eviction as sweeping
+from trainables.store.eviction import pinned
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial
+
+
+def prepared_of(plan: Path, storage: Path, *flags: str):
+    args = parser().parse_args(["--plan", str(plan), *flags])
+    return prepare(plan_of(args, None), "it", storage, False)
+
+
+@pytest.fixture
+def plan(toy: Toy, tmp_path: Path) -> Path:
+    own = {"training": {"epochs": 1, "batch_size": 8, "precision": "fp32", "checkpointing": False}}
+    return write_plan(tmp_path / "toy.yaml", toy, samples=2, **own)
+
+
+def test_hours_are_unknown_until_a_stage_was_trained_and_known_then(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--plan", str(plan), "--storage", str(tmp_path / "out"), "--dry-run"]
+    assert main(flags) == 0
+    assert "estimate    unknown" in capsys.readouterr().out
+    assert main([*flags, "--measure"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"measured    a worker took \d\.\d\d GB at its peak", said)
+    assert re.search(r"estimate    about .* on \d lanes, of which scoring \d+%", said)
+    assert len(list((tmp_path / "out" / "stages" / "records").rglob("*.json"))) >= 3
+    assert main(flags) == 0  # what was measured is the search's own, and stays
+    assert "measured on 1 stages" in capsys.readouterr().out
+
+
+def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path) -> None:
+    prepared = prepared_of(plan, tmp_path)
+    assert Measured(prepared).estimate() is None
+    model, benchmark = prepared.plan.model, prepared.plan.benchmark
+    place = WorkerSpec(model, benchmark, prepared.place.store, prepared.plan.seed)
+    floor = prepared.walk(prepared.space.reference("finetune"))
+    walk = PanelTrial(floor.config, floor.panel, floor.setting, floor.store, InProcessRunner(place))
+    walk.step()
+    one = Measured(prepared)
+    before = one.estimate()
+    assert one.pace is not None
+    assert one.pace.stages == 1
+    record = walk.store.get(walk.stages[0]["key"])
+    assert one.pace.trained == pytest.approx(record["seconds"] / 24)
+    stages_left = prepared.most_stages() + (
+        len(prepared.panel.tasks) - 1
+    )  # joint is of three tasks
+    training = stages_left * 24 * one.pace.trained
+    assert before is not None
+    assert before.seconds * (1 - before.scoring) == pytest.approx(training)
+    walked(walk)
+    after = Measured(prepared).estimate()
+    assert after is not None
+    assert prepared.most_stages() == stages_left - 2 - 4
+
+
+def test_several_workers_are_not_measured_by_one(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--plan", str(plan), "--storage", str(tmp_path / "out"), "--dry-run", "--measure"]
+    assert main([*flags, "--workers-per-trial", "2"]) == 2
+    assert "one worker, got 2" in capsys.readouterr().err
+
+
+# The store's limit -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A storage with a megabyte that no search needs."""
+    store = StageStore(tmp_path / "stages")
+    store.put("ab", {"kind": "trained"}, {"w": torch.zeros(250_000)})
+    for file in store.root.rglob("*"):
+        old = file.stat().st_mtime - 2 * sweeping.GRACE_SECONDS
+        os.utime(file, (old, old))
+    return tmp_path
+
+
+def test_a_storage_is_cleaned_by_hand(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert clean([str(storage), "--dry-run"]) == 0
+    assert "0.001 GB that no search needs would be removed" in capsys.readouterr().out
+    assert StageStore(storage / "stages").has("ab")
+    assert clean([str(storage)]) == 0
+    assert "0.001 GB that no search needs removed" in capsys.readouterr().out
+    assert not StageStore(storage / "stages").has("ab")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["nowhere"], "a storage holds"), ([".", "--store-limit", "0"], "more than 0 GB")],
+)
+def test_what_is_no_storage_or_no_limit_is_refused(
+    flags: list[str],
+    said: str,
+    storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(storage)
+    assert clean(flags) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_search_sweeps_when_its_store_has_grown(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roomy, tight = StoreLimit(storage, 1.0), StoreLimit(storage, 1e-6)
+    roomy.on_step_end(0, [])
+    assert StageStore(storage / "stages").has("ab")
+    tight.on_step_end(0, [])
+    assert not StageStore(storage / "stages").has("ab")
+    StageStore(storage / "stages").put("cd", {}, {"w": torch.zeros(250_000)})  # young
+    tight.on_step_end(1, [])
+    assert StageStore(storage / "stages").has("cd")  # it has looked just now
+    tight._next = 0.0
+    with pinned(StageStore(storage / "stages"), ["cd"]):
+        tight.on_step_end(2, [])
+    assert StageStore(storage / "stages").has("cd")
+    assert "--store-limit 1e-06 cannot be kept" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_search_within_a_limit_ends_as_one_without(toy: Toy, tmp_path: Path) -> None:
+    from searches import ran
+
+    plan = write_plan(tmp_path / "toy.yaml", toy, samples=3, concurrent=2, stopping="none")
+    found = {}
+    for name, flags in {"free": (), "tight": ("--store-limit", "1e-6")}.items():
+        out = tmp_path / name
+        ran("run", "--plan", plan, "--storage", out, "--name", "it", *flags, cwd=tmp_path)
+        found[name] = {n: t["orderings"] for n, t in trials(out / "it").items()}
+    assert found["free"] == found["tight"]
+    assert stages(tmp_path / "tight" / "it").keys() == stages(tmp_path / "free" / "it").keys()

@@ -1,0 +1,283 @@
+"""A second search with the same plan begins where the first one ended, and trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from searches import trials, write_plan
+from toy import Toy
+
+from search.cli import main, parser, plan_of
+from search.plan.resolve import prepare
+from search.plan.resolved_plan import ResolvedPlan
+from search.run_search import save_plan
+from search.tuning.prior_run import take_up
+from search.tuning.searcher import StagedOptuna
+from search.tuning.tuner import build_searcher
+from trainables.config import TrialConfig
+from trainables.lanes.in_process import InProcessRunner
+from trainables.stage_job import DIVERGED, DivergedError
+from trainables.store.stage_store import StageStore
+from trainables.trainable import trial_record, write_record
+from trainables.trial import PanelTrial
+
+STOPPED, FAILED = {"0001": 2}, "0003"
+
+
+@pytest.fixture
+def plan(toy: Toy, tmp_path: Path) -> Path:
+    own = {"epochs": 1, "batch_size": 8, "precision": "fp32", "checkpointing": False}
+    return write_plan(tmp_path / "toy.yaml", toy, samples=4, training=own)
+
+
+def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
+    args = parser().parse_args(["--plan", str(plan), *flags])
+    return prepare(plan_of(args, None), name, plan.parent / "storage", False)
+
+
+@pytest.fixture
+def first(plan: Path) -> ResolvedPlan:
+    """A search with a trial that was stopped after two stages, and one that failed, without Ray."""
+    prepared = prepared_as("first", plan)
+    prepared.run.mkdir(parents=True)
+    save_plan(prepared)
+    searcher = build_searcher(prepared)
+    runner = InProcessRunner(prepared.place)
+    searcher.halted |= STOPPED.keys()
+    for number in range(searcher.left()):
+        given = searcher.suggest(f"trial-{number}")
+        assert given is not None
+        result = walked(prepared, given, runner)
+        searcher.on_trial_complete(f"trial-{number}", result, error=given["name"] == FAILED)
+    assert not searcher.left()
+    return prepared
+
+
+def walked(
+    prepared: ResolvedPlan, given: Mapping[str, Any], runner: InProcessRunner
+) -> dict[str, Any]:
+    store, config = StageStore(prepared.place.store), TrialConfig.from_dict(given["trial"])
+    walk = PanelTrial(config, prepared.panel, prepared.setting, store, runner)
+    while not walk.finished and walk.done < STOPPED.get(given["name"], 99):
+        walk.step()
+    state = "finished" if walk.finished else "running"
+    record = trial_record(given["name"], walk, state) | {"message": ""}
+    write_record(prepared.run / "trials", record)
+    return {**walk.metrics(), "state": state}
+
+
+def told(run: Path) -> dict[str, dict[str, Any]]:
+    """What must be the same of every trial."""
+    same = ("state", "config", "orderings", "stages_done", "records")
+    return {t["name"]: {name: t.get(name) for name in same} for t in trials(run).values()}
+
+
+def left(searcher: StagedOptuna) -> list[dict[str, Any]]:
+    """What is suggested next."""
+    found = [searcher.suggest(f"left-{n}") for n in range(searcher.left())]
+    return [suggestion for suggestion in found if suggestion is not None]
+
+
+def again(prepared: ResolvedPlan) -> StagedOptuna:
+    prepared.run.mkdir(exist_ok=True)
+    searcher = build_searcher(prepared)
+    assert prepared.twin is not None
+    take_up(prepared, searcher, prepared.twin)
+    return searcher
+
+
+def test_all_that_ended_ends_alike_and_only_what_failed_is_tried_again(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    searcher = again(second)
+    (tried,) = left(searcher)
+    theirs, ours = told(first.run), told(second.run)
+    assert tried["name"] == FAILED
+    assert tried["trial"] == theirs.pop(FAILED)["config"]
+    assert ours == theirs
+    assert {t["state"] for t in ours.values()} == {"finished", "stopped"}
+    assert not any(stage["trained"] for t in trials(second.run).values() for stage in t["stages"])
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    assert states == ["COMPLETE", "PRUNED", "COMPLETE", "RUNNING"]
+
+
+def test_a_whole_search_needs_no_ray(
+    first: ResolvedPlan, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = first.run / "trials" / f"{FAILED}.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"state": "diverged", "message": "as if"}))
+    before = {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+    flags = ["--plan", str(plan), "--storage", str(first.run.parent), "--name", "second"]
+    assert main([*flags, "--dry-run"]) == 0
+    assert "at most 0 to be trained" in capsys.readouterr().out
+    assert not (first.run.parent / "second").exists()
+    assert main(flags) == 0
+    said = capsys.readouterr().out
+    assert '"first" had the same plan' in said
+    assert "Stages: 0 trained" in said
+    assert not ray.is_initialized()
+    assert before == {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+
+
+def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: Path) -> None:
+    theirs = told(first.run)["0000"]
+    key = next(r["key"] for r in theirs["records"] if r["stage"] == 2)
+    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    file.unlink()
+    second = prepared_as("second", plan)
+    suggested = left(again(second))
+    assert "0000" in [s["name"] for s in suggested]
+    assert next(s for s in suggested if s["name"] == "0000")["trial"] == theirs["config"]
+
+
+@pytest.mark.parametrize(
+    "flags", [("--seed", "5"), ("--samples", "3"), ("--stopping", "none"), ("--orderings", "given")]
+)
+def test_another_plan_is_no_twin(first: ResolvedPlan, plan: Path, flags: tuple[str, ...]) -> None:
+    assert prepared_as("second", plan, *flags).twin is None
+
+
+def test_what_only_says_how_it_is_run_makes_no_difference(first: ResolvedPlan, plan: Path) -> None:
+    flags = ("--concurrent", "1", "--time-budget", "60", "--features", "memory")
+    assert prepared_as("second", plan, *flags).twin is not None
+
+
+@pytest.mark.parametrize("broken", ["", "{}", '{"fields": 3}', '{"fields": {}, "panel": []}'])
+def test_a_folder_that_no_search_wrote_is_no_twin(
+    first: ResolvedPlan, plan: Path, broken: str
+) -> None:
+    (first.run / "plan.json").write_text(broken)
+    assert prepared_as("second", plan).twin is None
+
+
+@pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"name": "0000", "state": "finished"}'])
+def test_a_trial_s_record_that_cannot_be_read_is_no_end(
+    first: ResolvedPlan, plan: Path, broken: str
+) -> None:
+    (first.run / "trials" / "0000.json").write_text(broken)
+    assert "0000" in [s["name"] for s in left(again(prepared_as("second", plan)))]
+
+
+@pytest.mark.parametrize("broken", ["", "nonsense\n", '{"op_code": 77}\n'])
+def test_a_broken_journal_is_no_twin(first: ResolvedPlan, plan: Path, broken: str) -> None:
+    (first.run / "optuna.journal").write_text(broken)
+    assert prepared_as("second", plan).twin is None
+
+
+def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -> None:
+    config = TrialConfig.from_dict(told(first.run)["0000"]["config"])
+    walk = first.walk(config)
+    walk.step()
+    key = walk.key(walk.paths[1])
+    record = walk.store.get(key) or {}
+    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    file.write_text(json.dumps(record | {"kind": DIVERGED, "message": "it diverged"}))
+    assert walk.at_hand
+    with pytest.raises(DivergedError, match="it diverged"):
+        walk.step()
+    second = prepared_as("second", plan)
+    assert "0000" not in [s["name"] for s in left(again(second))]
+    assert told(second.run)["0000"]["state"] == "diverged"
+
+
+def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    walk = first.walk(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
+    base = next(r["key"] for r in told(first.run)["0000"]["records"] if r["stage"] == 0)
+    diverged = walk.key(walk.paths[0])
+    for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
+        (file,) = Path(first.place.store).rglob(f"{key}.json")
+        if more:
+            file.write_text(json.dumps(json.loads(file.read_text()) | more))
+        else:
+            file.unlink()
+    assert not walk.at_hand
+
+
+def test_weights_removed_to_save_space_are_not_made_again(first: ResolvedPlan, plan: Path) -> None:
+    store, alike = StageStore(first.place.store), defaultdict(set)
+    for stage in (s for t in trials(first.run).values() for s in t["stages"]):
+        record = store.get(stage["key"])
+        assert record is not None
+        alike[record["blob"]["sha256"]].add(stage["key"])
+    for sha256, keys in alike.items():
+        store.evict(sha256, sorted(keys))
+    second = prepared_as("second", plan)
+    assert [s["name"] for s in left(again(second))] == [FAILED]
+    assert told(second.run)["0001"]["state"] == "stopped"
+
+
+def test_a_resumed_search_keeps_the_credit_for_what_it_trained(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    begun = trials(first.run)["finetune"] | {"state": "running"}
+    write_record(second.run / "trials", begun)
+    assert any(stage["trained"] for stage in begun["stages"])
+    again(second)
+    ended = trials(second.run)["finetune"]
+    assert ended["state"] == "finished"
+    credit = [[stage["trained"] for stage in t["stages"]] for t in (begun, ended)]
+    assert credit[0] == credit[1]
+
+
+def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, plan: Path) -> None:
+    second = prepared_as("second", plan)
+    assert second.twin is not None
+    second.run.mkdir()
+    searcher = StagedOptuna(
+        second.space,
+        second.plan.directions(),
+        second.run,
+        seed=0,
+        samples=4,
+        references=(),
+        balanced=True,
+        proposed=second.twin.proposals[:2],
+    )
+    searcher.take_up(lambda name, config: None)
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
+    drawn = [t.params for t in searcher.study.get_trials(deepcopy=False)[:2]]
+    assert drawn == list(second.twin.proposals[:2])
+
+
+def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    assert second.twin is not None
+    second.run.mkdir()
+    same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
+    StagedOptuna(*same)  # broken off before it proposed anything
+    searcher = StagedOptuna(*same, second.twin.proposals)
+    searcher.take_up(lambda name, config: None)
+    states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
+    # The two starting points are alike; what comes after them is to be drawn with what is known then.
+    assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
+
+
+def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    second = prepared_as("second", plan)
+    again(second)
+    save_plan(second)
+    searcher = StagedOptuna(
+        second.space, second.plan.directions(), second.run, seed=0, samples=4, references=()
+    )
+    given = searcher.suggest("last")
+    assert given is not None and given["name"] == FAILED
+    result = walked(second, given, InProcessRunner(second.place))
+    searcher.on_trial_complete("last", result)
+    twin = prepared_as("third", plan).twin
+    assert twin is not None and twin.name == "second"

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray import cloudpickle
+from toy import TRAINING
+
+from search.plan.space import ConfigSpace, config_space
+from search.tuning.searcher import STUDY, StagedOptuna
+from strategies import STRATEGIES
+from trainables.config import TrialConfig
+
+OBJECTIVES = [("final_average", "max"), ("forgetting", "min")]
+SEARCHED = ("finetune", "replay", "ewc")
+DOMAINS = {
+    "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    "training.warmup": {"low": 0.0, "high": 0.2, "step": 0.1},
+    "adapter.rank": [2, 4, 8],
+    "ewc.decay": 1.0,
+}
+REFERENCES = ("finetune", "joint")
+
+
+def space() -> ConfigSpace:
+    return config_space(SEARCHED, {"training": TRAINING, "adapter": {}}, DOMAINS)
+
+
+def searcher(run: Path, samples: int = 12, references: tuple[str, ...] = ()) -> StagedOptuna:
+    run.mkdir(exist_ok=True)
+    return StagedOptuna(space(), OBJECTIVES, run, seed=3, samples=samples, references=references)
+
+
+def outcome(given: dict[str, Any], state: str = "finished") -> dict[str, Any]:
+    """A result that depends on the configuration alone."""
+    knobs = json.dumps(given["trial"], sort_keys=True)
+    score = sum(map(ord, knobs)) % 97 / 97
+    return {"state": state, "final_average": score, "forgetting": 1 - score * score}
+
+
+def go_on(found: StagedOptuna, count: int, prefix: str = "t") -> list[dict[str, Any]]:
+    """Suggest and tell `count` trials, one after the other."""
+    given = []
+    for number in range(count):
+        trial_id = f"{prefix}{number}"
+        given.append(found.suggest(trial_id))
+        found.on_trial_complete(trial_id, outcome(given[-1]))
+    return given
+
+
+def states(found: StagedOptuna) -> list[TrialState]:
+    return [trial.state for trial in found.study.trials]
+
+
+# What is suggested -------------------------------------------------------------------------------
+
+
+def test_every_suggestion_is_json_and_a_configuration_inside_the_space(tmp_path: Path) -> None:
+    given = go_on(searcher(tmp_path, 40), 40)
+    assert [g["name"] for g in given] == [f"{n:04d}" for n in range(40)]
+    for trial in given:
+        values = json.loads(json.dumps(trial["trial"]))
+        config = TrialConfig.from_dict(values)
+        assert config.to_dict() == values
+        assert 1e-4 <= config.training.learning_rate <= 1e-2
+        assert config.training.warmup in (0.0, 0.1, 0.2)
+        assert config.training.epochs == TRAINING["epochs"]
+        assert config.adapter.rank in (2, 4, 8)
+        assert config.strategy.knobs().get("decay", 1.0) == 1.0
+    assert {t["trial"]["strategy"]["name"] for t in given} == set(SEARCHED)
+    assert len({json.dumps(t["trial"]) for t in given}) > 20
+
+
+def test_the_first_are_each_strategys_published_knobs(tmp_path: Path) -> None:
+    for name, trial in zip(SEARCHED, go_on(searcher(tmp_path), 3), strict=True):
+        knobs = dict(trial["trial"]["strategy"])
+        assert knobs.pop("name") == name
+        assert knobs == STRATEGIES[name].defaults()
+        assert trial["trial"]["training"]["learning_rate"] == 0.01  # 0.02 lies outside
+        assert trial["trial"]["training"]["warmup"] == 0.0  # 0.03 is no step
+        assert trial["trial"]["adapter"]["rank"] == 2  # 16 is no choice
+
+
+def test_the_seed_decides_what_comes_after_them(tmp_path: Path) -> None:
+    first, again = (go_on(searcher(tmp_path / name), 10) for name in ("a", "b"))
+    other = StagedOptuna(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references=())
+    assert first == again
+    assert go_on(other, 10)[3:] != first[3:]
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 20_260_101, 1 << 40])
+def test_any_whole_number_is_a_seed(tmp_path: Path, seed: int) -> None:
+    found = StagedOptuna(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references=())
+    assert len(go_on(found, 4)) == 4
+
+
+def test_references_come_first_and_are_no_samples(tmp_path: Path) -> None:
+    found = searcher(tmp_path, references=REFERENCES)
+    assert found.left() == 14
+    given = go_on(found, 4)
+    assert [g["name"] for g in given] == ["finetune", "joint", "0000", "0001"]
+    assert given[1]["trial"]["strategy"] == {"name": "joint"}
+    assert given[1]["trial"]["training"] == {**given[1]["trial"]["training"], **TRAINING}
+    assert states(found) == [TrialState.COMPLETE] * 2 + [TrialState.WAITING]
+
+
+@pytest.mark.parametrize("pickler", [pickle, cloudpickle])
+def test_it_survives_pickling_in_mid_search(tmp_path: Path, pickler: Any) -> None:
+    found = searcher(tmp_path / "one")
+    go_on(found, 5)
+    pending = found.suggest("pending")
+    copy = pickler.loads(pickler.dumps(found))
+    copy.on_trial_complete("pending", outcome(pending))
+    later = go_on(copy, 3, "later")
+    assert later == go_on(searcher(tmp_path / "two"), 9)[6:]
+
+
+# What came of it ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "expected"),
+    [
+        ({"state": "finished", "final_average": 0.5, "forgetting": 0.1}, False, "COMPLETE"),
+        ({"state": "finished", "final_average": math.nan, "forgetting": 0.1}, False, "FAIL"),
+        ({"state": "finished", "final_average": 0.5}, False, "FAIL"),
+        ({"state": "diverged", "final_average": math.nan, "forgetting": math.nan}, False, "FAIL"),
+        ({"state": "running", "final_average": 0.9, "forgetting": 0.0}, False, "PRUNED"),
+        ({"state": "running", "final_average": 0.9, "forgetting": 0.0}, True, "FAIL"),
+        ({"state": "finished", "final_average": 0.9, "forgetting": 0.0}, True, "FAIL"),
+        (None, True, "FAIL"),
+        (None, False, "FAIL"),
+    ],
+)
+def test_what_became_of_a_trial_is_filed_as_what_it_is(
+    tmp_path: Path, result: dict[str, Any] | None, error: bool, expected: str
+) -> None:
+    found = searcher(tmp_path)
+    name = found.suggest("t")["name"]
+    found.halted.add(name)
+    found.on_trial_complete("t", result, error)
+    found.on_trial_complete("t", result, error)  # Tune may say so twice
+    assert found.study.trials[0].state.name == expected
+    record = json.loads((tmp_path / "trials" / f"{name}.json").read_text())
+    assert (
+        record["state"]
+        == {
+            "COMPLETE": "finished",
+            "PRUNED": "stopped",
+            "FAIL": "failed" if error or result is None else result["state"],
+        }[expected]
+    )
+    if expected == "COMPLETE":
+        assert found.study.trials[0].values == [0.5, 0.1]
+
+
+def test_the_pareto_front_holds_finished_trials_only(tmp_path: Path) -> None:
+    found = searcher(tmp_path)
+    for number, state in enumerate(("finished", "running", "diverged", "finished")):
+        given = found.suggest(f"t{number}")
+        found.halted.add(given["name"])
+        nearly_perfect = {"final_average": 0.99, "forgetting": -0.1, "state": state}
+        low = {"final_average": 0.3 + number / 10, "forgetting": number / 10, "state": state}
+        found.on_trial_complete(f"t{number}", low if state == "finished" else nearly_perfect)
+    assert [trial.number for trial in found.study.best_trials] == [0, 3]
+    assert [d.name for d in found.study.directions] == ["MAXIMIZE", "MINIMIZE"]
+
+
+def test_a_trial_that_the_time_budget_cut_off_is_still_to_be_done(tmp_path: Path) -> None:
+    found = searcher(tmp_path, samples=5)
+    given = found.suggest("t")
+    found.on_trial_complete("t", outcome(given, "running"))
+    assert states(found)[0] == TrialState.RUNNING
+    resumed = searcher(tmp_path, samples=5)
+    assert resumed.left() == 5
+    assert resumed.suggest("again") == given
+
+
+# Going on after a kill ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3, 6, 11])
+def test_a_resumed_search_first_repeats_the_interrupted_trial_and_then_goes_on_alike(
+    tmp_path: Path, done: int
+) -> None:
+    whole = go_on(searcher(tmp_path / "whole"), 12)
+    killed = searcher(tmp_path / "killed")
+    go_on(killed, done)
+    interrupted = killed.suggest("interrupted")
+    del killed
+    resumed = searcher(tmp_path / "killed")
+    assert resumed.left() == 12 - done
+    rest = go_on(resumed, 12 - done, "resumed")
+    assert rest[0] == interrupted
+    assert rest == whole[done:]
+    assert len(resumed.study.trials) == 12
+    assert resumed.left() == 0
+
+
+def test_starting_points_are_not_given_twice(tmp_path: Path) -> None:
+    go_on(searcher(tmp_path), 1)
+    resumed = searcher(tmp_path)
+    assert len(resumed.study.trials) == 3
+    assert [g["trial"]["strategy"]["name"] for g in go_on(resumed, 2)] == ["replay", "ewc"]
+
+
+def test_a_trial_killed_while_it_was_drawn_is_drawn_to_its_end(tmp_path: Path) -> None:
+    found = searcher(tmp_path)
+    go_on(found, 3)
+    half = found.study.ask()
+    rate = half.suggest_float("training/learning_rate", 1e-4, 1e-2, log=True)
+    resumed = searcher(tmp_path)
+    given = resumed.suggest("again")
+    assert given["name"] == f"{half.number:04d}"
+    assert given["trial"]["training"]["learning_rate"] == rate
+    assert resumed.study.trials[half.number].params.keys() > {"strategy/name", "adapter/rank"}
+
+
+def test_a_search_killed_while_it_was_begun_has_all_its_starting_points(tmp_path: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
+    study = optuna.create_study(
+        storage=storage, study_name=STUDY, directions=["maximize", "minimize"]
+    )
+    study.enqueue_trial(space().starting_points()[0])
+    assert go_on(searcher(tmp_path), 6) == go_on(searcher(tmp_path / "whole"), 6)
+
+
+def test_a_reference_is_repeated_only_if_it_has_not_finished(tmp_path: Path) -> None:
+    found = searcher(tmp_path, references=REFERENCES)
+    finetune = found.suggest("finetune")
+    found.suggest("joint")
+    found.on_trial_complete("finetune", outcome(finetune))
+    resumed = searcher(tmp_path, references=REFERENCES)
+    assert resumed.left() == 13
+    assert [g["name"] for g in go_on(resumed, 2)] == ["joint", "0000"]
+    assert searcher(tmp_path, references=REFERENCES).references == []

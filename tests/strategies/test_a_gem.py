@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from toy import Toy, blobs, config, walked
+
+from strategies import AGEM, STRATEGIES, ExampleId, StageContext, Tensors
+from strategies.a_gem import inner
+
+OLD = {"a": 100, "b": 37}
+
+
+def shuffled(task: str) -> Sequence[int]:
+    return list(reversed(range(OLD[task])))
+
+
+def gradient(values: list[float]) -> Tensors:
+    return {"w": torch.tensor(values[:2]), "v": torch.tensor(values[2:])}
+
+
+def project(one: Tensors, other: Tensors) -> Tensors:
+    return AGEM().project(one, other)
+
+
+def test_what_opposes_the_memory_is_taken_away() -> None:
+    found = project(gradient([1.0, -2.0, 0.0]), gradient([1.0, 1.0, 1.0]))
+    # g.r = -1 and |r|^2 = 3: g + r / 3
+    assert found["w"].tolist() == pytest.approx([4 / 3, -5 / 3])
+    assert found["v"].tolist() == pytest.approx([1 / 3])
+
+
+@pytest.mark.parametrize("memory", [[1.0, 0.0, 0.0], [2.0, 1.0, 5.0], [0.0, 0.0, 0.0]])
+def test_a_gradient_that_agrees_is_left_alone(memory: list[float]) -> None:
+    own = gradient([1.0, -2.0, 3.0])
+    assert project(own, gradient(memory)) is own
+
+
+def test_the_projected_gradient_never_opposes_the_memory() -> None:
+    draw = torch.Generator().manual_seed(0)
+    opposed = 0
+    for _ in range(200):
+        own, memory = ({"w": torch.randn(20, generator=draw)} for _ in range(2))
+        found = project(own, memory)
+        if found is not own:
+            opposed += 1
+            assert inner(found, memory) == pytest.approx(0.0, abs=1e-5)
+            # Of all that do not oppose it, it is the nearest: what was taken away lies along the memory.
+            away = own["w"] - found["w"]
+            along = torch.nn.functional.cosine_similarity(away, memory["w"], dim=0)
+            assert float(along) == pytest.approx(-1.0)
+        else:
+            assert inner(found, memory) >= 0
+    assert 50 < opposed < 150
+
+
+def test_the_memory_is_a_ratio_of_each_task_and_gone_through_in_turn() -> None:
+    strategy = AGEM(ratio=0.05)
+    new = [("c", 0), ("c", 1)]
+    assert strategy.mix(new, OLD, shuffled) is new
+    held = [("a", 99), ("b", 36), *(("a", row) for row in (98, 97, 96, 95))]
+    assert [strategy.compared(step, 4) for step in range(3)] == [
+        held[:4],
+        [*held[4:], *held[:2]],
+        held[2:],
+    ]
+
+
+def test_without_a_memory_nothing_is_compared() -> None:
+    for strategy, old in ((AGEM(ratio=0.3), {}), (AGEM(ratio=0.001), OLD), (AGEM(ratio=0), OLD)):
+        strategy.mix([("c", 0)], old, shuffled)
+        assert strategy.compared(0, 4) == []
+    second = StageContext(("c",), (("a", "b"),))
+    assert AGEM(ratio=0.3).effective(second) == {"ratio": 0.3}
+    assert AGEM(ratio=0).effective(second) == AGEM().effective(StageContext(("c",))) == {}
+
+
+# In the loop -------------------------------------------------------------------------------------
+
+
+class Noting(AGEM):
+    """Notes what is projected, and what becomes of it."""
+
+    name = "noting"
+    noted: list[tuple[Tensors, Tensors, Tensors]]
+
+    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+        found = super().project(gradient, compared)
+        self.noted.append((gradient, compared, found))
+        return found
+
+
+class Agreeing(AGEM):
+    """Looks at the memory, and finds that it agrees."""
+
+    name = "agreeing"
+
+    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+        assert any(bool(value.any()) for value in compared.values())
+        return super().project(gradient, gradient)
+
+
+@pytest.fixture
+def own_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cls in (Noting, Agreeing):
+        monkeypatch.setitem(STRATEGIES, cls.name, cls)
+    monkeypatch.setattr(Noting, "noted", [], raising=False)
+
+
+@pytest.mark.parametrize("training", [{}, {"micro_batch": 4}, {"zero": 2}, {"precision": "bf16"}])
+def test_where_the_memory_agrees_looking_at_it_changes_nothing(
+    training: dict, own_strategies: None, toy: Toy, tmp_path: Path
+) -> None:
+    knobs = {"epochs": 1, **training}
+    plain = walked(toy.walk(config(**knobs), tmp_path / "plain"))
+    chosen = config({"name": "agreeing", "ratio": 0.3}, **knobs)
+    agreed = walked(toy.walk(chosen, tmp_path / "agreed"))
+    assert blobs(agreed) == blobs(plain)
+    memory = agreed.store.get(agreed.stages[1]["key"])["memory"]
+    assert memory["examples"] == 7
+    assert plain.store.get(plain.stages[1]["key"])["memory"] == {"examples": 0, "bytes": 0}
+
+
+def test_the_memorys_gradient_is_that_of_its_examples_alone(
+    own_strategies: None, toy: Toy, tmp_path: Path
+) -> None:
+    noting = walked(toy.walk(config({"name": "noting", "ratio": 0.3}, epochs=1), tmp_path))
+    worker, job = noting.runner.worker, noting.job(noting.paths[1])
+    assert len(Noting.noted) == noting.store.get(noting.stages[1]["key"])["steps"] == 3
+    weights = noting.store.tensors(job.parent)
+    lmm = worker.lmm
+    for name, parameter in lmm.trainable().items():
+        parameter.data.copy_(weights[name])
+    held: list[ExampleId] = [("hue", row) for row in worker.data.shuffled("hue")[:7]]
+    batch = [*held, held[0]]
+    tokens = worker.answer_tokens(batch)
+    loss = lmm.answer_loss(worker.data.training(batch)) / tokens
+    found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
+    _, compared, _ = Noting.noted[0]
+    for name, value in zip(lmm.trainable(), found, strict=True):
+        expected = torch.zeros_like(compared[name]) if value is None else value
+        assert torch.allclose(compared[name], expected, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_step_is_never_taken_against_the_memory(
+    own_strategies: None, toy: Toy, tmp_path: Path
+) -> None:
+    walked(toy.walk(config({"name": "noting", "ratio": 0.3}), tmp_path))
+    against = [inner(gradient, compared) < 0 for gradient, compared, _ in Noting.noted]
+    assert any(against)
+    for gradient, compared, found in Noting.noted:
+        size = inner(gradient, gradient) ** 0.5 * inner(compared, compared) ** 0.5
+        assert inner(found, compared) >= -1e-5 * size

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+import torch
+from small import write_rows
+from toy import PROMPTS, Toy, adapted, blobs, config, walked
+
+from models.batching import FEATURES, PIXELS
+from models.lmm import LMM
+from models.loading import LOOKED_AT_ONCE
+from search.resources.precompute_features import LOOKED, FeatureExtractor, Writer
+from spaces.loading import Loading
+from tasks import load_benchmark
+from trainables.lanes.in_process import InProcessRunner
+from trainables.rank.data import Data
+from trainables.rank.features import (
+    EXAMPLES,
+    Features,
+    batches,
+    examples_file,
+    features_folder,
+    image_name,
+    reader,
+    resting_folder,
+)
+from trainables.stage_job import FeatureCache
+
+FP32 = config().training.loading
+
+
+def seen(toy: Toy, root: Path) -> FeatureCache:
+    return FeatureCache(root, toy.setting().model, toy.setting().tasks)
+
+
+def looked(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
+    """What a looker sees of the whole benchmark, the last block first."""
+    looker = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
+    for task in PROMPTS:
+        for split, count in (("train", 24), ("validation", 10)):
+            for first in reversed(range(0, count, LOOKED_AT_ONCE)):
+                block = {"task": [task], "split": [split], "first": [first]}
+                yield looker(pa.table(block))
+
+
+@pytest.fixture(scope="module")
+def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything looked at and written down."""
+    root = tmp_path_factory.mktemp("features")
+    writer = Writer(features_folder(root, toy.setting().model, FP32), seen(toy, root))
+    for table in looked(toy):
+        writer.add(table)
+    writer.publish()
+    writer.discard()
+    return root
+
+
+def data(toy: Toy, root: Path | None, loading: Loading = FP32) -> Data:
+    ask = reader(seen(toy, root) if root else None, loading)
+    return Data(load_benchmark(toy.benchmark), LMM(toy.model, loading), 0, 0, ask)
+
+
+def test_an_example_is_to_the_last_bit_as_if_it_were_looked_at_now(toy: Toy, root: Path) -> None:
+    kept, live = data(toy, root), data(toy, None)
+    kept.lmm.seen = None  # type: ignore[assignment]  # it looks at nothing itself
+    for task in PROMPTS:
+        for split, count in (("train", 24), ("validation", 10)):
+            for row in range(count):
+                one, other = kept.encoded(task, split, row), live.encoded(task, split, row)
+                assert set(one.prompt) == set(other.prompt)
+                assert FEATURES in one.prompt
+                assert PIXELS not in one.prompt
+                for name, value in one.prompt.items():
+                    assert torch.equal(value, other.prompt[name]), name
+                    assert value.dtype == other.prompt[name].dtype
+                assert torch.equal(one.answer, other.answer)
+
+
+def test_training_with_what_is_kept_ends_in_the_same_bits(
+    toy: Toy, root: Path, tmp_path: Path
+) -> None:
+    live = walked(toy.walk(config("ewc", epochs=1), tmp_path / "live"))
+    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=seen(toy, root))
+    kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(place))
+    worker = kept.runner.worker
+    kept.step()
+    assert worker.data.looked == 0  # in this process
+    assert (
+        resting_folder(seen(toy, root), FP32) / "tower.safetensors"
+    ).exists()  # where its tower's weights rest
+    assert blobs(walked(kept)) == blobs(live)
+    assert kept.matrices() == live.matrices()
+
+
+def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
+    toy: Toy, root: Path, tmp_path: Path
+) -> None:
+    trained = adapted(config(epochs=1), parts="vision_lora")
+    place = dataclasses.replace(toy.place(tmp_path), features=seen(toy, root))
+    walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(place)))
+    assert len(walk.runner.worker.data._encoded) >= 24
+    assert PIXELS in walk.runner.worker.data.encoded("hue", "train", 0).prompt
+
+
+def test_what_was_not_looked_at_is_looked_at_live(toy: Toy, root: Path) -> None:
+    kept = data(toy, root)
+    assert kept.encoded("hue", "test", 0).prompt[FEATURES].numel()
+    assert list(kept._encoded) == [("hue", "test", row) for row in range(LOOKED_AT_ONCE)]
+
+
+def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:
+    bf16 = Loading(precision="bf16")
+    fingerprint = toy.setting().model
+    folders = {features_folder(root, fingerprint, held) for held in (FP32, bf16)}
+    assert len(folders) == 2
+    checkpointed = dataclasses.replace(FP32, checkpointing=True)
+    assert features_folder(root, fingerprint, checkpointed) in folders  # it sees the same
+    found = data(toy, root, bf16).encoded("hue", "train", 0)
+    assert found.prompt[FEATURES].dtype == torch.bfloat16
+
+
+def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
+    bf16 = Loading(precision="bf16")
+    writer = Writer(features_folder(tmp_path, toy.setting().model, bf16), seen(toy, tmp_path))
+    for table in looked(toy, bf16):
+        writer.add(table)
+    writer.publish()
+    one, other = (data(toy, r, bf16).encoded("light", "train", 5) for r in (tmp_path, None))
+    assert torch.equal(one.prompt[FEATURES], other.prompt[FEATURES])
+
+
+def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> None:
+    benchmark = Path(shutil.copytree(toy.benchmark, tmp_path / "benchmark"))
+    rows = load_benchmark(toy.benchmark).tasks["hue"].examples("train")
+    write_rows(
+        benchmark / "light" / "train.parquet",
+        [
+            {"id": e.id, "image": {"bytes": e.images[0], "path": None}, "prompt": "Dark?"}
+            | {"answer": "no", "answers": ["no"]}
+            for e in rows
+        ],
+    )
+    same = dataclasses.replace(toy, benchmark=benchmark)
+    folder = features_folder(tmp_path, same.setting().model, FP32)
+    writer = Writer(folder, seen(same, tmp_path))
+    for table in looked(same):
+        writer.add(table)
+    writer.publish()
+    (file,) = (folder / "images").glob("*.arrow")
+    names = [name.as_py() for batch in batches(file) for name in batch["image"]]
+    assert len(names) == len(set(names)) == 3 * (24 + 10) - 24
+    kept = data(same, tmp_path)
+    one, other = (kept.encoded(task, "train", 3).prompt[FEATURES] for task in ("hue", "light"))
+    assert torch.equal(one, other)
+
+
+def test_names_tell_how_many_images_there_are() -> None:
+    one, two = (SimpleNamespace(images=images) for images in ((b"ab",), (b"a", b"b")))
+    assert image_name(one) != image_name(two)  # type: ignore[arg-type]
+    assert image_name(SimpleNamespace(images=())) == ""  # type: ignore[arg-type]
+
+
+def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
+    folder = features_folder(tmp_path, toy.setting().model, FP32)
+    writer = Writer(folder, seen(toy, tmp_path))
+    writer.add(next(looked(toy)))
+    assert not Features(folder).example(
+        examples_file(folder, toy.setting().tasks["hue"], "train", 0), 0
+    )
+    assert not list((folder / "images").glob("*.arrow"))
+    writer.discard()
+    assert not list((folder / "images").iterdir())
+
+
+def test_a_disk_that_is_too_short_is_told_before_it_is_full(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(features_folder(tmp_path, toy.setting().model, FP32), seen(toy, tmp_path))
+    table = next(looked(toy))
+    assert writer.fits(table, 10.0)
+    free = SimpleNamespace(free=int(5 * table.nbytes))
+    monkeypatch.setattr(
+        "search.resources.precompute_features.shutil.disk_usage", lambda folder: free
+    )
+    assert not writer.fits(table, 10.0)
+    assert writer.fits(table, 2.0)
+    assert LOOKED.names[: len(EXAMPLES)] == EXAMPLES.names

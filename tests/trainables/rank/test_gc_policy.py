@@ -1,0 +1,46 @@
+"""How a process of a search begins and ends, and that training collects garbage as Python does."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+from toy import Toy, config, walked
+
+from search.resources.cluster import FIRST, ROOT
+from trainables.rank.gc_policy import OWN, RARE
+
+TOLD = """
+import atexit, gc
+own = gc.get_threshold()
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+from {module} import {name}
+{name}()
+print(gc.get_threshold() > own)
+from trainables.rank.gc_policy import as_usual
+as_usual()
+print(gc.get_threshold() == own)
+"""
+
+
+def test_what_ray_s_processes_do_first_looks_rarely_and_not_at_the_end() -> None:
+    module, name = FIRST.rsplit(".", 1)
+    code = TOLD.format(module=module, name=name)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_it_imports_nothing_heavy() -> None:
+    code = f"import sys, {FIRST.rsplit('.', 1)[0]}; print({{'torch', 'ray', 'numpy'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_worker_that_has_loaded_its_model_looks_as_often_as_python_does(
+    toy: Toy, tmp_path: Path
+) -> None:
+    gc.set_threshold(*RARE)
+    walked(toy.walk(config(), tmp_path, ("hue",)))
+    assert gc.get_threshold() == OWN

@@ -1,0 +1,183 @@
+"""Several DeepSpeed ranks, and a batch in several parts, make what one rank makes of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lively import lively
+from ranks import launch
+from toy import Toy, adapted, blobs, config, walked
+
+from spaces import InputError
+from strategies import STRATEGIES, strategy_class
+from trainables.config import TrialConfig
+from trainables.panel import Panel
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial
+
+ORDERING = ("hue", "light")
+LONG = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
+"""Trained until they answer some of the examples rightly."""
+BRIEF = (*(name for name in STRATEGIES if name not in LONG), "replay+ewc")
+"""A few steps of each."""
+NAMES = (*LONG, *BRIEF)
+ZERO = (0, 2, 3)
+CASES = [(name, zero) for zero in ZERO for name in NAMES]
+ODD = {"name": "ewc", "importance_batch": 1, "importance_examples": 3}
+"""Fewer examples than the two ranks can share out."""
+TOLERANCE = 1e-4
+"""Relative: sums are made in another order, and AdamW divides by what may be small."""
+
+
+def job(name: str, zero: int, micro_batch: int, **training) -> TrialConfig:
+    """A case, with adapters on few layers: ZeRO-3 takes its time with each."""
+    knobs = {"zero": zero, "micro_batch": micro_batch, **training}
+    brief = name in BRIEF
+    chosen = lively(name, epochs=1, **knobs) if brief else config(LONG.get(name, ODD), **knobs)
+    return adapted(chosen, targets="qv")
+
+
+@pytest.fixture(scope="module")
+def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores of every ZeRO stage after two ranks have walked all cases, in one pair of processes."""
+    root = tmp_path_factory.mktemp("ranks")
+    cases = [(zero, job(name, zero, 4)) for name, zero in CASES]
+    cases += [(zero, job("ewc", zero, 2)) for zero in ZERO]
+    cases += [(2, job("odd", 2, 4))]
+    walks = [
+        {
+            **{"model": str(toy.model), "store": str(root / str(zero))},
+            **{"config": chosen.to_dict(), "orderings": [ORDERING]},
+        }
+        for zero, chosen in cases
+    ]
+    launch(root, toy.benchmark, walks)
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_rank(
+    toy: Toy, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, int], PanelTrial]:
+    """The same cases in this process, each made when it is asked for."""
+    root, made = tmp_path_factory.mktemp("one"), {}
+
+    def walk(name: str, zero: int) -> PanelTrial:
+        if (name, zero) not in made:
+            made[name, zero] = walked(toy.walk(job(name, zero, 8), root, ORDERING))
+        return made[name, zero]
+
+    return walk
+
+
+def taken(toy: Toy, store: Path, chosen) -> PanelTrial:
+    """What two ranks left, read back: no runner, for nothing may be missing."""
+    panel, setting = Panel((ORDERING,)), toy.setting(workers=2)
+    return walked(PanelTrial(chosen, panel, setting, StageStore(store), None))
+
+
+def assert_alike(one: PanelTrial, other: PanelTrial) -> None:
+    """The same losses, weights and scores within the tolerance."""
+    for path in one.paths:
+        ours, theirs = (walk.store.get(walk.key(path)) for walk in (one, other))
+        assert ours["steps"] == theirs["steps"]
+        for loss in ("first_loss", "last_loss"):
+            assert theirs[loss] == pytest.approx(ours[loss], rel=TOLERANCE)
+        weights, others = (walk.store.tensors(walk.key(path)) for walk in (one, other))
+        assert weights.keys() == others.keys()
+        for name, weight in weights.items():
+            assert float((weight - others[name]).norm()) <= TOLERANCE * float(weight.norm()), name
+    for ours, theirs in zip(one.matrices(), other.matrices(), strict=True):
+        assert theirs.values == pytest.approx(ours.values, abs=TOLERANCE, nan_ok=True)
+
+
+@pytest.mark.parametrize(("name", "zero"), CASES)
+def test_two_ranks_make_the_stages_of_one(
+    name: str, zero: int, toy: Toy, two_ranks: Path, one_rank
+) -> None:
+    two = taken(toy, two_ranks / str(zero), job(name, zero, 4))
+    assert_alike(one_rank(name, zero), two)
+    if name in LONG:
+        assert two.matrices()[0].final_average() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_zero_stage_makes_the_same(name: str, one_rank) -> None:
+    for zero in (2, 3):
+        assert_alike(one_rank(name, 0), one_rank(name, zero))
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_two_ranks_with_a_batch_in_parts_make_the_same(
+    zero: int, toy: Toy, two_ranks: Path, one_rank
+) -> None:
+    parts = taken(toy, two_ranks / str(zero), job("ewc", zero, 2))
+    assert_alike(one_rank("ewc", zero), parts)
+
+
+KEEPING = [n for n in NAMES if strategy_class(n)().consolidation() is not None]
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_what_is_kept_is_the_same_too(name: str, toy: Toy, two_ranks: Path, one_rank) -> None:
+    one, two = one_rank(name, 0), taken(toy, two_ranks / "3", job(name, 3, 4))
+    kept = [walk.store.tensors(walk.job(walk.paths[1]).kept[0]) for walk in (one, two)]
+    assert kept[0].keys() == kept[1].keys()
+    for name, value in kept[0].items():
+        # Logits are kept in fp16, importances are far below 1.
+        loose = 1e-2 if value.dtype == torch.float16 else 1e-6
+        assert torch.allclose(value, kept[1][name], rtol=1e-2, atol=loose), name
+
+
+def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
+    walk = taken(toy, two_ranks / "2", job("odd", 2, 4))
+    kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
+    assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("zero", [0, 2, 3])
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_a_batch_in_parts_makes_what_the_whole_makes(
+    zero: int, micro_batch: int, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    parts = walked(toy.walk(job("ewc", zero, micro_batch), tmp_path, ORDERING))
+    assert_alike(one_rank("ewc", zero), parts)
+
+
+def test_a_batch_that_is_no_whole_number_of_parts_is_an_input_error(
+    toy: Toy, tmp_path: Path
+) -> None:
+    walk = toy.walk(config(micro_batch=3), tmp_path)
+    with pytest.raises(InputError, match="batch_size must be a multiple of micro_batch x workers"):
+        walk.step()
+
+
+def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> None:
+    """Whether the stage was trained just now or taken from the store."""
+    dropping = adapted(config("ewc", epochs=1), dropout=0.3)
+    whole = walked(toy.walk(dropping, tmp_path / "whole"))
+    plain = replace(dropping, strategy=config("finetune").strategy)
+    runner = walked(toy.walk(plain, tmp_path / "shared")).runner
+    shared = walked(toy.walk(dropping, tmp_path / "shared", runner=runner))
+    assert [stage["trained"] for stage in shared.stages] == [False, True]
+    assert blobs(shared) == blobs(whole)
+
+
+@pytest.mark.parametrize(("zero", "offload"), [(2, "optimizer"), (3, "optimizer"), (3, "all")])
+def test_what_is_offloaded_makes_the_same(
+    zero: int, offload: str, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    chosen = job("ewc", zero, 8, offload=offload)
+    assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))
+
+
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_layers_that_are_computed_twice_make_the_same(
+    zero: int, toy: Toy, tmp_path: Path, one_rank
+) -> None:
+    chosen = job("ewc", zero, 8, checkpointing=True)
+    assert_alike(one_rank("ewc", 0), walked(toy.walk(chosen, tmp_path, ORDERING)))

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toy import adapted, config
+
+from strategies import StageContext
+from trainables.panel import Panel
+from trainables.stage_job import ROOT, TRAINING_CODE, Fingerprints, kept_key, stage_seed
+from trainables.store.stage_store import StageStore
+from trainables.trial import PanelTrial
+
+TASKS = ("a", "b", "c")
+SETTING = Fingerprints(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)
+
+
+def key(strategy="finetune", path: str = "a>b", setting: Fingerprints = SETTING, **training) -> str:
+    """The key of the last stage of `path`."""
+    chosen = strategy if hasattr(strategy, "adapter") else config(strategy, **training)
+    tasks = tuple(path.split(">"))
+    unrun = PanelTrial(chosen, Panel((tasks,)), setting, StageStore(Path("nowhere")), None)
+    return unrun.key(chosen.strategy.curriculum(tasks))
+
+
+REPLAYS = [{"name": "replay", "ratio": ratio} for ratio in (0.01, 0.3)]
+EWCS = [{"name": "ewc", "strength": strength} for strength in (1e3, 1e9)]
+
+
+def test_the_first_stage_is_the_same_for_every_strategy_and_its_strength() -> None:
+    assert len({key(s, "a") for s in ("finetune", "replay", "ewc", *REPLAYS, *EWCS)}) == 1
+
+
+def test_from_the_second_stage_on_a_strategy_and_its_knobs_count() -> None:
+    assert len({key(s, "a>b") for s in ("finetune", *REPLAYS, *EWCS)}) == 5
+
+
+def test_a_knob_without_effect_on_a_stage_is_not_in_its_key() -> None:
+    decays = [{"name": "ewc", "decay": decay} for decay in (1.0, 0.5)]
+    assert len({key(s, "a>b") for s in decays}) == 1
+    assert len({key(s, "a>b>c") for s in decays}) == 2
+    wide, narrow = (adapted(config(), parts="connector", rank=rank) for rank in (4, 64))
+    assert key(wide) == key(narrow)
+
+
+OFF = [
+    *({"name": name, "strength": 0} for name in ("ewc", "mas", "tir", "lwf")),
+    *({"name": name, "ratio": 0} for name in ("replay", "a_gem", "der")),
+    {"name": "replay", "variant": "count", "count": 0},
+    *({"name": "replay", "variant": "share", knob: 0} for knob in ("ratio", "share")),
+    {"name": "replay+ewc", "replay_ratio": 0, "ewc_strength": 0},
+]
+
+
+def test_a_strategy_that_is_switched_off_has_the_keys_of_finetune() -> None:
+    uninformed = [off for off in OFF if off["name"] != "tir"]
+    assert {key(off, "a>b") for off in uninformed} == {key("finetune", "a>b")}
+    assert key({"name": "der", "alpha": 0}) != key("finetune")
+    for off in OFF:
+        strategy = config(off).strategy
+        assert strategy.effective(StageContext(("b",), (("a",),), {})) == {}, off
+
+
+def test_only_the_knobs_of_the_chosen_kind_of_replay_count() -> None:
+    def replay(**knobs) -> str:
+        return key({"name": "replay", **knobs}, "a>b")
+
+    assert replay() == replay(count=5) == replay(share=0.5)
+    counted = {"variant": "count"}
+    assert replay(**counted) == replay(**counted, ratio=0.1) != replay(**counted, count=5)
+    shared = {"variant": "share"}
+    assert replay(**shared) == replay(**shared, count=5)
+    assert len({replay(**shared, **k) for k in ({}, {"ratio": 0.1}, {"share": 0.5})}) == 3
+
+
+def test_what_is_kept_depends_on_the_estimate_and_not_on_the_strength() -> None:
+    def kept(**knobs) -> str:
+        unrun = PanelTrial(
+            config({"name": "ewc", **knobs}),
+            Panel((TASKS,)),
+            SETTING,
+            StageStore(Path("nowhere")),
+            None,
+        )
+        return unrun.job((("a",),)).keep
+
+    assert kept() == kept(strength=1e3) == kept(decay=0.5)
+    assert kept() != kept(importance_examples=10)
+
+
+def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
+    def kept(name: str, **knobs) -> str | None:
+        return kept_key(SETTING, config({"name": name, **knobs}), "weights", "a")
+
+    assert kept("ewc") == kept("tir") == kept("tir", strength=0, signal="image")
+    assert kept("mas") == kept("tir", importances="mas") != kept("ewc")
+    assert kept("tir", importance_batch=1) != kept("tir")
+    assert kept("finetune") is kept("lwf") is kept("a_gem") is kept("der", alpha=0) is None
+    assert kept("der") != kept("der", ratio=0.3)
+    assert kept("der") == kept("der", beta=1.0)
+    assert kept("eproj") == kept("eproj", threshold=0.5) != kept("eproj", key_steps=5)
+
+
+def test_all_modules_that_a_stage_comes_from_are_in_its_key() -> None:
+    """Those that the worker imports, directly or by way of others, but for what names, stores or tidies."""
+    aside = {
+        "trainables/config.py",
+        "trainables/store/stage_store.py",
+        "trainables/store/leases.py",
+    }
+    aside |= {"trainables/rank/gc_policy.py"}
+    found, asked = set(), ["trainables/rank/worker.py"]
+    while asked:
+        file = asked.pop()
+        if file in found or not (ROOT / file).is_file():
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trainables."):
+                asked.append(str(node.module).replace(".", "/") + ".py")
+    assert found - aside <= set(TRAINING_CODE)
+    assert all((ROOT / file).is_file() for file in TRAINING_CODE)
+
+
+DIFFERENT = {
+    "seed": lambda: key(setting=replace(SETTING, seed=1)),
+    "model": lambda: key(setting=replace(SETTING, model="n")),
+    "workers": lambda: key(setting=replace(SETTING, workers=2)),
+    "data": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "b": "other data"})),
+    "data before": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "a": "other"})),
+    "rank": lambda: key(adapted(config(), rank=16)),
+    "parts": lambda: key(adapted(config(), parts="lm_lora")),
+    "learning rate": lambda: key(learning_rate=0.001),
+    "precision": lambda: key(precision="bf16"),
+    "ZeRO": lambda: key(zero=2),
+    "order": lambda: key(path="b>a"),
+    "position": lambda: key(path="b"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_a_key_differs_by_all_that_has_effect(what: str) -> None:
+    assert DIFFERENT[what]() != key()
+
+
+def test_data_of_a_later_task_do_not_change_an_earlier_stage() -> None:
+    assert key(path="a", setting=replace(SETTING, tasks={**SETTING.tasks, "b": "x"})) == key(
+        path="a"
+    )
+
+
+def test_joint_tuning_has_one_key_for_every_ordering() -> None:
+    assert len({key("joint", path) for path in ("a>b>c", "c>a>b")}) == 1
+    assert key("joint", "a>b>c") != key("joint", "a>b")
+
+
+def test_the_seed_of_a_stage_is_of_the_plans_seed_its_tasks_and_its_position() -> None:
+    seeds = [stage_seed(0, "a", 1), stage_seed(1, "a", 1), stage_seed(0, "b", 1)]
+    seeds += [stage_seed(0, "a", 2), stage_seed(0, ("a", "b"), 1)]
+    assert len(set(seeds)) == 5
+    assert stage_seed(0, ("a",), 1) == stage_seed(0, ["a"], 1)

@@ -1,0 +1,1 @@
+"""Warm groups of training workers, and the runner in this process."""

@@ -1,0 +1,124 @@
+"""A lane: a warm Ray Train worker group that serves stage after stage, trial after trial.
+
+One long `TorchTrainer.fit()` runs in a thread; its ranks ask a mailbox for jobs and answer through
+it, so that a stage costs milliseconds of orchestration and no process is started for a trial.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from trainables.lanes.mailbox import Answer, Mailbox, packed, unpacked
+from trainables.stage_job import DivergedError, StageJob, WorkerSpec
+
+POLL_SECONDS = 2.0
+HELLO = "hello"
+"""The first job of a lane: the ranks answer as soon as they are there."""
+
+
+class LaneError(RuntimeError):
+    """The lane's worker group died."""
+
+
+def serve(config: dict[str, Any]) -> None:
+    """What each rank runs: stage after stage, until it is dismissed."""
+    # The trial that holds the lane and Train's controller import this module, too, and need no
+    # transformers, peft and DeepSpeed.
+    from trainables.rank.worker import Worker
+
+    mailbox, place = config["mailbox"], config["place"]
+    worker, number = Worker(place), 0
+    get: Any = ray.get  # its annotation knows lists of references only
+    while (job := unpacked(get(mailbox.job.remote(number)))) is not None:
+        try:
+            answer: Answer = {"seconds": worker.run(job) if job != HELLO else {}}
+        except DivergedError as error:  # every rank sees the same weights: the lane is still sound
+            answer = {"diverged": str(error)}
+        ray.get(mailbox.answer.remote(number, answer))
+        number += 1
+
+
+class Lane:
+    """A worker group of `workers` DeepSpeed ranks; a runner for `PanelTrial`.
+
+    It is started by its first job, or when a trial waits for another's stage: trials that find all in the
+    store need none.
+    """
+
+    def __init__(self, place: WorkerSpec, workers: int, storage: Path) -> None:
+        self.place, self.workers, self.storage = place, workers, storage
+        self.mailbox: Any = None
+        self.started = False
+        self.error: BaseException | None = None
+
+    def _start(self) -> None:
+        place, workers = self.place, self.workers
+        # Made inside a trial, an actor would be put into the trial's placement group and refused.
+        mailbox: Any = ray.remote(Mailbox)
+        self.mailbox = mailbox.options(
+            num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
+        ).remote(workers)
+        # Said by the search, not seen here: Ray hides the GPUs from what asks for none, as a trial.
+        gpu = place.gpus > 0
+        self._trainer = TorchTrainer(
+            serve,
+            train_loop_config={"mailbox": self.mailbox, "place": place},
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpu,
+                resources_per_worker={"GPU": place.gpus} if gpu else {"CPU": 1},
+            ),
+            run_config=ray.train.RunConfig(
+                name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(self.storage)
+            ),
+        )
+        self._thread = threading.Thread(target=self._fit, daemon=True)
+        self._thread.start()
+        self.started = True
+        # Its number is asked for: an actor with many threads takes calls in any order.
+        number = ray.get(self.mailbox.post.remote(packed(HELLO)))
+        self._there = self.mailbox.answered.remote(number)
+
+    def ready(self) -> bool:
+        """Whether the ranks could begin with a job at once; they are started if they were not."""
+        if not self.started:
+            self._start()
+        return bool(ray.wait([self._there], timeout=0)[0])
+
+    def run(self, job: StageJob) -> Mapping[str, float]:
+        """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
+        if not self.started:
+            self._start()
+        number = ray.get(self.mailbox.post.remote(packed(job)))
+        waiting = self.mailbox.answered.remote(number)
+        while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
+            if not self._thread.is_alive():
+                raise LaneError(f"the lane's workers died during {job.tasks}: {self.error}")
+        answers = ray.get(waiting)
+        for answer in answers:
+            if "diverged" in answer:
+                raise DivergedError(answer["diverged"])
+        return answers[0]["seconds"]
+
+    def close(self) -> None:
+        """Dismiss the ranks and wait until they have gone."""
+        if not self.started:
+            return
+        ray.get(self.mailbox.post.remote(packed(None)))
+        self._thread.join(timeout=30)
+        ray.kill(self.mailbox)
+
+    def _fit(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as error:
+            self.error = error

@@ -1,0 +1,1 @@
+"""Score matrices and every continual-learning metric made from them."""

@@ -1,0 +1,1 @@
+"""Everything that each DeepSpeed rank does for a stage."""

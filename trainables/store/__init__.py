@@ -1,0 +1,1 @@
+"""The stage store: records and tensors by content address."""

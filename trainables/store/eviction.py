@@ -1,0 +1,158 @@
+"""Sweeping the stage store: what no search needs goes first, then the tensors unused for longest.
+
+A record is small and stays as long as a search names it: scores, costs and reports come from it. Its
+tensors (weights, importances, memories) can be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.store.leases import alive, held
+from trainables.store.stage_store import EVICTED, StageStore
+
+GRACE_SECONDS = 600.0
+"""What is younger may be in use by somebody who has not said so yet."""
+PINS = "pins"
+
+
+@dataclass(frozen=True)
+class Evicted:
+    """What a sweep did, or would do, in bytes."""
+
+    removed: int
+    """Of what no search needs."""
+    evicted: int
+    """Of tensors that can be made again."""
+    left: int
+    pinned: int
+    """Of what is left, tensors that running trials need."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record as a sweep sees it."""
+
+    file: Path
+    sha256: str
+    """Of its tensors; empty if it has none any more."""
+    used: float
+    """When its tensors were last read, or it was written."""
+
+    @classmethod
+    def of(cls, file: Path) -> Entry:
+        """Reads the record; one that is damaged has no tensors."""
+        mark = file.with_suffix(".used")
+        used = max(f.stat().st_mtime for f in (file, mark) if f.exists())
+        try:
+            record = json.loads(file.read_text())
+            sha256 = "" if record.get(EVICTED) else str(record["blob"]["sha256"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            sha256 = ""
+        return cls(file, sha256, used)
+
+
+@contextlib.contextmanager
+def pinned(store: StageStore, keys: Collection[str]) -> Iterator[None]:
+    """No sweep takes the tensors of `keys` meanwhile, whether they are there or still to be made."""
+    path = store.root / PINS / uuid.uuid4().hex
+    listed = path.with_suffix(".json")
+    with held(path):
+        with _alone(store):  # a sweep that has begun does not know of it
+            listed.write_text(json.dumps(sorted(keys)))
+        try:
+            yield
+        finally:
+            listed.unlink(missing_ok=True)
+
+
+def sweep(store: StageStore, searches: Path, limit: float | None, dry: bool = False) -> Evicted:
+    """Remove what no search in the folder `searches` needs, then tensors until `limit` bytes are left.
+
+    With `dry` only tell what would be removed. What running trials need stays, even beyond the limit.
+    """
+    with _alone(store):
+        pins = _pins(store)
+        known, young = pins | _named(searches), time.time() - GRACE_SECONDS
+        entries = {file.stem: Entry.of(file) for file in _files(store, "records", "*.json")}
+        gone = {k: e for k, e in entries.items() if k not in known and e.used < young}
+        left = {key: entry for key, entry in entries.items() if key not in gone}
+        blobs = {file.stem: file for file in _files(store, "blobs", "*.safetensors")}
+        sizes = {sha256: file.stat().st_size for sha256, file in blobs.items()}
+        used: dict[str, float] = {}
+        for entry in left.values():
+            used[entry.sha256] = max(entry.used, used.get(entry.sha256, 0.0))
+        orphans = [s for s, file in blobs.items() if s not in used and file.stat().st_mtime < young]
+        removed = sum(sizes[sha256] for sha256 in orphans) + _bytes(gone.values())
+        size = sum(sizes.values()) + _bytes(entries.values()) - removed
+        needed = {left[key].sha256 for key in pins if key in left} & blobs.keys()
+        chosen, evicted = [], 0
+        for sha256 in sorted(used.keys() & blobs.keys() - needed, key=lambda s: used[s]):
+            if limit is not None and size - evicted > limit:
+                chosen.append(sha256)
+                evicted += sizes[sha256]
+        if not dry:
+            for entry in gone.values():
+                for file in (entry.file, entry.file.with_suffix(".used")):
+                    file.unlink(missing_ok=True)
+            for sha256 in chosen:
+                store.evict(sha256, [k for k, e in left.items() if e.sha256 == sha256])
+            for sha256 in orphans:
+                blobs[sha256].unlink(missing_ok=True)
+            for file in _files(store, "", ".*.*"):  # of writers that were killed
+                if "leases" not in file.parts and file.stat().st_mtime < young:
+                    file.unlink(missing_ok=True)
+        return Evicted(removed, evicted, size - evicted, sum(sizes[s] for s in needed))
+
+
+def stored(store: StageStore) -> int:
+    """Bytes of all files in the store."""
+    return sum(file.stat().st_size for file in _files(store, "", "*"))
+
+
+def _alone(store: StageStore) -> contextlib.AbstractContextManager[object]:
+    return store.lease("sweep")
+
+
+def _files(store: StageStore, folder: str, pattern: str) -> list[Path]:
+    """Files in a folder of the store; some may vanish at any moment."""
+    found = []
+    for file in (store.root / folder).rglob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_size >= 0 and file.is_file():
+                found.append(file)
+    return found
+
+
+def _bytes(entries: Collection[Entry]) -> int:
+    return sum(entry.file.stat().st_size for entry in entries)
+
+
+def _pins(store: StageStore) -> set[str]:
+    """Keys that running trials need; what dead ones left behind is cleared."""
+    keys: set[str] = set()
+    for listed in (store.root / PINS).glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            if alive(listed.with_suffix("")):
+                keys |= set(json.loads(listed.read_text()))
+                continue
+        listed.unlink(missing_ok=True)
+        listed.with_suffix("").unlink(missing_ok=True)
+    return keys
+
+
+def _named(searches: Path) -> set[str]:
+    """Keys that the trials of all searches name."""
+    keys: set[str] = set()
+    for file in searches.glob("*/trials/*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(file.read_text())
+            parts = [*record.get("stages", ()), *record.get("records", ())]
+            keys |= {*record.get("keys", ()), *(part["key"] for part in parts)}
+    return keys

@@ -1,0 +1,177 @@
+"""The stage store: what stages made, by content address, shared by all trials and searches.
+
+Two kinds of file. A *blob* is a safetensors file named by the SHA-256 of its bytes. A *record* is a
+JSON file named by its key; it names the blobs it needs, and it is there or not there: written beside
+its place, synced, then renamed. A record is thus published after its blobs, and a kill at any moment
+leaves at most an unnamed blob or a temporary file behind, never half a stage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from trainables.store.leases import Lease, held
+
+EVICTED = "evicted"
+"""Field of a record whose tensors were removed to save space."""
+ANSWERS = "predictions"
+"""Field of a score's record that is nearly all of it."""
+
+
+class StageStore:
+    """Records and blobs under one folder, which all nodes must see at the same path."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The record, or None if there is none that is whole; its tensors may have been evicted."""
+        record = _read(self._record(key))
+        return record if record is not None and self._blobs_whole(record) else None
+
+    def head(self, key: str) -> Mapping[str, Any] | None:
+        """The record without its `ANSWERS`, which is kept in memory: trials ask for it again and again."""
+        path = f"{self.root}/records/{key[:2]}/{key}.json"  # a `Path` takes longer than the lookup
+        try:
+            stat = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        record = _head(path, stat.st_size, stat.st_mtime_ns)
+        return record if record is not None and self._blobs_whole(record) else None
+
+    def has(self, key: str) -> bool:
+        """Whether there is a whole record, with its tensors."""
+        record = self.head(key)
+        return record is not None and not record.get(EVICTED)
+
+    def put(
+        self, key: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
+        """Publish a record, its tensors first. The first publication stands; a second is dropped."""
+        if self.has(key):
+            return
+        entry = dict(record)
+        if tensors is not None:
+            content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
+            entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            blob = self._blob(entry["blob"]["sha256"])
+            if not self._blobs_whole(entry):  # unless equal ones are there
+                _publish(blob, content)
+            entry["written"] = blob.stat().st_mtime_ns
+        _publish(self._record(key), json.dumps(entry).encode())
+
+    def tensors(self, key: str) -> dict[str, torch.Tensor]:
+        """The tensors published with a record; raises `KeyError` if there are none or they changed."""
+        record = self.get(key)
+        if record is None or "blob" not in record or record.get(EVICTED):
+            raise KeyError(f"stage {key} has no tensors in {self.root}")
+        content = self._blob(record["blob"]["sha256"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
+            self._blob(record["blob"]["sha256"]).unlink(missing_ok=True)
+            raise KeyError(
+                f"the tensors of stage {key} were damaged and have been removed; run again"
+            )
+        self._note_use(key)
+        return load(content)
+
+    def evict(self, sha256: str, keys: Sequence[str]) -> None:
+        """Remove the tensors that `keys` have in common, to save space; their records stay, and say so."""
+        for key in keys:
+            record = self.get(key)
+            if record is not None:
+                _publish(self._record(key), json.dumps(record | {EVICTED: True}).encode())
+        self._blob(sha256).unlink(missing_ok=True)
+
+    def _note_use(self, key: str) -> None:
+        """Of what was not used for longest, the store is rid first where space is short."""
+        with contextlib.suppress(OSError):
+            self._record(key).with_suffix(".used").touch()
+
+    def _blobs_whole(self, record: Mapping[str, Any]) -> bool:
+        blob = record.get("blob")
+        if blob is None or record.get(EVICTED):
+            return True
+        try:
+            sha256 = blob["sha256"]
+            path = f"{self.root}/blobs/{sha256[:2]}/{sha256}.safetensors"  # as in `head`
+            stat = os.stat(path)
+        except (KeyError, TypeError, OSError):
+            return False
+        if (stat.st_size, stat.st_mtime_ns) == (blob.get("bytes"), record.get("written")):
+            return True  # as it was left; whoever reads its tensors looks at every byte
+        return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
+
+    def _record(self, key: str) -> Path:
+        return self.root / "records" / key[:2] / f"{key}.json"
+
+    def _blob(self, sha256: str) -> Path:
+        return self.root / "blobs" / sha256[:2] / f"{sha256}.safetensors"
+
+    def lease(
+        self, key: str, patience: float = math.inf
+    ) -> contextlib.AbstractContextManager[Lease]:
+        """Hold `key` while making it, after waiting for whoever holds it now.
+
+        Two trials that want one stage train it once: whoever waited finds it in the store. Raises
+        `HeldError` after `patience` seconds.
+        """
+        return held(self.root / "leases" / key, patience)
+
+
+class Kept(Sequence[dict[str, torch.Tensor]]):
+    """What was kept of several tasks, each read when it is asked for: all at once may be much."""
+
+    def __init__(self, store: StageStore, keys: Sequence[str]) -> None:
+        self._store, self._keys = store, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._store.tensors(str(self._keys[place]))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@functools.lru_cache(maxsize=1 << 14)  # parsed once by a process, unless it changes
+def _head(path: str, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
+    record = _read(Path(path))
+    return record and {name: value for name, value in record.items() if name != ANSWERS}
+
+
+@functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _publish(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk every try would leave one
+        raise
