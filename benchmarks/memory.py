@@ -111,9 +111,9 @@ def measure(name: str, work: Path) -> None:
         {"strategy": {"name": "finetune"}, "training": training, "adapter": adapter}
     )
     store = Path(tempfile.mkdtemp(dir=work))
-    setting = Fingerprints(model_fingerprint(work / "model"), tasks, 0, 1)
+    fingerprints = Fingerprints(model_fingerprint(work / "model"), tasks, 0, 1)
     runner = InProcessRunner(WorkerSpec(work / "model", work / "task", store, 0))
-    walk = PanelTrial(config, Panel(((TASK,),)), setting, StageStore(store), runner)
+    walk = PanelTrial(config, Panel(((TASK,),)), fingerprints, StageStore(store), runner)
     while not walk.finished:
         walk.step()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

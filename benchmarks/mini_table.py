@@ -95,7 +95,7 @@ def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, w
     """Every single task, and the strategies on the five-task ordering."""
     folder = model_folder(f"{family}-{start}")
     place = WorkerSpec(folder, benchmark.file, work / "stages", seed)
-    setting = Fingerprints(
+    fingerprints = Fingerprints(
         model=model_fingerprint(folder),
         tasks={t: benchmark.tasks[t].fingerprint() for t in benchmark.order},
         seed=seed,
@@ -106,7 +106,9 @@ def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, w
 
     def walked(strategy: Mapping[str, object], orderings: Sequence[tuple[str, ...]]) -> PanelTrial:
         config = TrialConfig.from_dict({"strategy": strategy, **shared})
-        walk = PanelTrial(config, Panel(tuple(orderings), split="test"), setting, store, runner)
+        walk = PanelTrial(
+            config, Panel(tuple(orderings), split="test"), fingerprints, store, runner
+        )
         while not walk.finished:
             walk.step()
         return walk
@@ -132,7 +134,7 @@ def cost(store: StageStore, walk: PanelTrial, path: tuple[tuple[str, ...], ...])
     """Seconds of one core that a stage took, training and scoring, as its records say."""
     key = walk.key(path)
     cells = walk.panel.cells(walk.config, path)
-    scores = [scored_key(walk.setting, key, task, walk.panel.split) for task in cells]
+    scores = [scored_key(walk.fingerprints, key, task, walk.panel.split) for task in cells]
     return sum((store.get(k) or {})["cpu_seconds"] for k in (key, *scores))
 
 

@@ -93,7 +93,7 @@ def make(args: argparse.Namespace, asked: Sequence[str]) -> None:
     from benchmarks.claims.runs import run_jobs
 
     both = [read_preset(name, args.work, args.samples, args.held_out) for name in asked]
-    seeds = seeds_of(args.seeds, [preset.prepared.plan.seed for preset in both])
+    seeds = seeds_of(args.seeds, [preset.resolved.plan.seed for preset in both])
     chosen = [preset for preset in both if args.only in (None, preset.name)]
     for preset in chosen:
         search(preset, args.lanes)

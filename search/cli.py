@@ -89,32 +89,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check everything, search, and write the report."""
     start = time.monotonic()
-    from search.plan.resolve import check_unchanged, prepare
+    from search.plan.resolve import check_unchanged, resolve_plan
     from search.resources.packing import packed
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
     name = args.name or (latest(storage) if args.resume else None)
     plan = plan_of(args, storage / name if args.resume and name else None)
-    prepared = prepare(plan, name, storage, args.resume)
+    resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
-        check_unchanged(prepared)
-    packing = packed(prepared)
-    place = dataclasses.replace(prepared.place, gpus=packing.share)
-    prepared = dataclasses.replace(prepared, place=place)
+        check_unchanged(resolved)
+    packing = packed(resolved)
+    place = dataclasses.replace(resolved.place, gpus=packing.share)
+    resolved = dataclasses.replace(resolved, place=place)
     if args.measure:
         from search.resources.cost_estimate import measure
         from search.resources.packing import proposal
 
         print("training and scoring one stage, to measure it", flush=True)
-        print(f"measured    {proposal(prepared, measure(prepared))}")
+        print(f"measured    {proposal(resolved, measure(resolved))}")
     from search.dry_run import describe
 
-    print(describe(prepared, packing), flush=True)
+    print(describe(resolved, packing), flush=True)
     if args.dry_run:
         return 0
-    from search.run_search import execute
+    from search.run_search import run_search
 
-    return execute(prepared, packing.lanes, start)
+    return run_search(resolved, packing.lanes, start)
 
 
 def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:

@@ -26,71 +26,71 @@ from trainables.store.leases import HeldError, held
 from trainables.trainable import panel_stages
 
 
-def execute(prepared: ResolvedPlan, lanes: int, start: float) -> int:
+def run_search(resolved: ResolvedPlan, lanes: int, start: float) -> int:
     """Search until the plan is done or interrupted, then write tables and report.
 
     Returns the exit status: 1 if no trial that the search proposed could be finished, 130 after Ctrl-C.
     """
     try:
-        prepared.run.mkdir(parents=True, exist_ok=True)
+        resolved.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f'"{prepared.run}" cannot be made: {error.strerror}') from error
+        raise InputError(f'"{resolved.run}" cannot be made: {error.strerror}') from error
     try:
-        with held(prepared.run / "lease", patience=0.0):
-            save_plan(prepared)
-            interrupted = run_trials(prepared, lanes)
-            add_seconds(prepared.run / "plan.json", time.monotonic() - start)
+        with held(resolved.run / "lease", patience=0.0):
+            save_plan(resolved)
+            interrupted = run_trials(resolved, lanes)
+            add_seconds(resolved.run / "plan.json", time.monotonic() - start)
     except HeldError:
         raise InputError(
-            f'a search is run by one process at a time, and another runs "{prepared.run.name}" now: '
+            f'a search is run by one process at a time, and another runs "{resolved.run.name}" now: '
             "wait for it, or start anew with another --name"
         ) from None
     print("writing tables and report", flush=True)
-    trials = write_tables(prepared.run).trials.to_pylist()
-    write_report(prepared.run)
+    trials = write_tables(resolved.run).trials.to_pylist()
+    write_report(resolved.run)
     if interrupted:
-        print(f"interrupted: --resume --name {prepared.run.name} goes on with it")
+        print(f"interrupted: --resume --name {resolved.run.name} goes on with it")
         return 130
-    show_results(prepared.run)
+    show_results(resolved.run)
     print(f"done in {time.monotonic() - start:.0f} s")
-    proposed = [t["state"] for t in trials if t["name"] not in prepared.references]
+    proposed = [t["state"] for t in trials if t["name"] not in resolved.references]
     return int(bool(proposed) and set(proposed) <= {"failed", "diverged"})
 
 
-def save_plan(prepared: ResolvedPlan) -> None:
+def save_plan(resolved: ResolvedPlan) -> None:
     """Write the plan down, with what a resumed search was given anew."""
-    path = prepared.run / "plan.json"
+    path = resolved.run / "plan.json"
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     begun = {"started": now, "seconds": 0.0}
-    if prepared.resumed:
+    if resolved.resumed:
         begun = {name: json.loads(path.read_text())[name] for name in begun}
-    write_json(path, prepared.to_dict() | begun)
+    write_json(path, resolved.to_dict() | begun)
 
 
-def run_trials(prepared: ResolvedPlan, lanes: int) -> bool:
+def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
     """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
-    searcher, stages = build_searcher(prepared), panel_stages(prepared.panel)
-    if prepared.twin:
-        take_up(prepared, searcher, prepared.twin)
+    searcher, stages = build_searcher(resolved), panel_stages(resolved.panel)
+    if resolved.prior_run:
+        take_up(resolved, searcher, resolved.prior_run)
     if not searcher.left():
         return False
     print("starting Ray and the workers", flush=True)
     try:
-        connect(lanes * prepared.plan.workers_per_trial + 1)  # one for the trials themselves
+        connect(lanes * resolved.plan.workers_per_trial + 1)  # one for the trials themselves
     except InputError as error:
-        raise InputError(f"{error}; then --resume --name {prepared.run.name} goes on") from error
-    prepared = with_features(prepared, lanes)
-    trials = prepared.plan.samples + len(prepared.references)
-    progress = Progress(prepared.run, trials, stages, lanes, prepared.plan.directions())
+        raise InputError(f"{error}; then --resume --name {resolved.run.name} goes on") from error
+    resolved = with_features(resolved, lanes)
+    trials = resolved.plan.samples + len(resolved.references)
+    progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
     callbacks: list[Callback] = [progress]
-    if prepared.plan.store_limit is not None:
-        callbacks.append(StoreLimit(prepared.run.parent, prepared.plan.store_limit))
+    if resolved.plan.store_limit is not None:
+        callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
     try:
-        build_tuner(prepared, searcher, lanes, callbacks).fit()
+        build_tuner(resolved, searcher, lanes, callbacks).fit()
     finally:
         progress.close()
     ray.shutdown()
-    return bool(searcher.left()) and prepared.plan.time_budget is None
+    return bool(searcher.left()) and resolved.plan.time_budget is None
 
 
 def add_seconds(path: Path, seconds: float) -> None:

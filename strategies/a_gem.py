@@ -25,8 +25,8 @@ class AGEM(Strategy):
     name = "a_gem"
     ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        return {"ratio": self.ratio} if standing.before and self.ratio else {}
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        return {"ratio": self.ratio} if context.before and self.ratio else {}
 
     def caution(self, sizes: Mapping[str, int]) -> str:
         return caution(self.name, self.ratio, sizes)

@@ -54,11 +54,11 @@ class Composed(Strategy):
     def caution(self, sizes: Mapping[str, int]) -> str:
         return "; ".join(said for part in self.parts if (said := part.caution(sizes)))
 
-    def begin(self, standing: StageContext) -> StartFrom:
-        return next((p for p in self.parts if p.routed), super()).begin(standing)
+    def begin(self, context: StageContext) -> StartFrom:
+        return next((p for p in self.parts if p.routed), super()).begin(context)
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        return self._named({p.name: p.effective(standing) for p in self.parts})
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        return self._named({p.name: p.effective(context) for p in self.parts})
 
     def consolidation(self) -> dict[str, Value] | None:
         kept = {p.name: p.consolidation() for p in self.parts}
@@ -71,9 +71,9 @@ class Composed(Strategy):
     def _named(self, knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
         return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         for part in self.parts:
-            part.prepare(start, self._kept(part, kept), standing)
+            part.prepare(start, self._kept(part, kept), context)
 
     def mix(
         self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled

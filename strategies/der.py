@@ -36,8 +36,8 @@ class DER(Strategy):
     )
     beta: float = knob(0.5, FloatDistribution(0.0, 2.0), "weight of the replayed answers' own loss")
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        return self.knobs() if standing.before and self.ratio else {}
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        return self.knobs() if context.before and self.ratio else {}
 
     def consolidation(self) -> dict[str, Value] | None:
         return {"ratio": self.ratio} if self.ratio and self.alpha else None
@@ -45,9 +45,9 @@ class DER(Strategy):
     def caution(self, sizes: Mapping[str, int]) -> str:
         return caution(self.name, self.ratio, sizes)
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.logits: dict[ExampleId, torch.Tensor] = {}
-        for task, of_task in zip(standing.old, kept, strict=False):
+        for task, of_task in zip(context.old, kept, strict=False):
             lengths = of_task["lengths"].tolist()
             for row, logits in zip(
                 of_task["rows"].tolist(), of_task["logits"].split(lengths), strict=True

@@ -76,15 +76,15 @@ class EProj(Strategy):
             adapter = dataclasses.replace(adapter, parts="projection")
         return training, adapter
 
-    def begin(self, standing: StageContext) -> StartFrom:
-        if not standing.before:
+    def begin(self, context: StageContext) -> StartFrom:
+        if not context.before:
             return StartFrom(None, expert=True)
-        similar = combined(standing.similarity, self.signal)
+        similar = combined(context.similarity, self.signal)
         nearest = max(range(len(similar)), key=similar.__getitem__)
         again = similar[nearest] > self.threshold or self.threshold == 0
         if again and self.threshold < 1:
-            return StartFrom(standing.old[nearest])
-        return StartFrom(standing.old[nearest] if self.init == "similar" else None, expert=True)
+            return StartFrom(context.old[nearest])
+        return StartFrom(context.old[nearest] if self.init == "similar" else None, expert=True)
 
     def consolidation(self) -> dict[str, Value]:
         return {"key_steps": self.key_steps, "key_rate": self.key_rate}

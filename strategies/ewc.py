@@ -32,9 +32,9 @@ class EWC(Regulariser):
     def estimate(self) -> str:
         return self.name
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        found = super().effective(standing)
-        return found | ({"decay": self.decay} if found and len(standing.before) > 1 else {})
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        found = super().effective(context)
+        return found | ({"decay": self.decay} if found and len(context.before) > 1 else {})
 
-    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
-        return decayed(kept, standing, self.decay)
+    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
+        return decayed(kept, context, self.decay)

@@ -27,11 +27,11 @@ class LwF(Strategy):
         1.0, FloatDistribution(0.01, 100.0, log=True), "lambda, of the divergence", off=0.0
     )
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        return {"strength": self.strength} if standing.before and self.strength else {}
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        return {"strength": self.strength} if context.before and self.strength else {}
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
-        self.active = bool(standing.before and self.strength)
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
+        self.active = bool(context.before and self.strength)
 
     def taught(self) -> bool:
         return self.active

@@ -33,8 +33,8 @@ class Regulariser(Strategy):
         4, IntDistribution(1, 256), "examples per gradient, all ranks", False
     )
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        if not standing.before or not self.strength:
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        if not context.before or not self.strength:
             return {}
         return {"strength": self.strength, **self.consolidation()}
 
@@ -53,11 +53,11 @@ class Regulariser(Strategy):
     def keeps(self) -> str:
         return self.estimate
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.anchor = start
-        self.importance = self.joined(kept, standing) if self.strength and kept else {}
+        self.importance = self.joined(kept, context) if self.strength and kept else {}
 
-    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
+    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         """The importance of each weight, given that to each old task."""
         raise NotImplementedError
 
@@ -103,16 +103,16 @@ def normalised(importance: Tensors) -> Tensors:
     return {name: value / total if total > 0 else value for name, value in importance.items()}
 
 
-def decayed(kept: Sequence[Tensors], standing: StageContext, decay: float) -> Tensors:
+def decayed(kept: Sequence[Tensors], context: StageContext, decay: float) -> Tensors:
     """The sum of old tasks' importances, each times `decay` for every stage that came after its own."""
     found: Tensors = {}
-    for age, importance in zip(ages(standing), kept, strict=True):
+    for age, importance in zip(ages(context), kept, strict=True):
         for name, value in importance.items():
             found[name] = found.get(name, torch.zeros(())) + decay**age * value
     return found
 
 
-def ages(standing: StageContext) -> Iterator[int]:
+def ages(context: StageContext) -> Iterator[int]:
     """Of each old task, how many stages came after its own and before this one."""
-    for number, group in enumerate(standing.before, start=1):
-        yield from [len(standing.before) - number] * len(group)
+    for number, group in enumerate(context.before, start=1):
+        yield from [len(context.before) - number] * len(group)

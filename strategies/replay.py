@@ -41,9 +41,9 @@ class Replay(Strategy):
         0.25, FloatDistribution(0.01, 0.75), "of each batch, for share", False, off=0.0
     )
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
+    def effective(self, context: StageContext) -> dict[str, Value]:
         amount = {"ratio": self.ratio, "count": self.count, "share": self.share * self.ratio}
-        if not standing.before or not amount[self.variant]:
+        if not context.before or not amount[self.variant]:
             return {}
         if self.variant == "share":
             return {"ratio": self.ratio, "share": self.share}

@@ -130,11 +130,11 @@ class Strategy:
         """The tasks trained at each stage of an ordering; one task a stage unless overridden."""
         return tuple((task,) for task in ordering)
 
-    def begin(self, standing: StageContext) -> StartFrom:
+    def begin(self, context: StageContext) -> StartFrom:
         """Which weights the stage begins with: those of the stage before, unless overridden."""
-        return StartFrom(standing.old[-1] if standing.before else None)
+        return StartFrom(context.old[-1] if context.before else None)
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
+    def effective(self, context: StageContext) -> dict[str, Value]:
         """The knobs that change the training of a stage that stands so; stages that agree are shared."""
         return {}
 
@@ -153,7 +153,7 @@ class Strategy:
 
     # Hooks of the loop, in their order ---------------------------------------------------------
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         """Before a stage: `start` are the weights it begins with, `kept` what was kept of each of `old`."""
 
     def mix(

@@ -45,24 +45,24 @@ class TIR(Regulariser):
     def estimate(self) -> str:
         return self.importances
 
-    def effective(self, standing: StageContext) -> dict[str, Value]:
-        found = super().effective(standing)
+    def effective(self, context: StageContext) -> dict[str, Value]:
+        found = super().effective(context)
         if not found:
             return {}
         signal = {"signal": self.signal} if self.control != "random" else {}
         own = {"importances": self.importances, "control": self.control}
         return found | own | signal
 
-    def joined(self, kept: Sequence[Tensors], standing: StageContext) -> Tensors:
+    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         importance, owner = owned(kept)
-        free = torch.tensor([1 - s for s in self.similarities(standing)])
+        free = torch.tensor([1 - s for s in self.similarities(context)])
         return {name: value * free[owner[name]] for name, value in importance.items()}
 
-    def similarities(self, standing: StageContext) -> list[float]:
+    def similarities(self, context: StageContext) -> list[float]:
         """Of the new task to each old one, as the knobs want it."""
         if self.control == "random":
-            return [drawn(standing.new[0], task) for task in standing.old]
-        found = combined(standing.similarity, self.signal)
+            return [drawn(context.new[0], task) for task in context.old]
+        found = combined(context.similarity, self.signal)
         return [1 - s for s in found] if self.control == "opposite" else found
 
 

@@ -101,10 +101,9 @@ def refused(
     """Runs a command that must fail before it does anything; returns its one message."""
     import ray
 
-    from search import cli
-    from search import run_search as execute
+    from search import cli, run_search
 
-    monkeypatch.setattr(execute, "execute", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr(run_search, "run_search", lambda *_: pytest.fail("it has begun"))
 
     def run(*args: str, command: Callable[..., int] = cli.main, where: bool = True) -> str:
         storage = tmp_path / "storage"

@@ -185,9 +185,9 @@ def test_what_it_keeps_of_a_stage_survives_the_store(
         assert all(value.isfinite().all() for value in kept.values())
         start = reopened.tensors(walk.key((("hue",),)))
         similar = dict.fromkeys(MODALITIES, (0.5,))
-        standing = StageContext(("light",), (("hue",),), similar)
+        context = StageContext(("light",), (("hue",),), similar)
         fresh = walk.config.fresh_strategy()
-        fresh.prepare(start, [kept], standing)
+        fresh.prepare(start, [kept], context)
         if strategy.routed:
             queries = Queries(torch.randn(3, 32), torch.randn(3, 32))
             assert fresh.route(queries, [kept], None) == [0, 0, 0]

@@ -36,7 +36,7 @@ class Lineage:
 
     config: TrialConfig
     panel: Panel
-    setting: Fingerprints
+    fingerprints: Fingerprints
     store: StageStore
     _holders: dict[Prefix, list[WeightsOwner]] = field(default_factory=dict)
     _standings: dict[Prefix, StageContext] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Lineage:
     _kept: dict[Prefix, list[tuple[str, str]]] = field(default_factory=dict)
     _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
-    def standing(self, path: Prefix) -> StageContext:
+    def context(self, path: Prefix) -> StageContext:
         """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
         if path not in self._standings:
             before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
@@ -52,7 +52,7 @@ class Lineage:
             similarity = {}
             if path and old and self.config.strategy.informed:
                 signatures = [
-                    self.store.tensors(signature_key(self.setting, self.config, task))
+                    self.store.tensors(signature_key(self.fingerprints, self.config, task))
                     for task in (new[0], *(task for group in old for task in group))
                 ]
                 similarity = similarities(signatures[0], signatures[1:])
@@ -77,7 +77,7 @@ class Lineage:
 
     def begin(self, path: Prefix) -> StartFrom:
         """What the strategy decides about the last stage of a path."""
-        return self.config.strategy.begin(self.standing(path))
+        return self.config.strategy.begin(self.context(path))
 
     def source(self, path: Prefix) -> Prefix:
         """The stage whose weights the last stage of a path begins with."""
@@ -97,24 +97,24 @@ class Lineage:
     @functools.cached_property
     def base(self) -> str:
         """Of the model before anything is trained."""
-        return base_key(self.setting, self.config)
+        return base_key(self.fingerprints, self.config)
 
     def key(self, path: Prefix) -> str:
         """Of the weights that a path's last stage trained; of the empty one, those before any stage."""
         if path not in self._keys:
-            standing, base = self.standing(path), self.base
+            context, base = self.context(path), self.base
             parent = self.key(self.source(path)) if path else base
-            depth, setting = self.depth(path), self.setting
+            depth, fingerprints = self.depth(path), self.fingerprints
             kept = tuple(self.kept_before(path).values())
-            trained = trained_key(setting, self.config, parent, standing, depth, kept)
-            self._keys[path] = trained if standing.new else base
+            trained = trained_key(fingerprints, self.config, parent, context, depth, kept)
+            self._keys[path] = trained if context.new else base
         return self._keys[path]
 
     def kept(self, path: Prefix) -> list[tuple[str, str]]:
         """What the strategy keeps of a path's last stage: (task, key)."""
         if path not in self._kept:
             tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
-            keys = {task: kept_key(self.setting, self.config, trained, task) for task in tasks}
+            keys = {task: kept_key(self.fingerprints, self.config, trained, task) for task in tasks}
             self._kept[path] = [(task, key) for task, key in keys.items() if key]
         return self._kept[path]
 
@@ -142,12 +142,12 @@ class Lineage:
     def _scored_key(self, path: Prefix, task: str) -> str:
         split, experts = self.panel.split, self.experts(path)
         if experts:
-            return routed_key(self.setting, self.config, experts, task, split)
-        return scored_key(self.setting, self.key(path), task, split)
+            return routed_key(self.fingerprints, self.config, experts, task, split)
+        return scored_key(self.fingerprints, self.key(path), task, split)
 
     def signed(self) -> list[tuple[str, str]]:
         """The signatures that the strategy asks for: (task, key)."""
         if not self.config.strategy.informed:
             return []
         tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])
-        return [(task, signature_key(self.setting, self.config, task)) for task in tasks]
+        return [(task, signature_key(self.fingerprints, self.config, task)) for task in tasks]

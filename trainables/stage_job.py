@@ -126,7 +126,7 @@ class StageJob:
     """Key of the weights it starts from."""
     stage: int
     """How many stages made the weights, this one included: what its seed hangs on."""
-    standing: StageContext
+    context: StageContext
     """The tasks trained at this stage, none for the model before any stage, and those before."""
     kept: tuple[str, ...] = ()
     """Keys of what was kept of each old task."""
@@ -145,7 +145,7 @@ class StageJob:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks trained at this stage."""
-        return self.standing.new
+        return self.context.new
 
     @property
     def empty(self) -> bool:
@@ -153,34 +153,34 @@ class StageJob:
         return not (self.train or self.score or self.keep or self.sign)
 
 
-def base_key(setting: Fingerprints, config: TrialConfig) -> str:
+def base_key(fingerprints: Fingerprints, config: TrialConfig) -> str:
     """Of the model before any stage: adapters begin as the identity, so only how it is held matters."""
     loading = dataclasses.asdict(config.training.loading)
     training = config.training
-    return digest("base", *setting.fixed(), loading, training.zero, training.longest)
+    return digest("base", *fingerprints.fixed(), loading, training.zero, training.longest)
 
 
 def trained_key(
-    setting: Fingerprints,
+    fingerprints: Fingerprints,
     config: TrialConfig,
     parent: str,
-    standing: StageContext,
+    context: StageContext,
     stage: int,
     kept: Sequence[str] = (),
 ) -> str:
     """Of a stage's weights; `kept` are the keys of what was kept of the old tasks."""
-    effective = config.strategy.effective(standing)
+    effective = config.strategy.effective(context)
     acting: list[object] = []
     if effective:
         # Experts of other tasks are no ancestors of these weights, and what was kept hangs on them.
-        acting = [_identity(config), effective, _named(setting, standing.old), list(kept)]
+        acting = [_identity(config), effective, _named(fingerprints, context.old), list(kept)]
         if config.strategy.informed:
-            acting.append(setting.text_encoder)
+            acting.append(fingerprints.text_encoder)
     return digest(
         "trained",
-        *setting.fixed(),
+        *fingerprints.fixed(),
         parent,
-        _named(setting, standing.new),
+        _named(fingerprints, context.new),
         stage,
         dataclasses.asdict(config.training),
         config.adapter.effective(),
@@ -188,12 +188,14 @@ def trained_key(
     )
 
 
-def _named(setting: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, str]]:
+def _named(fingerprints: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, str]]:
     """Tasks by name, which seeds hang on, and contents."""
-    return [(task, setting.tasks[task]) for task in tasks]
+    return [(task, fingerprints.tasks[task]) for task in tasks]
 
 
-def kept_key(setting: Fingerprints, config: TrialConfig, trained: str, task: str) -> str | None:
+def kept_key(
+    fingerprints: Fingerprints, config: TrialConfig, trained: str, task: str
+) -> str | None:
     """Of what the strategy keeps of one task after a stage; None if it keeps nothing."""
     knobs, strategy = config.strategy.consolidation(), config.strategy
     if knobs is None:
@@ -201,18 +203,26 @@ def kept_key(setting: Fingerprints, config: TrialConfig, trained: str, task: str
     # Strategies that inherit it, and keep the same, share it.
     composed = isinstance(strategy, Composed)
     source = _source(type(strategy)) if composed else _code(strategy.consolidate)
-    encoder = setting.text_encoder if strategy.routed else ""
+    encoder = fingerprints.text_encoder if strategy.routed else ""
     # The weights' key does not tell which parts of them were trained where nothing is trained.
     adapter = config.adapter.effective()
     return digest(
-        "kept", trained, task, setting.tasks[task], strategy.keeps, source, knobs, encoder, adapter
+        "kept",
+        trained,
+        task,
+        fingerprints.tasks[task],
+        strategy.keeps,
+        source,
+        knobs,
+        encoder,
+        adapter,
     )
 
 
-def signature_key(setting: Fingerprints, config: TrialConfig, task: str) -> str:
+def signature_key(fingerprints: Fingerprints, config: TrialConfig, task: str) -> str:
     """Of a task's mean vectors, which hang on how the model is held."""
     held = dataclasses.asdict(config.training.loading)
-    data = (setting.model, setting.tasks[task], setting.text_encoder)
+    data = (fingerprints.model, fingerprints.tasks[task], fingerprints.text_encoder)
     return digest("signature", *data, held, code_version())
 
 
@@ -244,9 +254,9 @@ def _module(thing: Any) -> ModuleType:
     return module
 
 
-def scored_key(setting: Fingerprints, trained: str, task: str, split: str) -> str:
+def scored_key(fingerprints: Fingerprints, trained: str, task: str, split: str) -> str:
     """Of a stage's score on one split of a task."""
-    return digest("scored", trained, setting.tasks[task], split)
+    return digest("scored", trained, fingerprints.tasks[task], split)
 
 
 def in_order(experts: Sequence[Expert]) -> list[Expert]:
@@ -255,13 +265,17 @@ def in_order(experts: Sequence[Expert]) -> list[Expert]:
 
 
 def routed_key(
-    setting: Fingerprints, config: TrialConfig, experts: Sequence[Expert], task: str, split: str
+    fingerprints: Fingerprints,
+    config: TrialConfig,
+    experts: Sequence[Expert],
+    task: str,
+    split: str,
 ) -> str:
     """Of a score of several experts, of which one answers each example."""
     known = [dataclasses.asdict(expert) for expert in in_order(experts)]
     strategy = config.strategy
-    answering = [_source(type(strategy)), strategy.answering(), setting.text_encoder]
-    return digest("routed", known, answering, setting.tasks[task], split)
+    answering = [_source(type(strategy)), strategy.answering(), fingerprints.text_encoder]
+    return digest("routed", known, answering, fingerprints.tasks[task], split)
 
 
 def stage_seed(seed: int, tasks: Sequence[str], stage: int) -> int:

@@ -29,7 +29,7 @@ class SearchContext:
     """What all trials of a search share."""
 
     place: WorkerSpec
-    setting: Fingerprints
+    fingerprints: Fingerprints
     panel: Panel
     run: Path
     """The search's folder; a trial's record is `run/trials/NAME.json`."""
@@ -51,12 +51,12 @@ class StageTrainable(tune.Trainable):
         self.name = str(config["name"])
         self.before = trained_before(self.search.run / "trials" / f"{self.name}.json")
         if self.lane is None:
-            workers = self.search.setting.workers
+            workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.place, workers, self.search.run / "lanes")
         self.walk = PanelTrial(
             TrialConfig.from_dict(config["trial"]),
             self.search.panel,
-            self.search.setting,
+            self.search.fingerprints,
             StageStore(self.search.place.store),
             self.lane,
         )

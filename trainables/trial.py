@@ -41,7 +41,7 @@ class PanelTrial:
 
     config: TrialConfig
     panel: Panel
-    setting: Fingerprints
+    fingerprints: Fingerprints
     store: StageStore
     runner: Runner
     done: int = 0
@@ -68,7 +68,7 @@ class PanelTrial:
     """The matrices made last, with how many of their rows were known then: one stage adds to few."""
 
     def __post_init__(self) -> None:
-        self.lineage = Lineage(self.config, self.panel, self.setting, self.store)
+        self.lineage = Lineage(self.config, self.panel, self.fingerprints, self.store)
         self.paths = self.panel.paths(self.config)
         self.inner = {path[:i] for path in self.paths for i in range(len(path))}
         self._rows = {ordering: self._rows_of(ordering) for ordering in self.panel.orderings}
@@ -110,7 +110,7 @@ class PanelTrial:
     def job(self, path: Prefix) -> StageJob:
         """What is still to be made of a path's last stage."""
         key, lineage, split = self.key(path), self.lineage, self.panel.split
-        standing, before = lineage.standing(path), lineage.kept_before(path)
+        context, before = lineage.context(path), lineage.kept_before(path)
         cells = [(task, split, lineage.scored(path, task)) for task in self.cells(path)]
         score = tuple(cell for cell in cells if not self.store.has(cell[2]))
         kept = lineage.kept(path) if path in self.inner or self.config.strategy.routed else []
@@ -122,8 +122,8 @@ class PanelTrial:
             base=lineage.base,
             parent=self.key(lineage.source(path)) if path else lineage.base,
             stage=lineage.depth(path),
-            standing=standing,
-            kept=tuple(before[task] for task in standing.old if task in before),
+            context=context,
+            kept=tuple(before[task] for task in context.old if task in before),
             train=lacks or (bool(keep) and key != lineage.base and not self.store.has(key)),
             score=score,
             keep=keep,
@@ -170,7 +170,7 @@ class PanelTrial:
         if not self._unsigned():
             return
         base = self.lineage.base
-        start = StageJob(self.told["config"], base, base, base, 0, self.lineage.standing(()))
+        start = StageJob(self.told["config"], base, base, base, 0, self.lineage.context(()))
         with self.store.lease(f"signatures-{base}") as lease:
             self._waited += lease.waited
             if lacking := self._unsigned():  # whoever held the lease may have made them
@@ -247,9 +247,9 @@ class PanelTrial:
         record = self.store.head(key) or {}
         cost = record.get("seconds", 0.0)
         if path:
-            standing = self.lineage.standing(path)
+            context = self.lineage.context(path)
             similar = {
-                n: dict(zip(standing.old, v, strict=True)) for n, v in standing.similarity.items()
+                n: dict(zip(context.old, v, strict=True)) for n, v in context.similarity.items()
             }
             begin = dataclasses.asdict(self.lineage.begin(path))
             about = {"tasks": path, "key": key, "train_seconds": cost}

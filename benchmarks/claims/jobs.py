@@ -37,22 +37,22 @@ def finals(preset: Preset, seeds: Iterable[int], work: Path) -> list[Job]:
     """Each strategy's winner at each seed on the held-out orderings, scored on the test split."""
     found = winners(preset.folder)
     names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
-    panels = _panels(preset.prepared.panel, preset.held_out)
+    panels = _panels(preset.resolved.panel, preset.held_out)
     return [_job(preset, name, found[name], panels, seed, work) for seed in seeds for name in names]
 
 
 def other_start(first: Preset, second: Preset, seeds: Iterable[int], work: Path) -> list[Job]:
     """Finetune on the second preset's tasks, orderings and seeds from the first preset's start."""
     config = winners(second.folder)["finetune"]
-    panel = dataclasses.replace(second.prepared.panel, initial=())
+    panel = dataclasses.replace(second.resolved.panel, initial=())
     panels = _panels(panel, second.held_out)
     jobs = [_job(second, ALIGNED, config, panels, seed, work) for seed in seeds]
-    model, print_ = first.prepared.place.model, first.prepared.setting.model
+    model, print_ = first.resolved.place.model, first.resolved.fingerprints.model
     return [
         dataclasses.replace(
             job,
             place=dataclasses.replace(job.place, model=model),
-            setting=dataclasses.replace(job.setting, model=print_),
+            fingerprints=dataclasses.replace(job.fingerprints, model=print_),
         )
         for job in jobs
     ]
@@ -79,7 +79,7 @@ def informed(preset: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
     """The fifth claim, all but similarity alike: tir with the importances and strength of ewc or mas."""
     found = winners(preset.folder)
     rows = read_outcome(preset.folder).strategies
-    metric = preset.prepared.plan.directions()[0][0]
+    metric = preset.resolved.plan.directions()[0][0]
     best = max(("ewc", "mas"), key=lambda n: rows[n][metric] if n in found else -math.inf)
     if best not in found or "tir" not in found:
         return []
@@ -95,13 +95,13 @@ def informed(preset: Preset, seeds: Sequence[int], work: Path) -> list[Job]:
 
 def pairs(preset: Preset, work: Path) -> list[Job]:
     """Finetune on every ordered pair of tasks, one job for each first task, at the search's seed."""
-    config, panel = winners(preset.folder)["finetune"], preset.prepared.panel
+    config, panel = winners(preset.folder)["finetune"], preset.resolved.panel
     # Tasks that the model knows already change nothing here, and need not be scored.
     panel = dataclasses.replace(panel, initial=panel.first)
     jobs = []
     for task in panel.tasks:
         orderings = [pair for pair in itertools.permutations(panel.tasks, 2) if pair[0] == task]
-        seed, panels = preset.prepared.plan.seed, _panels(panel, orderings)
+        seed, panels = preset.resolved.plan.seed, _panels(panel, orderings)
         jobs.append(_job(preset, f"{PAIR}{task}", config, panels, seed, work))
     return jobs
 
@@ -119,8 +119,8 @@ def _job(
         name=name,
         config=config,
         panels=panels,
-        place=dataclasses.replace(preset.prepared.place, seed=seed),
-        setting=dataclasses.replace(preset.prepared.setting, seed=seed),
+        place=dataclasses.replace(preset.resolved.place, seed=seed),
+        fingerprints=dataclasses.replace(preset.resolved.fingerprints, seed=seed),
         folder=work / FINALS,
     )
 
@@ -150,17 +150,17 @@ def similarity_file(work: Path, preset: str) -> Path:
 
 def write_similarity(preset: Preset, work: Path) -> None:
     """By modality, and their product: of every task to every other, standardised over all pairs."""
-    tasks, place, setting = (
-        preset.prepared.panel.tasks,
-        preset.prepared.place,
-        preset.prepared.setting,
+    tasks, place, fingerprints = (
+        preset.resolved.panel.tasks,
+        preset.resolved.place,
+        preset.resolved.fingerprints,
     )
     store = StageStore(place.store)
-    config = preset.prepared.space.reference("finetune")
-    keys = {task: signature_key(setting, config, task) for task in tasks}
+    config = preset.resolved.space.reference("finetune")
+    keys = {task: signature_key(fingerprints, config, task) for task in tasks}
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
-        base = base_key(setting, config)
+        base = base_key(fingerprints, config)
         start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), sign=lacking)
         runner(place).run(start)
     signatures = {task: store.tensors(key) for task, key in keys.items()}

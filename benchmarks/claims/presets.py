@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search.plan.plan_file import named_plan
-from search.plan.resolve import prepare
+from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.results.outcome import read_outcome
 from search.results.run_folder import read_run
@@ -30,18 +30,18 @@ class Preset:
 
     asked: str
     """The plan's name or file."""
-    prepared: ResolvedPlan
+    resolved: ResolvedPlan
     held_out: tuple[tuple[str, ...], ...]
 
     @property
     def name(self) -> str:
         """Of the plan and of its search."""
-        return self.prepared.plan.plan
+        return self.resolved.plan.plan
 
     @property
     def folder(self) -> Path:
         """Of the search."""
-        return self.prepared.run
+        return self.resolved.run
 
 
 def read_preset(asked: str, work: Path, samples: int, held_out: str) -> Preset:
@@ -50,8 +50,8 @@ def read_preset(asked: str, work: Path, samples: int, held_out: str) -> Preset:
     if not plan.balanced:
         raise InputError(f'strategies are compared at equal budgets: "{asked}" must be balanced')
     plan = dataclasses.replace(plan, samples=samples * len(plan.strategies))
-    prepared = prepare(plan, plan.plan, work, resume=True)
-    return Preset(asked, prepared, apart(prepared.panel.orderings, held_out))
+    resolved = resolve_plan(plan, plan.plan, work, resume=True)
+    return Preset(asked, resolved, apart(resolved.panel.orderings, held_out))
 
 
 def apart(tuning: Sequence[tuple[str, ...]], spec: str) -> tuple[tuple[str, ...], ...]:
@@ -76,7 +76,7 @@ def search(preset: Preset, lanes: int) -> None:
     command = [
         *(sys.executable, str(ROOT / "search" / "run.py"), *told, "--name", preset.name),
         *("--storage", str(preset.folder.parent), "--concurrent", str(lanes)),
-        *("--samples", str(preset.prepared.plan.samples)),
+        *("--samples", str(preset.resolved.plan.samples)),
     ]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
@@ -97,7 +97,7 @@ def complete(preset: Preset) -> bool:
     if not (preset.folder / "plan.json").exists():
         return False
     states = [trial.state for trial in read_run(preset.folder).trials]
-    wanted = preset.prepared.plan.samples + len(preset.prepared.references)
+    wanted = preset.resolved.plan.samples + len(preset.resolved.references)
     return sum(state in OVER for state in states) >= wanted
 
 

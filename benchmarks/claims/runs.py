@@ -39,7 +39,7 @@ class Job:
     panels: tuple[Panel, ...]
     """Each of one ordering, so that every ordering has costs of its own."""
     place: WorkerSpec
-    setting: Fingerprints
+    fingerprints: Fingerprints
     folder: Path
 
     @property
@@ -52,7 +52,7 @@ class Job:
         """Of all that the result comes from: a result of anything else is made anew."""
         panels = [dataclasses.asdict(panel) for panel in self.panels]
         code = strategy_code(self.config["strategy"]["name"])
-        return digest(self.config, panels, dataclasses.asdict(self.setting), code)
+        return digest(self.config, panels, dataclasses.asdict(self.fingerprints), code)
 
     @property
     def stages(self) -> int:
@@ -110,7 +110,7 @@ def walked(job: Job, panel: Panel) -> dict[str, Any]:
     """The matrices of one ordering, of the scores and of what stands beside them, and every figure."""
     store = StageStore(job.place.store)
     config = TrialConfig.from_dict(job.config)
-    walk = PanelTrial(config, panel, job.setting, store, runner(job.place))
+    walk = PanelTrial(config, panel, job.fingerprints, store, runner(job.place))
     while not walk.finished:
         walk.step()
     routed = RETRIEVAL if config.strategy.routed else ()

@@ -115,7 +115,7 @@ class Simulation:
         (run / "trials").mkdir(parents=True)
         self.run = run
         self.store = StageStore(run.parent / "stages")
-        self.setting = Fingerprints("model", {task: task for task in TASKS}, 0, 1)
+        self.fingerprints = Fingerprints("model", {task: task for task in TASKS}, 0, 1)
         self.panel = Panel(ORDERINGS)
         self.scheduler = StageHalving(5, STAGES, 2)
         self.scheduler.over(run, ("finetune", "joint"), set())
@@ -130,7 +130,7 @@ class Simulation:
         """One of twenty configurations: those after the first twenty find all in the store."""
         name = f"{number:05d}"
         chosen = config({"name": "replay", "ratio": 0.01 * (1 + number % 20)})
-        walk = PanelTrial(chosen, self.panel, self.setting, self.store, self.maker)
+        walk = PanelTrial(chosen, self.panel, self.fingerprints, self.store, self.maker)
         stub = Trial("simulated", config={"name": name, "trial": chosen.to_dict()}, stub=True)
         controller: Any = None
         self.scheduler.on_trial_add(controller, stub)

@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, chosen = Path(folder), config()
         made = small(root / "data", STEPS * chosen.training.batch_size)
-        seen = FeatureCache(root / "features", made.setting.model, made.setting.tasks)
+        seen = FeatureCache(root / "features", made.fingerprints.model, made.fingerprints.tasks)
         loading, place = chosen.training.loading, made.place(root / "stages")
         write(seen, place.benchmark, loading)
         kept = InProcessRunner(dataclasses.replace(place, features=seen)).worker

@@ -29,8 +29,12 @@ def main() -> None:
         first = made.walk(chosen[0], root / "stages", [TASKS])
         sizes, done, number = [], 0, 0
         while done < STAGES:
-            setting = dataclasses.replace(made.setting, model=f"{made.setting.model}-{number}")
-            walk = PanelTrial(chosen[number % 2], first.panel, setting, first.store, first.runner)
+            fingerprints = dataclasses.replace(
+                made.fingerprints, model=f"{made.fingerprints.model}-{number}"
+            )
+            walk = PanelTrial(
+                chosen[number % 2], first.panel, fingerprints, first.store, first.runner
+            )
             while not walk.finished:
                 walk.step()
                 done += 1

@@ -62,9 +62,9 @@ def main() -> None:
         def stages() -> None:
             # A seed of its own for each round: nothing of it is in the store yet.
             walk = made.walk(chosen, root / "stages", [TASKS], lane)
-            setting = dataclasses.replace(made.setting, model=f"round {next(rounds)}")
+            fingerprints = dataclasses.replace(made.fingerprints, model=f"round {next(rounds)}")
             begun = time.perf_counter()
-            walk = walked(PanelTrial(chosen, walk.panel, setting, walk.store, lane))
+            walk = walked(PanelTrial(chosen, walk.panel, fingerprints, walk.store, lane))
             spent.append((time.perf_counter() - begun) / len(walk.stages))
 
         def forever() -> None:

@@ -31,12 +31,12 @@ class Small:
     """Five tasks with so many examples each; splits without a number are whole."""
 
     benchmark: Path
-    setting: Fingerprints
+    fingerprints: Fingerprints
 
     def place(self, store: Path) -> WorkerSpec:
         """What a worker serves, with its stages in `store`."""
         gpus = float(torch.cuda.is_available())
-        return WorkerSpec(MODEL, self.benchmark, store, self.setting.seed, gpus=gpus)
+        return WorkerSpec(MODEL, self.benchmark, store, self.fingerprints.seed, gpus=gpus)
 
     def walk(
         self,
@@ -47,7 +47,9 @@ class Small:
     ) -> PanelTrial:
         """A configuration at the start of its way, in this process unless a runner is given."""
         runner = runner or InProcessRunner(self.place(store))
-        return PanelTrial(config, Panel(tuple(orderings)), self.setting, StageStore(store), runner)
+        return PanelTrial(
+            config, Panel(tuple(orderings)), self.fingerprints, StageStore(store), runner
+        )
 
 
 def small(folder: Path, train: int | None = None, validation: int | None = None) -> Small:

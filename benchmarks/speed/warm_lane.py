@@ -41,9 +41,9 @@ def main() -> None:
 
         def stages(runner: Any) -> PanelTrial:
             # A seed of its own for each round: nothing of it is in the store yet.
-            setting = dataclasses.replace(made.setting, model=f"round {next(rounds)}")
+            fingerprints = dataclasses.replace(made.fingerprints, model=f"round {next(rounds)}")
             walk = made.walk(chosen, store, [TASKS[:STAGES]], runner)
-            walk = PanelTrial(chosen, walk.panel, setting, walk.store, runner)
+            walk = PanelTrial(chosen, walk.panel, fingerprints, walk.store, runner)
             while not walk.finished:
                 walk.step()
             return walk

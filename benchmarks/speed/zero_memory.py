@@ -34,7 +34,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         made = small(Path(folder) / "data", 96, 16)
-        seen = FeatureCache(Path(folder) / "features", made.setting.model, made.setting.tasks)
+        seen = FeatureCache(
+            Path(folder) / "features", made.fingerprints.model, made.fingerprints.tasks
+        )
         write(seen, made.benchmark, config().training.loading)
         (Path(folder) / "made.pickle").write_bytes(pickle.dumps((made, seen)))
         found = {zero: ranks(Path(folder) / str(zero), zero) for zero in (0, 3)}

@@ -40,7 +40,7 @@ class BestConfig:
     workers: int
     model: Path
     benchmark: Benchmark
-    setting: Fingerprints
+    fingerprints: Fingerprints
     matrices: tuple[ScoreMatrix, ...]
     text_encoder: str
     """The folder of the sentence encoder; empty = the language model's own embeddings."""
@@ -149,7 +149,7 @@ def _best(
     if encoder:  # absolute: on other nodes, and in a lane, the working directory is another
         encoder = str(Path(encoder).expanduser().resolve())
         check_text_encoder(Path(encoder))
-    setting = Fingerprints(
+    fingerprints = Fingerprints(
         model=model_fingerprint(folder),
         tasks={t: data.task(t).fingerprint() for t in (*panel.tasks, *panel.initial)},
         seed=values["seed"],
@@ -157,15 +157,15 @@ def _best(
         text_encoder=text_encoder_fingerprint(encoder),
     )
     saved = values["fingerprints"]
-    if not model and setting.model != saved["model"]:
+    if not model and fingerprints.model != saved["model"]:
         raise InputError(
             f'the model in "{folder}" is not the one of the search; --model NAME takes it'
         )
-    if setting.text_encoder != values["text_encoder"]["print"]:
+    if fingerprints.text_encoder != values["text_encoder"]["print"]:
         raise InputError(
             f'the text encoder in "{encoder}" must be the one of the search, and is another'
         )
-    changed = [t for t, print_ in setting.tasks.items() if print_ != saved["tasks"].get(t)]
+    changed = [t for t, print_ in fingerprints.tasks.items() if print_ != saved["tasks"].get(t)]
     if not benchmark and changed:
         raise InputError(
             f"the data of {', '.join(changed)} are not those of the search; --benchmark NAME takes them"
@@ -177,7 +177,7 @@ def _best(
         workers=values["workers"],
         model=folder,
         benchmark=data,
-        setting=setting,
+        fingerprints=fingerprints,
         text_encoder=encoder,
         # Of another model, or on other data, they have nothing to say.
         matrices=()

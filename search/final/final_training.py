@@ -128,7 +128,7 @@ def _on_test(panel: Panel) -> Panel:
 def _walked(
     found: BestConfig, panel: Panel, store: StageStore, runner: Runner, what: str
 ) -> PanelTrial:
-    walk = PanelTrial(found.config, panel, found.setting, store, runner)
+    walk = PanelTrial(found.config, panel, found.fingerprints, store, runner)
     while not walk.finished:
         walk.step()
         tasks = ">".join("+".join(group) for group in walk.paths[walk.done - 1])

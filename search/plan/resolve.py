@@ -38,7 +38,7 @@ PLACED = ".presets"
 """Folder in the storage; no search can be called so."""
 
 
-def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
+def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
     """Check a plan; raises `InputError` for the first thing that does not hold."""
     storage = storage.expanduser().resolve()
     check_place(name, storage)
@@ -67,14 +67,14 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
     # One of the hub by the commit that was fetched, from which each node fetches it.
     model = plan.model if plan.model in embedded_names() else pinned(plan.model, folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
-    prepared = ResolvedPlan(
+    resolved = ResolvedPlan(
         plan=dataclasses.replace(
             plan, strategies=strategies, model=model, benchmark=data, text_encoder=encoder
         ),
         run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
         folder=folder,
         place=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
-        setting=Fingerprints(
+        fingerprints=Fingerprints(
             model=model_fingerprint(folder),
             tasks={task: benchmark.tasks[task].fingerprint() for task in every},
             seed=plan.seed,
@@ -86,12 +86,12 @@ def prepare(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> 
         benchmark=benchmark,
         resumed=resume,
     )
-    if not resume and (prepared.run / "plan.json").exists():
+    if not resume and (resolved.run / "plan.json").exists():
         raise InputError(
-            f'the name of a search must be new, and "{prepared.run}" is there: '
-            f"--resume --name {prepared.run.name} goes on with it, another --name starts anew"
+            f'the name of a search must be new, and "{resolved.run}" is there: '
+            f"--resume --name {resolved.run.name} goes on with it, another --name starts anew"
         )
-    return prepared
+    return resolved
 
 
 def _text_encoder(plan: SearchPlan) -> str:
@@ -139,19 +139,19 @@ def saved_plan(run: Path) -> SearchPlan:
     return amended(SearchPlan(plan=name), values, str(run / "plan.json"))
 
 
-def check_unchanged(prepared: ResolvedPlan) -> None:
+def check_unchanged(resolved: ResolvedPlan) -> None:
     """Raise `InputError` if the model or the data are not those that the search began with."""
-    saved = json.loads((prepared.run / "plan.json").read_text())
-    now = prepared.asked()
+    saved = json.loads((resolved.run / "plan.json").read_text())
+    now = resolved.asked()
     encoders = [plan.get("text_encoder", {}).get("print", "") for plan in (saved, now)]
     if saved["fingerprints"] != now["fingerprints"] or encoders[0] != encoders[1]:
         raise InputError(
             "a search is resumed on the model, data and text encoder it began with; those of "
-            f'"{prepared.run.name}" '
+            f'"{resolved.run.name}" '
             "have changed since: put them back, or start anew with another --name"
         )
     if saved.get("code") != now["code"]:
         raise InputError(
             f"a search is resumed with the code and library versions it began with; those of "
-            f'"{prepared.run.name}" have changed since: put them back, or start anew with another --name'
+            f'"{resolved.run.name}" have changed since: put them back, or start anew with another --name'
         )

@@ -43,7 +43,7 @@ class ResolvedPlan:
     folder: Path
     """Of the model."""
     place: WorkerSpec
-    setting: Fingerprints
+    fingerprints: Fingerprints
     panel: Panel
     space: ConfigSpace
     benchmark: Benchmark
@@ -133,14 +133,14 @@ class ResolvedPlan:
         If the same plan was searched before, also of what was proposed then.
         """
         store = StageStore(self.place.store)
-        again = self.twin.keys if self.twin else set()
+        again = self.prior_run.keys if self.prior_run else set()
         return sum(store.has(key) for key in again.union(*map(self.keys, REFERENCES)))
 
     def distinct_stages(self) -> int:
         """Stages that differ, at the most: shared prefixes once, first stages once."""
         keys = set().union(*map(self.keys, REFERENCES))
-        if self.twin and self.twin.whole(self.plan.samples):
-            return len(keys | self.twin.keys)
+        if self.prior_run and self.prior_run.whole(self.plan.samples):
+            return len(keys | self.prior_run.keys)
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}
@@ -165,11 +165,11 @@ class ResolvedPlan:
         from trainables.trial import PanelTrial
 
         return PanelTrial(
-            config, self.panel, self.setting, StageStore(self.place.store), _NoRunner()
+            config, self.panel, self.fingerprints, StageStore(self.place.store), _NoRunner()
         )
 
     @functools.cached_property
-    def twin(self) -> PriorRun | None:
+    def prior_run(self) -> PriorRun | None:
         """An earlier search with the same plan."""
         from search.tuning.prior_run import find_prior_run
 
@@ -196,10 +196,16 @@ class ResolvedPlan:
             "seed": self.plan.seed,
             "model": {"name": self.plan.model, "path": str(self.folder)},
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
-            "fingerprints": {"model": self.setting.model, "tasks": dict(self.setting.tasks)},
+            "fingerprints": {
+                "model": self.fingerprints.model,
+                "tasks": dict(self.fingerprints.tasks),
+            },
             "code": self.code(),
             "search_code": self.search_code(),
-            "text_encoder": {"path": self.place.text_encoder, "print": self.setting.text_encoder},
+            "text_encoder": {
+                "path": self.place.text_encoder,
+                "print": self.fingerprints.text_encoder,
+            },
             "metrics": {t: self.benchmark.task(t).metric for t in self.all_tasks},
             "strategies": self.plan.strategies,
             "samples": self.plan.samples,

@@ -57,13 +57,13 @@ class Estimate:
 class Measured:
     """The stages of plain tuning that the store has, of this very plan or of another that shares them."""
 
-    def __init__(self, prepared: ResolvedPlan) -> None:
-        self.prepared = prepared
-        self.walk = prepared.walk(prepared.space.reference(FLOOR))
+    def __init__(self, resolved: ResolvedPlan) -> None:
+        self.resolved = resolved
+        self.walk = resolved.walk(resolved.space.reference(FLOOR))
         self.sizes = {
-            (task, split): len(prepared.benchmark.task(task).examples(split))
-            for task in prepared.all_tasks
-            for split in ("train", prepared.panel.split)
+            (task, split): len(resolved.benchmark.task(task).examples(split))
+            for task in resolved.all_tasks
+            for split in ("train", resolved.panel.split)
         }
 
     @functools.cached_property
@@ -85,13 +85,13 @@ class Measured:
         """Of the stages that are still to be made; None where nothing was measured."""
         if self.pace is None:
             return None
-        prepared, pace, paths = self.prepared, self.pace, self.walk.paths
-        stages, split = prepared.most_stages(), prepared.panel.split
+        resolved, pace, paths = self.resolved, self.pace, self.walk.paths
+        stages, split = resolved.most_stages(), resolved.panel.split
         each = statistics.fmean(self._examples(path[-1]) for path in paths)
         # Joint tuning is one stage on the examples of all tasks.
-        joint = sum(not self.walk.store.has(key) for key in prepared.keys(CEILING))
-        trained = (stages + joint * (len(prepared.panel.tasks) - 1)) * each
-        cells = [prepared.panel.cells(self.walk.config, path) for path in paths]
+        joint = sum(not self.walk.store.has(key) for key in resolved.keys(CEILING))
+        trained = (stages + joint * (len(resolved.panel.tasks) - 1)) * each
+        cells = [resolved.panel.cells(self.walk.config, path) for path in paths]
         asked = sum(self.sizes[task, split] for row in cells for task in row) / len(paths)
         training = trained * self.walk.config.training.epochs * pace.trained
         scoring = stages * asked * pace.scored
@@ -105,7 +105,7 @@ class Measured:
                 yield path, record
 
     def _scores(self, path: Prefix) -> Iterator[Mapping[str, Any]]:
-        for task in self.prepared.panel.cells(self.walk.config, path):
+        for task in self.resolved.panel.cells(self.walk.config, path):
             record = self.walk.store.get(self.walk.lineage.scored(path, task))
             if record is not None and record.get("seconds"):
                 yield record
@@ -114,9 +114,9 @@ class Measured:
         return sum(self.sizes[task, "train"] for task in tasks)
 
 
-def told(prepared: ResolvedPlan, lanes: int) -> str:
+def told(resolved: ResolvedPlan, lanes: int) -> str:
     """The estimate in a line."""
-    measured = Measured(prepared)
+    measured = Measured(resolved)
     found = measured.estimate()
     if found is None or measured.pace is None:
         return "unknown, for no stage of this plan was trained here yet; --measure trains the first"
@@ -132,21 +132,21 @@ def told(prepared: ResolvedPlan, lanes: int) -> str:
 # Measuring ---------------------------------------------------------------------------------------
 
 
-def measure(prepared: ResolvedPlan) -> int:
+def measure(resolved: ResolvedPlan) -> int:
     """Train and score the first stage of plain tuning in a process of its own; its peak memory in bytes.
 
     The stage is one of the search's own, and goes into its store; one that is there is made once more.
     """
-    if prepared.plan.workers_per_trial > 1:
+    if resolved.plan.workers_per_trial > 1:
         raise InputError(
-            f"--measure trains one stage with one worker, got {prepared.plan.workers_per_trial}; a short "
+            f"--measure trains one stage with one worker, got {resolved.plan.workers_per_trial}; a short "
             "search (--time-budget 300) measures several"
         )
-    first = (prepared.panel.orderings[0][:1],)
-    panel = dataclasses.replace(prepared.panel, orderings=first)
+    first = (resolved.panel.orderings[0][:1],)
+    panel = dataclasses.replace(resolved.panel, orderings=first)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    told = (prepared.place, prepared.setting, panel, prepared.space.reference(FLOOR).to_dict())
+    told = (resolved.place, resolved.fingerprints, panel, resolved.space.reference(FLOOR).to_dict())
     process = context.Process(target=_first_stage, args=(theirs, *told))
     process.start()
     theirs.close()
@@ -159,17 +159,17 @@ def measure(prepared: ResolvedPlan) -> int:
 
 
 def _first_stage(
-    pipe: Any, place: WorkerSpec, setting: Fingerprints, panel: Panel, config: Any
+    pipe: Any, place: WorkerSpec, fingerprints: Fingerprints, panel: Panel, config: Any
 ) -> None:
     from trainables.lanes.in_process import InProcessRunner
 
     chosen, there = TrialConfig.from_dict(config), StageStore(place.store)
     with tempfile.TemporaryDirectory() as other:
-        walk = PanelTrial(chosen, panel, setting, there, InProcessRunner(place))
+        walk = PanelTrial(chosen, panel, fingerprints, there, InProcessRunner(place))
         if there.has(walk.key(walk.paths[0])):
             aside = Path(other)
             runner = InProcessRunner(dataclasses.replace(place, store=aside))
-            walk = PanelTrial(chosen, panel, setting, StageStore(aside), runner)
+            walk = PanelTrial(chosen, panel, fingerprints, StageStore(aside), runner)
         walk.step()
     if torch.cuda.is_available():
         pipe.send(torch.cuda.max_memory_reserved() + GPU.process)

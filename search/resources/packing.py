@@ -63,13 +63,13 @@ def here() -> Devices:
     return Devices(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
 
-def packed(prepared: ResolvedPlan) -> Packing:
+def packed(resolved: ResolvedPlan) -> Packing:
     """Lanes as asked for, else as many as this machine holds; raises `InputError` if it holds none."""
     from search.resources.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit
 
-    plan, machine = prepared.plan, here()
-    workers, rank = plan.workers_per_trial, sum(prepared.memory.values())
-    most = plan.samples + len(prepared.references)
+    plan, machine = resolved.plan, here()
+    workers, rank = plan.workers_per_trial, sum(resolved.memory.values())
+    most = plan.samples + len(resolved.references)
     # A cluster's memory lies on machines that may not even run yet.
     alone = cluster_address() is None
     if machine.gpus and alone:
@@ -192,35 +192,35 @@ def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packin
     return Packing(max(1, min(fit // workers, trials)), workers, share)
 
 
-def proposal(prepared: ResolvedPlan, peak: int) -> str:
+def proposal(resolved: ResolvedPlan, peak: int) -> str:
     """What a measured stage of one worker, with `peak` bytes, leaves room for."""
     from search.resources.rank_memory import rank_memory
 
-    machine, trials = here(), prepared.plan.samples + len(prepared.references)
+    machine, trials = here(), resolved.plan.samples + len(resolved.references)
     adapter, training = max(
-        prepared.space.largest(),
-        key=lambda pair: sum(rank_memory(prepared.rehearsal, *pair, 1).values()),
+        resolved.space.largest(),
+        key=lambda pair: sum(rank_memory(resolved.rehearsal, *pair, 1).values()),
     )
 
     def estimated(workers: int) -> float:
-        return sum(rank_memory(prepared.rehearsal, adapter, training, workers).values())
+        return sum(rank_memory(resolved.rehearsal, adapter, training, workers).values())
 
     # The estimate says how a rank shrinks among more workers, and grows with the largest knobs; the
     # measured stage, of plain tuning, how large it is.
-    plain = prepared.space.reference("finetune")
-    known = rank_memory(prepared.rehearsal, plain.adapter, plain.training, 1)
+    plain = resolved.space.reference("finetune")
+    known = rank_memory(resolved.rehearsal, plain.adapter, plain.training, 1)
     scale = peak / sum(known.values())
-    found = best(machine, trials, lambda n: scale * estimated(n), _workers(prepared, machine))
+    found = best(machine, trials, lambda n: scale * estimated(n), _workers(resolved, machine))
     has = f"{machine.gpus} GPUs" if machine.gpus else f"{machine.cores} cores"
     fits = found.flags() if found else "no number of workers makes a rank fit"
     return f"a worker took {peak / 1e9:.2f} GB at its peak; on {has} for {trials} trials: {fits}"
 
 
-def _workers(prepared: ResolvedPlan, machine: Devices) -> Iterator[int]:
+def _workers(resolved: ResolvedPlan, machine: Devices) -> Iterator[int]:
     """Numbers of workers that every batch size of the plan can be shared among."""
     from search.plan.checks import check_batches
 
     for workers in range(1, (machine.gpus or machine.cores) + 1):
         with contextlib.suppress(InputError):
-            check_batches(prepared.space, workers)
+            check_batches(resolved.space, workers)
             yield workers

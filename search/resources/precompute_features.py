@@ -94,51 +94,51 @@ LOOKED = pa.schema(
 )
 
 
-def with_features(prepared: ResolvedPlan, lookers: int) -> ResolvedPlan:
+def with_features(resolved: ResolvedPlan, lookers: int) -> ResolvedPlan:
     """The plan with what the frozen tower sees on disk, if that is wanted and the disk holds it."""
-    if not on_disk(prepared):
-        return prepared
-    root = prepared.run.parent / FEATURES
-    seen = FeatureCache(root, prepared.setting.model, prepared.setting.tasks)
+    if not on_disk(resolved):
+        return resolved
+    root = resolved.run.parent / FEATURES
+    seen = FeatureCache(root, resolved.fingerprints.model, resolved.fingerprints.tasks)
     begun = time.monotonic()
-    if not look(prepared, seen, lookers):
-        return prepared
+    if not look(resolved, seen, lookers):
+        return resolved
     # Of all lookers together: what is saved later on is told less this.
     spent = {"seconds": (time.monotonic() - begun) * lookers}
-    if not (looked := prepared.run / LOOKED_FILE).exists():
+    if not (looked := resolved.run / LOOKED_FILE).exists():
         looked.write_text(json.dumps(spent))
-    return dataclasses.replace(prepared, place=dataclasses.replace(prepared.place, features=seen))
+    return dataclasses.replace(resolved, place=dataclasses.replace(resolved.place, features=seen))
 
 
-def on_disk(prepared: ResolvedPlan) -> bool:
+def on_disk(resolved: ResolvedPlan) -> bool:
     """Whether what is seen is to be kept on disk: where asked for, or memory would not hold it."""
-    if all(adapter.trains("vision_lora") for adapter in prepared.space.adapters()):
+    if all(adapter.trains("vision_lora") for adapter in resolved.space.adapters()):
         return False
-    kept = prepared.plan.features
-    return kept == "disk" or (kept == "auto" and prepared.seen_bytes > CACHE_BYTES)
+    kept = resolved.plan.features
+    return kept == "disk" or (kept == "auto" and resolved.seen_bytes > CACHE_BYTES)
 
 
-def reads(prepared: ResolvedPlan) -> bool:
+def reads(resolved: ResolvedPlan) -> bool:
     """Whether some configurations leave a Q-Former frozen, and it is to read what the tower sees."""
-    whole = prepared.space.adapters()
+    whole = resolved.space.adapters()
     trained = ("connector", "qformer", "vision_lora")
-    family = folder_family(model_folder(prepared.place.model))
+    family = folder_family(model_folder(resolved.place.model))
     return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in whole)
 
 
-def look(prepared: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = print) -> bool:
+def look(resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = print) -> bool:
     """Have all images looked at that were not yet; returns whether the disk held what was seen.
 
     Ray must be there. What is written is there as a whole, or not at all; a search that is interrupted
     meanwhile begins with it anew.
     """
-    training = prepared.space.reference("finetune").training
+    training = resolved.space.reference("finetune").training
     folder = features_folder(seen.root, seen.model, training.loading)
-    if not _missing(prepared, folder):
+    if not _missing(resolved, folder):
         return True
     try:
         with held(folder / "looking"):  # of two searches that begin at once, one looks
-            return _look(prepared, seen, folder, lookers, tell)
+            return _look(resolved, seen, folder, lookers, tell)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -147,22 +147,22 @@ def look(prepared: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = 
 
 
 def _look(
-    prepared: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Tell
+    resolved: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Tell
 ) -> bool:
-    training, missing = prepared.space.reference("finetune").training, _missing(prepared, folder)
+    training, missing = resolved.space.reference("finetune").training, _missing(resolved, folder)
     if not missing:
         return True
     blocks = [
         {"task": task, "split": split, "first": first}
         for task, split in missing
-        for first in range(0, _size(prepared, task, split), LOOKED_AT_ONCE)
+        for first in range(0, _size(resolved, task, split), LOOKED_AT_ONCE)
     ]
-    writer = Writer(folder, seen, reads(prepared))
+    writer = Writer(folder, seen, reads(resolved))
     count, begun, told = 0, time.monotonic(), time.monotonic()
-    whole = sum(_size(prepared, task, split) for task, split in missing)
+    whole = sum(_size(resolved, task, split) for task, split in missing)
     tell(f"looking at the images of {whole} examples, {lookers} at once")
     try:
-        for table in _results(prepared, blocks, training.loading, training.longest, lookers):
+        for table in _results(resolved, blocks, training.loading, training.longest, lookers):
             count += len(table)
             if not writer.fits(table, whole / count):
                 tell(TOO_SHORT)
@@ -179,7 +179,7 @@ def _look(
 
 
 def _results(
-    prepared: ResolvedPlan,
+    resolved: ResolvedPlan,
     blocks: list[dict[str, Any]],
     loading: Loading,
     longest: int,
@@ -189,11 +189,11 @@ def _results(
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    place = prepared.place
+    place = resolved.place
     made = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * lookers))
     looked = made.map_batches(
         FeatureExtractor,  # type: ignore[arg-type]
-        fn_constructor_args=(place.model, place.benchmark, loading, longest, reads(prepared)),
+        fn_constructor_args=(place.model, place.benchmark, loading, longest, reads(resolved)),
         batch_format="pyarrow",
         batch_size=1,
         concurrency=lookers,
@@ -255,18 +255,18 @@ class Writer:
         self._part.unlink(missing_ok=True)
 
 
-def _size(prepared: ResolvedPlan, task: str, split: str) -> int:
-    return len(prepared.benchmark.task(task).examples(split))
+def _size(resolved: ResolvedPlan, task: str, split: str) -> int:
+    return len(resolved.benchmark.task(task).examples(split))
 
 
-def _missing(prepared: ResolvedPlan, folder: Path) -> list[tuple[str, str]]:
+def _missing(resolved: ResolvedPlan, folder: Path) -> list[tuple[str, str]]:
     """The splits that were not looked at yet."""
     # Where no Q-Former is to read, what one has read will do.
-    asked = (True,) if reads(prepared) else (True, False)
-    task_of, limit = prepared.setting.tasks, prepared.rehearsal.limit
+    asked = (True,) if reads(resolved) else (True, False)
+    task_of, limit = resolved.fingerprints.tasks, resolved.rehearsal.limit
     return [
         (task, split)
-        for task in prepared.all_tasks
+        for task in resolved.all_tasks
         for split in SPLITS
         if not any(
             examples_file(folder, task_of[task], split, limit, read).exists() for read in asked

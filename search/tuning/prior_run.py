@@ -79,8 +79,8 @@ def find_prior_run(plan: Mapping[str, Any], run: Path) -> PriorRun | None:
         # Whatever is wrong with a folder, it is no twin, and no reason not to search.
         with contextlib.suppress(Exception):
             if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
-                twin = PriorRun(file.parent, over(file.parent))
-                found.append((len(twin.proposals), twin.ended, twin))
+                prior_run = PriorRun(file.parent, over(file.parent))
+                found.append((len(prior_run.proposals), prior_run.ended, prior_run))
     *_, furthest = max(found, key=lambda one: one[:2], default=(None,))
     return furthest if furthest and furthest.proposals else None
 
@@ -94,14 +94,14 @@ def _identity(plan: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def take_up(prepared: ResolvedPlan, searcher: StagedOptuna, twin: PriorRun) -> None:
-    """End the trials that ended in `twin`, as they ended there, if the store has all that they need."""
+def take_up(resolved: ResolvedPlan, searcher: StagedOptuna, prior_run: PriorRun) -> None:
+    """End the trials that ended in `prior_run`, as they ended there, if the store has all that they need."""
 
     def ended(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
-        there = twin.trials.get(name)
+        there = prior_run.trials.get(name)
         if there is None or there.state not in ENDED or there.config != _told(config):
             return None
-        return _walked(prepared, name, config, there)
+        return _walked(resolved, name, config, there)
 
     searcher.take_up(ended)
 
@@ -111,10 +111,10 @@ def _told(config: TrialConfig) -> Any:
 
 
 def _walked(
-    prepared: ResolvedPlan, name: str, config: TrialConfig, there: TrialRecord
+    resolved: ResolvedPlan, name: str, config: TrialConfig, there: TrialRecord
 ) -> Mapping[str, Any] | None:
     """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
-    walk, message = prepared.walk(config), ""
+    walk, message = resolved.walk(config), ""
     state = "stopped" if there.state == "stopped" else "finished"
     walk.until = there.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:
@@ -131,7 +131,7 @@ def _walked(
             except DivergedError as error:
                 state, message = "diverged", str(error)
                 break
-    folder = prepared.run / "trials"
+    folder = resolved.run / "trials"
     own = trained_before(folder / f"{name}.json")
     made = trial_record(name, walk, state, message, own)
     write_record(folder, made)

@@ -13,26 +13,26 @@ from search.tuning.stopping import OverStages, Racing, StageHalving, StageMedian
 from trainables.trainable import SearchContext, StageTrainable, panel_stages
 
 
-def build_searcher(prepared: ResolvedPlan) -> StagedOptuna:
+def build_searcher(resolved: ResolvedPlan) -> StagedOptuna:
     """What proposes configurations, at the point where an interrupted search left it."""
     return StagedOptuna(
-        prepared.space,
-        prepared.plan.directions(),
-        prepared.run,
-        seed=prepared.plan.seed,
-        samples=prepared.plan.samples,
-        references=prepared.references,
-        balanced=prepared.plan.balanced,
-        proposed=prepared.twin.proposals if prepared.twin else (),
+        resolved.space,
+        resolved.plan.directions(),
+        resolved.run,
+        seed=resolved.plan.seed,
+        samples=resolved.plan.samples,
+        references=resolved.references,
+        balanced=resolved.plan.balanced,
+        proposed=resolved.prior_run.proposals if resolved.prior_run else (),
     )
 
 
 def build_tuner(
-    prepared: ResolvedPlan, searcher: StagedOptuna, lanes: int, callbacks: Sequence[tune.Callback]
+    resolved: ResolvedPlan, searcher: StagedOptuna, lanes: int, callbacks: Sequence[tune.Callback]
 ) -> tune.Tuner:
     """The search as Tune runs it; metric and mode are the searcher's and the scheduler's own."""
-    plan = prepared.plan
-    search = SearchContext(prepared.place, prepared.setting, prepared.panel, prepared.run)
+    plan = resolved.plan
+    search = SearchContext(resolved.place, resolved.fingerprints, resolved.panel, resolved.run)
     return tune.Tuner(
         # The lane's ranks hold the devices; the trial itself only hands them stages.
         tune.with_resources(
@@ -41,7 +41,7 @@ def build_tuner(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=scheduler(prepared, searcher),
+            scheduler=scheduler(resolved, searcher),
             num_samples=searcher.left(),
             max_concurrent_trials=lanes,
             reuse_actors=True,
@@ -49,7 +49,7 @@ def build_tuner(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(prepared.run),
+            storage_path=str(resolved.run),
             callbacks=list(callbacks),
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
@@ -57,9 +57,9 @@ def build_tuner(
     )
 
 
-def scheduler(prepared: ResolvedPlan, searcher: StagedOptuna) -> TrialScheduler:
+def scheduler(resolved: ResolvedPlan, searcher: StagedOptuna) -> TrialScheduler:
     """The plan's way to stop weak trials, filled with what an interrupted search had reached."""
-    plan, panel = prepared.plan, prepared.panel
+    plan, panel = resolved.plan, resolved.panel
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
     rules: dict[str, Callable[[], OverStages]] = {
         "asha": lambda: StageHalving(first, panel_stages(panel), plan.halving),
@@ -69,6 +69,6 @@ def scheduler(prepared: ResolvedPlan, searcher: StagedOptuna) -> TrialScheduler:
     if plan.stopping not in rules or (plan.stopping == "asha" and plan.halving < 2):
         return FIFOScheduler()
     rule = rules[plan.stopping]()
-    rule.over(prepared.run, prepared.references, searcher.halted)
-    rule.remember(prepared.run, searcher.begun)
+    rule.over(resolved.run, resolved.references, searcher.halted)
+    rule.remember(resolved.run, searcher.begun)
     return rule

@@ -80,7 +80,7 @@ def test_every_script_is_there_and_runs_alone() -> None:
 
 def test_the_cut_benchmark_has_so_many_examples_and_is_always_the_same(tmp_path: Path) -> None:
     one, two = (small.small(tmp_path / name, 12, 5) for name in "ab")
-    assert one.setting == two.setting
+    assert one.fingerprints == two.fingerprints
     benchmark = load_benchmark(one.benchmark)
     assert benchmark.order == small.TASKS
     for task in benchmark.tasks.values():

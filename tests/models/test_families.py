@@ -313,7 +313,9 @@ def test_two_ranks_with_zero_and_checkpointing_train_as_one(
 ) -> None:
     one, toy = one_rank(family), Toy(toy_benchmark, folders[family])
     store = StageStore(two_ranks / f"{family}-{zero}")
-    two = walked(PanelTrial(chosen(zero), Panel((ORDERING,)), toy.setting(workers=2), store, None))
+    two = walked(
+        PanelTrial(chosen(zero), Panel((ORDERING,)), toy.fingerprints(workers=2), store, None)
+    )
     assert len(blobs(two)) == 1
     (path,) = one.paths
     ours, theirs = (walk.store.tensors(walk.key(path)) for walk in (one, two))

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from families import write_model
-from test_features import FP32, seen
-from toy import PROMPTS, Toy, adapted, blobs, config, walked
+from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 
 from models.batching import FEATURES, PIXELS, QUERIES, encode
 from models.lmm import LMM
@@ -111,7 +110,9 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
 ) -> None:
     toy, root = toy_instructblip, tmp_path / "features"
     chosen = config({"name": "eproj", "key_steps": 5}, epochs=1, zero=zero)
-    writer = Writer(features_folder(root, toy.setting().model, FP32), seen(toy, root), read=True)
+    writer = Writer(
+        features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root), read=True
+    )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
@@ -119,7 +120,7 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
                 writer.add(looked(looker, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
-    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=seen(toy, root))
+    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=toy.feature_cache(root))
     kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(place)))
     worker = kept.runner.worker
     assert worker.data.looked == 0 and worker.lmm.qformer is not None
@@ -132,13 +133,15 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
     toy_instructblip: Toy, tmp_path: Path
 ) -> None:
     toy, task = toy_instructblip, next(iter(PROMPTS))
-    writer = Writer(features_folder(tmp_path, toy.setting().model, FP32), seen(toy, tmp_path))
+    writer = Writer(
+        features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
+    )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
     for first in range(0, 24, LOOKED_AT_ONCE):
         writer.add(looked(looker, task, "train", first))
     writer.publish()
     found = []
-    for ask in (reader(seen(toy, tmp_path), FP32), None):
+    for ask in (reader(toy.feature_cache(tmp_path), FP32), None):
         lmm = LMM(toy.model)
         lmm.adapt(PROJECTION, seed=0)
         loaded = data(toy, lmm, ask)

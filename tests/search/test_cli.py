@@ -34,13 +34,13 @@ def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_
 @pytest.fixture
 def begun(plan: Callable, tmp_path: Path) -> Path:
     """A search that was begun and has no trial yet."""
-    from search.plan.resolve import prepare
+    from search.plan.resolve import resolve_plan
 
     args = parser().parse_args(["--plan", plan()])
-    prepared = prepare(plan_of(args, None), "begun", tmp_path / "storage", False)
-    prepared.run.mkdir(parents=True)
-    save_plan(prepared)
-    return prepared.run
+    resolved = resolve_plan(plan_of(args, None), "begun", tmp_path / "storage", False)
+    resolved.run.mkdir(parents=True)
+    save_plan(resolved)
+    return resolved.run
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable)
 
 
 def test_what_a_resumed_search_is_given_anew_is_kept(begun: Path) -> None:
-    from search.plan.resolve import prepare, saved_plan
+    from search.plan.resolve import resolve_plan, saved_plan
 
     before = json.loads((begun / "plan.json").read_text())
     args = parser().parse_args(["--resume", "--samples", "20"])
-    save_plan(prepare(plan_of(args, begun), begun.name, begun.parent, True))
+    save_plan(resolve_plan(plan_of(args, begun), begun.name, begun.parent, True))
     assert saved_plan(begun).samples == 20
     assert json.loads((begun / "plan.json").read_text())["started"] == before["started"]
 

@@ -112,7 +112,7 @@ def test_the_best_is_trained_again_exactly_and_loads_anywhere(
 
     config = TrialConfig.from_dict(best["config"])
     store = StageStore(tmp_path / "final" / "stages")
-    walk = PanelTrial(config, Panel(ORDERINGS), toy.setting(), store, None)
+    walk = PanelTrial(config, Panel(ORDERINGS), toy.fingerprints(), store, None)
     lmm = LMM(toy.model)
     lmm.adapt(config.adapter, seed=0)
     set_weights(lmm, store.tensors(walk.key(walk.paths[2])))

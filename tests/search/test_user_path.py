@@ -68,17 +68,17 @@ def test_from_llava_data_and_a_model_folder_to_an_adapter_that_loads_anywhere(
     assert "reproduced  exactly: 2 matrices equal those of the search" in said
 
     best = yaml.safe_load((tmp_path / "results" / "mine" / "best.yaml").read_text())
-    prepared = load_benchmark(best["benchmark"]["path"])
-    assert {n: len(t.examples("test")) > 3 for n, t in prepared.tasks.items()} == dict.fromkeys(
+    resolved = load_benchmark(best["benchmark"]["path"])
+    assert {n: len(t.examples("test")) > 3 for n, t in resolved.tasks.items()} == dict.fromkeys(
         TASKS, True
     )
     config = TrialConfig.from_dict(best["config"])
     store = StageStore(tmp_path / "final" / "stages")
-    tasks = {name: task.fingerprint() for name, task in prepared.tasks.items()}
-    setting = Fingerprints(best["fingerprints"]["model"], tasks, 0, 1)
-    walk = PanelTrial(config, Panel((tuple(TASKS), tuple(TASKS)[::-1])), setting, store, None)
+    tasks = {name: task.fingerprint() for name, task in resolved.tasks.items()}
+    fingerprints = Fingerprints(best["fingerprints"]["model"], tasks, 0, 1)
+    walk = PanelTrial(config, Panel((tuple(TASKS), tuple(TASKS)[::-1])), fingerprints, store, None)
     lmm = LMM(model)
     lmm.adapt(config.adapter, seed=0)
     set_weights(lmm, store.tensors(walk.key(walk.paths[1])))
-    examples = [encode(lmm.processor, e) for e in prepared.task("digit").examples("test")[:4]]
+    examples = [encode(lmm.processor, e) for e in resolved.task("digit").examples("test")[:4]]
     assert_says_the_same(tmp_path / "final" / "ordering-1", lmm, examples, tmp_path)

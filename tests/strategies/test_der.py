@@ -47,11 +47,11 @@ class Saying:
             yield Outputs(batch, logits, answers)
 
 
-def prepared(stored: torch.Tensor, standing: StageContext = SECOND, **knobs: float) -> DER:
+def prepared(stored: torch.Tensor, context: StageContext = SECOND, **knobs: float) -> DER:
     """DER++ before a stage whose memory is row 3 of `a`, with these logits (tokens, vocabulary)."""
     strategy = DER(**{"ratio": 0.3} | knobs)
     kept = {"rows": torch.tensor([3]), "lengths": torch.tensor([len(stored)]), "logits": stored}
-    strategy.prepare({}, [kept], standing)
+    strategy.prepare({}, [kept], context)
     strategy.mix([("b", 0), ("b", 1)], {"a": 4}, shuffled)
     return strategy
 
@@ -174,7 +174,7 @@ def test_the_stronger_alpha_the_nearer_the_model_stays_to_its_logits(
         made = walked(toy.walk(config(knobs), tmp_path))
         job, worker = made.job(made.paths[1]), made.runner.worker
         strategy = made.config.fresh_strategy()
-        strategy.prepare({}, [made.store.tensors(key) for key in job.kept], job.standing)
+        strategy.prepare({}, [made.store.tensors(key) for key in job.kept], job.context)
         set_weights(worker.lmm, made.store.tensors(made.key(made.paths[1])))
         total = 0.0
         for pick, before in strategy.logits.items():

@@ -28,9 +28,9 @@ def outputs(student: torch.Tensor, teacher: torch.Tensor | None) -> Outputs:
     return Outputs([("b", 0), ("b", 1)], student, answers, teacher)
 
 
-def prepared(standing: StageContext = SECOND, **knobs: float) -> LwF:
+def prepared(context: StageContext = SECOND, **knobs: float) -> LwF:
     strategy = LwF(**knobs)
-    strategy.prepare({}, [], standing)
+    strategy.prepare({}, [], context)
     return strategy
 
 

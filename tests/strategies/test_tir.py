@@ -23,8 +23,8 @@ def tensors(*importances: Sequence[float]) -> list[dict[str, torch.Tensor]]:
 def prepared(*importances: Sequence[float], similar=SIMILAR, before=OLD, **knobs) -> TIR:
     """TIR after stages that left these importances, anchored at zero."""
     strategy = TIR(**knobs)
-    standing = StageContext(("c",), before, similar)
-    strategy.prepare({"w": torch.zeros(len(importances[0]))}, tensors(*importances), standing)
+    context = StageContext(("c",), before, similar)
+    strategy.prepare({"w": torch.zeros(len(importances[0]))}, tensors(*importances), context)
     return strategy
 
 
@@ -86,12 +86,12 @@ def test_the_controls_take_another_similarity(control: str, expected: list[float
 
 
 def test_what_has_no_effect_on_a_control_is_not_effective() -> None:
-    standing = StageContext(("c",), OLD, SIMILAR)
-    assert "signal" in TIR().effective(standing)
-    assert "signal" in TIR(control="opposite").effective(standing)
-    assert "signal" not in TIR(control="random").effective(standing)
+    context = StageContext(("c",), OLD, SIMILAR)
+    assert "signal" in TIR().effective(context)
+    assert "signal" in TIR(control="opposite").effective(context)
+    assert "signal" not in TIR(control="random").effective(context)
     assert TIR().effective(StageContext(("c",))) == {}
-    assert TIR(strength=0).effective(standing) == {}
+    assert TIR(strength=0).effective(context) == {}
 
 
 # In the loop -------------------------------------------------------------------------------------
@@ -106,8 +106,8 @@ def test_the_third_stage_holds_what_the_first_two_own(toy: Toy, tmp_path: Path) 
         total = sum(float(value.sum(dtype=torch.float64)) for value in importance.values())
         assert total == pytest.approx(1.0, rel=1e-4)
     strategy = chosen.fresh_strategy()
-    strategy.prepare(walk.store.tensors(job.parent), kept, job.standing)
-    similar = combined(job.standing.similarity, "image*instruction*answer")
+    strategy.prepare(walk.store.tensors(job.parent), kept, job.context)
+    similar = combined(job.context.similarity, "image*instruction*answer")
     assert len(similar) == 2
     for name, value in strategy.importance.items():
         first, second = (importance[name] for importance in kept)

@@ -64,7 +64,7 @@ def test_what_the_model_knows_already_is_not_trained(scribe: Scribe) -> None:
 
 def test_stages_begin_with_what_was_trained_before(scribe: Scribe) -> None:
     found = scribes.walk(config(), scribe, panel())
-    jobs = {job.tasks: job for job in scribe.jobs if job.train and len(job.standing.before) < 2}
+    jobs = {job.tasks: job for job in scribe.jobs if job.train and len(job.context.before) < 2}
     assert jobs["a", "b"].parent == found.lineage.base
     assert jobs["c",].parent == jobs["d",].parent == jobs["a", "b"].key == found.key(())
     assert [jobs[tasks].stage for tasks in (("a", "b"), ("c",))] == [0, 1]
@@ -92,9 +92,9 @@ def test_what_was_learned_before_and_how_names_the_stages_after_it(scribe: Scrib
 def test_they_are_old_tasks_of_the_first_stage(learnt: str, scribe: Scribe) -> None:
     found = scribes.walk(config("tir"), scribe, panel(learnt))
     job = found.job(path("c"))
-    assert job.standing.before == (INITIAL,)
-    assert job.standing.old == INITIAL
-    assert {len(values) for values in job.standing.similarity.values()} == {2}
+    assert job.context.before == (INITIAL,)
+    assert job.context.old == INITIAL
+    assert {len(values) for values in job.context.similarity.values()} == {2}
     kept = {job.stage: [task for task, _ in job.keep] for job in scribe.jobs if job.keep}
     assert kept[0] == ["a", "b"]
     assert list(found.job(path("c>d")).kept) == [key for _, key in found.lineage.kept(())] + [

@@ -24,7 +24,7 @@ def started(toy: Toy, store: Path, learnt: str, strategy, runner=None, **trainin
     panel = Panel(ORDERINGS[:1], initial=("half",), learnt=learnt)
     runner = runner or InProcessRunner(toy.place(store))
     chosen = config(strategy, **{"epochs": 1} | training)
-    return PanelTrial(chosen, panel, toy.setting(), StageStore(store), runner)
+    return PanelTrial(chosen, panel, toy.fingerprints(), StageStore(store), runner)
 
 
 @pytest.fixture(scope="module")

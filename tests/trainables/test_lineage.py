@@ -28,10 +28,12 @@ def scribe(tmp_path: Path) -> Scribe:
     return Scribe(StageStore(tmp_path), SIGNATURES)
 
 
-def of(scribe: Scribe, name: str = "eproj", setting=SETTING, initial=(), learnt="known", **knobs):
+def of(
+    scribe: Scribe, name: str = "eproj", fingerprints=SETTING, initial=(), learnt="known", **knobs
+):
     """The stages of a strategy over all tasks in their order, or those that are not initial."""
     panel = Panel((tuple(t for t in TASKS if t not in initial),), initial=initial, learnt=learnt)
-    return scribes.lineage(config({"name": name, **knobs}), scribe, panel, setting)
+    return scribes.lineage(config({"name": name, **knobs}), scribe, panel, fingerprints)
 
 
 def sources(found: Lineage, written: str) -> list[str]:
@@ -165,7 +167,7 @@ def test_another_text_encoder_makes_other_stages_of_what_hangs_on_it(
 
 def test_another_text_encoder_makes_other_keys_and_retrieves_other_experts(scribe: Scribe) -> None:
     other = replace(SETTING, text_encoder="another")
-    first, second = of(scribe), of(scribe, setting=other)
+    first, second = of(scribe), of(scribe, fingerprints=other)
     assert first.kept(path("a")) != second.kept(path("a"))
     assert first.scored(path("a"), "a") != second.scored(path("a"), "a")
     assert first.signed() != second.signed()

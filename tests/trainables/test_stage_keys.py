@@ -17,11 +17,13 @@ TASKS = ("a", "b", "c")
 SETTING = Fingerprints(model="m", tasks={t: f"data of {t}" for t in TASKS}, seed=0, workers=1)
 
 
-def key(strategy="finetune", path: str = "a>b", setting: Fingerprints = SETTING, **training) -> str:
+def key(
+    strategy="finetune", path: str = "a>b", fingerprints: Fingerprints = SETTING, **training
+) -> str:
     """The key of the last stage of `path`."""
     chosen = strategy if hasattr(strategy, "adapter") else config(strategy, **training)
     tasks = tuple(path.split(">"))
-    unrun = PanelTrial(chosen, Panel((tasks,)), setting, StageStore(Path("nowhere")), None)
+    unrun = PanelTrial(chosen, Panel((tasks,)), fingerprints, StageStore(Path("nowhere")), None)
     return unrun.key(chosen.strategy.curriculum(tasks))
 
 
@@ -125,11 +127,13 @@ def test_all_modules_that_a_stage_comes_from_are_in_its_key() -> None:
 
 
 DIFFERENT = {
-    "seed": lambda: key(setting=replace(SETTING, seed=1)),
-    "model": lambda: key(setting=replace(SETTING, model="n")),
-    "workers": lambda: key(setting=replace(SETTING, workers=2)),
-    "data": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "b": "other data"})),
-    "data before": lambda: key(setting=replace(SETTING, tasks={**SETTING.tasks, "a": "other"})),
+    "seed": lambda: key(fingerprints=replace(SETTING, seed=1)),
+    "model": lambda: key(fingerprints=replace(SETTING, model="n")),
+    "workers": lambda: key(fingerprints=replace(SETTING, workers=2)),
+    "data": lambda: key(fingerprints=replace(SETTING, tasks={**SETTING.tasks, "b": "other data"})),
+    "data before": lambda: key(
+        fingerprints=replace(SETTING, tasks={**SETTING.tasks, "a": "other"})
+    ),
     "rank": lambda: key(adapted(config(), rank=16)),
     "parts": lambda: key(adapted(config(), parts="lm_lora")),
     "learning rate": lambda: key(learning_rate=0.001),
@@ -146,7 +150,7 @@ def test_a_key_differs_by_all_that_has_effect(what: str) -> None:
 
 
 def test_data_of_a_later_task_do_not_change_an_earlier_stage() -> None:
-    assert key(path="a", setting=replace(SETTING, tasks={**SETTING.tasks, "b": "x"})) == key(
+    assert key(path="a", fingerprints=replace(SETTING, tasks={**SETTING.tasks, "b": "x"})) == key(
         path="a"
     )
 

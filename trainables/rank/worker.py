@@ -86,8 +86,8 @@ class Worker:
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
         """The stage's batches, once the strategy knows where it starts and what was kept."""
-        strategy.prepare(start, Kept(self.store, job.kept), job.standing)
-        new, old = self.data.sizes(job.tasks), self.data.sizes(job.standing.old)
+        strategy.prepare(start, Kept(self.store, job.kept), job.context)
+        new, old = self.data.sizes(job.tasks), self.data.sizes(job.context.old)
         picks = [(task, row) for task, size in new.items() for row in range(size)]
         picks = strategy.mix(picks, old, self.data.shuffled)
         lengths = self.data.lengths(picks) if config.training.grouped else None
@@ -113,7 +113,7 @@ class Worker:
         torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
         loop = Loop(self, engine, config, strategy)
         losses, cost = loop.train(plan, start), timer.cost()
-        memory = self._memory([pick for pick in loop.seen if pick[0] in job.standing.old])
+        memory = self._memory([pick for pick in loop.seen if pick[0] in job.context.old])
         self._publish_weights(job, config, engine, losses, {"memory": memory, **cost})
         return cost["seconds"]
 
@@ -162,9 +162,9 @@ class Worker:
 
     def _before(self, job: StageJob, config: TrialConfig) -> dict[str, object]:
         """The old tasks and their similarity, where they had part in it: else others share the stage."""
-        if not config.strategy.effective(job.standing):
+        if not config.strategy.effective(job.context):
             return {}
-        return {"old": job.standing.old, "similarity": dict(job.standing.similarity)}
+        return {"old": job.context.old, "similarity": dict(job.context.similarity)}
 
     def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
         """Answer and score; the engine that is open holds the stage's weights."""

@@ -14,7 +14,7 @@ from toy import TRAINING, Toy
 from search.cli import parser, plan_of
 from search.plan.checks import check_experts, searched_strategies
 from search.plan.presets import EVERY, PLANS
-from search.plan.resolve import prepare
+from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
@@ -135,7 +135,7 @@ def test_a_budget_that_cannot_be_balanced_says_which_could() -> None:
 
 
 @pytest.fixture
-def prepared(toy: Toy, tmp_path: Path) -> Callable[..., ResolvedPlan]:
+def resolved(toy: Toy, tmp_path: Path) -> Callable[..., ResolvedPlan]:
     """A plan on the toy, whose benchmark names an initial task."""
     file = tmp_path / "tasks.yaml"
     text = (toy.benchmark / "benchmark.yaml").read_text().replace("- half\n", "", 1)
@@ -151,36 +151,36 @@ def prepared(toy: Toy, tmp_path: Path) -> Callable[..., ResolvedPlan]:
         plan = SearchPlan(
             "p", benchmark=str(file), model=str(toy.model), training=TRAINING, **fields
         )
-        return prepare(plan, "s", tmp_path / "results", resume=False)
+        return resolve_plan(plan, "s", tmp_path / "results", resume=False)
 
     return make
 
 
-def test_initial_tasks_are_trained_before_unless_the_plan_says_otherwise(prepared) -> None:
-    made = {how: prepared(initial=how) for how in ("trained", "known", "none")}
+def test_initial_tasks_are_trained_before_unless_the_plan_says_otherwise(resolved) -> None:
+    made = {how: resolved(initial=how) for how in ("trained", "known", "none")}
     assert [made[how].panel.initial for how in made] == [("half",), ("half",), ()]
     assert [made[how].panel.first for how in made] == [("half",), (), ()]
-    assert set(made["known"].setting.tasks) == {"hue", "light", "half"}
+    assert set(made["known"].fingerprints.tasks) == {"hue", "light", "half"}
     assert len(made["trained"].keys("finetune")) == len(made["known"].keys("finetune")) + 1
     assert made["trained"].to_dict()["panel"]["initial"] == ("half",)
 
 
-def test_initial_tasks_are_not_learned_again(prepared) -> None:
+def test_initial_tasks_are_not_learned_again(resolved) -> None:
     with pytest.raises(InputError, match="initial tasks are not learned again, got half"):
-        prepared(tasks=("hue", "half"))
-    assert prepared(tasks=("hue", "half"), initial="none").panel.tasks == ("half", "hue")
+        resolved(tasks=("hue", "half"))
+    assert resolved(tasks=("hue", "half"), initial="none").panel.tasks == ("half", "hue")
 
 
-def test_metrics_of_initial_tasks_need_some(prepared) -> None:
+def test_metrics_of_initial_tasks_need_some(resolved) -> None:
     objectives = ("final_average", "initial_forgetting")
-    assert prepared(objectives=objectives).panel.initial
+    assert resolved(objectives=objectives).panel.initial
     with pytest.raises(InputError, match="need tasks that were learned before"):
-        prepared(objectives=objectives, initial="none")
+        resolved(objectives=objectives, initial="none")
 
 
-def test_a_sentence_encoder_is_looked_for_before_anything_starts(prepared, tmp_path: Path) -> None:
+def test_a_sentence_encoder_is_looked_for_before_anything_starts(resolved, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="text_encoder must be a folder"):
-        prepared(text_encoder=str(tmp_path / "nowhere"))
+        resolved(text_encoder=str(tmp_path / "nowhere"))
 
 
 def test_flags_name_initial_tasks_and_the_encoder(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ def cluster() -> dict[str, Any]:
 def validated(cluster: dict[str, Any]) -> dict[str, Any]:
     """The configuration as `ray up` completes and checks it, before it asks for machines."""
     util = pytest.importorskip("ray.autoscaler._private.util")
-    prepared = util.prepare_config(copy.deepcopy(cluster))
-    util.validate_config(prepared)
-    return prepared
+    resolved = util.prepare_config(copy.deepcopy(cluster))
+    util.validate_config(resolved)
+    return resolved
 
 
 def test_ray_accepts_the_cluster(cluster: dict[str, Any]) -> None:
-    prepared = validated(cluster)
-    assert prepared["available_node_types"]["gpu_spot"]["max_workers"] <= prepared["max_workers"]
+    resolved = validated(cluster)
+    assert resolved["available_node_types"]["gpu_spot"]["max_workers"] <= resolved["max_workers"]
 
 
 def test_the_check_would_notice_a_key_that_ray_does_not_know(cluster: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from toy import Toy, walked
 
 from search.cli import main, parser, plan_of
 from search.commands import clean
-from search.plan.resolve import prepare
+from search.plan.resolve import resolve_plan
 from search.resources.cost_estimate import Measured
 from search.resources.store_limit import StoreLimit
 from trainables.lanes.in_process import InProcessRunner
@@ -26,7 +26,7 @@ from trainables.trial import PanelTrial
 
 def prepared_of(plan: Path, storage: Path, *flags: str):
     args = parser().parse_args(["--plan", str(plan), *flags])
-    return prepare(plan_of(args, None), "it", storage, False)
+    return resolve_plan(plan_of(args, None), "it", storage, False)
 
 
 @pytest.fixture
@@ -51,29 +51,31 @@ def test_hours_are_unknown_until_a_stage_was_trained_and_known_then(
 
 
 def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path) -> None:
-    prepared = prepared_of(plan, tmp_path)
-    assert Measured(prepared).estimate() is None
-    model, benchmark = prepared.plan.model, prepared.plan.benchmark
-    place = WorkerSpec(model, benchmark, prepared.place.store, prepared.plan.seed)
-    floor = prepared.walk(prepared.space.reference("finetune"))
-    walk = PanelTrial(floor.config, floor.panel, floor.setting, floor.store, InProcessRunner(place))
+    resolved = prepared_of(plan, tmp_path)
+    assert Measured(resolved).estimate() is None
+    model, benchmark = resolved.plan.model, resolved.plan.benchmark
+    place = WorkerSpec(model, benchmark, resolved.place.store, resolved.plan.seed)
+    floor = resolved.walk(resolved.space.reference("finetune"))
+    walk = PanelTrial(
+        floor.config, floor.panel, floor.fingerprints, floor.store, InProcessRunner(place)
+    )
     walk.step()
-    one = Measured(prepared)
+    one = Measured(resolved)
     before = one.estimate()
     assert one.pace is not None
     assert one.pace.stages == 1
     record = walk.store.get(walk.stages[0]["key"])
     assert one.pace.trained == pytest.approx(record["seconds"] / 24)
-    stages_left = prepared.most_stages() + (
-        len(prepared.panel.tasks) - 1
+    stages_left = resolved.most_stages() + (
+        len(resolved.panel.tasks) - 1
     )  # joint is of three tasks
     training = stages_left * 24 * one.pace.trained
     assert before is not None
     assert before.seconds * (1 - before.scoring) == pytest.approx(training)
     walked(walk)
-    after = Measured(prepared).estimate()
+    after = Measured(resolved).estimate()
     assert after is not None
-    assert prepared.most_stages() == stages_left - 2 - 4
+    assert resolved.most_stages() == stages_left - 2 - 4
 
 
 def test_several_workers_are_not_measured_by_one(

@@ -14,7 +14,7 @@ from searches import trials, write_plan
 from toy import Toy
 
 from search.cli import main, parser, plan_of
-from search.plan.resolve import prepare
+from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.run_search import save_plan
 from search.tuning.prior_run import take_up
@@ -38,37 +38,37 @@ def plan(toy: Toy, tmp_path: Path) -> Path:
 
 def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
     args = parser().parse_args(["--plan", str(plan), *flags])
-    return prepare(plan_of(args, None), name, plan.parent / "storage", False)
+    return resolve_plan(plan_of(args, None), name, plan.parent / "storage", False)
 
 
 @pytest.fixture
 def first(plan: Path) -> ResolvedPlan:
     """A search with a trial that was stopped after two stages, and one that failed, without Ray."""
-    prepared = prepared_as("first", plan)
-    prepared.run.mkdir(parents=True)
-    save_plan(prepared)
-    searcher = build_searcher(prepared)
-    runner = InProcessRunner(prepared.place)
+    resolved = prepared_as("first", plan)
+    resolved.run.mkdir(parents=True)
+    save_plan(resolved)
+    searcher = build_searcher(resolved)
+    runner = InProcessRunner(resolved.place)
     searcher.halted |= STOPPED.keys()
     for number in range(searcher.left()):
         given = searcher.suggest(f"trial-{number}")
         assert given is not None
-        result = walked(prepared, given, runner)
+        result = walked(resolved, given, runner)
         searcher.on_trial_complete(f"trial-{number}", result, error=given["name"] == FAILED)
     assert not searcher.left()
-    return prepared
+    return resolved
 
 
 def walked(
-    prepared: ResolvedPlan, given: Mapping[str, Any], runner: InProcessRunner
+    resolved: ResolvedPlan, given: Mapping[str, Any], runner: InProcessRunner
 ) -> dict[str, Any]:
-    store, config = StageStore(prepared.place.store), TrialConfig.from_dict(given["trial"])
-    walk = PanelTrial(config, prepared.panel, prepared.setting, store, runner)
+    store, config = StageStore(resolved.place.store), TrialConfig.from_dict(given["trial"])
+    walk = PanelTrial(config, resolved.panel, resolved.fingerprints, store, runner)
     while not walk.finished and walk.done < STOPPED.get(given["name"], 99):
         walk.step()
     state = "finished" if walk.finished else "running"
     record = trial_record(given["name"], walk, state) | {"message": ""}
-    write_record(prepared.run / "trials", record)
+    write_record(resolved.run / "trials", record)
     return {**walk.metrics(), "state": state}
 
 
@@ -84,11 +84,11 @@ def left(searcher: StagedOptuna) -> list[dict[str, Any]]:
     return [suggestion for suggestion in found if suggestion is not None]
 
 
-def again(prepared: ResolvedPlan) -> StagedOptuna:
-    prepared.run.mkdir(exist_ok=True)
-    searcher = build_searcher(prepared)
-    assert prepared.twin is not None
-    take_up(prepared, searcher, prepared.twin)
+def again(resolved: ResolvedPlan) -> StagedOptuna:
+    resolved.run.mkdir(exist_ok=True)
+    searcher = build_searcher(resolved)
+    assert resolved.prior_run is not None
+    take_up(resolved, searcher, resolved.prior_run)
     return searcher
 
 
@@ -142,12 +142,12 @@ def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: P
     "flags", [("--seed", "5"), ("--samples", "3"), ("--stopping", "none"), ("--orderings", "given")]
 )
 def test_another_plan_is_no_twin(first: ResolvedPlan, plan: Path, flags: tuple[str, ...]) -> None:
-    assert prepared_as("second", plan, *flags).twin is None
+    assert prepared_as("second", plan, *flags).prior_run is None
 
 
 def test_what_only_says_how_it_is_run_makes_no_difference(first: ResolvedPlan, plan: Path) -> None:
     flags = ("--concurrent", "1", "--time-budget", "60", "--features", "memory")
-    assert prepared_as("second", plan, *flags).twin is not None
+    assert prepared_as("second", plan, *flags).prior_run is not None
 
 
 @pytest.mark.parametrize("broken", ["", "{}", '{"fields": 3}', '{"fields": {}, "panel": []}'])
@@ -155,7 +155,7 @@ def test_a_folder_that_no_search_wrote_is_no_twin(
     first: ResolvedPlan, plan: Path, broken: str
 ) -> None:
     (first.run / "plan.json").write_text(broken)
-    assert prepared_as("second", plan).twin is None
+    assert prepared_as("second", plan).prior_run is None
 
 
 @pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"name": "0000", "state": "finished"}'])
@@ -169,7 +169,7 @@ def test_a_trial_s_record_that_cannot_be_read_is_no_end(
 @pytest.mark.parametrize("broken", ["", "nonsense\n", '{"op_code": 77}\n'])
 def test_a_broken_journal_is_no_twin(first: ResolvedPlan, plan: Path, broken: str) -> None:
     (first.run / "optuna.journal").write_text(broken)
-    assert prepared_as("second", plan).twin is None
+    assert prepared_as("second", plan).prior_run is None
 
 
 def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_resumed_search_keeps_the_credit_for_what_it_trained(
 
 def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, plan: Path) -> None:
     second = prepared_as("second", plan)
-    assert second.twin is not None
+    assert second.prior_run is not None
     second.run.mkdir()
     searcher = StagedOptuna(
         second.space,
@@ -242,24 +242,24 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
         samples=4,
         references=(),
         balanced=True,
-        proposed=second.twin.proposals[:2],
+        proposed=second.prior_run.proposals[:2],
     )
     searcher.take_up(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
     drawn = [t.params for t in searcher.study.get_trials(deepcopy=False)[:2]]
-    assert drawn == list(second.twin.proposals[:2])
+    assert drawn == list(second.prior_run.proposals[:2])
 
 
 def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
     first: ResolvedPlan, plan: Path
 ) -> None:
     second = prepared_as("second", plan)
-    assert second.twin is not None
+    assert second.prior_run is not None
     second.run.mkdir()
     same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
     StagedOptuna(*same)  # broken off before it proposed anything
-    searcher = StagedOptuna(*same, second.twin.proposals)
+    searcher = StagedOptuna(*same, second.prior_run.proposals)
     searcher.take_up(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     # The two starting points are alike; what comes after them is to be drawn with what is known then.
@@ -279,5 +279,5 @@ def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     assert given is not None and given["name"] == FAILED
     result = walked(second, given, InProcessRunner(second.place))
     searcher.on_trial_complete("last", result)
-    twin = prepared_as("third", plan).twin
-    assert twin is not None and twin.name == "second"
+    prior_run = prepared_as("third", plan).prior_run
+    assert prior_run is not None and prior_run.name == "second"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from small import write_rows
-from toy import PROMPTS, Toy, adapted, blobs, config, walked
+from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 
 from models.batching import FEATURES, PIXELS
 from models.lmm import LMM
@@ -30,13 +30,6 @@ from trainables.rank.features import (
     reader,
     resting_folder,
 )
-from trainables.stage_job import FeatureCache
-
-FP32 = config().training.loading
-
-
-def seen(toy: Toy, root: Path) -> FeatureCache:
-    return FeatureCache(root, toy.setting().model, toy.setting().tasks)
 
 
 def looked(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
@@ -53,7 +46,7 @@ def looked(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
 def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything looked at and written down."""
     root = tmp_path_factory.mktemp("features")
-    writer = Writer(features_folder(root, toy.setting().model, FP32), seen(toy, root))
+    writer = Writer(features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root))
     for table in looked(toy):
         writer.add(table)
     writer.publish()
@@ -62,7 +55,7 @@ def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data(toy: Toy, root: Path | None, loading: Loading = FP32) -> Data:
-    ask = reader(seen(toy, root) if root else None, loading)
+    ask = reader(toy.feature_cache(root) if root else None, loading)
     return Data(load_benchmark(toy.benchmark), LMM(toy.model, loading), 0, 0, ask)
 
 
@@ -86,13 +79,13 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     live = walked(toy.walk(config("ewc", epochs=1), tmp_path / "live"))
-    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=seen(toy, root))
+    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=toy.feature_cache(root))
     kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(place))
     worker = kept.runner.worker
     kept.step()
     assert worker.data.looked == 0  # in this process
     assert (
-        resting_folder(seen(toy, root), FP32) / "tower.safetensors"
+        resting_folder(toy.feature_cache(root), FP32) / "tower.safetensors"
     ).exists()  # where its tower's weights rest
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
@@ -102,7 +95,7 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     trained = adapted(config(epochs=1), parts="vision_lora")
-    place = dataclasses.replace(toy.place(tmp_path), features=seen(toy, root))
+    place = dataclasses.replace(toy.place(tmp_path), features=toy.feature_cache(root))
     walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(place)))
     assert len(walk.runner.worker.data._encoded) >= 24
     assert PIXELS in walk.runner.worker.data.encoded("hue", "train", 0).prompt
@@ -116,7 +109,7 @@ def test_what_was_not_looked_at_is_looked_at_live(toy: Toy, root: Path) -> None:
 
 def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:
     bf16 = Loading(precision="bf16")
-    fingerprint = toy.setting().model
+    fingerprint = toy.fingerprints().model
     folders = {features_folder(root, fingerprint, held) for held in (FP32, bf16)}
     assert len(folders) == 2
     checkpointed = dataclasses.replace(FP32, checkpointing=True)
@@ -127,7 +120,9 @@ def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:
 
 def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
     bf16 = Loading(precision="bf16")
-    writer = Writer(features_folder(tmp_path, toy.setting().model, bf16), seen(toy, tmp_path))
+    writer = Writer(
+        features_folder(tmp_path, toy.fingerprints().model, bf16), toy.feature_cache(tmp_path)
+    )
     for table in looked(toy, bf16):
         writer.add(table)
     writer.publish()
@@ -147,8 +142,8 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
         ],
     )
     same = dataclasses.replace(toy, benchmark=benchmark)
-    folder = features_folder(tmp_path, same.setting().model, FP32)
-    writer = Writer(folder, seen(same, tmp_path))
+    folder = features_folder(tmp_path, same.fingerprints().model, FP32)
+    writer = Writer(folder, same.feature_cache(tmp_path))
     for table in looked(same):
         writer.add(table)
     writer.publish()
@@ -167,11 +162,11 @@ def test_names_tell_how_many_images_there_are() -> None:
 
 
 def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
-    folder = features_folder(tmp_path, toy.setting().model, FP32)
-    writer = Writer(folder, seen(toy, tmp_path))
+    folder = features_folder(tmp_path, toy.fingerprints().model, FP32)
+    writer = Writer(folder, toy.feature_cache(tmp_path))
     writer.add(next(looked(toy)))
     assert not Features(folder).example(
-        examples_file(folder, toy.setting().tasks["hue"], "train", 0), 0
+        examples_file(folder, toy.fingerprints().tasks["hue"], "train", 0), 0
     )
     assert not list((folder / "images").glob("*.arrow"))
     writer.discard()
@@ -181,7 +176,9 @@ def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Pa
 def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(features_folder(tmp_path, toy.setting().model, FP32), seen(toy, tmp_path))
+    writer = Writer(
+        features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
+    )
     table = next(looked(toy))
     assert writer.fits(table, 10.0)
     free = SimpleNamespace(free=int(5 * table.nbytes))

@@ -76,8 +76,8 @@ def one_rank(
 
 def taken(toy: Toy, store: Path, chosen) -> PanelTrial:
     """What two ranks left, read back: no runner, for nothing may be missing."""
-    panel, setting = Panel((ORDERING,)), toy.setting(workers=2)
-    return walked(PanelTrial(chosen, panel, setting, StageStore(store), None))
+    panel, fingerprints = Panel((ORDERING,)), toy.fingerprints(workers=2)
+    return walked(PanelTrial(chosen, panel, fingerprints, StageStore(store), None))
 
 
 def assert_alike(one: PanelTrial, other: PanelTrial) -> None:

@@ -149,10 +149,10 @@ class Exploding(Strategy):
 
     name = "exploding"
 
-    def effective(self, standing: StageContext) -> dict[str, object]:
-        return {"stages": len(standing.before)}
+    def effective(self, context: StageContext) -> dict[str, object]:
+        return {"stages": len(context.before)}
 
-    def prepare(self, start: Tensors, kept: Sequence[Tensors], standing: StageContext) -> None:
+    def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.start = start
 
     def penalised(self) -> bool:
