@@ -23,3 +23,9 @@ def nearest(got: object, known: Iterable[str]) -> str:
     """What asks for the nearest of the names known; empty if none is near."""
     near = difflib.get_close_matches(str(got), sorted(known), n=1, cutoff=0.5)
     return f' — did you mean "{near[0]}"?' if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

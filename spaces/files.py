@@ -1,0 +1,48 @@
+"""Files written in one move: a reader sees the old content or the new, never a part of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+SPARE_DISK = 1.1
+"""Factor by which free disk space must exceed a file that is about to be written."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and move it to `path` when the block succeeds.
+
+    The name is random, so that writers on several nodes of a shared file system cannot meet. If the
+    block or the move fails, the temporary file is removed: on a full disk each try would leave one.
+    `durable` syncs the content to disk first, so that a power cut leaves no empty file behind.
+    """
+    folder, name = os.path.split(path)
+    temporary = Path(folder, f".{name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: str | Path, content: str | bytes, durable: bool = True) -> None:
+    """Write a whole file in one move, and make its folder; see `replacing`."""
+    data = content.encode() if isinstance(content, str) else content
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with replacing(path, durable) as temporary:
+        temporary.write_bytes(data)
+
+
+def fits_on_disk(folder: Path, size: float) -> bool:
+    """Return whether `size` bytes fit into the file system of `folder`, with some to spare."""
+    return size * SPARE_DISK <= shutil.disk_usage(folder).free

@@ -1,0 +1,71 @@
+"""Base class of everything that is written to disk as JSON or YAML and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spaces.errors import InputError
+
+VERSION = "schema"
+"""Field of every record that holds the version of its schema."""
+
+
+class Record(BaseModel):
+    """A file's content as typed fields, used by its writer and its reader alike.
+
+    Raise `SCHEMA` when a field changes its meaning, goes, or comes without a default. A record of
+    another schema is refused with one message rather than read wrongly.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    SCHEMA: ClassVar[int] = 1
+    TITLE: ClassVar[str] = "record"
+    """Name of this kind of file in messages."""
+
+    @classmethod
+    def from_values(cls, values: object, source: str) -> Self:
+        """Check parsed values; raises `InputError` that names `source` if they are not such a record."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"{source} must hold a {cls.TITLE}, got {type(values).__name__}")
+        version = values.get(VERSION)
+        if version != cls.SCHEMA:
+            raise InputError(f"{source} {cls._other_version(version)}")
+        fields = {name: value for name, value in values.items() if name != VERSION}
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"])) or "it"
+            raise InputError(
+                f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {place}: {fault['msg']}"
+            ) from error
+
+    @classmethod
+    def from_json(cls, content: str | bytes, source: str) -> Self:
+        """Parse and check JSON; raises `InputError` that names `source` if it holds no such record."""
+        try:
+            values = json.loads(content)
+        except ValueError as error:
+            raise InputError(f"{source} must hold JSON, but {error}") from error
+        return cls.from_values(values, source)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return plain values for JSON or YAML, the version of the schema first."""
+        return {VERSION: self.SCHEMA, **self.model_dump(mode="json")}
+
+    def to_json(self) -> str:
+        """Return one line of JSON; values that are not finite become null."""
+        return f'{{"{VERSION}":{self.SCHEMA},{self.model_dump_json()[1:]}'
+
+    @classmethod
+    def _other_version(cls, version: object) -> str:
+        known = f"this citune reads schema {cls.SCHEMA} of a {cls.TITLE}"
+        if not isinstance(version, int):
+            return f"names no schema, as files of an older citune: {known}; write it again"
+        if version > cls.SCHEMA:
+            return f"has schema {version}: {known}; a newer citune would read it"
+        return f"has schema {version}: {known}; write it again, or use the citune that wrote it"
