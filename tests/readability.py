@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import graphlib
+import itertools
 import re
 import statistics
 import sys
@@ -114,7 +115,7 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[str, int, str]]:
                 kind = "function" if is_plain_function(node) else "thing"
                 yield kind, node.body[0].lineno, text
         if isinstance(node, ast.Module | ast.ClassDef) and isinstance(body, list):
-            for before, after in zip(body, body[1:], strict=False):
+            for before, after in itertools.pairwise(body):
                 bound = isinstance(before, ast.Assign | ast.AnnAssign)
                 if bound and isinstance(after, ast.Expr) and is_text(after.value):
                     yield "thing", after.lineno, str(ast.literal_eval(after.value))
