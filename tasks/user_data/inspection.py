@@ -18,7 +18,10 @@ from tasks.user_data.conversion import check_answer, templated
 from tasks.user_data.raw_files import PLACE
 from tasks.user_data.waiting import Waiting
 
-SHOWN = 6  # examples kept for the page
+SAMPLES = 6
+"""Examples of a file that are kept for the page."""
+ANSWER_LENGTH = 60
+"""Characters of an answer that are kept to count it."""
 
 Tokens = Callable[[str], int]
 
@@ -35,10 +38,6 @@ class Numbers:
             return f"{self.name}: none"
         middle = statistics.median(self.values)
         return f"{self.name}: {min(self.values)} / {middle:g} / {max(self.values)}"
-
-
-SHOWN = 60
-"""Characters of an answer that are kept to count it."""
 
 
 class Inspection:
@@ -146,7 +145,7 @@ class Inspection:
     def _count(self, record: Record, images: list[bytes]) -> None:
         self.examples += 1
         self.references += len(images)
-        self.answers[record.answer[:SHOWN]] += 1
+        self.answers[record.answer[:ANSWER_LENGTH]] += 1
         self._answers.add(hashlib.blake2b(record.answer.encode(), digest_size=8).digest())
         self.turns.values.append(len(record.history) + 1)
         for what, text in (("prompt", record.prompt), ("answer", record.answer)):
@@ -157,7 +156,7 @@ class Inspection:
         said = repr((record.system, record.history, record.prompt, record.answer)).encode()
         self.duplicates += not _new(self._examples, said + b"".join(images))
         self.repeated_ids += not _new(self._ids, record.id.encode())
-        if len(self.samples) < SHOWN:
+        if len(self.samples) < SAMPLES:
             shown = tuple(self.folder.read(reference) for reference in record.images)
             self.samples.append((record, shown))
 

@@ -170,6 +170,13 @@ def test_the_page_holds_thumbnails_and_escapes_what_comes_from_the_data(tmp_path
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_the_page_shows_six_examples_of_a_file(tmp_path: Path) -> None:
+    write_good(tmp_path / "data", "pairs", 9)
+    page = tmp_path / "page.html"
+    assert main([str(tmp_path / "data"), "--html", str(page)]) == 0
+    assert page.read_text().count("<article>") == 6
+
+
 def test_a_benchmark_is_looked_through_task_by_task_with_its_metrics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
