@@ -4,7 +4,7 @@
     python -m tasks.rescore results/NAME --benchmark tasks.yaml
 
 Reads `tables/predictions.arrow` of a search, or of what search/train.py trained; prints the old and the
-new score of every cell, and writes `rescored.json` beside it.
+new score of every cell, and writes `rescore_cells.json` beside it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tasks.scoring.answers import METRICS
 from tasks.scoring.marked_answers import answered_of, marked
 
 PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
-FILE = Path("tables") / "predictions.arrow"
-CELL = ("trial", "tasks", "ordering", "stage", "task", "split")
+PREDICTIONS_FILE = Path("tables") / "predictions.arrow"
+CELL_COLUMNS = ("trial", "tasks", "ordering", "stage", "task", "split")
 """The columns that name a cell of a score matrix."""
-ANSWERS = ("id", "prompt", "prediction", "answers")
+ANSWER_COLUMNS = ("id", "prompt", "prediction", "answers")
 """The columns that scores are made of."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class NewMetrics:
     """What each task is to be scored by."""
 
     metrics: Mapping[str, str]
@@ -82,7 +82,7 @@ def run(folder: Path, metrics: Sequence[str], benchmark: str | None) -> int:
     for task in plan.metrics:
         if task not in tasks:
             raise unknown("task", task, tasks)
-    cells = list(rescored(table, plan))
+    cells = list(rescore_cells(table, plan))
     for line in _lines(cells):
         print(line)
     path = folder / "rescored.json"
@@ -96,31 +96,31 @@ def run(folder: Path, metrics: Sequence[str], benchmark: str | None) -> int:
     return 0
 
 
-def _plan(metrics: Mapping[str, str], name: str | None) -> Plan:
+def _plan(metrics: Mapping[str, str], name: str | None) -> NewMetrics:
     """The benchmark's metrics, and its answers where its data are there and need no conversion."""
     if name is None:
-        return Plan(metrics)
+        return NewMetrics(metrics)
     name = str(PRESET_FILES.get(name, name))
     _, written = read_written(name)
     try:
-        return Plan(metrics, load_benchmark(name))
+        return NewMetrics(metrics, load_benchmark(name))
     except InputError:  # raw data, or none here
-        return Plan(metrics, written=written["tasks"])
+        return NewMetrics(metrics, written=written["tasks"])
 
 
 def read_predictions(folder: Path) -> pa.Table:
     """The table of a run's answers; raises `InputError` if there is none."""
-    path = folder / FILE
+    path = folder / PREDICTIONS_FILE
     if not path.is_file():
         raise InputError(
-            f'a run with stored answers must hold {FILE}, and "{folder}" does not: give the folder of '
-            "a search, and run search/analyze.py on it first if it was interrupted"
+            f'a run with stored answers must hold {PREDICTIONS_FILE}, and "{folder}" does not: give '
+            "the folder of a search, and run search/analyze.py on it first if it was interrupted"
         )
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
-    wanted = (*CELL, *ANSWERS, "metric", "task_score")
+    wanted = (*CELL_COLUMNS, *ANSWER_COLUMNS, "metric", "task_score")
     if missing := [name for name in wanted if name not in table.column_names]:
         raise InputError(f"{path} must hold the columns {', '.join(missing)}; it does not")
     for name, (fits, kind) in TYPES.items():
@@ -161,7 +161,7 @@ def _parsed(metrics: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def rescored(table: pa.Table, plan: Plan) -> Iterator[dict[str, Any]]:
+def rescore_cells(table: pa.Table, plan: NewMetrics) -> Iterator[dict[str, Any]]:
     """Each cell with its old metric and score and its new ones."""
     made: dict[str, dict[str, Any]] = {}
     for rows in _cells(table):
@@ -171,7 +171,7 @@ def rescored(table: pa.Table, plan: Plan) -> Iterator[dict[str, Any]]:
         given = made[first["task"]]
         marks = marked(answered=answered_of(rows), **given)
         yield {
-            **{name: first[name] for name in CELL},
+            **{name: first[name] for name in CELL_COLUMNS},
             "metric_before": first["metric"],
             "score_before": first["task_score"],
             "metric": given["metric"],
@@ -186,7 +186,7 @@ def _cells(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
         for batch in table.to_batches():
             yield from batch.to_pylist()
 
-    for _, cell in groupby(rows(), key=lambda row: tuple(row[name] for name in CELL)):
+    for _, cell in groupby(rows(), key=lambda row: tuple(row[name] for name in CELL_COLUMNS)):
         yield list(cell)
 
 

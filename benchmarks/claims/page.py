@@ -18,7 +18,7 @@ from benchmarks.claims.sections import (
 )
 from benchmarks.claims.tables import interval, joined, signed, table
 from benchmarks.claims.verdicts import Verdict, verdicts
-from search.results.outcome import seconds
+from search.results.formatting import format_duration
 
 NOTES = Path(__file__).parent / "notes.md"
 """What a person says of the results: copied as it is, where there is any."""
@@ -35,7 +35,8 @@ def page(studies: Sequence[Study], about: Mapping[str, Any], drawn: Path | None)
         "on the embedded models and tasks: small, so that anyone can do it again, and not the paper's.",
         "",
         f"`{about.get('command', 'python benchmarks/paper_claims.py --work FOLDER')}` makes this page. "
-        f"It took {seconds(about.get('seconds', 0.0))} on {about.get('machine', 'an unknown machine')}, "
+        f"It took {format_duration(about.get('seconds', 0.0))} "
+        f"on {about.get('machine', 'an unknown machine')}, "
         f"processes at once: {about.get('lanes', '?')}, of one thread each"
         f"{''.join(f', {name} {v}' for name, v in about.get('versions', {}).items())}.",
         "",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.results.outcome import seconds
+from search.results.formatting import format_duration
 from search.results.run_folder import write_json
 from trainables.config import TrialConfig
 from trainables.metrics.glossary import RETRIEVAL
@@ -84,7 +84,7 @@ def run_jobs(jobs: Sequence[Job], lanes: int) -> None:
                 future.result()
                 made += futures[future].stages
                 rest = (time.monotonic() - start) * (total - made) / made
-                told = f"{futures[future].file.stem}; about {seconds(rest)} left"
+                told = f"{futures[future].file.stem}; about {format_duration(rest)} left"
                 print(f"{number}/{len(left)}  {told}", flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,7 @@ from benchmarks.claims.evidence import RELATIVE, Evidence, Pair, Study, Walked
 from benchmarks.claims.figures import mean_matrix
 from benchmarks.claims.stats import correlation, mean
 from benchmarks.claims.tables import folded, interval, plain, signed, table
-from search.results.outcome import assigned, number
+from search.results.formatting import format_knobs, format_number
 from strategies.similarity import MODALITIES, SIGNALS
 
 
@@ -61,8 +61,8 @@ def tuned(study: Study) -> list[str]:
     for name in study.evidence.strategies:
         row = study.search.strategies[name]
         trial, count = row["best"], str(row["trials"])
-        knobs = assigned(study.search.knobs(trial)) or "-"
-        rows.append([name, count, trial, number(row[metric]), knobs])
+        knobs = format_knobs(study.search.varied_knobs(trial)) or "-"
+        rows.append([name, count, trial, format_number(row[metric]), knobs])
     head = ["strategy", "trials", "winner", f"{metric}, tuning orderings", "knobs"]
     return folded("The winners", table(head, rows))
 

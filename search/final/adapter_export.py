@@ -30,7 +30,7 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
     (folder / "README.md").write_text(_readme(lmm, files, ordering))
 
 
-def save_keys(folder: Path, kept: Mapping[tuple[str, ...], Sequence[Tensors]]) -> None:
+def save_routing_keys(folder: Path, kept: Mapping[tuple[str, ...], Sequence[Tensors]]) -> None:
     """What examples are looked up by, by the tasks that each of `expert-1`, `expert-2`, ... answers for."""
     keys: Tensors = {}
     lines = []

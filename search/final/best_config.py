@@ -13,7 +13,7 @@ import yaml
 
 from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
-from search.results.pareto import best
+from search.results.pareto import choose_best
 from search.results.run_folder import TrialRecord, read_run
 from search.results.tables import tables
 from spaces import InputError, unknown
@@ -44,14 +44,14 @@ class BestConfig:
     matrices: tuple[ScoreMatrix, ...]
     text_encoder: str
     """The folder of the sentence encoder; empty = the language model's own embeddings."""
-    made_with: Mapping[str, Any]
+    code_versions: Mapping[str, Any]
     """Code and library versions of the search."""
 
 
 def export_best(run: Path, trial: str | None, by: str | None, out: Path | None) -> Path:
     """Write the best trial, or the one named, as `best.yaml`; returns its path."""
     found = read_run(run)
-    name = trial or best(tables(found).trials, found.objectives, by)
+    name = trial or choose_best(tables(found).trials, found.objectives, by)
     record = found.trial(name)
     if record.state != "finished":
         raise InputError(
@@ -183,7 +183,7 @@ def _best(
         matrices=()
         if model or benchmark
         else tuple(ScoreMatrix.from_dict(m) for m in values["matrices"]),
-        made_with={"code": values["code"], "versions": values["versions"]},
+        code_versions={"code": values["code"], "versions": values["versions"]},
     )
 
 
@@ -196,14 +196,14 @@ def _tuples(orderings: object) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(map(str, o)) for o in orderings)  # type: ignore[attr-defined]
 
 
-def held_out(found: BestConfig, orderings: tuple[tuple[str, ...], ...]) -> BestConfig:
+def with_orderings(found: BestConfig, orderings: tuple[tuple[str, ...], ...]) -> BestConfig:
     """The same configuration on other orderings, with no matrices to compare with."""
     return dataclasses.replace(
         found, panel=dataclasses.replace(found.panel, orderings=orderings), matrices=()
     )
 
 
-def same_code(found: BestConfig) -> bool:
+def is_code_of_search(found: BestConfig) -> bool:
     """Whether the code that trains now is that of the search."""
     code = strategy_code(found.config.strategy.name)
-    return found.made_with == {"code": code, "versions": versions()}
+    return found.code_versions == {"code": code, "versions": versions()}

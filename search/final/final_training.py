@@ -14,14 +14,14 @@ import numpy as np
 from models.family import check_parts
 from models.lmm import LMM
 from models.location import folder_family
-from search.final.adapter_export import save_keys, save_model
-from search.final.best_config import BestConfig, held_out, read_best, same_code
+from search.final.adapter_export import save_model, save_routing_keys
+from search.final.best_config import BestConfig, is_code_of_search, read_best, with_orderings
 from search.plan.checks import DATA, check_routed, demands_of
-from search.results.predictions import FOLDER, cells_of, write_predictions
+from search.results.predictions import FOLDER, scored_cells, write_predictions
 from spaces import InputError
 from spaces.loading import check_loading
 from tasks import check_rows, parse_orderings
-from tasks.rescore import FILE
+from tasks.rescore import PREDICTIONS_FILE
 from tasks.user_data.raw_benchmark import convert_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary
@@ -63,7 +63,7 @@ def train_final(
         walk = _walked(found, found.panel, store, runner, "training")
         compared = _compare(found, walk)
         test = _walked(found, _on_test(found.panel), store, runner, "test split")
-        unseen = held_out(found, others)
+        unseen = with_orderings(found, others)
         apart = (
             _walked(unseen, _on_test(unseen.panel), store, runner, "held out") if others else None
         )
@@ -140,12 +140,16 @@ def _compare(found: BestConfig, walk: PanelTrial) -> dict[str, Any]:
     """Whether the matrices are those of the search, to the last bit, and what is said of it."""
     if not found.matrices:
         print("reproduced  nothing to compare with: another model or other data than the search's")
-        return {"reproduced": None, "largest_difference": None, "same_code": same_code(found)}
+        return {
+            "reproduced": None,
+            "largest_difference": None,
+            "same_code": is_code_of_search(found),
+        }
     pairs = list(zip(walk.matrices(), found.matrices, strict=False))
     reproduced = bool(pairs) and all(ours == theirs for ours, theirs in pairs)
     gaps = [np.nanmax(np.abs(a.values - b.values)) for a, b in pairs if a.tasks == b.tasks]
     largest = float(max(gaps, default=0.0))
-    same = same_code(found)
+    same = is_code_of_search(found)
     if reproduced:
         print(f"reproduced  exactly: {len(pairs)} matrices equal those of the search")
     else:
@@ -168,7 +172,7 @@ def _save_models(found: BestConfig, walk: PanelTrial, store: StageStore, out: Pa
         if experts:
             routed_by = found.config.strategy.routed_by
             keys = {e.tasks: [routed_by(store.tensors(k)) for k in e.kept] for e in experts}
-            save_keys(folder, keys)
+            save_routing_keys(folder, keys)
         else:
             save_model(lmm, store.tensors(walk.key(path)), folder, ordering)
         folders.append(folder)
@@ -201,12 +205,12 @@ def _write_answers(
     """Every answer as one table, and those at the end of the panel's orderings as JSONL."""
     walks = {"search": walk, "test": test} | ({"held out": apart} if apart else {})
     cells = {
-        name: list(cells_of(name, made.panel.orderings, made.records()))
+        name: list(scored_cells(name, made.panel.orderings, made.records()))
         for name, made in walks.items()
     }
     chosen = {cell for cell in cells["test"] if cell.last}
     write_predictions(out, [c for own in cells.values() for c in own], store.root, chosen)
-    print(f"answers     {out / FOLDER}, {out / FILE}")
+    print(f"answers     {out / FOLDER}, {out / PREDICTIONS_FILE}")
 
 
 def _told(what: str, matrices: list[ScoreMatrix]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from plotly.offline import get_plotlyjs
 from search.report import html_tables as report_tables
 from search.report import page, plots
 from search.report import similarity as report_similarity
-from search.results.outcome import Outcome, number, read_outcome, seconds, words
+from search.results.formatting import format_duration, format_metric, format_number
+from search.results.outcome import Outcome, read_outcome
 from search.results.run_folder import TrialRecord
 from trainables.metrics.score_matrix import ScoreMatrix
 
@@ -50,7 +51,7 @@ def _meta(verdict: Outcome) -> str:
         "model": _label(plan.get("model")),
         "benchmark": _label(plan.get("benchmark")),
         "date": f"{start:%Y-%m-%d %H:%M}",
-        "duration": seconds(took),
+        "duration": format_duration(took),
     }
     shown_facts = {name: fact for name, fact in facts.items() if fact}
     return " ".join(
@@ -114,7 +115,7 @@ def _matrices(verdict: Outcome) -> str:
 
 def _captions(trial: TrialRecord) -> dict[str, ScoreMatrix]:
     """The matrices to show: one will do where all tasks are learned at once."""
-    finals = [number(_final(matrix)) for matrix in trial.matrices]
+    finals = [format_number(_final(matrix)) for matrix in trial.matrices]
     if len(set(finals)) == 1 and all(page.at_once(matrix) for matrix in trial.matrices):
         return {f"any ordering: final average {finals[0]}": trial.matrices[0]}
     return {
@@ -145,7 +146,7 @@ def _cost(verdict: Outcome) -> str:
     plan = verdict.run.plan
 
     def spent(name: str, less: float = 0.0) -> str:
-        return seconds(max(0.0, verdict.worker_seconds(name) - less))
+        return format_duration(max(0.0, verdict.worker_seconds(name) - less))
 
     facts = {
         "stages trained": f"{verdict.total('stages_trained'):.0f}",
@@ -154,7 +155,7 @@ def _cost(verdict: Outcome) -> str:
         "saved by stages in the store": spent("seconds_shared"),
         "saved by common prefixes of orderings": spent("seconds_prefixes"),
         "saved by keeping what the frozen tower saw": spent(
-            "seconds_unlooked", less=verdict.run.looked_seconds
+            "seconds_unlooked", less=verdict.run.precompute_seconds
         ),
         "saved by stopping weak trials, about": spent("seconds_spared"),
         "worker time scoring and consolidating": spent("seconds_scored"),
@@ -171,7 +172,7 @@ def _setting(verdict: Outcome) -> str:
     fields = plan if isinstance(plan, Mapping) else {"plan": plan}
     # The panel and what lies around the plan say what the plan's own fields came to.
     facts = {**fields, **saved, **{k: v for k, v in panel.items() if k != "orderings"}}
-    return page.pairs({words(name): _plain(value) for name, value in facts.items()})
+    return page.pairs({format_metric(name): _plain(value) for name, value in facts.items()})
 
 
 def _plain(value: Any) -> str:

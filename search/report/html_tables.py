@@ -8,7 +8,8 @@ from html import escape
 
 from search.report import page, plots
 from search.report.terminal import export_command, shown
-from search.results.outcome import Outcome, assigned, spread, words
+from search.results.formatting import format_knobs, format_mean_std, format_metric
+from search.results.outcome import Outcome
 from search.results.pareto import is_reference
 from tasks import BESIDE, METRICS, scale_note
 from trainables.metrics.glossary import GLOSSARY
@@ -20,14 +21,14 @@ def strategies(verdict: Outcome) -> str:
     # Older records, and searches without initial tasks, do not have all of these.
     held = ("initial_forgetting", "stored_bytes", "added_parameters")
     extra = [n for n in held if any(r.get(n) is not None for r in verdict.strategies.values())]
-    head += ["learning average", *map(words, extra), "training seconds"]
+    head += ["learning average", *map(format_metric, extra), "training seconds"]
     head += ["finished", "stopped", "failed"]
     rows = [
         [
             name,
-            ", ".join(verdict.marks(name)),
+            ", ".join(verdict.labels(name)),
             row["best"] or "-",
-            spread(row, "final_average"),
+            format_mean_std(row, "final_average"),
             row.get("worst_ordering"),
             row.get("forgetting"),
             row.get("learning_average"),
@@ -50,17 +51,19 @@ def front(verdict: Outcome) -> str:
             name,
             verdict.trials[name]["strategy"],
             *(verdict.trials[name][metric] for metric in metrics),
-            assigned(verdict.knobs(name)),
+            format_knobs(verdict.varied_knobs(name)),
         ]
         for name in verdict.front
     ]
     return page.table(
-        ["trial", "strategy", *map(words, metrics), "knobs"], rows, strong=verdict.best or ""
+        ["trial", "strategy", *map(format_metric, metrics), "knobs"],
+        rows,
+        strong=verdict.best_trial or "",
     )
 
 
 def tasks(verdict: Outcome) -> str:
-    if verdict.best is None:
+    if verdict.best_trial is None:
         return page.paragraph("No trial can be chosen.")
     metrics = verdict.run.metrics
     note = scale_note({task: name for task, name in metrics.items() if name in METRICS})
@@ -70,8 +73,8 @@ def tasks(verdict: Outcome) -> str:
 
 def _task_table(verdict: Outcome) -> str:
     """Each task at the end: its score, and what tells forgetting of form from that of matter."""
-    assert verdict.best is not None
-    trial, rows = verdict.run.trial(verdict.best), []
+    assert verdict.best_trial is not None
+    trial, rows = verdict.run.trial(verdict.best_trial), []
     for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
         metric = METRICS.get(verdict.run.metrics.get(task, ""))
         held = [_final(trial.beside.get(name, ()), task) for name in BESIDE]
@@ -84,7 +87,7 @@ def _task_table(verdict: Outcome) -> str:
                 *("-" if value is None else value for value in held),
             ]
         )
-    head = ["task", "metric", "range", "score at the end", *map(words, BESIDE)]
+    head = ["task", "metric", "range", "score at the end", *map(format_metric, BESIDE)]
     return page.table(head, rows)
 
 
@@ -96,9 +99,9 @@ def _final(matrices: Sequence[ScoreMatrix], task: str) -> float | None:
 
 
 def best(verdict: Outcome) -> str:
-    if verdict.best is None:
+    if verdict.best_trial is None:
         return page.paragraph("No trial can be chosen.")
-    trial = verdict.run.trial(verdict.best)
+    trial = verdict.run.trial(verdict.best_trial)
     command = export_command(shown(verdict.run.folder))
     text = f"Trial {trial.name}, strategy {trial.strategy}. To export it for the final training:"
     return page.paragraph(text) + f"<pre>{escape(command)}</pre>" + page.pairs(trial.knobs())
@@ -116,13 +119,13 @@ def trials(verdict: Outcome) -> str:
             *(row.get(metric) for metric in metrics),
             row["seconds_trained"],
             _standing(verdict, name),
-            assigned(verdict.knobs(name)),
+            format_knobs(verdict.varied_knobs(name)),
         ]
         for name, row in verdict.trials.items()
     ]
-    head = ["trial", "strategy", "state", "stages", *map(words, metrics)]
+    head = ["trial", "strategy", "state", "stages", *map(format_metric, metrics)]
     return page.table(
-        [*head, "seconds trained", "on front", "knobs"], rows, True, verdict.best or ""
+        [*head, "seconds trained", "on front", "knobs"], rows, True, verdict.best_trial or ""
     )
 
 
@@ -132,12 +135,12 @@ def _standing(verdict: Outcome, name: str) -> str:
         return ""
     if is_reference(verdict.trials[name]["strategy"]):
         return "reference"
-    return verdict.left_out.get(name, "yes" if name in verdict.front else "no")
+    return verdict.excluded.get(name, "yes" if name in verdict.front else "no")
 
 
 def failures(verdict: Outcome) -> str:
     rows = [
-        [name, row["strategy"], row["state"], row["message"] or verdict.left_out.get(name)]
+        [name, row["strategy"], row["state"], row["message"] or verdict.excluded.get(name)]
         for name, row in verdict.trials.items()
         if row["state"] in ("diverged", "failed")
     ]
@@ -150,7 +153,7 @@ def failures(verdict: Outcome) -> str:
 def glossary(verdict: Outcome) -> str:
     rows = [
         [
-            words(name),
+            format_metric(name),
             entry.formula,
             "more" if entry.higher_is_better else "less",
             entry.also_called,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from search.results.outcome import number
+from search.results.formatting import format_number
 from trainables.metrics.score_matrix import ScoreMatrix
 
 INITIAL = " (initial)"
@@ -38,7 +38,7 @@ def _row(row: Sequence[Any], strong: bool) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, int | float):
-        return f'<td class="number" data-value="{value!r}">{escape(number(value))}</td>'
+        return f'<td class="number" data-value="{value!r}">{escape(format_number(value))}</td>'
     text = "" if value is None else str(value)
     short = ' class="short"' if len(text) <= 24 else ""
     return f"<td{short}>{escape(text)}</td>"

@@ -8,7 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from search.results.outcome import CEILING, FLOOR, Outcome, assigned, number, seconds, words
+from search.results.formatting import format_duration, format_knobs, format_metric, format_number
+from search.results.outcome import Outcome
+from spaces.references import CEILING, FLOOR
 
 # Okabe and Ito's palette, then Tol's; the references are grey and black, never a contestant.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -76,8 +78,8 @@ def orderings(verdict: Outcome) -> go.Figure:
 
 def by_task(verdict: Outcome) -> go.Figure:
     """Of the best trial: each task before the sequence, when learned, and at the end."""
-    assert verdict.best is not None
-    scores = _task_means(verdict, verdict.best)
+    assert verdict.best_trial is not None
+    scores = _task_means(verdict, verdict.best_trial)
     tasks = [escape(task) for task in reversed(scores)]
     figure = _figure(110 + 44 * len(tasks))
     before, learned, final = zip(*reversed(scores.values()), strict=True)
@@ -135,17 +137,17 @@ def _plotted(verdict: Outcome, x: str, y: str) -> list[dict[str, Any]]:
 
 
 def _axis(metric: str, mode: str) -> str:
-    return f"{words(metric)} ({'more' if mode == 'max' else 'less'} is better)"
+    return f"{format_metric(metric)} ({'more' if mode == 'max' else 'less'} is better)"
 
 
 def _bounds(figure: go.Figure, verdict: Outcome, metric: str) -> None:
     for strategy, word, dash in ((FLOOR, "floor", "dot"), (CEILING, "ceiling", "dash")):
-        row = verdict.bound(strategy)
+        row = verdict.reference_row(strategy)
         if row and row.get(metric) is not None:
             figure.add_hline(
                 y=row[metric],
                 line={"color": colours(verdict)[strategy], "dash": dash, "width": 1.5},
-                annotation_text=f"{word}: {strategy} {number(row[metric])}",
+                annotation_text=f"{word}: {strategy} {format_number(row[metric])}",
                 annotation_position="top left",
                 annotation_font_size=12,
             )
@@ -185,7 +187,7 @@ def _points(
         marker=_look(verdict, strategy, whole),
         opacity=1 if whole else 0.45,
         showlegend=legend,
-        text=[f"{NBSP * 3}best" if row["name"] == verdict.best else "" for row in rows],
+        text=[f"{NBSP * 3}best" if row["name"] == verdict.best_trial else "" for row in rows],
         textposition="middle right",
         hovertext=[_hover(verdict, row) for row in rows],
         hovertemplate="%{hovertext}<extra></extra>",
@@ -205,9 +207,13 @@ def _look(verdict: Outcome, strategy: str, whole: bool) -> dict[str, Any]:
 def _hover(verdict: Outcome, row: Mapping[str, Any]) -> str:
     head = f"<b>{escape(row['strategy'])}</b>, trial {escape(row['name'])}"
     state = f"{row['state']} after {row['stages_done']} of {row['stages_total']} stages"
-    metrics = [f"{words(m)} {number(row[m])}" for m in ("final_average", "forgetting") if m in row]
-    knobs = escape(assigned(verdict.knobs(row["name"]))).split(", ")
-    cost = f"training {seconds(row.get('train_seconds') or 0)}"
+    metrics = [
+        f"{format_metric(m)} {format_number(row[m])}"
+        for m in ("final_average", "forgetting")
+        if m in row
+    ]
+    knobs = escape(format_knobs(verdict.varied_knobs(row["name"]))).split(", ")
+    cost = f"training {format_duration(row.get('train_seconds') or 0)}"
     return "<br>".join(
         [head, *([state] if row["state"] != "finished" else []), *metrics, *knobs, cost]
     )

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.results.outcome import Outcome, assigned, number, read_outcome, seconds, spread
+from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
+from search.results.outcome import Outcome, read_outcome
 
 WIDTH = 100
 """Columns of a log; a terminal says its own."""
@@ -50,8 +51,8 @@ def _strategies(verdict: Outcome) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for strategy, row in verdict.strategies.items():
-        marks = ", ".join(verdict.marks(strategy))
-        style = "bold green" if "best" in verdict.marks(strategy) else ""
+        marks = ", ".join(verdict.labels(strategy))
+        style = "bold green" if "best" in verdict.labels(strategy) else ""
         table.add_row(*(Text(cell) for cell in [*_cells(row), marks]), style=style)
     return table
 
@@ -61,10 +62,10 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["strategy"],
         row["best"] or "-",
-        spread(row, "final_average"),
-        number(row.get("worst_ordering")),
-        number(row.get("forgetting")),
-        number(row.get("learning_average")),
+        format_mean_std(row, "final_average"),
+        format_number(row.get("worst_ordering")),
+        format_number(row.get("forgetting")),
+        format_number(row.get("learning_average")),
         "-" if cost is None else f"{cost:.0f}",
         f"{row['finished']}/{row['stopped']}/{row['failed']}",
     ]
@@ -77,8 +78,10 @@ def _front(verdict: Outcome) -> list[str]:
     lines = [f"Pareto front ({aims}) over finished trials:"]
     for name in verdict.front:
         row = verdict.trials[name]
-        scores = "  ".join(f"{metric} {number(row[metric])}" for metric, _ in verdict.objectives)
-        knobs = assigned(verdict.knobs(name))
+        scores = "  ".join(
+            f"{metric} {format_number(row[metric])}" for metric, _ in verdict.objectives
+        )
+        knobs = format_knobs(verdict.varied_knobs(name))
         lines.append(f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip())
     return lines
 
@@ -86,7 +89,7 @@ def _front(verdict: Outcome) -> list[str]:
 def _costs(verdict: Outcome) -> list[str]:
     trained, shared = verdict.total("stages_trained"), verdict.total("stages_shared")
     spent, saved = (
-        seconds(verdict.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
+        format_duration(verdict.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
     )
     return [
         f"Stages: {trained:.0f} trained in {spent} of workers' time, {shared:.0f} taken from the store, "
@@ -113,7 +116,7 @@ def _next(verdict: Outcome) -> list[str]:
     folder = shown(verdict.run.folder)
     lines = [f"Tables: {folder / 'tables'}   Report: {folder / 'report.html'}"]
     return [*lines, f"Export the best configuration: {export_command(folder)}"][
-        : 1 + bool(verdict.best)
+        : 1 + bool(verdict.best_trial)
     ]
 
 

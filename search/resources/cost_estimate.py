@@ -17,7 +17,7 @@ import torch
 
 from models.memory_estimate import GPU
 from search.plan.resolved_plan import ResolvedPlan
-from search.results.outcome import seconds
+from search.results.formatting import format_duration
 from spaces.errors import InputError
 from trainables.config import TrialConfig
 from trainables.panel import Panel, Prefix
@@ -122,7 +122,7 @@ def told(resolved: ResolvedPlan, lanes: int) -> str:
         return "unknown, for no stage of this plan was trained here yet; --measure trains the first"
     pace = measured.pace
     return (
-        f"about {seconds(found.seconds / lanes)} on {lanes} lanes, of which scoring "
+        f"about {format_duration(found.seconds / lanes)} on {lanes} lanes, of which scoring "
         f"{found.scoring:.0%}, and {found.stored / 1e9:.2f} GB of stages, if no trial is stopped and each "
         f"costs what plain tuning does ({pace.trained * 1e3:.1f} ms an example trained, "
         f"{pace.scored * 1e3:.1f} ms scored; measured on {pace.stages} stages)"

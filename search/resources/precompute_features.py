@@ -20,7 +20,7 @@ from models.loading import LOOKED_AT_ONCE
 from models.location import folder_family, model_folder
 from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
-from search.results.outcome import seconds
+from search.results.formatting import format_duration
 from spaces.adapter import Adapter
 from spaces.loading import Loading
 from tasks import load_benchmark
@@ -171,7 +171,7 @@ def _look(
             if time.monotonic() - told > TOLD_SECONDS:
                 told = time.monotonic()
                 left = (told - begun) * (whole - count) / count
-                tell(f"looked at {count} of {whole}, about {seconds(left)} left")
+                tell(f"looked at {count} of {whole}, about {format_duration(left)} left")
         writer.publish()
         return True
     finally:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.results.pareto import Objective, best, goodness, left_out, pareto_front, why_none
+from search.results.formatting import format_mean_std, format_metric, format_number
+from search.results.pareto import (
+    Objective,
+    choose_best,
+    excluded,
+    maximised,
+    pareto_front,
+    why_front_is_empty,
+)
 from search.results.run_folder import Run, read_run
 from search.results.tables import Tables, knob_columns, tables
-
-FLOOR = "finetune"
-CEILING = "joint"
+from spaces.references import CEILING, FLOOR
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,8 @@ class Outcome:
     strategies: Mapping[str, dict[str, Any]]
     """The rows of the table `strategies`, by name, the best first."""
     front: Sequence[str]
-    left_out: Mapping[str, str]
-    best: str | None
+    excluded: Mapping[str, str]
+    best_trial: str | None
     """The trial to export; None if no trial can be chosen."""
 
     @property
@@ -39,9 +45,11 @@ class Outcome:
     @property
     def winner(self) -> dict[str, Any] | None:
         """The row of the best trial's strategy."""
-        return self.strategies[self.trials[self.best]["strategy"]] if self.best else None
+        return (
+            self.strategies[self.trials[self.best_trial]["strategy"]] if self.best_trial else None
+        )
 
-    def bound(self, strategy: str) -> dict[str, Any] | None:
+    def reference_row(self, strategy: str) -> dict[str, Any] | None:
         """The row of `FLOOR` or `CEILING`, once it has a finished trial."""
         row = self.strategies.get(strategy)
         return row if row and row["best"] else None
@@ -55,18 +63,19 @@ class Outcome:
         fields = self.run.plan.get("fields") or {}
         return self.total(column) * (fields.get("workers_per_trial") or 1)
 
-    def marks(self, strategy: str) -> list[str]:
+    def labels(self, strategy: str) -> list[str]:
         """What is to be said of a strategy: best, front (n), floor, ceiling."""
         on_front = sum(self.trials[name]["strategy"] == strategy for name in self.front)
         marks = {
-            "best": self.best is not None and self.trials[self.best]["strategy"] == strategy,
+            "best": self.best_trial is not None
+            and self.trials[self.best_trial]["strategy"] == strategy,
             f"front ({on_front})": on_front > 0,
             "floor": strategy == FLOOR,
             "ceiling": strategy == CEILING,
         }
         return [mark for mark, holds in marks.items() if holds]
 
-    def knobs(self, trial: str) -> dict[str, Any]:
+    def varied_knobs(self, trial: str) -> dict[str, Any]:
         """A trial's knobs that vary between trials; of a strategy tried once, all of its own."""
         row = self.trials[trial]
         own = [r for r in self.trials.values() if r["strategy"] == row["strategy"]]
@@ -79,7 +88,7 @@ class Outcome:
     def summary(self) -> str:
         """The outcome in plain words."""
         if self.winner is None:
-            return f"No trial can be chosen: {why_none(self.tables.trials, self.objectives)}."
+            return f"No trial can be chosen: {why_front_is_empty(self.tables.trials, self.objectives)}."
         return " ".join([self._lead(), *self._forgets(), *self._runner_up()])
 
     def _lead(self) -> str:
@@ -87,10 +96,10 @@ class Outcome:
         assert winner is not None
         orderings = f"over {len(self.run.orderings)} orderings" if self.run.orderings[1:] else ""
         text = (
-            f"{winner['strategy']} (trial {self.best}) is best: {words(metric)} "
-            f"{spread(winner, metric)} {orderings}".rstrip()
+            f"{winner['strategy']} (trial {self.best_trial}) is best: {format_metric(metric)} "
+            f"{format_mean_std(winner, metric)} {orderings}".rstrip()
         )
-        floor = self.bound(FLOOR)
+        floor = self.reference_row(FLOOR)
         if winner["strategy"] == FLOOR:
             return f"{text}; nothing that was tried against forgetting beats plain {FLOOR}."
         if floor is None:
@@ -99,36 +108,36 @@ class Outcome:
         if gain == 0:
             return f"{text}, no better than plain {FLOOR}."
         side = "better" if gain >= 0 else "worse"
-        compared = f"{abs(gain):.3f} {side} than {FLOOR} ({number(floor[metric])})"
+        compared = f"{abs(gain):.3f} {side} than {FLOOR} ({format_number(floor[metric])})"
         return f"{text}, {compared}{self._closed(gain, floor)}."
 
     def _gain(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         first = self.objectives[:1]
-        return goodness(row, first)[0] - goodness(other, first)[0]
+        return maximised(row, first)[0] - maximised(other, first)[0]
 
     def _closed(self, gain: float, floor: Mapping[str, Any]) -> str:
-        ceiling, metric = self.bound(CEILING), self.objectives[0][0]
+        ceiling, metric = self.reference_row(CEILING), self.objectives[0][0]
         if ceiling is None or ceiling[metric] is None:
             return ""
         gap = self._gain(ceiling, floor)
         if gap <= 0:
             return (
-                f"; {CEILING} tuning ({number(ceiling[metric])}) is no better than {FLOOR} here, "
+                f"; {CEILING} tuning ({format_number(ceiling[metric])}) is no better than {FLOOR} here, "
                 "so it marks no ceiling"
             )
         closed = f"{gain / gap:.0%}".replace("%", " %")
-        return f", which closes {closed} of the gap to {CEILING} tuning ({number(ceiling[metric])})"
+        return f", which closes {closed} of the gap to {CEILING} tuning ({format_number(ceiling[metric])})"
 
     def _forgets(self) -> list[str]:
-        floor, winner = self.bound(FLOOR), self.winner
+        floor, winner = self.reference_row(FLOOR), self.winner
         assert winner is not None
         if not floor or floor is winner or None in (floor["forgetting"], winner["forgetting"]):
             return []
         lost = winner["forgetting"]
-        forgets = f"It forgets {number(lost)}"
+        forgets = f"It forgets {format_number(lost)}"
         if lost < 0:  # later tasks help earlier ones
-            forgets = f"It forgets nothing, and gains {number(-lost)} on earlier tasks,"
-        return [f"{forgets} where {FLOOR} forgets {number(floor['forgetting'])}."]
+            forgets = f"It forgets nothing, and gains {format_number(-lost)} on earlier tasks,"
+        return [f"{forgets} where {FLOOR} forgets {format_number(floor['forgetting'])}."]
 
     def _runner_up(self) -> list[str]:
         """A lead smaller than the spread between orderings is worth a warning."""
@@ -156,44 +165,10 @@ def read_outcome(folder: Path | Run) -> Outcome:
         trials={row["name"]: row for row in made.trials.to_pylist()},
         strategies={row["strategy"]: row for row in made.strategies.to_pylist()},
         front=front,
-        left_out=left_out(made.trials, run.objectives),
-        best=best(made.trials, run.objectives) if front else None,
+        excluded=excluded(made.trials, run.objectives),
+        best_trial=choose_best(made.trials, run.objectives) if front else None,
     )
 
 
 def _varies(name: str, rows: Collection[Mapping[str, Any]]) -> bool:
     return len(rows) == 1 or len({str(row[name]) for row in rows}) > 1
-
-
-def words(metric: str) -> str:
-    """A metric's name in running text."""
-    return metric.replace("_", " ")
-
-
-def number(value: Any) -> str:
-    """A score with three decimals, seconds with one, what is large without any."""
-    if isinstance(value, float) and value == value:
-        if abs(value) >= 1e5:
-            return f"{value:,.0f}"
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return "-" if value is None or value != value else str(value)
-
-
-def assigned(knobs: Mapping[str, Any]) -> str:
-    """Knobs in one line, to four digits."""
-    short = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in knobs.items()}
-    return ", ".join(f"{name}={value}" for name, value in short.items())
-
-
-def spread(row: Mapping[str, Any], metric: str) -> str:
-    """Mean ± standard deviation over the orderings."""
-    std = row.get(f"{metric}_std")
-    return number(row.get(metric)) + (f" ± {std:.3f}" if std is not None else "")
-
-
-def seconds(value: float) -> str:
-    """A duration as people say it: 8.1 s, 3 min 20 s, 2 h 5 min."""
-    if value < 60:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

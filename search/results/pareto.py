@@ -40,7 +40,7 @@ def is_reference(strategy: str) -> bool:
     return strategy in STRATEGIES and STRATEGIES[strategy].reference
 
 
-def goodness(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
+def maximised(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
     """The objectives so that more is better; minus infinity where one is undefined."""
     values = [(row.get(metric), mode) for metric, mode in objectives]
     return tuple(
@@ -49,12 +49,12 @@ def goodness(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
     )
 
 
-def defined(row: Row, objectives: Sequence[Objective]) -> bool:
+def has_all_objectives(row: Row, objectives: Sequence[Objective]) -> bool:
     """Whether every objective has a value."""
-    return -math.inf not in goodness(row, objectives)
+    return -math.inf not in maximised(row, objectives)
 
 
-def left_out(trials: pa.Table, objectives: Sequence[Objective]) -> dict[str, str]:
+def excluded(trials: pa.Table, objectives: Sequence[Objective]) -> dict[str, str]:
     """The trials that cannot be on the front, and why."""
     reasons = {row["name"]: _why_left_out(row, objectives) for row in trials.to_pylist()}
     return {name: reason for name, reason in reasons.items() if reason}
@@ -65,18 +65,20 @@ def _why_left_out(row: Row, objectives: Sequence[Objective]) -> str:
         return f"{row['state']} after {row['stages_done']} of {row['stages_total']} stages"
     if is_reference(row["strategy"]):
         return f"{row['strategy']} is a reference, no answer to the continual problem"
-    missing = [metric for metric, mode in objectives if not defined(row, [(metric, mode)])]
+    missing = [
+        metric for metric, mode in objectives if not has_all_objectives(row, [(metric, mode)])
+    ]
     return f"{', '.join(missing)} undefined" if missing else ""
 
 
 def pareto_front(trials: pa.Table, objectives: Sequence[Objective]) -> list[str]:
     """Finished trials that no other beats in every objective, the best in the first one first.
 
-    Trials that tie in every objective are all kept; `left_out` says why others were not considered.
+    Trials that tie in every objective are all kept; `excluded` says why others were not considered.
     """
-    out = left_out(trials, objectives)
+    out = excluded(trials, objectives)
     points = {
-        row["name"]: goodness(row, objectives)
+        row["name"]: maximised(row, objectives)
         for row in trials.to_pylist()
         if row["name"] not in out
     }
@@ -90,26 +92,26 @@ def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
-def best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = None) -> str:
+def choose_best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = None) -> str:
     """The trial to export: best on the front in the first objective, or in the metric `by`.
 
     Ties go to the next objective, then to the earlier name. Raises `InputError` if none finished.
     """
     front = pareto_front(trials, objectives)
     if not front:
-        raise InputError(f"no trial can be chosen: {why_none(trials, objectives)}")
+        raise InputError(f"no trial can be chosen: {why_front_is_empty(trials, objectives)}")
     known = {*GLOSSARY, *TRIAL_DIRECTIONS} & set(trials.column_names)
     if by and by not in known:
         raise unknown("metric of this search", by, known)
     first = [(by, dict(objectives).get(by) or direction(by))] if by else []
     rows = {row["name"]: row for row in trials.to_pylist()}
     order = [*first, *objectives]
-    return min(front, key=lambda name: ([-v for v in goodness(rows[name], order)], name))
+    return min(front, key=lambda name: ([-v for v in maximised(rows[name], order)], name))
 
 
-def why_none(trials: pa.Table, objectives: Sequence[Objective]) -> str:
+def why_front_is_empty(trials: pa.Table, objectives: Sequence[Objective]) -> str:
     """Why the front is empty, in one line."""
-    reasons = [f"{name} {reason}" for name, reason in left_out(trials, objectives).items()]
+    reasons = [f"{name} {reason}" for name, reason in excluded(trials, objectives).items()]
     more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     return ("; ".join(reasons[:5]) + more) or "the search has no trial yet"
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from tasks import BESIDE
-from tasks.rescore import ANSWERS, CELL, FILE
+from tasks.rescore import ANSWER_COLUMNS, CELL_COLUMNS, PREDICTIONS_FILE
 from trainables.store.stage_store import StageStore
 
 FOLDER = "predictions"
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
 """A row an answer; `task_score` is that of its whole cell."""
 
 
-class Cell(NamedTuple):
+class ScoredCell(NamedTuple):
     """One cell of a score matrix, and the key of its record in the store."""
 
     trial: str
@@ -46,14 +46,14 @@ class Cell(NamedTuple):
     """Whether it is at the end of its ordering."""
 
 
-def cells_of(
+def scored_cells(
     trial: str, orderings: Sequence[Sequence[str]], records: Iterable[Mapping[str, Any]]
-) -> Iterator[Cell]:
+) -> Iterator[ScoredCell]:
     """The cells that a trial's record, or a walk, names."""
     for record in records:
         number: int = record["ordering"]
         tasks = orderings[number - 1]
-        yield Cell(
+        yield ScoredCell(
             trial=trial,
             tasks=" > ".join(tasks),
             ordering=number,
@@ -65,13 +65,15 @@ def cells_of(
         )
 
 
-def write_predictions(folder: Path, cells: Iterable[Cell], store: Path, chosen: set[Cell]) -> int:
+def write_predictions(
+    folder: Path, cells: Iterable[ScoredCell], store: Path, chosen: set[ScoredCell]
+) -> int:
     """Write the table and, of the `chosen` cells, JSONL files; returns how many answers were found.
 
     Where nothing is found, as in a search's folder moved away from its storage, what is there stays.
     """
     stages, count = StageStore(store), 0
-    target = folder / FILE
+    target = folder / PREDICTIONS_FILE
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     target.parent.mkdir(parents=True, exist_ok=True)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -95,14 +97,14 @@ def write_predictions(folder: Path, cells: Iterable[Cell], store: Path, chosen: 
     return count
 
 
-def _rows(cell: Cell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    place = {name: getattr(cell, name) for name in CELL}
+def _rows(cell: ScoredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    place = {name: getattr(cell, name) for name in CELL_COLUMNS}
     whole = {"metric": record["metric"], "task_score": record["score"]}
     for one in record["predictions"]:
-        yield place | whole | {name: one[name] for name in (*ANSWERS, "score", *BESIDE)}
+        yield place | whole | {name: one[name] for name in (*ANSWER_COLUMNS, "score", *BESIDE)}
 
 
-def _write_lines(folder: Path, cell: Cell, record: Mapping[str, Any]) -> None:
+def _write_lines(folder: Path, cell: ScoredCell, record: Mapping[str, Any]) -> None:
     """`question_id`, `prompt` and `text`, as LLaVA's and CoIN's evaluations take them, and more."""
     lines = [
         {

@@ -100,7 +100,7 @@ class Run:
         return str(self.plan.get("name") or self.folder.name)
 
     @property
-    def looked_seconds(self) -> float:
+    def precompute_seconds(self) -> float:
         """What it took to look at all images before the lanes started; 0 if each worker looked."""
         try:
             return float(json.loads((self.folder / "looked.json").read_text())["seconds"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def central(t: float, df: int) -> float:
+def _probability_within(t: float, df: int) -> float:
     """P(-t < T < t) of Student's t with `df` degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle, odd = math.atan(t / math.sqrt(df)), df % 2
     sine, cosine = math.sin(angle), math.cos(angle)
@@ -21,6 +21,6 @@ def t_quantile(level: float, df: int) -> float:
     low, high = 0.0, math.pi / 2
     for _ in range(100):
         middle = (low + high) / 2
-        reached = central(math.sqrt(df) * math.tan(middle), df) >= level
+        reached = _probability_within(math.sqrt(df) * math.tan(middle), df) >= level
         low, high = (low, middle) if reached else (middle, high)
     return math.sqrt(df) * math.tan(low)

@@ -13,24 +13,21 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from search.results import arrow_files as arrow
 from search.plan.checks import STAGES
+from search.results import arrow_files as arrow
 from search.results.pareto import (
     Objective,
-    best,
-    defined,
-    goodness,
+    choose_best,
+    has_all_objectives,
     is_reference,
-    left_out,
+    maximised,
     pareto_front,
 )
-from search.results.predictions import cells_of, write_predictions
+from search.results.predictions import scored_cells, write_predictions
 from search.results.run_folder import Run, TrialRecord, read_run
 from tasks import BESIDE
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import METRICS, ScoreMatrix
-
-__all__ = ["TIME_COLUMNS", "Tables", "best", "left_out", "pareto_front", "tables", "write_tables"]
 
 TIME_COLUMNS = (
     *("train_seconds", "stages_trained", "stages_shared"),
@@ -106,12 +103,14 @@ def _write_answers(run: Run, made: Tables) -> None:
     """The answers of each strategy's best trial, and those of the best of all at its ends as JSONL."""
     names = [row["best"] for row in made.strategies.to_pylist() if row["best"]]
     cells = [
-        cell for name in names for cell in cells_of(name, run.orderings, run.trial(name).records)
+        cell
+        for name in names
+        for cell in scored_cells(name, run.orderings, run.trial(name).records)
     ]
     if not cells:
         return
     front = pareto_front(made.trials, run.objectives)
-    best_one = best(made.trials, run.objectives) if front else names[0]
+    best_one = choose_best(made.trials, run.objectives) if front else names[0]
     chosen = {cell for cell in cells if cell.last and cell.trial == best_one}
     write_predictions(run.folder, cells, run.folder.parent / STAGES, chosen)
 
@@ -239,7 +238,7 @@ def _strategy_rows(run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, A
                 **_of_best(run, chosen),
             }
         )
-    return sorted(found, key=lambda row: [-v for v in goodness(row, run.objectives)])
+    return sorted(found, key=lambda row: [-v for v in maximised(row, run.objectives)])
 
 
 def _best_of(
@@ -249,7 +248,9 @@ def _best_of(
     finished = [row for row in rows if row["state"] == "finished"]
     if not finished:
         return None
-    return max(finished, key=lambda r: (defined(r, objectives), goodness(r, objectives)))
+    return max(
+        finished, key=lambda r: (has_all_objectives(r, objectives), maximised(r, objectives))
+    )
 
 
 def _of_best(run: Run, row: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from search.results.outcome import CEILING, FLOOR, number, seconds
+from search.results.formatting import format_duration, format_number
 from search.results.pareto import Objective
 from search.results.run_folder import read_run
 from search.tuning.progress_state import Entry, ProgressState
 from spaces.errors import InputError
+from spaces.references import CEILING, FLOOR
 
 PLAIN_SECONDS = 10.0
 """Between status lines in a log."""
@@ -124,7 +125,7 @@ class Progress(tune.Callback):
     def status(self) -> str:
         """Everything in one line."""
         return " · ".join(
-            [seconds(time.monotonic() - self.start), self._trials(), self._stages()]
+            [format_duration(time.monotonic() - self.start), self._trials(), self._stages()]
             + [part for part in (self._best(), self._bounds(), self._left()) if part]
         )
 
@@ -133,7 +134,7 @@ class Progress(tune.Callback):
         tally = self.tally
         total = max(1, tally.stages_planned)
         bar = ProgressBar(total=total, completed=total - tally.stages_left, width=60)
-        spent = seconds(time.monotonic() - self.start)
+        spent = format_duration(time.monotonic() - self.start)
         lines = [self._trials(), self._stages(), self._best() or "no trial has finished yet"]
         bounds = [self._bounds()] if self._bounds() else []
         times = f"{spent} · {self._left() or 'nothing left'}"
@@ -165,14 +166,16 @@ class Progress(tune.Callback):
         metric = self.tally.objectives[0][0]
         bounds = {"floor": self.tally.bound(FLOOR), "ceiling": self.tally.bound(CEILING)}
         return " · ".join(
-            f"{word} {e.strategy} {number(e.metrics[metric])}" for word, e in bounds.items() if e
+            f"{word} {e.strategy} {format_number(e.metrics[metric])}"
+            for word, e in bounds.items()
+            if e
         )
 
     def _left(self) -> str:
         left = self.tally.seconds_left()
         if self.tally.stages_left == 0:
             return ""
-        return "estimating time left" if left is None else f"about {seconds(left)} left"
+        return "estimating time left" if left is None else f"about {format_duration(left)} left"
 
     def _ended(self, entry: Entry) -> None:
         whole = self.tally.stages_of(entry.strategy)
@@ -212,7 +215,9 @@ def _named(trial: Any) -> tuple[str, str]:
 
 
 def _scores(entry: Entry, objectives: Sequence[Objective]) -> str:
-    scores = ", ".join(f"{metric} {number(entry.metrics.get(metric))}" for metric, _ in objectives)
+    scores = ", ".join(
+        f"{metric} {format_number(entry.metrics.get(metric))}" for metric, _ in objectives
+    )
     return f"{_label(entry)}: {scores}"
 
 

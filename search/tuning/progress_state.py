@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.results.outcome import CEILING
-from search.results.pareto import Objective, defined, goodness, is_reference
+from search.results.pareto import Objective, has_all_objectives, is_reference, maximised
 from search.results.run_folder import TrialRecord
+from spaces.references import CEILING
 
 
 @dataclass
@@ -137,12 +137,12 @@ class ProgressState:
     def _finished(self) -> list[Entry]:
         first = self.objectives[:1]
         done = [e for e in self._all() if e.state == "finished"]
-        return [e for e in done if defined(e.metrics, first)]
+        return [e for e in done if has_all_objectives(e.metrics, first)]
 
     def _leader(self, among: Sequence[Entry], objectives: Sequence[Objective]) -> Entry | None:
         """The best of some; of equals, the first by name."""
 
         def rank(entry: Entry) -> tuple[tuple[float, ...], str]:
-            return tuple(-value for value in goodness(entry.metrics, objectives)), entry.name
+            return tuple(-value for value in maximised(entry.metrics, objectives)), entry.name
 
         return min(among, key=rank, default=None)

@@ -37,7 +37,7 @@ def run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table(folder: Path) -> pa.Table:
-    return pa.ipc.open_file(folder / rescore.FILE).read_all()
+    return pa.ipc.open_file(folder / rescore.PREDICTIONS_FILE).read_all()
 
 
 def test_every_answer_of_each_strategys_best_trial_is_in_the_table(run: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_folder_without_answers_or_with_broken_ones_is_named(
     assert rescore.main([str(tmp_path)]) == 2
     assert "must hold tables/predictions.arrow" in capsys.readouterr().err
     (tmp_path / "tables").mkdir()
-    (tmp_path / rescore.FILE).write_text("nothing")
+    (tmp_path / rescore.PREDICTIONS_FILE).write_text("nothing")
     assert rescore.main([str(tmp_path)]) == 2
     assert "cannot read" in capsys.readouterr().err
 
@@ -155,7 +155,7 @@ def test_a_search_of_an_earlier_version_has_tables_all_the_same(tmp_path: Path) 
     )
     cells = write_tables(folder).cells.to_pylist()
     assert {c["format_compliance"] for c in cells} == {None}
-    assert not (folder / rescore.FILE).exists()
+    assert not (folder / rescore.PREDICTIONS_FILE).exists()
 
 
 def test_a_benchmark_of_raw_data_gives_its_metrics_without_being_converted(
@@ -187,7 +187,7 @@ def test_a_damaged_table_is_one_clear_error(
     whole = table(run).slice(0, 1)
     damaged = whole.set_column(whole.column_names.index(name), name, values)
     (tmp_path / "tables").mkdir()
-    with pa.ipc.new_file(str(tmp_path / rescore.FILE), damaged.schema) as writer:
+    with pa.ipc.new_file(str(tmp_path / rescore.PREDICTIONS_FILE), damaged.schema) as writer:
         writer.write_table(damaged)
     assert rescore.main([str(tmp_path)]) == 2
     assert f'column "{name}"' in capsys.readouterr().err

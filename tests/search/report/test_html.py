@@ -10,7 +10,8 @@ from records import ORDERINGS, TASKS, joint_matrix, matrix, record, references, 
 
 from search.report import page, plots
 from search.report.html import write_report
-from search.results.outcome import read_outcome, seconds
+from search.results.formatting import format_duration
+from search.results.outcome import read_outcome
 from spaces.errors import InputError
 from trainables.metrics.glossary import GLOSSARY
 from trainables.metrics.score_matrix import ScoreMatrix
@@ -190,4 +191,4 @@ def test_what_was_spent_and_saved_counts_each_worker_of_a_lane(tmp_path: Path) -
     trained = read_outcome(one).total("seconds_trained")
     assert trained > 0
     for folder, workers in ((one, 1), (two, 2)):
-        assert f">{seconds(workers * trained)}<" in report(folder)
+        assert f">{format_duration(workers * trained)}<" in report(folder)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from search.report.terminal import show_results
 from search.results.outcome import read_outcome
-from search.results.pareto import best, left_out, objectives_of, pareto_front
+from search.results.pareto import choose_best, excluded, objectives_of, pareto_front
 from search.results.run_folder import TrialRecord, read_run
 from search.results.tables import (
     TIME_COLUMNS,
@@ -68,14 +68,14 @@ def test_the_front_is_what_no_other_trial_beats_in_every_objective() -> None:
 def test_trials_that_tie_are_all_on_the_front() -> None:
     table = rows(("b", 0.5, 0.1), ("a", 0.5, 0.1), ("c", 0.5, 0.2))
     assert pareto_front(table, OBJECTIVES) == ["a", "b"]
-    assert best(table, OBJECTIVES) == "a"
+    assert choose_best(table, OBJECTIVES) == "a"
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_a_trial_with_an_undefined_objective_is_left_out_with_a_reason(nothing: Any) -> None:
     table = rows(("a", 0.9, nothing), ("b", 0.5, 0.1))
     assert pareto_front(table, OBJECTIVES) == ["b"]
-    assert left_out(table, OBJECTIVES) == {"a": "forgetting undefined"}
+    assert excluded(table, OBJECTIVES) == {"a": "forgetting undefined"}
 
 
 def test_joint_tuning_and_unfinished_trials_are_not_on_the_front() -> None:
@@ -87,25 +87,25 @@ def test_joint_tuning_and_unfinished_trials_are_not_on_the_front() -> None:
         state=["finished", "stopped", "finished"],
     )
     assert pareto_front(table, OBJECTIVES) == ["b"]
-    reasons = left_out(table, OBJECTIVES)
+    reasons = excluded(table, OBJECTIVES)
     assert reasons["s"] == "stopped after 6 of 6 stages"
     assert "reference" in reasons["joint"]
 
 
 def test_the_best_is_chosen_by_the_first_objective_or_the_one_named() -> None:
     table = rows(("a", 0.5, 0.1), ("b", 0.6, 0.2))
-    assert best(table, OBJECTIVES) == "b"
-    assert best(table, OBJECTIVES, by="forgetting") == "a"
+    assert choose_best(table, OBJECTIVES) == "b"
+    assert choose_best(table, OBJECTIVES, by="forgetting") == "a"
     with pytest.raises(InputError, match='did you mean "forgetting"'):
-        best(table, OBJECTIVES, by="forgeting")
+        choose_best(table, OBJECTIVES, by="forgeting")
 
 
 def test_without_a_finished_trial_there_is_no_best() -> None:
     table = rows(("a", 0.5, 0.1), state=["failed"])
     with pytest.raises(InputError, match="a failed after 6 of 6 stages"):
-        best(table, OBJECTIVES)
+        choose_best(table, OBJECTIVES)
     with pytest.raises(InputError, match="no trial yet"):
-        best(table.slice(0, 0), OBJECTIVES)
+        choose_best(table.slice(0, 0), OBJECTIVES)
 
 
 @pytest.mark.parametrize("wrong", [None, [], "forgetting", [["forgetting"]], [["a", "up"]]])
