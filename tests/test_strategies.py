@@ -37,12 +37,12 @@ def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Panel
 def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], InProcessRunner]:
     """A worker that has served ZeRO 2 and 3, and all strategies before, with the stages in a store."""
     root = tmp_path_factory.mktemp("served")
-    runner = InProcessRunner(toy.place(root))
+    runner = InProcessRunner(toy.worker_spec(root))
     for zero in (2, 3):
         walked(toy.walk(lively("ewc", epochs=1, zero=zero), root, runner=runner))
 
     def at(store: Path) -> InProcessRunner:
-        runner.worker.place = replace(runner.worker.place, store=store)
+        runner.worker.spec = replace(runner.worker.spec, store=store)
         runner.worker.store = StageStore(store)
         return runner
 

@@ -23,7 +23,7 @@ from models.location import model_folder
 from search.resources.precompute_features import FeatureExtractor, Writer
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import batches
-from trainables.rank.engine import opened
+from trainables.rank.engine import open_engine
 from trainables.rank.features import features_folder
 from trainables.rank.loop import Loop
 from trainables.stage_job import FeatureCache
@@ -39,7 +39,7 @@ def main() -> None:
         root, chosen = Path(folder), config()
         made = small(root / "data", STEPS * chosen.training.batch_size)
         seen = FeatureCache(root / "features", made.fingerprints.model, made.fingerprints.tasks)
-        loading, place = chosen.training.loading, made.place(root / "stages")
+        loading, place = chosen.training.loading, made.worker_spec(root / "stages")
         write(seen, place.benchmark, loading)
         kept = InProcessRunner(dataclasses.replace(place, features=seen)).worker
         with looking(Pixels):
@@ -55,7 +55,7 @@ def main() -> None:
         def run(name, worker) -> None:
             torch.manual_seed(0)
             start = worker.lmm.initial()
-            with opened(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
+            with open_engine(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
                 losses[name] = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(
                     plan, start
                 )

@@ -37,7 +37,7 @@ PARTS = {
         "_backward (trainables/rank/loop.py",
         "_step (trainables/rank/loop.py",
     ),
-    "engine made and closed": ("opened (trainables/rank/engine.py", "initialize (deepspeed"),
+    "engine made and closed": ("open_engine (trainables/rank/engine.py", "initialize (deepspeed"),
     "publishing, reading weights": ("(trainables/store/stage_store.py",),
     "waiting for the next job": ("get (ray/_private",),
 }
@@ -56,7 +56,7 @@ def main() -> None:
         root = Path(folder)
         made, chosen = small(root / "data"), config({"name": "replay", "ratio": 0.1})
         connect(2)
-        lane = Lane(made.place(root / "stages"), 1, root / "lanes")
+        lane = Lane(made.worker_spec(root / "stages"), 1, root / "lanes")
         rounds, over, spent = iter(range(10_000)), threading.Event(), []
 
         def stages() -> None:

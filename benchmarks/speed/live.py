@@ -40,9 +40,9 @@ class LiveSigner(TaskEmbedder):
 @contextlib.contextmanager
 def looking(kind: type[Data]) -> Iterator[None]:
     """Workers that load a model meanwhile meet their examples so."""
-    signer = TaskEmbedder if kind is Data else LiveSigner
+    embedder = TaskEmbedder if kind is Data else LiveSigner
     with (
         mock.patch("trainables.rank.worker.Data", kind),
-        mock.patch("trainables.rank.worker.TaskEmbedder", signer),
+        mock.patch("trainables.rank.worker.TaskEmbedder", embedder),
     ):
         yield

@@ -80,7 +80,7 @@ def local(benchmark: Path, seed: int) -> Any:
     """This process's worker, with the model loaded once."""
     from trainables.lanes.in_process import InProcessRunner
 
-    return InProcessRunner(known(benchmark, seed).place(Path(tempfile.mkdtemp())))
+    return InProcessRunner(known(benchmark, seed).worker_spec(Path(tempfile.mkdtemp())))
 
 
 def trainer(config: dict[str, Any]) -> None:

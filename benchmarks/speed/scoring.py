@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.speed.measure import PAIRS, compared, exact, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from trainables.rank.engine import set_weights
-from trainables.rank.evaluate import answers
+from trainables.rank.evaluate import generate_answers
 
 VALIDATION = 64
 
@@ -38,7 +38,7 @@ def main() -> None:
                 said[name] += each(task)
 
         def ours(task: str) -> list[str]:
-            return answers(lmm, data, task, "validation", 0)
+            return generate_answers(lmm, data, task, "validation", 0)
 
         def one_by_one(task: str) -> list[str]:
             length = data.benchmark.tasks[task].max_new_tokens
@@ -75,18 +75,18 @@ def experts(made, store: Path) -> dict[str, float]:
     import trainables.rank.routing as routing
 
     asked = 0
-    stock = routing.answers
+    stock = routing.generate_answers
 
     def counting(lmm, data, task, split, zero, only=None):
         nonlocal asked
         asked += len(only) if only is not None else len(data.examples(task, split))
         return stock(lmm, data, task, split, zero, only)
 
-    routing.answers = counting
+    routing.generate_answers = counting
     try:
         walk = walked(made.walk(config({"name": "eproj", "threshold": 1.0}), store, [TASKS]))
     finally:
-        routing.answers = stock
+        routing.generate_answers = stock
     cells = sum(len(path) for path in walk.paths)
     accuracy = walk.matrices("retrieval_accuracy")[0].values[-1].mean()
     return {

@@ -31,7 +31,7 @@ from models.lmm import LMM
 from models.location import EMBEDDED
 from spaces import Adapter, Training
 from trainables.lanes.in_process import join_alone
-from trainables.rank.engine import opened
+from trainables.rank.engine import open_engine
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12}
 """Dense bf16 operations a second, after the makers' data sheets."""
@@ -164,7 +164,7 @@ def measured(
     lmm.adapt(Adapter(parts=parts, rank=16), seed=0)
     shown = examples(lmm, batch)
     kept = lmm.read(lmm.seen(shown))
-    with opened(lmm, training, 1, lmm.initial(), 4 * steps + 3) as engine:
+    with open_engine(lmm, training, 1, lmm.initial(), 4 * steps + 3) as engine:
 
         def step(look: Callable[[], Sequence[Encoded]]) -> None:
             logits, answers = engine.answer_logits(look())

@@ -33,7 +33,7 @@ class Small:
     benchmark: Path
     fingerprints: Fingerprints
 
-    def place(self, store: Path) -> WorkerSpec:
+    def worker_spec(self, store: Path) -> WorkerSpec:
         """What a worker serves, with its stages in `store`."""
         gpus = float(torch.cuda.is_available())
         return WorkerSpec(MODEL, self.benchmark, store, self.fingerprints.seed, gpus=gpus)
@@ -46,7 +46,7 @@ class Small:
         runner: Runner | None = None,
     ) -> PanelTrial:
         """A configuration at the start of its way, in this process unless a runner is given."""
-        runner = runner or InProcessRunner(self.place(store))
+        runner = runner or InProcessRunner(self.worker_spec(store))
         return PanelTrial(
             config, Panel(tuple(orderings)), self.fingerprints, StageStore(store), runner
         )

@@ -17,7 +17,7 @@ from benchmarks.speed.measure import PAIRS, compared, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import batches
-from trainables.rank.engine import opened, set_weights
+from trainables.rank.engine import open_engine, set_weights
 from trainables.rank.loop import Loop
 
 STEPS, AGREE = 100, 20
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         made = small(root / "data")
-        worker = InProcessRunner(made.place(root / "stages")).worker
+        worker = InProcessRunner(made.worker_spec(root / "stages")).worker
         chosen = config(epochs=4)
         worker._take_up(chosen)
         picks = [(TASKS[0], row) for row in range(worker.data.sizes(TASKS)[TASKS[0]])]
@@ -38,7 +38,7 @@ def main() -> None:
 
         def ours() -> None:
             torch.manual_seed(0)
-            with opened(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
+            with open_engine(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
                 losses["ours"] = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(
                     plan, start
                 )

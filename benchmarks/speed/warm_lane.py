@@ -35,7 +35,7 @@ def main() -> None:
         made, chosen = small(root / "data"), config()
         connect(2)
         store = root / "stages"
-        lane = Lane(made.place(store), 1, root / "lanes")
+        lane = Lane(made.worker_spec(store), 1, root / "lanes")
         local = made.walk(chosen, store, [TASKS]).runner
         rounds = iter(range(10_000))
 

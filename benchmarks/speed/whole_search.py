@@ -129,7 +129,7 @@ def cache_gain(root: Path, made: Small) -> float:
 
     def trial(kind: type[Data]) -> float:
         with looking(kind):
-            runner = InProcessRunner(made.place(root / "gain"))
+            runner = InProcessRunner(made.worker_spec(root / "gain"))
             runner.worker._take_up(config())  # loads the model
             walk = made.walk(config(), root / "gain", orderings, runner)
             begun = time.perf_counter()

@@ -81,7 +81,7 @@ def rank(folder: Path, zero: int, number: int) -> None:
 
     from benchmarks.speed.small import TASKS, config, one_thread
     from trainables.rank.data import batches
-    from trainables.rank.engine import opened
+    from trainables.rank.engine import open_engine
     from trainables.rank.loop import Loop
     from trainables.rank.worker import Worker
 
@@ -92,12 +92,12 @@ def rank(folder: Path, zero: int, number: int) -> None:
     )
     made, seen = pickle.loads((folder.parent / "made.pickle").read_bytes())
     chosen = config(zero=zero, micro_batch=4)
-    worker = Worker(dataclasses.replace(made.place(folder / "stages"), features=seen))
+    worker = Worker(dataclasses.replace(made.worker_spec(folder / "stages"), features=seen))
     worker._take_up(chosen)
     picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
     plan = batches(picks, chosen.training, 0)
     start = worker.lmm.initial()
-    with opened(worker.lmm, chosen.training, RANKS, start, len(plan)) as engine:
+    with open_engine(worker.lmm, chosen.training, RANKS, start, len(plan)) as engine:
         losses = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(plan, start)
         held = held_bytes(worker.lmm.model, engine._engine)
         tower = worker.lmm.tower

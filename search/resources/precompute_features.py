@@ -26,12 +26,12 @@ from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.rank.data import CACHE_BYTES
 from trainables.rank.features import (
-    EXAMPLES,
-    IMAGES,
-    Features,
+    EXAMPLE_SCHEMA,
+    IMAGE_SCHEMA,
+    FeatureFiles,
+    compute_features,
     examples_file,
     features_folder,
-    looked_at,
 )
 from trainables.stage_job import FeatureCache
 from trainables.store.leases import held
@@ -78,7 +78,9 @@ class FeatureExtractor:
     def _looked(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
         known = self.benchmark.tasks[task].examples(split)
         rows = range(first, min(first + LOOKED_AT_ONCE, len(known)))
-        images, inputs = looked_at(self.lmm, [known[row] for row in rows], rows, self.longest)
+        images, inputs = compute_features(
+            self.lmm, [known[row] for row in rows], rows, self.longest
+        )
         seen = {image["image"]: image for image in images}
         for one in inputs:
             place = {"task": task, "split": split, "longest": self.longest}
@@ -89,8 +91,8 @@ class FeatureExtractor:
 
 
 LOOKED = pa.schema(
-    [*EXAMPLES, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
-    + [(f"{key}_{field.name}", field.type) for key in BRINGS for field in IMAGES]
+    [*EXAMPLE_SCHEMA, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
+    + [(f"{key}_{field.name}", field.type) for key in BRINGS for field in IMAGE_SCHEMA]
 )
 
 
@@ -207,13 +209,13 @@ class Writer:
 
     def __init__(self, folder: Path, seen: FeatureCache, read: bool = False) -> None:
         self.folder, self.seen, self.read = folder, seen, read
-        self.known = Features(folder)
+        self.known = FeatureFiles(folder)
         self._new: set[str] = set()
         self._rows: dict[Path, list[dict[str, Any]]] = {}
         self._bytes = 0
         self._part = folder / "images" / f".{uuid.uuid4().hex}"
         self._part.parent.mkdir(parents=True, exist_ok=True)
-        self._out = pa.ipc.new_file(str(self._part), IMAGES)
+        self._out = pa.ipc.new_file(str(self._part), IMAGE_SCHEMA)
 
     def add(self, table: pa.Table) -> None:
         """Some looked-at examples, with what was seen of images that are new."""
@@ -221,16 +223,16 @@ class Writer:
         for row in table.to_pylist():
             for key in BRINGS:
                 name, brought = row[key], row[f"{key}_features"] is not None
-                if brought and name not in self._new and not self.known.knows(name):
+                if brought and name not in self._new and not self.known.has_features(name):
                     self._new.add(name)
-                    images.append({field: row[f"{key}_{field}"] for field in IMAGES.names})
+                    images.append({field: row[f"{key}_{field}"] for field in IMAGE_SCHEMA.names})
                     self._bytes += len(row[f"{key}_features"])
             task = self.seen.tasks[row["task"]]
             file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
-            self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLES.names})
+            self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLE_SCHEMA.names})
             self._bytes += len(row["inputs"])
         if images:
-            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGES))
+            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGE_SCHEMA))
 
     def fits(self, table: pa.Table, more: float) -> bool:
         """Whether the disk holds `more` times what there is with this table."""
@@ -245,8 +247,8 @@ class Writer:
         for file, rows in self._rows.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-            table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLES)
-            with pa.ipc.new_file(str(temporary), EXAMPLES) as out:
+            table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLE_SCHEMA)
+            with pa.ipc.new_file(str(temporary), EXAMPLE_SCHEMA) as out:
                 out.write_table(table)
             os.replace(temporary, file)
 

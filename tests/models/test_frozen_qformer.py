@@ -20,7 +20,7 @@ from spaces import Adapter
 from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import Data
-from trainables.rank.features import features_folder, reader
+from trainables.rank.features import feature_reader, features_folder
 
 PROJECTION = Adapter(parts="projection")
 
@@ -29,7 +29,7 @@ def data(toy: Toy, lmm: LMM, ask: Any = None) -> Data:
     return Data(load_benchmark(toy.benchmark), lmm, 0, 0, ask)
 
 
-def looked(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
+def images_embedded(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
     return looker(pa.table({"task": [task], "split": [split], "first": [first]}))
 
 
@@ -70,7 +70,7 @@ def test_it_reads_an_example_once_and_no_more_while_training(
     loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
     for _ in range(3):
         lmm.answer_loss(loaded.training([(task, row) for row in range(LOOKED_AT_ONCE)]))
-    assert len(reads) == 1 and loaded.looked == LOOKED_AT_ONCE
+    assert len(reads) == 1 and loaded.images_embedded == LOOKED_AT_ONCE
 
 
 def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: Toy) -> None:
@@ -83,7 +83,7 @@ def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: 
     loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
     first, again = (data(toy_instructblip, lmm).encoded(task, "train", 0) for _ in range(2))
     assert torch.equal(first.prompt[QUERIES], again.prompt[QUERIES])
-    assert loaded.looked == 0
+    assert loaded.images_embedded == 0
 
 
 def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip: Toy) -> None:
@@ -101,7 +101,7 @@ def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip
     for loss in losses:
         torch.testing.assert_close(loss, losses[0], rtol=1e-5, atol=1e-5)
     # One look for those that freeze the tower, one more after it was trained and all was forgotten.
-    assert loaded.looked == 3 * LOOKED_AT_ONCE
+    assert loaded.images_embedded == 3 * LOOKED_AT_ONCE
 
 
 @pytest.mark.parametrize("zero", [0, 3])
@@ -117,13 +117,15 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
             for first in range(0, count, LOOKED_AT_ONCE):
-                writer.add(looked(looker, task, split, first))
+                writer.add(images_embedded(looker, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
-    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=toy.feature_cache(root))
+    place = dataclasses.replace(
+        toy.worker_spec(tmp_path / "kept"), features=toy.feature_cache(root)
+    )
     kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(place)))
     worker = kept.runner.worker
-    assert worker.data.looked == 0 and worker.lmm.qformer is not None
+    assert worker.data.images_embedded == 0 and worker.lmm.qformer is not None
     assert blobs(kept) == blobs(live)
     assert kept.matrices() == live.matrices()
     assert adapted(chosen).adapter.parts == "projection"
@@ -138,13 +140,13 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
     )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
     for first in range(0, 24, LOOKED_AT_ONCE):
-        writer.add(looked(looker, task, "train", first))
+        writer.add(images_embedded(looker, task, "train", first))
     writer.publish()
     found = []
-    for ask in (reader(toy.feature_cache(tmp_path), FP32), None):
+    for ask in (feature_reader(toy.feature_cache(tmp_path), FP32), None):
         lmm = LMM(toy.model)
         lmm.adapt(PROJECTION, seed=0)
         loaded = data(toy, lmm, ask)
         found.append(loaded.encoded(task, "train", 3).prompt[QUERIES])
-        assert loaded.looked == (0 if ask else LOOKED_AT_ONCE)
+        assert loaded.images_embedded == (0 if ask else LOOKED_AT_ONCE)
     assert torch.equal(*found)

@@ -19,7 +19,7 @@ from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.panel import Panel
 from trainables.rank.engine import set_weights
-from trainables.rank.features import batches
+from trainables.rank.features import record_batches
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
@@ -69,7 +69,10 @@ def test_every_image_was_looked_at_once_before_the_lanes_started(run: Path) -> N
     (folder,) = (run.parent / "features").iterdir()
     assert len(list((folder / "examples").iterdir())) == 3 * 2
     names = [
-        name for file in (folder / "images").iterdir() for b in batches(file) for name in b["image"]
+        name
+        for file in (folder / "images").iterdir()
+        for b in record_batches(file)
+        for name in b["image"]
     ]
     assert len(names) == len(set(names)) == 3 * (24 + 10)
 

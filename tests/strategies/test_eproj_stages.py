@@ -64,10 +64,10 @@ def test_a_task_without_an_expert_has_no_retrieval(walk: PanelTrial) -> None:
 
 
 def test_the_keys_of_a_task_are_near_its_queries(walk: PanelTrial) -> None:
-    signer = walk.runner.worker.signer
+    embedder = walk.runner.worker.embedder
     for path in walk.paths:
         ((task, found),) = walk.lineage.kept(path)
-        keys, asked = walk.store.tensors(found), signer.queries(task, "train")
+        keys, asked = walk.store.tensors(found), embedder.queries(task, "train")
         for name in ("image", "instruction"):
             mean = getattr(asked, name).mean(0)
             assert float(torch.cosine_similarity(keys[name], mean, dim=0)) > 0.98
@@ -113,13 +113,13 @@ def test_an_expert_that_did_not_change_answers_no_question_twice(
     toy: Toy, tmp_path: Path, walk: PanelTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, int]] = []
-    stock = routing.answers
+    stock = routing.generate_answers
 
     def counting(lmm, data, task, split, zero, only):
         asked.append((task, len(only)))
         return stock(lmm, data, task, split, zero, only)
 
-    monkeypatch.setattr(routing, "answers", counting)
+    monkeypatch.setattr(routing, "generate_answers", counting)
     again = walked(toy.walk(config(LIVELY), tmp_path, ORDERING))
     # Three cells of ten answers, of which those of `light` after `hue` are known.
     assert asked == [("light", 10), ("hue", 10)]

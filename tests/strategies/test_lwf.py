@@ -10,7 +10,7 @@ from strategies import LwF, Outputs, StageContext
 from strategies.lwf import divergence
 from strategies.outputs import ENDED
 from trainables.rank import teacher as teachers
-from trainables.rank.engine import opened, set_weights
+from trainables.rank.engine import open_engine, set_weights
 from trainables.rank.teacher import Teacher
 from trainables.rank.worker import Worker
 from trainables.trial import PanelTrial
@@ -89,7 +89,7 @@ def second_stage(walk: PanelTrial) -> tuple[Worker, Teacher, list]:
     start = walk.store.tensors(job.parent)
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), start)
     # In an engine, without which nothing puts together what ZeRO-3 has split.
-    with opened(worker.lmm, walk.config.training, 1, start, len(plan)) as engine:
+    with open_engine(worker.lmm, walk.config.training, 1, start, len(plan)) as engine:
         teacher = Teacher(worker, engine, plan, walk.config, start)
         teacher.learn(0)
     return worker, teacher, plan

@@ -22,7 +22,7 @@ FAST = {"importance_batch": 12}
 def started(toy: Toy, store: Path, learnt: str, strategy, runner=None, **training) -> PanelTrial:
     """A walk whose model has learned `half` before."""
     panel = Panel(ORDERINGS[:1], initial=("half",), learnt=learnt)
-    runner = runner or InProcessRunner(toy.place(store))
+    runner = runner or InProcessRunner(toy.worker_spec(store))
     chosen = config(strategy, **{"epochs": 1} | training)
     return PanelTrial(chosen, panel, toy.fingerprints(), StageStore(store), runner)
 

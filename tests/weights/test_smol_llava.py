@@ -66,7 +66,7 @@ def toy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, PanelTrial]:
     """Both strategies at the end of the two tasks; they share the stage of the first one."""
     store = tmp_path_factory.mktemp("store")
-    runner, found = InProcessRunner(toy.place(store)), {}
+    runner, found = InProcessRunner(toy.worker_spec(store)), {}
     for name, knobs in STRATEGIES.items():
         strategy = {"name": name, **knobs}
         chosen = {"strategy": strategy, "training": TRAINING, "adapter": {"rank": 8}}

@@ -19,9 +19,9 @@ for library in ("deepspeed", "torch", "transformers"):  # deprecations among the
 class InProcessRunner:
     """A runner with one rank in this process, the same code as in a lane."""
 
-    def __init__(self, place: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         join_alone()
-        self.worker = Worker(place)
+        self.worker = Worker(spec)
 
     def run(self, job: StageJob) -> Mapping[str, float]:
         return self.worker.run(job)

@@ -16,11 +16,11 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from trainables.lanes.mailbox import Answer, Mailbox, packed, unpacked
+from trainables.lanes.mailbox import Answer, Mailbox, pack, unpack
 from trainables.stage_job import DivergedError, StageJob, WorkerSpec
 
 POLL_SECONDS = 2.0
-HELLO = "hello"
+PING = "hello"
 """The first job of a lane: the ranks answer as soon as they are there."""
 
 
@@ -34,12 +34,12 @@ def serve(config: dict[str, Any]) -> None:
     # transformers, peft and DeepSpeed.
     from trainables.rank.worker import Worker
 
-    mailbox, place = config["mailbox"], config["place"]
-    worker, number = Worker(place), 0
+    mailbox, spec = config["mailbox"], config["spec"]
+    worker, number = Worker(spec), 0
     get: Any = ray.get  # its annotation knows lists of references only
-    while (job := unpacked(get(mailbox.job.remote(number)))) is not None:
+    while (job := unpack(get(mailbox.job.remote(number)))) is not None:
         try:
-            answer: Answer = {"seconds": worker.run(job) if job != HELLO else {}}
+            answer: Answer = {"seconds": worker.run(job) if job != PING else {}}
         except DivergedError as error:  # every rank sees the same weights: the lane is still sound
             answer = {"diverged": str(error)}
         ray.get(mailbox.answer.remote(number, answer))
@@ -53,29 +53,29 @@ class Lane:
     store need none.
     """
 
-    def __init__(self, place: WorkerSpec, workers: int, storage: Path) -> None:
-        self.place, self.workers, self.storage = place, workers, storage
+    def __init__(self, spec: WorkerSpec, workers: int, storage: Path) -> None:
+        self.spec, self.workers, self.storage = spec, workers, storage
         self.mailbox: Any = None
         self.started = False
         self.error: BaseException | None = None
 
     def _start(self) -> None:
-        place, workers = self.place, self.workers
+        spec, workers = self.spec, self.workers
         # Made inside a trial, an actor would be put into the trial's placement group and refused.
         mailbox: Any = ray.remote(Mailbox)
         self.mailbox = mailbox.options(
             num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
         ).remote(workers)
         # Said by the search, not seen here: Ray hides the GPUs from what asks for none, as a trial.
-        gpu = place.gpus > 0
+        gpu = spec.gpus > 0
         self._trainer = TorchTrainer(
             serve,
-            train_loop_config={"mailbox": self.mailbox, "place": place},
+            train_loop_config={"mailbox": self.mailbox, "spec": spec},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers,
                 use_gpu=gpu,
-                resources_per_worker={"GPU": place.gpus} if gpu else {"CPU": 1},
+                resources_per_worker={"GPU": spec.gpus} if gpu else {"CPU": 1},
             ),
             run_config=ray.train.RunConfig(
                 name=f"lane-{uuid.uuid4().hex[:8]}", storage_path=str(self.storage)
@@ -85,7 +85,7 @@ class Lane:
         self._thread.start()
         self.started = True
         # Its number is asked for: an actor with many threads takes calls in any order.
-        number = ray.get(self.mailbox.post.remote(packed(HELLO)))
+        number = ray.get(self.mailbox.post.remote(pack(PING)))
         self._there = self.mailbox.answered.remote(number)
 
     def ready(self) -> bool:
@@ -98,7 +98,7 @@ class Lane:
         """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
         if not self.started:
             self._start()
-        number = ray.get(self.mailbox.post.remote(packed(job)))
+        number = ray.get(self.mailbox.post.remote(pack(job)))
         waiting = self.mailbox.answered.remote(number)
         while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
             if not self._thread.is_alive():
@@ -113,7 +113,7 @@ class Lane:
         """Dismiss the ranks and wait until they have gone."""
         if not self.started:
             return
-        ray.get(self.mailbox.post.remote(packed(None)))
+        ray.get(self.mailbox.post.remote(pack(None)))
         self._thread.join(timeout=30)
         ray.kill(self.mailbox)
 

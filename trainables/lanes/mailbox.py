@@ -24,7 +24,7 @@ class Mailbox:
         self.news = asyncio.Condition()
 
     async def post(self, job: bytes) -> int:
-        """Leave a job that is `packed`; returns its number."""
+        """Leave a job that is `pack`; returns its number."""
         async with self.news:
             self.jobs.append(job)
             self.news.notify_all()
@@ -50,11 +50,11 @@ class Mailbox:
             return self.answers.pop(number)
 
 
-def packed(job: object) -> bytes:
+def pack(job: object) -> bytes:
     """A job as the mailbox takes it; None dismisses the ranks."""
     return pickle.dumps(job)
 
 
-def unpacked(job: bytes) -> Any:
+def unpack(job: bytes) -> Any:
     """The job again, in a rank. It never left the search's own processes."""
     return pickle.loads(job)

@@ -10,13 +10,13 @@ import torch
 from strategies import ExampleId, Outputs, Queries, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.data import micro_batches
-from trainables.rank.engine import opened, still
+from trainables.rank.engine import open_engine, without_updates
 
 if TYPE_CHECKING:
     from trainables.rank.worker import Worker
 
 
-KEYED = 2000
+QUERY_EXAMPLES = 2000
 """Examples that keys are trained on: their mean direction hardly moves with more."""
 
 
@@ -33,8 +33,8 @@ class StageLearner:
         return self.worker.data.shuffled(task)
 
     def queries(self, task: str) -> Queries:
-        """What the task's training examples are looked up by; of at most `KEYED`, spread over them."""
-        return self.worker.signer.queries(task, "train", KEYED)
+        """What the task's training examples are looked up by; of at most `QUERY_EXAMPLES`, spread over them."""
+        return self.worker.embedder.queries(task, "train", QUERY_EXAMPLES)
 
     def gradients(
         self,
@@ -51,9 +51,9 @@ class StageLearner:
         size = share_size * worker.workers
         most = self.config.training.per_pass(worker.workers)
         micro = max(n for n in range(1, share_size + 1) if share_size % n == 0 and n <= most)
-        training = still(self.config.training, size, micro)
+        training = without_updates(self.config.training, size, micro)
         full = [picks[i % len(picks)] for i in range(-(-len(picks) // size) * size)]
-        with opened(worker.lmm, training, worker.workers, self._weights, 1) as engine:
+        with open_engine(worker.lmm, training, worker.workers, self._weights, 1) as engine:
             for i in range(0, len(full), size):
                 batch = full[i : i + size]
                 shares = micro_batches(batch, micro, worker.rank, worker.workers)
@@ -69,8 +69,8 @@ class StageLearner:
     def outputs(self, picks: Sequence[ExampleId], batch_size: int) -> Iterator[Outputs]:
         """What the model says of each batch, without dropout; every rank looks at all of them."""
         worker = self.worker
-        training = still(self.config.training, worker.workers, 1)
-        with opened(worker.lmm, training, worker.workers, self._weights, 1):
+        training = without_updates(self.config.training, worker.workers, 1)
+        with open_engine(worker.lmm, training, worker.workers, self._weights, 1):
             for i in range(0, len(picks), batch_size):
                 batch = list(picks[i : i + batch_size])
                 yield Outputs(batch, *worker.lmm.untaught_logits(worker.data.training(batch)))

@@ -15,11 +15,11 @@ from spaces.training import Training
 from strategies import ExampleId
 from tasks import Benchmark
 from tasks.data.rows import Rows
-from trainables.rank.features import Reader
+from trainables.rank.features import FeatureReader
 from trainables.stage_job import digest
 
 CACHE_BYTES = 1 << 30
-GROUPED = 16
+SORTED_BATCHES = 16
 """Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
 Batch = list[ExampleId]
 Lengths = Mapping[str, Sequence[int]]
@@ -35,7 +35,7 @@ class Data:
         lmm: LMM,
         seed: int,
         longest: int = 0,
-        seen: Reader | None = None,
+        seen: FeatureReader | None = None,
     ) -> None:
         self.benchmark = benchmark
         self.lmm = lmm
@@ -43,7 +43,7 @@ class Data:
         self.longest = lmm.longest(longest)
         self._seen = seen
         """Examples that were looked at before, with what was seen."""
-        self.looked, self.looking_seconds = 0, 0.0
+        self.images_embedded, self.feature_seconds = 0, 0.0
         """Examples that the tower was shown here, and how long that took."""
         self._splits: dict[tuple[str, str], Rows] = {}
         self._encoded: OrderedDict[tuple[str, str, int], tuple[Encoded, int]] = OrderedDict()
@@ -53,8 +53,8 @@ class Data:
     @property
     def pace(self) -> float:
         """Seconds that the tower takes for an example; 0 where none was looked at."""
-        if self.looked:
-            return self.looking_seconds / self.looked
+        if self.images_embedded:
+            return self.feature_seconds / self.images_embedded
         return self._seen.pace if self._seen else 0.0
 
     def examples(self, task: str, split: str) -> Rows:
@@ -91,8 +91,8 @@ class Data:
             shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
             begun = time.perf_counter()
             block = self.lmm.seen(shown)
-            self.looking_seconds += time.perf_counter() - begun
-            self.looked += len(rows)
+            self.feature_seconds += time.perf_counter() - begun
+            self.images_embedded += len(rows)
         block = self.lmm.read(block)
         for place, encoded in zip(rows, block, strict=True):
             self._keep((task, split, place), encoded)
@@ -124,7 +124,7 @@ class Data:
         """Training examples as model input."""
         return [self.encoded(task, "train", row) for task, row in picks]
 
-    def held(self, picks: Iterable[ExampleId]) -> dict[str, int]:
+    def memory_size(self, picks: Iterable[ExampleId]) -> dict[str, int]:
         """How many training examples these are, and the bytes of their images and texts."""
         count = size = 0
         for task, row in picks:  # one at a time: all of them may be much
@@ -162,7 +162,7 @@ def batches(
     """The batches of a stage: its examples shuffled anew each epoch, one after the other, cut evenly.
 
     The rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
-    With `lengths` the prompts of a batch are of about one length: within an epoch, each run of `GROUPED`
+    With `lengths` the prompts of a batch are of about one length: within an epoch, each run of `SORTED_BATCHES`
     batches is sorted by it, and the batches come in a random order. Not by the answers' lengths: where
     answers are classes, each batch would hold but one or two of them, and nothing would be learnt.
     """
@@ -180,7 +180,7 @@ def _near(picks: list[ExampleId], size: int, lengths: Lengths, key: str) -> list
     """One epoch's examples, those of about one length together; what fills no batch comes last."""
     found: list[list[ExampleId]] = []
     whole = len(picks) // size * size
-    for run in _cut(picks[:whole], size * GROUPED):
+    for run in _cut(picks[:whole], size * SORTED_BATCHES):
         found += _cut(sorted(run, key=lambda pick: lengths[pick[0]][pick[1]]), size)
     mixed = [found[i] for i in permutation(len(found), key)]
     return [pick for batch in mixed for pick in batch] + picks[whole:]

@@ -42,7 +42,7 @@ PERSISTENT = 100_000
 LINEAR = torch.nn.functional.linear
 
 
-class Pausing(torch.optim.AdamW):
+class PausableAdamW(torch.optim.AdamW):
     """AdamW that leaves weights and moments alone while it is paused."""
 
     paused = False
@@ -73,13 +73,13 @@ class Engine:
         # the penalty.
         self._clip = training.clip if training.offload != "none" else 0.0
         values = list(self.parameters.values())
-        self._optimizer = Pausing(
+        self._optimizer = PausableAdamW(
             values, lr=training.learning_rate, weight_decay=training.weight_decay
         )
         self._scheduler: Any = get_scheduler(
             training.schedule, self._optimizer, round(training.warmup * steps), max(1, steps)
         )
-        with _quiet():
+        with _silenced():
             self._engine, *_ = deepspeed.initialize(
                 model=lmm.model,
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
@@ -113,7 +113,7 @@ class Engine:
         self._engine.step()
         self._scheduler.step()
 
-    def pass_over(self) -> Tensors:
+    def take_gradients(self) -> Tensors:
         """The batch's gradients, as `gradients`, after which it is as if it had never been."""
         assert self.ends_batch
         gradients = self.gradients()
@@ -168,7 +168,7 @@ class Engine:
         }
 
     @contextlib.contextmanager
-    def holding(self, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    def temporary_weights(self, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
         """Other weights meanwhile, between two batches; AdamW's own are not touched."""
         now = self.weights()
         set_weights(self.lmm, weights)
@@ -196,14 +196,14 @@ class Engine:
 
 
 @contextlib.contextmanager
-def opened(
+def open_engine(
     lmm: LMM, training: Training, workers: int, start: Mapping[str, torch.Tensor], steps: int
 ) -> Iterator[Engine]:
     """An engine on `lmm` whose trainable weights are `start`."""
     set_weights(lmm, start)
     engine = Engine(lmm, training, workers, steps)
     try:
-        with _linear(training.zero):
+        with _zero3_linear(training.zero):
             yield engine
     finally:
         engine.close()
@@ -212,7 +212,7 @@ def opened(
         gc.collect()
 
 
-def still(training: Training, batch_size: int, micro_batch: int) -> Training:
+def without_updates(training: Training, batch_size: int, micro_batch: int) -> Training:
     """The same with another batch and a step that moves nothing: for gradients without training."""
     return dataclasses.replace(
         training,
@@ -276,7 +276,7 @@ def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> d
 
 
 @contextlib.contextmanager
-def _linear(zero: int) -> Iterator[None]:
+def _zero3_linear(zero: int) -> Iterator[None]:
     """ZeRO-3's own linear layer, which sums in another order, for its stages and for no others.
 
     DeepSpeed replaces torch's with the first ZeRO-3 engine of a process, and never puts it back.
@@ -289,7 +289,7 @@ def _linear(zero: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """DeepSpeed prints a page at every start."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield

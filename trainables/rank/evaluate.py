@@ -16,7 +16,7 @@ SAMPLED = 16
 """Examples that tell how long the others of a split may be."""
 
 
-def answers(
+def generate_answers(
     lmm: LMM, data: Data, task: str, split: str, zero: int, only: Sequence[int] | None = None
 ) -> list[str]:
     """The model's answers to a task's split, or some rows of it, in their order, the same on every rank."""
@@ -47,7 +47,7 @@ def _tokens(data: Data, task: str, split: str) -> int:
     return max(data.encoded(task, split, row).length for row in rows) * 5 // 4
 
 
-def scored(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
+def score_record(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
     """The record of a score: what it is made of, and all that other metrics can be remade from."""
     examples = task.examples(split)
     pairs = list(zip(examples, predictions, strict=True))

@@ -29,7 +29,7 @@ from trainables.stage_job import ROOT, FeatureCache, digest
 
 warnings.filterwarnings("ignore", message="The given buffer is not writable")
 
-IMAGES = pa.schema(
+IMAGE_SCHEMA = pa.schema(
     [
         ("image", pa.string()),
         ("shape", pa.list_(pa.int64())),
@@ -37,7 +37,7 @@ IMAGES = pa.schema(
         ("features", pa.large_binary()),
     ]
 )
-EXAMPLES = pa.schema(
+EXAMPLE_SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
         ("image", pa.string()),
@@ -48,7 +48,7 @@ EXAMPLES = pa.schema(
 )
 ANSWER = "answer"
 """Among an example's inputs, the tokens of its answer."""
-LOOKING = (
+FEATURE_CODE = (
     *("lmm", "batching", "family", "frozen", "frozen_blocks", "frozen_qformer"),
     *("loading", "processors"),
 )
@@ -57,7 +57,7 @@ LOOKING = (
 
 def features_folder(root: Path, model: str, loading: Loading) -> Path:
     """Where what a model sees is kept; `model` is its fingerprint."""
-    code = [(ROOT / "models" / f"{name}.py").read_text() for name in LOOKING]
+    code = [(ROOT / "models" / f"{name}.py").read_text() for name in FEATURE_CODE]
     libraries = [importlib.metadata.version(n) for n in ("torch", "transformers", "pillow")]
     held = dataclasses.asdict(loading) | {
         "checkpointing": False
@@ -71,12 +71,12 @@ def examples_file(folder: Path, task: str, split: str, longest: int, read: bool 
     return folder / "examples" / f"{digest(task, split, longest, *also)}.arrow"
 
 
-def resting_folder(seen: FeatureCache, loading: Loading) -> Path:
+def idle_weights_folder(seen: FeatureCache, loading: Loading) -> Path:
     """Where weights wait that are hardly looked through any more."""
     return features_folder(seen.root, seen.model, loading) / "weights"
 
 
-def image_name(example: Example) -> str:
+def image_digest(example: Example) -> str:
     """Names an example's images by their content; empty if it has none."""
     if not example.images:
         return ""
@@ -86,14 +86,16 @@ def image_name(example: Example) -> str:
     return found.hexdigest()
 
 
-def looked_at(lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longest: int) -> Any:
+def compute_features(
+    lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longest: int
+) -> Any:
     """Some rows of a split that are looked at together, as (images, examples) of the two schemas."""
     shown = [encode(lmm.processor, example, longest) for example in examples]
     begun = time.perf_counter()
     encoded = lmm.seen(shown)
     each = (time.perf_counter() - begun) / len(rows)
     encoded = lmm.read(encoded)
-    names = [image_name(example) for example in examples]
+    names = [image_digest(example) for example in examples]
     images, inputs = {}, []
     # They are read padded to the longest instruction, which may show in the last bits.
     width = max(len(e.prompt.get(QFORMER[0], ())) for e in encoded)
@@ -101,26 +103,26 @@ def looked_at(lmm: LMM, examples: Sequence[Example], rows: Sequence[int], longes
         rest = {n: v.contiguous() for n, v in one.prompt.items() if n not in (FEATURES, QUERIES)}
         content, read = save(rest | {ANSWER: one.answer}), ""
         if FEATURES in one.prompt:
-            images[name] = {"image": name, **packed(one.prompt[FEATURES])}
+            images[name] = {"image": name, **tensor_columns(one.prompt[FEATURES])}
         if QUERIES in one.prompt:
             # Of the image and, in InstructBLIP, the instruction.
             asked = [rest[n].tolist() for n in QFORMER if n in rest]
             read = digest("read", name, asked, width)
-            images[read] = {"image": read, **packed(one.prompt[QUERIES])}
+            images[read] = {"image": read, **tensor_columns(one.prompt[QUERIES])}
         about = {"row": row, "image": name, "read": read, "seconds": each}
         inputs.append(about | {"inputs": content})
     return list(images.values()), inputs
 
 
-def packed(tensor: torch.Tensor) -> dict[str, Any]:
-    """A tensor as the columns of `IMAGES`."""
+def tensor_columns(tensor: torch.Tensor) -> dict[str, Any]:
+    """A tensor as the columns of `IMAGE_SCHEMA`."""
     tensor = tensor.contiguous().cpu()
     kind = str(tensor.dtype).removeprefix("torch.")
     content = tensor.flatten().view(torch.uint8).numpy().tobytes()
     return {"shape": list(tensor.shape), "dtype": kind, "features": content}
 
 
-class Features:
+class FeatureFiles:
     """The files of one folder, to read from; they are mapped, so that all ranks share their pages."""
 
     def __init__(self, folder: Path) -> None:
@@ -135,7 +137,9 @@ class Features:
         if file not in self._examples:
             if not file.exists():
                 return None
-            self._examples[file] = pa.Table.from_batches(batches(file), EXAMPLES).combine_chunks()
+            self._examples[file] = pa.Table.from_batches(
+                record_batches(file), EXAMPLE_SCHEMA
+            ).combine_chunks()
             self._spent += math.fsum(self._examples[file]["seconds"].to_pylist())
             self._open_parts()
         table = self._examples[file]
@@ -154,7 +158,7 @@ class Features:
         count = sum(table.num_rows for table in self._examples.values())
         return self._spent / count if count else 0.0
 
-    def knows(self, image: str) -> bool:
+    def has_features(self, image: str) -> bool:
         """Whether these images were looked at; reads what was written since."""
         if image not in self._images:
             self._open_parts()
@@ -171,20 +175,20 @@ class Features:
         for part in sorted((self.folder / "images").glob("*.arrow")):
             if part not in self._parts:
                 self._parts.add(part)
-                for batch in batches(part):
+                for batch in record_batches(part):
                     names = batch["image"].to_pylist()
                     self._images |= {name: (batch, row) for row, name in enumerate(names)}
 
 
-class Reader:
+class FeatureReader:
     """What `Data` asks for examples that were looked at before."""
 
     def __init__(self, seen: FeatureCache, loading: Loading) -> None:
         self._tasks = seen.tasks
-        self._features = Features(features_folder(seen.root, seen.model, loading))
+        self._features = FeatureFiles(features_folder(seen.root, seen.model, loading))
 
     def __call__(self, task: str, split: str, row: int, longest: int) -> Encoded | None:
-        """One example, as `Features.example` has it."""
+        """One example, as `FeatureFiles.example` has it."""
         for read in (True, False):  # what no Q-Former is asked for is there all the same
             file = examples_file(self._features.folder, self._tasks[task], split, longest, read)
             if found := self._features.example(file, row):
@@ -197,13 +201,13 @@ class Reader:
         return self._features.pace
 
 
-def reader(seen: FeatureCache | None, loading: Loading) -> Reader | None:
+def feature_reader(seen: FeatureCache | None, loading: Loading) -> FeatureReader | None:
     """None if nothing is kept."""
-    return Reader(seen, loading) if seen else None
+    return FeatureReader(seen, loading) if seen else None
 
 
-def batches(file: Path) -> Iterator[pa.RecordBatch]:
+def record_batches(file: Path) -> Iterator[pa.RecordBatch]:
     """The batches of an Arrow file, mapped into memory."""
-    reader = pa.ipc.open_file(pa.memory_map(str(file)))
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+    file_reader = pa.ipc.open_file(pa.memory_map(str(file)))
+    for number in range(file_reader.num_record_batches):
+        yield file_reader.get_batch(number)

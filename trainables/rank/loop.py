@@ -49,7 +49,7 @@ class Loop:
             self._teacher.learn(step)
         if held := strategy.compared(step, len(batch)):
             self._backward(held, distilled=False)
-            project = functools.partial(strategy.project, compared=engine.pass_over())
+            project = functools.partial(strategy.project, compared=engine.take_gradients())
             change = Change(project=project)
         loss = self._backward(batch)
         if strategy.penalised():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig
 from trainables.rank.engine import set_weights
-from trainables.rank.evaluate import answers, scored
+from trainables.rank.evaluate import generate_answers, score_record
 from trainables.stage_job import StageJob, in_order
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Routing:
         `RETRIEVAL` is unknown of a task that has no expert yet.
         """
         texts, beside = self._answers(task, split, zero)
-        record = scored(self.worker.benchmark.tasks[task], split, texts)
+        record = score_record(self.worker.benchmark.tasks[task], split, texts)
         for row, said in enumerate(record["predictions"]):
             said["by"] = {
                 expert.key: known[row]
@@ -52,7 +52,7 @@ class Routing:
         self, task: str, split: str, zero: int
     ) -> tuple[list[str], dict[str, float | None]]:
         place = self.tasks.index(task) if task in self.owners else None
-        queries = self.worker.signer.queries(task, split)
+        queries = self.worker.embedder.queries(task, split)
         found = self.strategy.route(queries, self.kept, place)
         chosen = [self.owners[self.tasks[number]] for number in found]
         retrieved = self._answered(task, split, zero, chosen)
@@ -62,7 +62,9 @@ class Routing:
         missed = [row for row, number in enumerate(chosen) if number != own]
         ideal = dict(enumerate(retrieved))
         ideal |= zip(missed, self._by(own, task, split, zero, missed), strict=True)
-        oracle = scored(self.worker.benchmark.tasks[task], split, list(ideal.values()))["score"]
+        oracle = score_record(self.worker.benchmark.tasks[task], split, list(ideal.values()))[
+            "score"
+        ]
         accuracy = 1 - len(missed) / len(chosen)
         return retrieved, {"retrieval_accuracy": accuracy, "oracle_score": oracle}
 
@@ -79,5 +81,7 @@ class Routing:
         known = self._known.setdefault((key, task), {})
         if new := [row for row in rows if row not in known]:
             set_weights(worker.lmm, worker.weights(key, self.job))
-            known |= zip(new, answers(worker.lmm, worker.data, task, split, zero, new), strict=True)
+            known |= zip(
+                new, generate_answers(worker.lmm, worker.data, task, split, zero, new), strict=True
+            )
         return [known[row] for row in rows]

@@ -15,7 +15,7 @@ from strategies.similarity import Signature
 from tasks.data.rows import IMAGE, Example
 from trainables.rank.data import Data
 
-SIGNED = 1000
+EMBEDDING_EXAMPLES = 1000
 """Examples of a task that its signature is the mean of, at most."""
 
 
@@ -38,8 +38,8 @@ class TaskEmbedder:
         return self._encoder
 
     def signature(self, task: str) -> Signature:
-        """The task's mean vectors over at most `SIGNED` training examples, spread over all of them."""
-        rows = spread(len(self.data.examples(task, "train")), SIGNED)
+        """The task's mean vectors over at most `EMBEDDING_EXAMPLES` training examples, spread over all of them."""
+        rows = spread(len(self.data.examples(task, "train")), EMBEDDING_EXAMPLES)
         image, instruction = self._vectors(task, "train", rows)
         examples = self.data.examples(task, "train")
         answer = self.encoder.encode([examples[row].answer for row in rows])

@@ -51,7 +51,7 @@ class Teacher:
         if step == 0:
             self._look(mine)
             return
-        with self.engine.holding(self.start):
+        with self.engine.temporary_weights(self.start):
             self._look(mine)
 
     def of(self, picks: Sequence[ExampleId], like: torch.Tensor) -> torch.Tensor:

@@ -22,9 +22,9 @@ from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.rank.consolidation import StageLearner
 from trainables.rank.data import Batch, Data, batches
-from trainables.rank.engine import Engine, opened
-from trainables.rank.evaluate import answers, scored
-from trainables.rank.features import reader, resting_folder
+from trainables.rank.engine import Engine, open_engine
+from trainables.rank.evaluate import generate_answers, score_record
+from trainables.rank.features import feature_reader, idle_weights_folder
 from trainables.rank.gc_policy import collect_as_usual
 from trainables.rank.loop import Loop
 from trainables.rank.routing import Routing
@@ -37,12 +37,12 @@ from trainables.store.stage_store import Kept, StageStore
 class Worker:
     """One rank. It loads the model once and serves stage after stage, of whatever trial."""
 
-    def __init__(self, place: WorkerSpec) -> None:
-        torch.set_num_threads(place.threads)
-        self.place = place
+    def __init__(self, spec: WorkerSpec) -> None:
+        torch.set_num_threads(spec.threads)
+        self.spec = spec
         self.rank, self.workers = dist.get_rank(), dist.get_world_size()
-        self.benchmark = load_benchmark(place.benchmark)
-        self.store = StageStore(place.store)
+        self.benchmark = load_benchmark(spec.benchmark)
+        self.store = StageStore(spec.store)
         self._loaded: tuple[Loading, int, int] | None = None
         self._adapter: Adapter | None = None
 
@@ -58,12 +58,12 @@ class Worker:
             return seconds
         self._take_up(config)
         strategy, routed = config.fresh_strategy(), bool(job.experts)
-        looked, met = self.data.looked, self._asked(job)
+        images_embedded, met = self.data.images_embedded, self._asked(job)
         if job.train:
             start = self.weights(job.parent, job)
             plan = self._plan(job, config, strategy, start)
             met += sum(map(len, plan))
-            with opened(self.lmm, config.training, self.workers, start, len(plan)) as engine:
+            with open_engine(self.lmm, config.training, self.workers, start, len(plan)) as engine:
                 seconds["train"] = self._train(engine, plan, config, strategy, start, job)
                 if not routed:
                     seconds |= self._score(job, config)
@@ -71,10 +71,10 @@ class Worker:
             seconds["keep"] = self._keep(job, config, strategy)
         if job.score and (routed or not job.train):
             weights = self.weights(job.key, job)
-            with opened(self.lmm, config.training, self.workers, weights, 0):
+            with open_engine(self.lmm, config.training, self.workers, weights, 0):
                 seconds |= self._score(job, config)
         if self.lmm.tower is not None:
-            again = met // self.workers - (self.data.looked - looked)
+            again = met // self.workers - (self.data.images_embedded - images_embedded)
             seconds["unlooked"] = max(0, again) * self.data.pace
         return seconds
 
@@ -91,7 +91,7 @@ class Worker:
         picks = [(task, row) for task, size in new.items() for row in range(size)]
         picks = strategy.mix(picks, old, self.data.shuffled)
         lengths = self.data.lengths(picks) if config.training.grouped else None
-        seed, size = stage_seed(self.place.seed, job.tasks, job.stage), config.training.batch_size
+        seed, size = stage_seed(self.spec.seed, job.tasks, job.stage), config.training.batch_size
         recalled = strategy.recalled(size)
         cut = dataclasses.replace(config.training, batch_size=size - recalled)
         return [
@@ -110,7 +110,7 @@ class Worker:
     ) -> float:
         """Train and publish the weights; returns the seconds that training took."""
         timer = Timer()
-        torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
+        torch.manual_seed(stage_seed(self.spec.seed, job.tasks, job.stage) + self.rank)
         loop = Loop(self, engine, config, strategy)
         losses, cost = loop.train(plan, start), timer.cost()
         memory = self._memory([pick for pick in loop.seen if pick[0] in job.context.old])
@@ -158,7 +158,7 @@ class Worker:
 
     def _memory(self, picks: Sequence[ExampleId]) -> dict[str, int]:
         """How many old examples the stage saw, and their bytes; of no interest to other ranks."""
-        return self.data.held(picks) if self.rank == 0 else {}
+        return self.data.memory_size(picks) if self.rank == 0 else {}
 
     def _before(self, job: StageJob, config: TrialConfig) -> dict[str, object]:
         """The old tasks and their similarity, where they had part in it: else others share the stage."""
@@ -177,8 +177,8 @@ class Worker:
             if routing:
                 record = routing.scored(task, split, zero)
             else:
-                predictions = answers(self.lmm, self.data, task, split, zero)
-                record = scored(self.benchmark.tasks[task], split, predictions)
+                predictions = generate_answers(self.lmm, self.data, task, split, zero)
+                record = score_record(self.benchmark.tasks[task], split, predictions)
             if self.rank == 0:
                 self.store.put(key, record | timer.cost())
         self.lmm.live = False
@@ -189,7 +189,7 @@ class Worker:
         for task, key in job.keep:
             timer = Timer()
             # Dropout again, and not from wherever training or scoring left off: they may not have run.
-            torch.manual_seed(stage_seed(self.place.seed, job.tasks, job.stage) + self.rank)
+            torch.manual_seed(stage_seed(self.spec.seed, job.tasks, job.stage) + self.rank)
             learner = StageLearner(self, config, self.weights(job.key, job))
             kept = strategy.consolidate(learner, task, self.data.sizes([task])[task])
             count = sum(value.numel() for value in strategy.routed_by(kept).values())
@@ -206,7 +206,7 @@ class Worker:
             self._take_up(dataclasses.replace(config, adapter=frozen))
         for task, key in job.sign:
             own = Timer()
-            signature = dict(self.signer.signature(task))
+            signature = dict(self.embedder.signature(task))
             self._publish(key, {"kind": "signature", "task": task} | own.cost(), signature)
         return timer.seconds
 
@@ -226,7 +226,7 @@ class Worker:
         spoilt = config.training.zero == 3 or (self._adapter and self._adapter.trains("lm"))
         self._load(config, anew=bool(changed and spoilt))
         if self._adapter != config.adapter:
-            self.lmm.adapt(config.adapter, self.place.seed)
+            self.lmm.adapt(config.adapter, self.spec.seed)
             self._adapter = config.adapter
 
     def _load(self, config: TrialConfig, anew: bool = False) -> None:
@@ -234,17 +234,17 @@ class Worker:
         wanted = (config.training.loading, config.training.zero, config.training.longest)
         if self._loaded != wanted or anew:
             self._release()
-            self.lmm = LMM(model_folder(self.place.model), config.training.loading)
-            if self.place.features:
-                folder = resting_folder(self.place.features, config.training.loading)
+            self.lmm = LMM(model_folder(self.spec.model), config.training.loading)
+            if self.spec.features:
+                folder = idle_weights_folder(self.spec.features, config.training.loading)
                 with contextlib.suppress(OSError, SafetensorError):  # short of space, or damaged
                     self.lmm.rest(folder)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
-            longest, seed = config.training.longest, self.place.seed
-            seen = reader(self.place.features, config.training.loading)
+            longest, seed = config.training.longest, self.spec.seed
+            seen = feature_reader(self.spec.features, config.training.loading)
             self.data = Data(self.benchmark, self.lmm, seed, longest, seen)
-            self.signer = TaskEmbedder(self.data, self.place.text_encoder)
+            self.embedder = TaskEmbedder(self.data, self.spec.text_encoder)
             self._loaded, self._adapter = wanted, None
             # What is there by now stays: the collection after each stage need not go through it.
             gc.collect()
@@ -254,7 +254,7 @@ class Worker:
     def _release(self) -> None:
         """Let go of the model at hand, so that no two are held at once; its parts know each other."""
         if self._loaded:
-            del self.lmm, self.data, self.signer
+            del self.lmm, self.data, self.embedder
             self._loaded = None
             gc.unfreeze()
             gc.collect()

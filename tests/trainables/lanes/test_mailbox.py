@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 from search.resources.cluster import ROOT
-from trainables.lanes.mailbox import Mailbox, packed, unpacked
+from trainables.lanes.mailbox import Mailbox, pack, unpack
 
-LIGHT = "import sys, trainables.mailbox; sys.exit(bool({'torch', 'ray'} & sys.modules.keys()))"
+LIGHT = (
+    "import sys, trainables.lanes.mailbox; sys.exit(bool({'torch', 'ray'} & sys.modules.keys()))"
+)
 
 
 def test_its_process_needs_neither_torch_nor_ray() -> None:
@@ -20,10 +22,10 @@ def test_jobs_come_to_ranks_in_their_order_and_answers_when_all_are_there() -> N
     async def exchange() -> None:
         box = Mailbox(workers=2)
         early = asyncio.create_task(box.job(0))
-        assert await box.post(packed("first")) == 0
-        assert await box.post(packed(None)) == 1
-        assert unpacked(await early) == unpacked(await box.job(0)) == "first"
-        assert unpacked(await box.job(1)) is None
+        assert await box.post(pack("first")) == 0
+        assert await box.post(pack(None)) == 1
+        assert unpack(await early) == unpack(await box.job(0)) == "first"
+        assert unpack(await box.job(1)) is None
         answered = asyncio.create_task(box.answered(0))
         await box.answer(0, {"seconds": {"train": 1.0}})
         await asyncio.sleep(0)

@@ -112,8 +112,8 @@ def loaded(toy: Toy) -> Data:
 def test_what_is_held_is_counted_with_its_images_and_texts(loaded: Data) -> None:
     rows = [loaded.examples("hue", "train")[row] for row in (3, 5)]
     size = sum(len(e.images[0]) + len(e.prompt) + len(e.answer) for e in rows)
-    assert loaded.held([("hue", 3), ("hue", 5)]) == {"examples": 2, "bytes": size}
-    assert loaded.held([]) == {"examples": 0, "bytes": 0}
+    assert loaded.memory_size([("hue", 3), ("hue", 5)]) == {"examples": 2, "bytes": size}
+    assert loaded.memory_size([]) == {"examples": 0, "bytes": 0}
 
 
 def test_an_answers_length_is_that_of_its_encoding(loaded: Data) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from toy import Toy, config
 
-from trainables.rank.engine import opened
+from trainables.rank.engine import open_engine
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -24,7 +24,7 @@ def test_an_engine_that_is_closed_leaves_neither_hooks_nor_itself(
     worker._take_up(chosen)
     lmm, engines, counts = worker.lmm, [], []
     for _ in range(3):
-        with opened(lmm, chosen.training, 1, lmm.initial(), 2) as engine:
+        with open_engine(lmm, chosen.training, 1, lmm.initial(), 2) as engine:
             batch = worker.data.training([("hue", 0), ("hue", 1)])
             logits, _ = engine.answer_logits(batch)
             engine.backward(logits.square().mean())

@@ -21,18 +21,18 @@ from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import Data
 from trainables.rank.features import (
-    EXAMPLES,
-    Features,
-    batches,
+    EXAMPLE_SCHEMA,
+    FeatureFiles,
     examples_file,
+    feature_reader,
     features_folder,
-    image_name,
-    reader,
-    resting_folder,
+    idle_weights_folder,
+    image_digest,
+    record_batches,
 )
 
 
-def looked(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
+def images_embedded(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
     """What a looker sees of the whole benchmark, the last block first."""
     looker = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
     for task in PROMPTS:
@@ -47,7 +47,7 @@ def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything looked at and written down."""
     root = tmp_path_factory.mktemp("features")
     writer = Writer(features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root))
-    for table in looked(toy):
+    for table in images_embedded(toy):
         writer.add(table)
     writer.publish()
     writer.discard()
@@ -55,7 +55,7 @@ def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data(toy: Toy, root: Path | None, loading: Loading = FP32) -> Data:
-    ask = reader(toy.feature_cache(root) if root else None, loading)
+    ask = feature_reader(toy.feature_cache(root) if root else None, loading)
     return Data(load_benchmark(toy.benchmark), LMM(toy.model, loading), 0, 0, ask)
 
 
@@ -79,13 +79,15 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     live = walked(toy.walk(config("ewc", epochs=1), tmp_path / "live"))
-    place = dataclasses.replace(toy.place(tmp_path / "kept"), features=toy.feature_cache(root))
+    place = dataclasses.replace(
+        toy.worker_spec(tmp_path / "kept"), features=toy.feature_cache(root)
+    )
     kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(place))
     worker = kept.runner.worker
     kept.step()
-    assert worker.data.looked == 0  # in this process
+    assert worker.data.images_embedded == 0  # in this process
     assert (
-        resting_folder(toy.feature_cache(root), FP32) / "tower.safetensors"
+        idle_weights_folder(toy.feature_cache(root), FP32) / "tower.safetensors"
     ).exists()  # where its tower's weights rest
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
@@ -95,7 +97,7 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     trained = adapted(config(epochs=1), parts="vision_lora")
-    place = dataclasses.replace(toy.place(tmp_path), features=toy.feature_cache(root))
+    place = dataclasses.replace(toy.worker_spec(tmp_path), features=toy.feature_cache(root))
     walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(place)))
     assert len(walk.runner.worker.data._encoded) >= 24
     assert PIXELS in walk.runner.worker.data.encoded("hue", "train", 0).prompt
@@ -123,7 +125,7 @@ def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
     writer = Writer(
         features_folder(tmp_path, toy.fingerprints().model, bf16), toy.feature_cache(tmp_path)
     )
-    for table in looked(toy, bf16):
+    for table in images_embedded(toy, bf16):
         writer.add(table)
     writer.publish()
     one, other = (data(toy, r, bf16).encoded("light", "train", 5) for r in (tmp_path, None))
@@ -144,11 +146,11 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
     same = dataclasses.replace(toy, benchmark=benchmark)
     folder = features_folder(tmp_path, same.fingerprints().model, FP32)
     writer = Writer(folder, same.feature_cache(tmp_path))
-    for table in looked(same):
+    for table in images_embedded(same):
         writer.add(table)
     writer.publish()
     (file,) = (folder / "images").glob("*.arrow")
-    names = [name.as_py() for batch in batches(file) for name in batch["image"]]
+    names = [name.as_py() for batch in record_batches(file) for name in batch["image"]]
     assert len(names) == len(set(names)) == 3 * (24 + 10) - 24
     kept = data(same, tmp_path)
     one, other = (kept.encoded(task, "train", 3).prompt[FEATURES] for task in ("hue", "light"))
@@ -157,15 +159,15 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
 
 def test_names_tell_how_many_images_there_are() -> None:
     one, two = (SimpleNamespace(images=images) for images in ((b"ab",), (b"a", b"b")))
-    assert image_name(one) != image_name(two)  # type: ignore[arg-type]
-    assert image_name(SimpleNamespace(images=())) == ""  # type: ignore[arg-type]
+    assert image_digest(one) != image_digest(two)  # type: ignore[arg-type]
+    assert image_digest(SimpleNamespace(images=())) == ""  # type: ignore[arg-type]
 
 
 def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
     folder = features_folder(tmp_path, toy.fingerprints().model, FP32)
     writer = Writer(folder, toy.feature_cache(tmp_path))
-    writer.add(next(looked(toy)))
-    assert not Features(folder).example(
+    writer.add(next(images_embedded(toy)))
+    assert not FeatureFiles(folder).example(
         examples_file(folder, toy.fingerprints().tasks["hue"], "train", 0), 0
     )
     assert not list((folder / "images").glob("*.arrow"))
@@ -179,7 +181,7 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     writer = Writer(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
-    table = next(looked(toy))
+    table = next(images_embedded(toy))
     assert writer.fits(table, 10.0)
     free = SimpleNamespace(free=int(5 * table.nbytes))
     monkeypatch.setattr(
@@ -187,4 +189,4 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     )
     assert not writer.fits(table, 10.0)
     assert writer.fits(table, 2.0)
-    assert LOOKED.names[: len(EXAMPLES)] == EXAMPLES.names
+    assert LOOKED.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
