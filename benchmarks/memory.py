@@ -170,16 +170,16 @@ ON_GPUS = {
 
 def shapes() -> None:
     """Estimates for published shapes: nothing of the models but their configuration is needed."""
-    from models.memory_estimate import GPU, Sizes, estimate
+    from models.memory_estimate import GPU, ExampleSizes, estimate_bytes
     from spaces import Adapter, Training
 
-    sizes = Sizes(prompt=640, answer=16, patches=576, asked=1000)
+    sizes = ExampleSizes(prompt=640, answer=16, patches=576, asked=1000)
     for model, config in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "config.json").write_text(json.dumps(config))
             for name, (workers, knobs, holds) in ON_GPUS.items():
                 training = Training(**knobs)
-                parts = estimate(Path(folder), Adapter(), training, workers, sizes, GPU)
+                parts = estimate_bytes(Path(folder), Adapter(), training, workers, sizes, GPU)
                 total = sum(parts.values()) / 1e9
                 each = {part: round(size / 1e9, 2) for part, size in parts.items()}
                 print(
@@ -193,7 +193,7 @@ def shapes() -> None:
 def on_gpu() -> None:
     """Estimates against the peaks in benchmarks/speed/shapes.jsonl, which leave out CUDA's own memory."""
     from benchmarks.speed.shapes import ANSWER, SHAPES, TEXT
-    from models.memory_estimate import GPU, Sizes, estimate
+    from models.memory_estimate import GPU, ExampleSizes, estimate_bytes
     from spaces import Adapter, Training
 
     measured = ROOT / "benchmarks" / "speed" / "shapes.jsonl"
@@ -205,11 +205,11 @@ def on_gpu() -> None:
         training = Training(
             batch_size=batch, micro_batch=batch, checkpointing=told["checkpointing"]
         )
-        sizes = Sizes(prompt=tokens + TEXT, answer=ANSWER, patches=patches, asked=batch)
+        sizes = ExampleSizes(prompt=tokens + TEXT, answer=ANSWER, patches=patches, asked=batch)
         with tempfile.TemporaryDirectory() as folder:
             config.save_pretrained(folder)
             adapter = Adapter(parts=told["parts"], rank=16)
-            parts = estimate(Path(folder), adapter, training, 1, sizes, GPU)
+            parts = estimate_bytes(Path(folder), adapter, training, 1, sizes, GPU)
         total = (sum(parts.values()) - parts["process"]) / 1e9
         about = {name: told[name] for name in ("shape", "parts", "checkpointing", "device")}
         compared = {"measured": told["memory_gb"], "estimated": round(total, 1)}

@@ -31,15 +31,15 @@ class Encoded:
     prompt: dict[str, torch.Tensor]
     answer: torch.Tensor
     """Token ids of the answer and the end-of-sequence token, (length,)."""
-    mapped: int = 0
+    mapped_bytes: int = 0
     """Bytes of it that lie in a file, whose pages all processes share."""
 
-    def seen(self, features: torch.Tensor) -> Encoded:
+    def with_features(self, features: torch.Tensor) -> Encoded:
         """The same with what the vision tower saw in place of the pixels."""
         rest = self.without(PIXELS)
         return dataclasses.replace(rest, prompt=rest.prompt | {FEATURES: features})
 
-    def read(self, queries: torch.Tensor) -> Encoded:
+    def with_queries(self, queries: torch.Tensor) -> Encoded:
         """The same with what the frozen Q-Former read, beside what the tower saw."""
         return dataclasses.replace(self, prompt=self.prompt | {QUERIES: queries})
 
@@ -62,7 +62,7 @@ class Encoded:
     @property
     def bytes(self) -> int:
         """Memory of this process that the tensors take."""
-        return sum(t.nbytes for t in (*self.prompt.values(), self.answer)) - self.mapped
+        return sum(t.nbytes for t in (*self.prompt.values(), self.answer)) - self.mapped_bytes
 
 
 def encode(processor: Any, example: Example, longest: int = 0) -> Encoded:

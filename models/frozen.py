@@ -32,7 +32,7 @@ SPARE = 1.1
 """A disk must hold so much more than what is to be written."""
 
 
-class FrozenOutput(Exception):
+class CapturedFeatures(Exception):
     """Ends a look through the tower before the connector's turn: `features` is what was seen."""
 
     def __init__(self, features: torch.Tensor) -> None:
@@ -40,7 +40,7 @@ class FrozenOutput(Exception):
 
 
 @contextlib.contextmanager
-def unhooked(module: torch.nn.Module) -> Iterator[None]:
+def without_hooks(module: torch.nn.Module) -> Iterator[None]:
     """Without the hooks of a module and its parts.
 
     Those of ZeRO-3 count what runs, and end where ranks differ in it: each looks at examples of its own.
@@ -86,53 +86,53 @@ class Frozen(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.given = False
+        self.feature_input = False
         """Whether the model is given features in place of pixels."""
-        self.looking = False
+        self.capturing = False
         """Whether what the tower sees is wanted, and nothing after it."""
-        self._rests: torch.device | None = None
+        self._home: torch.device | None = None
         """Where the weights belong that rest elsewhere."""
 
     @contextlib.contextmanager
-    def seen(self, seen: bool) -> Iterator[None]:
+    def reads_features(self, seen: bool) -> Iterator[None]:
         """Features pass for pixels meanwhile, if `seen`."""
-        self.given, before = seen, self.given
+        self.feature_input, before = seen, self.feature_input
         try:
             yield
         finally:
-            self.given = before
+            self.feature_input = before
 
     @torch.no_grad()
-    def look(self, see: Callable[[], object]) -> torch.Tensor:
+    def capture(self, see: Callable[[], object]) -> torch.Tensor:
         """What the tower sees while the stock model does `see`."""
-        self.wake()
-        self.looking = True
+        self.load()
+        self.capturing = True
         try:
-            with unhooked(self.way()):
+            with without_hooks(self.hooked_module()):
                 see()
-        except FrozenOutput as looked:
+        except CapturedFeatures as looked:
             return looked.features
         finally:
-            self.looking = False
+            self.capturing = False
         raise AssertionError("the model never came to its vision tower")
 
-    def way(self) -> torch.nn.Module:
+    def hooked_module(self) -> torch.nn.Module:
         """The part of the model that a look goes through."""
         raise NotImplementedError
 
-    def frozen(self) -> Iterable[torch.nn.Module]:
+    def frozen_modules(self) -> Iterable[torch.nn.Module]:
         """The modules that were taken out of the model."""
         raise NotImplementedError
 
     def move(self, device: torch.device | str) -> None:
         """The tower moves with the model, of which it is no part."""
-        if self._rests:
-            self._rests = torch.device(device)
+        if self._home:
+            self._home = torch.device(device)
             return
-        for part in self.frozen():
+        for part in self.frozen_modules():
             part.to(device)
 
-    def rest(self, file: Path) -> None:
+    def offload(self, file: Path) -> None:
         """Leave the weights in `file`, in the processes' common memory, until they are looked through.
 
         For where nearly all was seen before. All ranks of a machine map the same pages, of which those
@@ -147,16 +147,16 @@ class Frozen(torch.nn.Module):
             return
         for name, tensor in found.items():
             tensors[name].data = tensor
-        self._rests = home
+        self._home = home
 
-    def wake(self) -> None:
+    def load(self) -> None:
         """Bring weights that rest to where the model is."""
-        home, self._rests = self._rests, None
+        home, self._home = self._home, None
         if home:
             self.move(home)
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        for number, part in enumerate(self.frozen()):
+        for number, part in enumerate(self.frozen_modules()):
             for name, tensor in itertools.chain(part.named_parameters(), part.named_buffers()):
                 yield f"{number}.{name}", tensor
 
@@ -164,11 +164,11 @@ class Frozen(torch.nn.Module):
         """One of the tower's: where it is, and of what type."""
         raise NotImplementedError
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Make the tower a part of the model again."""
         raise NotImplementedError
 
-    def vector(self, features: torch.Tensor) -> torch.Tensor:
+    def image_vector(self, features: torch.Tensor) -> torch.Tensor:
         """One example's images as a single vector (width,): the class token, or the mean without one."""
         raise NotImplementedError
 
@@ -186,11 +186,11 @@ class FrozenTower(Frozen):
 
     def forward(self, pixel_values: torch.Tensor, **options: Any) -> BaseModelOutputWithPooling:
         """The tower's output, or what stands for it: the layers that are read, and no others."""
-        if self.given:
+        if self.feature_input:
             return self._output(pixel_values)
-        if self.looking:
-            raise FrozenOutput(self._read(pixel_values, options))
-        self.wake()
+        if self.capturing:
+            raise CapturedFeatures(self._read(pixel_values, options))
+        self.load()
         with torch.no_grad():
             return self._tower[0](pixel_values, **options)
 
@@ -206,20 +206,20 @@ class FrozenTower(Frozen):
         output = self._tower[0](pixels, **options | {"output_hidden_states": True})
         return torch.stack([output.hidden_states[layer] for layer in self._layers], dim=1)
 
-    def way(self) -> torch.nn.Module:
+    def hooked_module(self) -> torch.nn.Module:
         return self
 
-    def frozen(self) -> Iterable[torch.nn.Module]:
+    def frozen_modules(self) -> Iterable[torch.nn.Module]:
         return self._tower
 
     def parameter(self) -> torch.nn.Parameter:
         return next(self._tower[0].parameters())
 
-    def put_back(self) -> None:
-        self.wake()
+    def restore(self) -> None:
+        self.load()
         self._base[0].set_submodule(self._path, self._tower[0])
 
-    def vector(self, features: torch.Tensor) -> torch.Tensor:
+    def image_vector(self, features: torch.Tensor) -> torch.Tensor:
         # Of each image or tile, in the last layer that is read.
         tokens = features.flatten(0, -4)[:, -1].float()
         classed = any(n.endswith(CLASS_TOKENS) for n, _ in self._tower[0].named_parameters())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from models.family import Family
-from models.frozen import Frozen, FrozenOutput
+from models.frozen import CapturedFeatures, Frozen
 
 PARTS = ("patch_embed", "pos_embed", "blocks")
 
@@ -48,21 +48,21 @@ class FrozenBlocks(Frozen):
             found += [hidden] if number in self.read else []
         return torch.cat(found, dim=-1)
 
-    def way(self) -> torch.nn.Module:
+    def hooked_module(self) -> torch.nn.Module:
         return self._tower[0]
 
-    def frozen(self) -> Iterable[torch.nn.Module]:
+    def frozen_modules(self) -> Iterable[torch.nn.Module]:
         return self._parts.values()
 
     def parameter(self) -> torch.nn.Parameter:
         return next(self._parts["patch_embed"].parameters())
 
-    def put_back(self) -> None:
-        self.wake()
+    def restore(self) -> None:
+        self.load()
         for name, part in self._parts.items():
             setattr(self._tower[0], name, part)
 
-    def vector(self, features: torch.Tensor) -> torch.Tensor:
+    def image_vector(self, features: torch.Tensor) -> torch.Tensor:
         return features.chunk(len(self.read), dim=-1)[-1].float().mean(0)
 
 
@@ -75,11 +75,11 @@ class _Patches(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         frozen = self._frozen[0]
-        if frozen.given:
+        if frozen.feature_input:
             parts = pixels.chunk(len(frozen.read), dim=-1)
             frozen.features = tuple(part.contiguous() for part in parts)
             return frozen.features[-1]
-        frozen.wake()
+        frozen.load()
         with torch.no_grad():
             return self._embed[0](pixels)
 
@@ -103,12 +103,12 @@ class _Block(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor, **options: Any) -> torch.Tensor:
         frozen, wanted = self._frozen[0], self._number in self._frozen[0].read
-        if frozen.given:
+        if frozen.feature_input:
             return frozen.features[frozen.read.index(self._number)] if wanted else hidden
-        if frozen.looking and len(frozen.read) > 1:
-            raise FrozenOutput(frozen.through(hidden, options))
+        if frozen.capturing and len(frozen.read) > 1:
+            raise CapturedFeatures(frozen.through(hidden, options))
         with torch.no_grad():
             hidden = self._block[0](hidden, **options)
-        if frozen.looking and wanted:
-            raise FrozenOutput(hidden)
+        if frozen.capturing and wanted:
+            raise CapturedFeatures(hidden)
         return hidden

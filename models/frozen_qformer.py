@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from models.frozen import Frozen, FrozenOutput
+from models.frozen import CapturedFeatures, Frozen
 
 
 class FrozenQFormer(Frozen):
@@ -31,18 +31,18 @@ class FrozenQFormer(Frozen):
 
     def forward(self, **inputs: Any) -> Any:
         """The Q-Former's output; given it, no more than its dress."""
-        if self.given:
+        if self.feature_input:
             return BaseModelOutputWithPooling(last_hidden_state=inputs["encoder_hidden_states"])
         with torch.no_grad():
             output = self._qformer[0](**inputs)
-        if self.looking:
-            raise FrozenOutput(output[0][:, : inputs["query_embeds"].shape[1]])
+        if self.capturing:
+            raise CapturedFeatures(output[0][:, : inputs["query_embeds"].shape[1]])
         return output
 
-    def way(self) -> torch.nn.Module:
+    def hooked_module(self) -> torch.nn.Module:
         return self
 
-    def frozen(self) -> Iterable[torch.nn.Module]:
+    def frozen_modules(self) -> Iterable[torch.nn.Module]:
         return self._qformer
 
     def move(self, device: torch.device | str) -> None:
@@ -54,7 +54,7 @@ class FrozenQFormer(Frozen):
     def parameter(self) -> torch.nn.Parameter:
         return next(self._qformer[0].parameters())
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         base = self._base[0]
         base.qformer = self._qformer[0]
         del base.query_tokens

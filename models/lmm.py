@@ -12,9 +12,9 @@ from peft import PeftModel, get_peft_model
 from transformers.utils import logging as transformers_logging
 
 from models.batching import FEATURES, PIXELS, QFORMER, QUERIES, Encoded, collate, joined
-from models.frozen import Frozen, freeze, mapped, unhooked
+from models.frozen import Frozen, freeze, mapped, without_hooks
 from models.frozen_qformer import FrozenQFormer
-from models.loading import LOOKED_AT_ONCE, answers_at_once, load_base
+from models.loading import IMAGES_PER_CALL, answers_at_once, load_base
 from models.location import folder_family
 from models.parts import lora_config, trained_prefixes
 from models.processors import load_processor
@@ -46,7 +46,7 @@ class LMM:
         """None while the tower itself is trained."""
         self.qformer: FrozenQFormer | None = None
         """None without one, and while it or the tower is trained."""
-        self.live = False
+        self.recompute_queries = False
         """Whether a frozen Q-Former reads anew whatever it is given, as one that is trained does."""
         self.peft: PeftModel | None = None
         self._connector = {
@@ -68,7 +68,7 @@ class LMM:
             for name, parameter in self.base.named_parameters():
                 if name in self._connector:
                     parameter.copy_(self._connector[name])
-        self._take_in(adapter.trains("vision_lora"), adapter.trains("connector", "qformer"))
+        self._place_parts(adapter.trains("vision_lora"), adapter.trains("connector", "qformer"))
         weight = self.base.get_input_embeddings().weight
         if adapter.trains("lm") and weight.data_ptr() == self.token_embeddings.data_ptr():
             weight.data = weight.data.clone()  # what is trained is not what texts are placed by
@@ -78,33 +78,33 @@ class LMM:
             self.peft = get_peft_model(self.base, config)  # type: ignore[assignment]
             self.model = self.peft
         trained = trained_prefixes(self.family, adapter)
-        for name, parameter in self.trainable_or_not():
+        for name, parameter in self.named_weights():
             if name.startswith(trained):
                 parameter.requires_grad_(True)
         self._initial = {n: p.detach().clone() for n, p in self.trainable().items()}
 
-    def _take_in(self, tower: bool, qformer: bool) -> None:
+    def _place_parts(self, tower: bool, qformer: bool) -> None:
         """Make vision tower and Q-Former parts of the model, or take them out."""
         if tower and self.tower is not None:
-            self.tower.put_back()
+            self.tower.restore()
             self.tower = None
         elif not tower and self.tower is None:
             self.tower = freeze(self.base, self.family)
         inside = tower or qformer or not self.family.qformer
         if inside and self.qformer is not None:
-            self.qformer.put_back()
+            self.qformer.restore()
             self.qformer = None
         elif not inside and self.qformer is None:
             self.qformer = FrozenQFormer(self.base)
 
-    def trainable_or_not(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    def named_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """All parameters by their name in the plain model, whether or not peft wraps it."""
         for name, parameter in self.model.named_parameters():
             yield name.removeprefix(PEFT_PREFIX), parameter
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name."""
-        return {name: p for name, p in self.trainable_or_not() if p.requires_grad}
+        return {name: p for name, p in self.named_weights() if p.requires_grad}
 
     def initial(self) -> dict[str, torch.Tensor]:
         """The trainable parameters' values before any stage."""
@@ -122,41 +122,41 @@ class LMM:
             if part is not None:
                 part.move(device)
 
-    def rest(self, folder: Path) -> None:
+    def offload(self, folder: Path) -> None:
         """Leave in `folder`, for all processes to map, what is hardly read where features are kept."""
         if self.tower is not None:
-            self.tower.rest(folder / "tower.safetensors")
+            self.tower.offload(folder / "tower.safetensors")
         tokens = {"tokens": self.token_embeddings}
         self.token_embeddings = mapped(tokens, folder / "tokens.safetensors").get(
             "tokens", self.token_embeddings
         )
 
-    def seen(self, batch: Sequence[Encoded]) -> list[Encoded]:
+    def with_features(self, batch: Sequence[Encoded]) -> list[Encoded]:
         """The examples with what the frozen tower saw in place of the pixels, where there are any.
 
-        Those of one shape are looked at together, in groups of `LOOKED_AT_ONCE`.
+        Those of one shape are looked at together, in groups of `IMAGES_PER_CALL`.
         """
         if self.tower is None:
             return list(batch)
         seen, places = list(batch), [i for i, e in enumerate(batch) if PIXELS in e.prompt]
         shapes = {tuple(v.shape for v in batch[i].images.values()) for i in places}
-        size = LOOKED_AT_ONCE if len(shapes) == 1 else 1
+        size = IMAGES_PER_CALL if len(shapes) == 1 else 1
         for group in _groups(places, size):
             found = self._look([batch[i] for i in group], size)
             for place, features in zip(group, found, strict=True):
-                seen[place] = batch[place].seen(features)
+                seen[place] = batch[place].with_features(features)
         return seen
 
-    def read(self, batch: Sequence[Encoded]) -> list[Encoded]:
+    def with_queries(self, batch: Sequence[Encoded]) -> list[Encoded]:
         """The examples with what a frozen Q-Former reads in what was seen, in such groups, too."""
-        read, places = list(batch), [i for i, e in enumerate(batch) if self.lacks(e)]
-        for group in _groups(places, LOOKED_AT_ONCE):
-            found = self._read([batch[i] for i in group], LOOKED_AT_ONCE)
+        read, places = list(batch), [i for i, e in enumerate(batch) if self.lacks_queries(e)]
+        for group in _groups(places, IMAGES_PER_CALL):
+            found = self._read([batch[i] for i in group], IMAGES_PER_CALL)
             for place, queries in zip(group, found, strict=True):
-                read[place] = batch[place].read(queries)
+                read[place] = batch[place].with_queries(queries)
         return read
 
-    def lacks(self, encoded: Encoded) -> bool:
+    def lacks_queries(self, encoded: Encoded) -> bool:
         """Whether a frozen Q-Former is there that has not read what was seen of an example."""
         return self.qformer is not None and (
             FEATURES in encoded.prompt and QUERIES not in encoded.prompt
@@ -166,14 +166,14 @@ class LMM:
         """The features of each example's images, on the CPU; the last stands in for those lacking."""
         tower, full = self.tower, [*group, *[group[-1]] * (size - len(group))]
         assert tower is not None
-        tower.wake()
+        tower.load()
         parameter = tower.parameter()
         inputs = {}
         for name in full[0].images:
             whole = joined([e.images[name] for e in full])
             kind = parameter.dtype if whole.is_floating_point() else None
             inputs[name] = whole.to(parameter.device, kind)
-        found = tower.look(lambda: self.base.get_image_features(**inputs, **self._unread))
+        found = tower.capture(lambda: self.base.get_image_features(**inputs, **self._unread))
         for features in found.cpu().chunk(size)[: len(group)]:
             # Not a view, which would keep all of them as long as one is needed.
             yield features[None].clone() if self.family.nested_tiles else features.clone()
@@ -187,8 +187,8 @@ class LMM:
         # In the type of the tower's output, as if it were seen just now.
         inputs = {n: columns[n].to(device) for n in QFORMER if n in columns}
         pixels = columns[FEATURES].to(device)
-        with unhooked(self.tower.way()), self.tower.seen(True):
-            found = self.qformer.look(
+        with without_hooks(self.tower.hooked_module()), self.tower.reads_features(True):
+            found = self.qformer.capture(
                 lambda: self.base.get_image_features(pixel_values=pixels, **inputs)
             )
         for queries in found.cpu()[: len(group)]:
@@ -203,7 +203,7 @@ class LMM:
         """What the frozen tower sees in an example's images, as one vector (width,); None without any."""
         assert self.tower is not None, "the vision tower must be frozen"
         features = encoded.prompt.get(FEATURES)
-        return None if features is None else self.tower.vector(features)
+        return None if features is None else self.tower.image_vector(features)
 
     def answer_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (examples, longest answer, vocabulary) in fp32 at the answers' tokens, and those tokens.
@@ -229,7 +229,7 @@ class LMM:
         )
 
     @torch.no_grad()
-    def untaught_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+    def inference_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
         """`answer_logits` without gradients and dropout."""
         with evaluating(self.model):
             return self.answer_logits(batch)
@@ -254,7 +254,7 @@ class LMM:
             text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)
         ]
 
-    def longest(self, asked: int) -> int:
+    def token_limit(self, asked: int) -> int:
         """The most tokens of an example: as many as asked for, or as the model has positions."""
         positions = getattr(self.base.config.get_text_config(), "max_position_embeddings", 0)
         return min(asked, positions) if asked and positions else asked or positions
@@ -277,8 +277,8 @@ class LMM:
             "features of a tower that has been trained since"
         )
         with (
-            self.tower.seen(given) if self.tower else contextlib.nullcontext(),
-            self.qformer.seen(read) if self.qformer else contextlib.nullcontext(),
+            self.tower.reads_features(given) if self.tower else contextlib.nullcontext(),
+            self.qformer.reads_features(read) if self.qformer else contextlib.nullcontext(),
         ):
             yield moved
 
@@ -286,7 +286,9 @@ class LMM:
         self, batch: Sequence[Encoded], with_answers: bool
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         # One stands for the other: what a Q-Former has read, while it is frozen, for what it reads.
-        read = self.qformer is not None and not (self.live or any(map(self.lacks, batch)))
+        read = self.qformer is not None and not (
+            self.recompute_queries or any(map(self.lacks_queries, batch))
+        )
         batch = [e.without(FEATURES if read else QUERIES) for e in batch]
         return collate(self.processor, batch, with_answers, self.family.answer_token_type)
 

@@ -17,7 +17,7 @@ from spaces.loading import Loading, check_loading
 warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LOOKED_AT_ONCE = 8
+IMAGES_PER_CALL = 8
 """Images per call of the vision tower. Sums may differ in their last bits with the size of a batch: all
 calls have this one where sizes allow, so that an image's features do not depend on what it happened to be
 met with."""
@@ -37,7 +37,7 @@ def load_base(folder: Path, loading: Loading) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=DTYPES[loading.precision],
             # Only the language model is worth it: what else there is may be trained itself.
-            llm_int8_skip_modules=not_packed(folder_family(folder)),
+            llm_int8_skip_modules=unquantised(folder_family(folder)),
         )
     base: Any = AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
     if loading.checkpointing:
@@ -47,7 +47,7 @@ def load_base(folder: Path, loading: Loading) -> Any:
     return base
 
 
-def not_packed(family: Family) -> list[str]:
+def unquantised(family: Family) -> list[str]:
     """Paths of what stays in 16 bits: all but the language model's own layers."""
     heads = ("lm_head", f"{family.language_model}.lm_head")
     return [*(prefix.rstrip(".") for prefix in family.connector), family.vision_tower, *heads]

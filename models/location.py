@@ -86,7 +86,7 @@ def _fetched(name: str) -> Path:
     return Path(found)
 
 
-def pinned(name: str, folder: Path) -> str:
+def pinned_name(name: str, folder: Path) -> str:
     """The hub's id with the commit that lies in `folder`; the folder itself if it is a user's own."""
     return f"{name.partition('@')[0]}@{folder.name}" if on_hub(name) else str(folder)
 

@@ -17,7 +17,7 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from models.family import Family
-from models.loading import DTYPES, LOOKED_AT_ONCE, answers_at_once, cache_bytes
+from models.loading import DTYPES, IMAGES_PER_CALL, answers_at_once, cache_bytes
 from models.location import folder_family
 from models.parts import lora_config, trained_prefixes
 from spaces.adapter import Adapter
@@ -32,7 +32,7 @@ BUCKET = 5e8
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ExampleSizes:
     """Of the longest example, in tokens."""
 
     prompt: int
@@ -46,7 +46,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class ParameterCounts:
     """Counts of parameters."""
 
     tower: int
@@ -58,7 +58,7 @@ class Parameters:
     trained: int
 
 
-class Skeleton:
+class MetaModel:
     """A model without weights."""
 
     def __init__(self, folder: Path, adapter: Adapter, training: Training) -> None:
@@ -96,10 +96,10 @@ class Skeleton:
             counts["linear"] += parameter.numel() * (packable and "lm_head" not in name)
         return counts
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> ParameterCounts:
         """How many there are of each part."""
         trained = sum(p.numel() for p in self.base.parameters() if p.requires_grad)
-        return Parameters(**self.plain, trained=trained)
+        return ParameterCounts(**self.plain, trained=trained)
 
     def activations(self, batch: int, tokens: int, fused: bool = False) -> int:
         """Bytes that the language model keeps for the backward pass of (batch, tokens).
@@ -127,7 +127,7 @@ class Skeleton:
         """Of the language model."""
         return self.text.num_hidden_layers
 
-    def with_(self, training: Training) -> Skeleton:
+    def with_(self, training: Training) -> MetaModel:
         """The same model under other knobs."""
         other = copy.copy(self)
         other.training = training
@@ -170,17 +170,22 @@ CPU = Machine(process=900_000_000, heap=1.8)
 GPU = Machine(process=600_000_000, heap=1.1, fused=True)
 
 
-def estimate(
-    folder: Path, adapter: Adapter, training: Training, workers: int, sizes: Sizes, machine: Machine
+def estimate_bytes(
+    folder: Path,
+    adapter: Adapter,
+    training: Training,
+    workers: int,
+    sizes: ExampleSizes,
+    machine: Machine,
 ) -> dict[str, int]:
     """Bytes of one rank at its peak, by what takes them."""
-    skeleton = Skeleton(folder, adapter, training)
+    skeleton = MetaModel(folder, adapter, training)
     parts = {"process": machine.process, **_resident(skeleton, workers), "examples": sizes.examples}
     parts["working memory"] = _working(skeleton, workers, sizes, machine)
     return {name: int(size) for name, size in parts.items()}
 
 
-def _resident(skeleton: Skeleton, workers: int) -> dict[str, float]:
+def _resident(skeleton: MetaModel, workers: int) -> dict[str, float]:
     """What lies there all the time."""
     training, count = skeleton.training, skeleton.parameters()
     own = 2 if training.precision == "bf16" else 4
@@ -208,7 +213,7 @@ def _resident(skeleton: Skeleton, workers: int) -> dict[str, float]:
     }
 
 
-def _working(skeleton: Skeleton, workers: int, sizes: Sizes, machine: Machine) -> float:
+def _working(skeleton: MetaModel, workers: int, sizes: ExampleSizes, machine: Machine) -> float:
     """The most that comes and goes: of a training step, of a look, of answers, of a stage's end."""
     training = skeleton.training
     own = 2 if training.precision == "bf16" else 4
@@ -222,7 +227,7 @@ def _working(skeleton: Skeleton, workers: int, sizes: Sizes, machine: Machine) -
     step += batch * (sizes.answer + 1) * skeleton.text.vocab_size * (own + 3 * 4)
     vision = skeleton.base.config.vision_config
     inner = getattr(vision, "intermediate_size", 4 * vision.hidden_size) + 6 * vision.hidden_size
-    look = LOOKED_AT_ONCE * sizes.patches * inner * own
+    look = IMAGES_PER_CALL * sizes.patches * inner * own
     rows = min(sizes.asked, answers_at_once(skeleton.text, tokens * 5 // 4, own))
     answers = rows * tokens * cache_bytes(skeleton.text, own)
     answers += rows * tokens * (2 * skeleton.text.hidden_size + _inner(skeleton.text)) * own

@@ -163,7 +163,7 @@ def measured(
     lmm.to(DEVICE)
     lmm.adapt(Adapter(parts=parts, rank=16), seed=0)
     shown = examples(lmm, batch)
-    kept = lmm.read(lmm.seen(shown))
+    kept = lmm.with_queries(lmm.with_features(shown))
     with open_engine(lmm, training, 1, lmm.initial(), 4 * steps + 3) as engine:
 
         def step(look: Callable[[], Sequence[Encoded]]) -> None:

@@ -103,7 +103,7 @@ def rank(folder: Path, zero: int, number: int) -> None:
         tower = worker.lmm.tower
         assert tower is not None
         # The tower is no part of the model that DeepSpeed splits up.
-        parts = [p for part in tower.frozen() for p in part.parameters()]
+        parts = [p for part in tower.frozen_modules() for p in part.parameters()]
         own, common, mapped = mapped_bytes(str(folder.parent / "features"))
         # Texts are placed by the embeddings as they were loaded.
         beside = [*parts, worker.lmm.token_embeddings]

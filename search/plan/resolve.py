@@ -8,7 +8,13 @@ import json
 from pathlib import Path
 
 from models.family import check_parts
-from models.location import embedded_names, folder_family, model_fingerprint, model_folder, pinned
+from models.location import (
+    embedded_names,
+    folder_family,
+    model_fingerprint,
+    model_folder,
+    pinned_name,
+)
 from models.text_encoder import text_encoder_fingerprint
 from search.plan.checks import (
     DATA,
@@ -65,7 +71,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     check_rows(benchmark, every, demands=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
     # One of the hub by the commit that was fetched, from which each node fetches it.
-    model = plan.model if plan.model in embedded_names() else pinned(plan.model, folder)
+    model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
     resolved = ResolvedPlan(
         plan=dataclasses.replace(

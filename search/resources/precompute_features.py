@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from models.lmm import LMM
-from models.loading import LOOKED_AT_ONCE
+from models.loading import IMAGES_PER_CALL
 from models.location import folder_family, model_folder
 from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
@@ -69,7 +69,7 @@ class FeatureExtractor:
             self.lmm.adapt(Adapter(parts="projection"), 0)  # which leaves the Q-Former frozen
         if torch.cuda.is_available():
             self.lmm.to("cuda")
-        self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.longest(most)
+        self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.token_limit(most)
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
         rows = [row for block in blocks.to_pylist() for row in self._looked(**block)]
@@ -77,7 +77,7 @@ class FeatureExtractor:
 
     def _looked(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
         known = self.benchmark.tasks[task].examples(split)
-        rows = range(first, min(first + LOOKED_AT_ONCE, len(known)))
+        rows = range(first, min(first + IMAGES_PER_CALL, len(known)))
         images, inputs = compute_features(
             self.lmm, [known[row] for row in rows], rows, self.longest
         )
@@ -157,7 +157,7 @@ def _look(
     blocks = [
         {"task": task, "split": split, "first": first}
         for task, split in missing
-        for first in range(0, _size(resolved, task, split), LOOKED_AT_ONCE)
+        for first in range(0, _size(resolved, task, split), IMAGES_PER_CALL)
     ]
     writer = Writer(folder, seen, reads(resolved))
     count, begun, told = 0, time.monotonic(), time.monotonic()

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from models.batching import PIXELS, Encoded, encode
 from models.image_tokens import ImageTokens
 from models.location import folder_family
-from models.memory_estimate import CPU, GPU, Sizes, estimate
+from models.memory_estimate import CPU, GPU, ExampleSizes, estimate_bytes
 from models.processors import load_processor
 from spaces import Adapter, InputError, Training
 from tasks import SPLITS, Example, Task
@@ -46,7 +46,7 @@ class ProcessorProbe:
             if self.limit and length > self.limit
         ]
 
-    def sizes(self, training: Training) -> Sizes:
+    def sizes(self, training: Training) -> ExampleSizes:
         """The longest prompt and answer, the most patches, and the memory that all examples take."""
         known = self._known
         config: Any = AutoConfig.from_pretrained(self.folder)
@@ -55,7 +55,7 @@ class ProcessorProbe:
         kept = self.seen_bytes(training) + text * self._count
         answer = max(len(e.answer) for e in known)
         longest = max(len(e.prompt["input_ids"]) for e in known)
-        return Sizes(
+        return ExampleSizes(
             prompt=min(longest, self.limit - answer) if self.limit else longest,
             answer=answer,
             patches=patches,
@@ -130,7 +130,7 @@ def rank_memory(
     machine = GPU if torch.cuda.is_available() else CPU
     sizes = rehearsed.sizes(training)
     shared = dataclasses.replace(sizes, asked=-(-sizes.asked // workers))
-    return estimate(rehearsed.folder, adapter, training, workers, shared, machine)
+    return estimate_bytes(rehearsed.folder, adapter, training, workers, shared, machine)
 
 
 def _patches(vision: Any, encoded: Encoded) -> int:

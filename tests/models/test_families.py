@@ -108,7 +108,10 @@ def test_loss_is_the_stock_models(lmm: LMM) -> None:
 
 def test_cached_features_equal_live_ones(lmm: LMM) -> None:
     plain = examples(shaken(lmm))
-    together, alone = lmm.seen(plain), [e for one in plain for e in lmm.seen([one])]
+    together, alone = (
+        lmm.with_features(plain),
+        [e for one in plain for e in lmm.with_features([one])],
+    )
     assert not any("pixel_values" in e.prompt for e in together)
     weights = list(lmm.trainable().values())
     live = lmm.answer_loss(plain)
@@ -141,7 +144,7 @@ def test_trains(lmm: LMM, parts: str) -> None:
         pytest.skip("has no Q-Former")
     check_parts(lmm.family, adapter)
     lmm.adapt(adapter, seed=0)
-    batch, losses = lmm.seen(examples(lmm)), []
+    batch, losses = lmm.with_features(examples(lmm)), []
     before = {name: p.detach().clone() for name, p in lmm.base.named_parameters()}
     optimizer = torch.optim.AdamW(lmm.trainable().values(), lr=1e-2, weight_decay=0.0)
     for _ in range(6):
@@ -157,7 +160,7 @@ def test_trains(lmm: LMM, parts: str) -> None:
 
 
 def test_checkpointing_changes_no_gradient(lmm: LMM) -> None:
-    batch = lmm.seen(examples(shaken(lmm)))
+    batch = lmm.with_features(examples(shaken(lmm)))
     weights = list(lmm.trainable().values())
     lmm.model.train()
     plain = torch.autograd.grad(lmm.answer_loss(batch), weights, allow_unused=True)

@@ -82,7 +82,7 @@ def test_features_depend_on_the_image_alone(loaded: Data, monkeypatch: pytest.Mo
 
 
 def test_the_tower_is_no_part_of_the_model_that_is_trained(lmm: LMM) -> None:
-    names = [name for name, _ in lmm.trainable_or_not()]
+    names = [name for name, _ in lmm.named_weights()]
     assert names and not [n for n in names if n.startswith(lmm.family.vision_tower + ".")]
     assert {name for name, _ in lmm.base.named_modules()} >= {lmm.family.vision_tower}
 
@@ -104,8 +104,8 @@ def test_the_layers_that_llava_reads_are_kept(
     image = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))
     expected = made.eval().get_image_features(pixel_values=image[None]).pooler_output
     look = {"pixel_values": image[None]}
-    features = lmm.tower.look(lambda: lmm.base.get_image_features(**look))
-    with lmm.tower.seen(True), torch.no_grad():
+    features = lmm.tower.capture(lambda: lmm.base.get_image_features(**look))
+    with lmm.tower.reads_features(True), torch.no_grad():
         found = lmm.base.get_image_features(pixel_values=features)
     torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)
 
@@ -125,7 +125,7 @@ def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
 def mapped(lmm: LMM, file: Path) -> bool:
     """Whether the tower's weights are in the pages of a file."""
     assert lmm.tower is not None
-    addresses = [p.data_ptr() for part in lmm.tower.frozen() for p in part.parameters()]
+    addresses = [p.data_ptr() for part in lmm.tower.frozen_modules() for p in part.parameters()]
     lines = [ln.split() for ln in Path("/proc/self/maps").read_text().splitlines()]
     ends = [ln[0].split("-") for ln in lines if ln[-1] == str(file)]
     places = [range(int(first, 16), int(last, 16)) for first, last in ends]
@@ -137,17 +137,17 @@ def test_a_tower_that_rests_sees_the_same_from_the_pages_of_a_file(
 ) -> None:
     assert lmm.tower is not None
     task, file = task_of(loaded), tmp_path / "tower" / "tower.safetensors"
-    before = lmm.seen(pixels_of(loaded, task, range(4)))
+    before = lmm.with_features(pixels_of(loaded, task, range(4)))
     assert not mapped(lmm, file)
-    lmm.tower.rest(file)
+    lmm.tower.offload(file)
     written = file.stat().st_mtime_ns
     assert mapped(lmm, file)
-    after = lmm.seen(pixels_of(loaded, task, range(4)))
+    after = lmm.with_features(pixels_of(loaded, task, range(4)))
     for one, other in zip(before, after, strict=True):
         assert torch.equal(one.prompt[FEATURES], other.prompt[FEATURES])
     again = LMM(lmm.folder)
     assert again.tower is not None
-    again.tower.rest(file)
+    again.tower.offload(file)
     assert mapped(again, file) and file.stat().st_mtime_ns == written
     again.adapt(Adapter(parts="lm_lora+vision_lora", rank=2), seed=0)
     assert again.tower is None
@@ -160,21 +160,21 @@ def test_a_tower_that_rests_comes_to_the_model_at_the_first_look(
     """As on a GPU, which has it then."""
     tower = lmm.tower
     assert tower is not None
-    tower.rest(tmp_path / "tower.safetensors")
+    tower.offload(tmp_path / "tower.safetensors")
     lmm.to("meta")
     assert lmm.device.type == "meta" and tower.parameter().device.type == "cpu"
     given: list[torch.device] = []
-    (module,) = tower.frozen()
+    (module,) = tower.frozen_modules()
     module.register_forward_pre_hook(
         lambda _, args, kwargs: given.append((*args, *kwargs.values())[0].device), with_kwargs=True
     )
     with pytest.raises(NotImplementedError, match="meta"):  # there are no features to bring back
-        lmm.seen(pixels_of(loaded, task_of(loaded), range(2)))
+        lmm.with_features(pixels_of(loaded, task_of(loaded), range(2)))
     assert tower.parameter().device.type == "meta" and given == [torch.device("meta")]
 
 
 def test_the_weights_of_another_tower_are_not_taken(lmm: LMM, tmp_path: Path) -> None:
     assert lmm.tower is not None
     save_file({"0.weight": torch.zeros(3)}, tmp_path / "tower.safetensors")
-    lmm.tower.rest(tmp_path / "tower.safetensors")
+    lmm.tower.offload(tmp_path / "tower.safetensors")
     assert not mapped(lmm, tmp_path / "tower.safetensors")

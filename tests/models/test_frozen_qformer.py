@@ -14,7 +14,7 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 
 from models.batching import FEATURES, PIXELS, QUERIES, encode
 from models.lmm import LMM
-from models.loading import LOOKED_AT_ONCE
+from models.loading import IMAGES_PER_CALL
 from search.resources.precompute_features import FeatureExtractor, Writer
 from spaces import Adapter
 from tasks import load_benchmark
@@ -40,7 +40,7 @@ def test_losses_gradients_and_answers_are_those_of_pixels(
     lmm, stock = LMM(toy_instructblip.model), LMM(toy_instructblip.model)
     for one in (lmm, stock):
         one.adapt(Adapter(parts=parts, rank=4), seed=0)
-    stock._take_in(False, True)
+    stock._place_parts(False, True)
     loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
     read = loaded.training([(task, row) for row in range(6)])
     plain = [encode(stock.processor, loaded.examples(task, "train")[row]) for row in range(6)]
@@ -69,8 +69,8 @@ def test_it_reads_an_example_once_and_no_more_while_training(
     lmm.qformer._qformer[0].register_forward_hook(lambda *_: reads.append(1))
     loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
     for _ in range(3):
-        lmm.answer_loss(loaded.training([(task, row) for row in range(LOOKED_AT_ONCE)]))
-    assert len(reads) == 1 and loaded.images_embedded == LOOKED_AT_ONCE
+        lmm.answer_loss(loaded.training([(task, row) for row in range(IMAGES_PER_CALL)]))
+    assert len(reads) == 1 and loaded.images_embedded == IMAGES_PER_CALL
 
 
 def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: Toy) -> None:
@@ -101,7 +101,7 @@ def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip
     for loss in losses:
         torch.testing.assert_close(loss, losses[0], rtol=1e-5, atol=1e-5)
     # One look for those that freeze the tower, one more after it was trained and all was forgotten.
-    assert loaded.images_embedded == 3 * LOOKED_AT_ONCE
+    assert loaded.images_embedded == 3 * IMAGES_PER_CALL
 
 
 @pytest.mark.parametrize("zero", [0, 3])
@@ -116,7 +116,7 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
-            for first in range(0, count, LOOKED_AT_ONCE):
+            for first in range(0, count, IMAGES_PER_CALL):
                 writer.add(images_embedded(looker, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
@@ -139,7 +139,7 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
-    for first in range(0, 24, LOOKED_AT_ONCE):
+    for first in range(0, 24, IMAGES_PER_CALL):
         writer.add(images_embedded(looker, task, "train", first))
     writer.publish()
     found = []
@@ -148,5 +148,5 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
         lmm.adapt(PROJECTION, seed=0)
         loaded = data(toy, lmm, ask)
         found.append(loaded.encoded(task, "train", 3).prompt[QUERIES])
-        assert loaded.images_embedded == (0 if ask else LOOKED_AT_ONCE)
+        assert loaded.images_embedded == (0 if ask else IMAGES_PER_CALL)
     assert torch.equal(*found)

@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 from toy import Toy
 
-from models.location import model_fingerprint, model_folder, on_hub, pinned
+from models.location import model_fingerprint, model_folder, on_hub, pinned_name
 from spaces import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -31,9 +31,9 @@ def test_a_model_of_the_hub_is_the_folder_that_it_was_fetched_into(cached: str, 
     folder = model_folder(cached)
     assert folder.name == COMMIT
     assert model_fingerprint(folder) == model_fingerprint(toy.model)
-    assert pinned(cached, folder) == f"{cached}@{COMMIT}"
+    assert pinned_name(cached, folder) == f"{cached}@{COMMIT}"
     assert model_folder(f"{cached}@{COMMIT}") == folder
-    assert pinned(f"{cached}@{COMMIT}", folder) == f"{cached}@{COMMIT}"
+    assert pinned_name(f"{cached}@{COMMIT}", folder) == f"{cached}@{COMMIT}"
 
 
 def test_one_that_cannot_be_fetched_is_an_input_error(cached: str) -> None:
@@ -50,7 +50,9 @@ def test_what_is_on_disk_is_never_looked_for_on_the_hub(
     monkeypatch.chdir(tmp_path)
     assert not on_hub("mine/squares")
     assert model_folder("mine/squares") == tmp_path / "mine" / "squares"
-    assert pinned("mine/squares", tmp_path / "mine" / "squares") == str(tmp_path / "mine/squares")
+    assert pinned_name("mine/squares", tmp_path / "mine" / "squares") == str(
+        tmp_path / "mine/squares"
+    )
 
 
 def test_weights_as_a_pickle_and_language_models_with_an_encoder_are_refused(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed.shapes import SHAPES
-from models.memory_estimate import GPU, Machine, Sizes, estimate
+from models.memory_estimate import GPU, ExampleSizes, Machine, estimate_bytes
 from spaces import Adapter, Training
 
 TOKENS, ANSWER, BATCH, LAYERS, HEADS = 511, 1, 4, 4, 4
@@ -27,9 +27,9 @@ def working(
     machine: Machine = GPU,
     parts: str = "connector+lm_lora",
 ) -> int:
-    sizes = Sizes(prompt=TOKENS, answer=ANSWER, patches=256, asked=BATCH)
+    sizes = ExampleSizes(prompt=TOKENS, answer=ANSWER, patches=256, asked=BATCH)
     adapter = Adapter(parts=parts, rank=16)
-    return estimate(folder, adapter, training, 1, sizes, machine)["working memory"]
+    return estimate_bytes(folder, adapter, training, 1, sizes, machine)["working memory"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -140,7 +140,7 @@ def test_the_kept_logits_are_the_models_at_the_end_of_the_stage(walk: PanelTrial
     set_weights(worker.lmm, walk.store.tensors(walk.key(walk.paths[0])))
     for row, logits in zip(rows, kept["logits"].split(kept["lengths"].tolist()), strict=True):
         (encoded,) = worker.data.training([("hue", row)])
-        now, answers = worker.lmm.untaught_logits([encoded])
+        now, answers = worker.lmm.inference_logits([encoded])
         assert logits.shape == now[0].shape == (len(answers[0]), now.shape[-1])
         assert torch.allclose(logits.float(), now[0], rtol=2**-10, atol=1e-3)
 
@@ -178,7 +178,7 @@ def test_the_stronger_alpha_the_nearer_the_model_stays_to_its_logits(
         set_weights(worker.lmm, made.store.tensors(made.key(made.paths[1])))
         total = 0.0
         for pick, before in strategy.logits.items():
-            now, _ = worker.lmm.untaught_logits(worker.data.training([pick]))
+            now, _ = worker.lmm.inference_logits(worker.data.training([pick]))
             total += float((now[0] - before.float()).square().mean(-1).sum())
         return total
 

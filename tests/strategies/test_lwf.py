@@ -103,7 +103,7 @@ def walk(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
 def test_the_teacher_says_what_the_model_says_at_the_stages_start(walk: PanelTrial) -> None:
     worker, teacher, plan = second_stage(walk)
     for batch in plan:
-        said, answers = worker.lmm.untaught_logits(worker.data.training(batch))
+        said, answers = worker.lmm.inference_logits(worker.data.training(batch))
         kept = teacher.of(batch, said)
         within = answers != ENDED
         assert torch.allclose(kept[within], said[within], rtol=1e-4, atol=1e-5)
@@ -152,7 +152,7 @@ def test_the_stronger_it_is_the_nearer_the_model_stays_to_what_it_said(
         made = walked(toy.walk(config({"name": "lwf", "strength": strength}), tmp_path))
         worker, teacher, plan = second_stage(made)
         set_weights(worker.lmm, made.store.tensors(made.key(made.paths[1])))
-        said, answers = worker.lmm.untaught_logits(worker.data.training(plan[0]))
+        said, answers = worker.lmm.inference_logits(worker.data.training(plan[0]))
         return float(divergence(teacher.of(plan[0], said), said, answers != ENDED))
 
     free, weak, strong = away(0), away(0.1), away(100.0)

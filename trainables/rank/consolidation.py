@@ -73,4 +73,4 @@ class StageLearner:
         with open_engine(worker.lmm, training, worker.workers, self._weights, 1):
             for i in range(0, len(picks), batch_size):
                 batch = list(picks[i : i + batch_size])
-                yield Outputs(batch, *worker.lmm.untaught_logits(worker.data.training(batch)))
+                yield Outputs(batch, *worker.lmm.inference_logits(worker.data.training(batch)))

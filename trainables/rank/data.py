@@ -10,7 +10,7 @@ import torch
 
 from models.batching import QUERIES, Encoded, encode
 from models.lmm import LMM
-from models.loading import LOOKED_AT_ONCE
+from models.loading import IMAGES_PER_CALL
 from spaces.training import Training
 from strategies import ExampleId
 from tasks import Benchmark
@@ -40,7 +40,7 @@ class Data:
         self.benchmark = benchmark
         self.lmm = lmm
         self.seed = seed
-        self.longest = lmm.longest(longest)
+        self.longest = lmm.token_limit(longest)
         self._seen = seen
         """Examples that were looked at before, with what was seen."""
         self.images_embedded, self.feature_seconds = 0, 0.0
@@ -72,17 +72,17 @@ class Data:
         self._forget()
         key = (task, split, row)
         known = self._encoded.get(key, (None,))[0]
-        if known is not None and not self.lmm.lacks(known):
+        if known is not None and not self.lmm.lacks_queries(known):
             self._encoded.move_to_end(key)
             return known
         found = self._kept(task, split, row)
-        if found is not None and not self.lmm.lacks(found):
+        if found is not None and not self.lmm.lacks_queries(found):
             self._keep(key, found)
             return found
         # With its neighbours, always the same ones: what is seen then depends on nothing else.
         examples = self.examples(task, split)
-        first = row - row % LOOKED_AT_ONCE
-        rows = range(first, min(first + LOOKED_AT_ONCE, len(examples)))
+        first = row - row % IMAGES_PER_CALL
+        rows = range(first, min(first + IMAGES_PER_CALL, len(examples)))
         block = [one for row in rows if (one := self._kept(task, split, row))]
         if len(block) == len(rows):
             # All are read together, or none.
@@ -90,10 +90,10 @@ class Data:
         else:
             shown = [encode(self.lmm.processor, examples[row], self.longest) for row in rows]
             begun = time.perf_counter()
-            block = self.lmm.seen(shown)
+            block = self.lmm.with_features(shown)
             self.feature_seconds += time.perf_counter() - begun
             self.images_embedded += len(rows)
-        block = self.lmm.read(block)
+        block = self.lmm.with_queries(block)
         for place, encoded in zip(rows, block, strict=True):
             self._keep((task, split, place), encoded)
         return block[row - first]

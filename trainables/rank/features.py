@@ -92,9 +92,9 @@ def compute_features(
     """Some rows of a split that are looked at together, as (images, examples) of the two schemas."""
     shown = [encode(lmm.processor, example, longest) for example in examples]
     begun = time.perf_counter()
-    encoded = lmm.seen(shown)
+    encoded = lmm.with_features(shown)
     each = (time.perf_counter() - begun) / len(rows)
-    encoded = lmm.read(encoded)
+    encoded = lmm.with_queries(encoded)
     names = [image_digest(example) for example in examples]
     images, inputs = {}, []
     # They are read padded to the longest instruction, which may show in the last bits.
@@ -133,7 +133,7 @@ class FeatureFiles:
         self._spent = 0.0
 
     def example(self, file: Path, row: int) -> Encoded | None:
-        """One example of a split, as `lmm.seen` would make it; None if it was never looked at."""
+        """One example of a split, as `lmm.with_features` would make it; None if it was never looked at."""
         if file not in self._examples:
             if not file.exists():
                 return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from models.loading import LOOKED_AT_ONCE
+from models.loading import IMAGES_PER_CALL
 from models.text_encoder import SentenceEncoder, TextEncoder, TokenMean
 from strategies import Queries
 from strategies.similarity import Signature
@@ -79,9 +79,9 @@ class TaskEmbedder:
 
 def spread(size: int, most: int) -> list[int]:
     """At most `most` of `size` rows, spread over them in whole blocks: the tower looks at no less."""
-    blocks = range(0, size, LOOKED_AT_ONCE)
-    stride = max(1, -(-len(blocks) * LOOKED_AT_ONCE // most))
-    return [r for b in blocks[::stride] for r in range(b, min(b + LOOKED_AT_ONCE, size))]
+    blocks = range(0, size, IMAGES_PER_CALL)
+    stride = max(1, -(-len(blocks) * IMAGES_PER_CALL // most))
+    return [r for b in blocks[::stride] for r in range(b, min(b + IMAGES_PER_CALL, size))]
 
 
 def instruction(example: Example) -> str:

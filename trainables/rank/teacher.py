@@ -88,7 +88,7 @@ class Teacher:
             dist.all_reduce(calls, op=dist.ReduceOp.MAX)
         for start in range(0, int(calls) * self.micro, self.micro):
             part = list(mine[start : start + self.micro]) or [mine[-1]]
-            logits, answers = lmm.untaught_logits(data.training(part))
+            logits, answers = lmm.inference_logits(data.training(part))
             for pick, of_one, tokens in zip(part, logits, answers, strict=True):
                 # Not a view, which would keep the whole batch.
                 kept = of_one[: int((tokens >= 0).sum())].to("cpu", self.precision)

@@ -171,7 +171,7 @@ class Worker:
         whole = Timer()
         routing = Routing(self, job, config) if job.experts else None
         # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
-        self.lmm.live = job.key == job.base and not routing
+        self.lmm.recompute_queries = job.key == job.base and not routing
         for task, split, key in job.score:
             timer, zero = Timer(), config.training.zero
             if routing:
@@ -181,7 +181,7 @@ class Worker:
                 record = score_record(self.benchmark.tasks[task], split, predictions)
             if self.rank == 0:
                 self.store.put(key, record | timer.cost())
-        self.lmm.live = False
+        self.lmm.recompute_queries = False
         return {"score": whole.seconds} if job.score else {}
 
     def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy) -> float:
@@ -238,7 +238,7 @@ class Worker:
             if self.spec.features:
                 folder = idle_weights_folder(self.spec.features, config.training.loading)
                 with contextlib.suppress(OSError, SafetensorError):  # short of space, or damaged
-                    self.lmm.rest(folder)
+                    self.lmm.offload(folder)
             if torch.cuda.is_available():
                 self.lmm.to("cuda")
             longest, seed = config.training.longest, self.spec.seed

@@ -14,7 +14,7 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 
 from models.batching import FEATURES, PIXELS
 from models.lmm import LMM
-from models.loading import LOOKED_AT_ONCE
+from models.loading import IMAGES_PER_CALL
 from search.resources.precompute_features import LOOKED, FeatureExtractor, Writer
 from spaces.loading import Loading
 from tasks import load_benchmark
@@ -37,7 +37,7 @@ def images_embedded(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
     looker = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
-            for first in reversed(range(0, count, LOOKED_AT_ONCE)):
+            for first in reversed(range(0, count, IMAGES_PER_CALL)):
                 block = {"task": [task], "split": [split], "first": [first]}
                 yield looker(pa.table(block))
 
@@ -61,7 +61,7 @@ def data(toy: Toy, root: Path | None, loading: Loading = FP32) -> Data:
 
 def test_an_example_is_to_the_last_bit_as_if_it_were_looked_at_now(toy: Toy, root: Path) -> None:
     kept, live = data(toy, root), data(toy, None)
-    kept.lmm.seen = None  # type: ignore[assignment]  # it looks at nothing itself
+    kept.lmm.with_features = None  # type: ignore[assignment]  # it looks at nothing itself
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
             for row in range(count):
@@ -106,7 +106,7 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
 def test_what_was_not_looked_at_is_looked_at_live(toy: Toy, root: Path) -> None:
     kept = data(toy, root)
     assert kept.encoded("hue", "test", 0).prompt[FEATURES].numel()
-    assert list(kept._encoded) == [("hue", "test", row) for row in range(LOOKED_AT_ONCE)]
+    assert list(kept._encoded) == [("hue", "test", row) for row in range(IMAGES_PER_CALL)]
 
 
 def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:

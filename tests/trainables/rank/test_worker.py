@@ -47,7 +47,7 @@ def test_the_loss_falls_and_what_is_frozen_stays_to_the_last_bit(
 
 def _named(lmm: LMM) -> list[tuple[str, torch.Tensor]]:
     """Parameters under the names of the plain model."""
-    return [(name.replace(".base_layer", ""), p.detach()) for name, p in lmm.trainable_or_not()]
+    return [(name.replace(".base_layer", ""), p.detach()) for name, p in lmm.named_weights()]
 
 
 @FAMILIES
