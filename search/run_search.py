@@ -18,7 +18,7 @@ from search.resources.precompute_features import with_features
 from search.resources.store_limit import StoreLimit
 from search.results.run_folder import write_json
 from search.results.tables import write_tables
-from search.tuning.prior_run import take_up
+from search.tuning.prior_run import reuse_prior_run
 from search.tuning.progress import Progress
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.errors import InputError
@@ -71,8 +71,8 @@ def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
     """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
     searcher, stages = build_searcher(resolved), panel_stages(resolved.panel)
     if resolved.prior_run:
-        take_up(resolved, searcher, resolved.prior_run)
-    if not searcher.left():
+        reuse_prior_run(resolved, searcher, resolved.prior_run)
+    if not searcher.trials_left():
         return False
     print("starting Ray and the workers", flush=True)
     try:
@@ -90,7 +90,7 @@ def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
     finally:
         progress.close()
     ray.shutdown()
-    return bool(searcher.left()) and resolved.plan.time_budget is None
+    return bool(searcher.trials_left()) and resolved.plan.time_budget is None
 
 
 def add_seconds(path: Path, seconds: float) -> None:

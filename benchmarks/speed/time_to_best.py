@@ -26,7 +26,7 @@ from ray.tune.experiment import Trial
 from benchmarks.speed.measure import Result, say
 from benchmarks.speed.recorded import FILE, ORDERINGS, space
 from search.tuning.rung_score import rung_score
-from search.tuning.searcher import StagedOptuna
+from search.tuning.searcher import StudySearcher
 from search.tuning.stopping import StageHalving
 from trainables.trainable import write_record
 
@@ -133,11 +133,11 @@ def replayed(
         (run / "trials").mkdir()
         final = {"tasks": list(scale), "values": [list(scale.values())]}
         write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": [final]})
-        searcher = StagedOptuna(
+        searcher = StudySearcher(
             space(), [("final_average", "max")], run, seed=seed, samples=len(table), references=()
         )
         halving = StageHalving(FIRST_RUNG, STAGES, 2)
-        halving.over(run, (), searcher.halted)
+        halving.over(run, (), searcher.stopped_names)
         return Replay(table, best, searcher, halving, share).run()
 
 
@@ -148,7 +148,7 @@ class Replay:
         self,
         table: Sequence[Mapping[str, Any]],
         best: float,
-        searcher: StagedOptuna,
+        searcher: StudySearcher,
         halving: Any,
         share: bool,
     ) -> None:

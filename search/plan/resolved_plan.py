@@ -133,14 +133,14 @@ class ResolvedPlan:
         If the same plan was searched before, also of what was proposed then.
         """
         store = StageStore(self.place.store)
-        again = self.prior_run.keys if self.prior_run else set()
+        again = self.prior_run.stage_keys if self.prior_run else set()
         return sum(store.has(key) for key in again.union(*map(self.keys, REFERENCES)))
 
     def distinct_stages(self) -> int:
         """Stages that differ, at the most: shared prefixes once, first stages once."""
         keys = set().union(*map(self.keys, REFERENCES))
-        if self.prior_run and self.prior_run.whole(self.plan.samples):
-            return len(keys | self.prior_run.keys)
+        if self.prior_run and self.prior_run.covers(self.plan.samples):
+            return len(keys | self.prior_run.stage_keys)
         # Where there are tasks before the first stage, strategies act on it already.
         firsts = 0 if self.panel.initial else len({o[0] for o in self.panel.orderings})
         alike = {self.space.reference(n).shared for n in ("finetune", *self.plan.strategies)}

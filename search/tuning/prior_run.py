@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.results.run_folder import TrialRecord, read_run
-from search.tuning.searcher import StagedOptuna, over
+from search.tuning.searcher import StudySearcher, ended_proposals
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError
 from trainables.store.eviction import pinned
@@ -52,13 +52,13 @@ class PriorRun:
         """Its trials by name, but for records that cannot be read."""
         return {trial.name: trial for trial in read_run(self.run).trials}
 
-    def whole(self, samples: int) -> bool:
+    def covers(self, samples: int) -> bool:
         """Whether all `samples` came to an end that they will come to again."""
         names = [f"{number:04d}" for number in range(samples)]
         return all(n in self.trials and self.trials[n].state in ENDED for n in names)
 
     @property
-    def keys(self) -> set[str]:
+    def stage_keys(self) -> set[str]:
         """Of the stages that its trials came to, and of those made before and ahead."""
         made = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
         # Before the first stage, only what initial tasks were trained for is a stage.
@@ -66,7 +66,7 @@ class PriorRun:
         return {str(s["key"]) for s in made if "key" in s}
 
     @property
-    def ended(self) -> int:
+    def ended_count(self) -> int:
         """Trials that need not be tried again."""
         return sum(trial.state in ENDED for trial in self.trials.values())
 
@@ -79,8 +79,8 @@ def find_prior_run(plan: Mapping[str, Any], run: Path) -> PriorRun | None:
         # Whatever is wrong with a folder, it is no twin, and no reason not to search.
         with contextlib.suppress(Exception):
             if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
-                prior_run = PriorRun(file.parent, over(file.parent))
-                found.append((len(prior_run.proposals), prior_run.ended, prior_run))
+                prior_run = PriorRun(file.parent, ended_proposals(file.parent))
+                found.append((len(prior_run.proposals), prior_run.ended_count, prior_run))
     *_, furthest = max(found, key=lambda one: one[:2], default=(None,))
     return furthest if furthest and furthest.proposals else None
 
@@ -94,7 +94,7 @@ def _identity(plan: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def take_up(resolved: ResolvedPlan, searcher: StagedOptuna, prior_run: PriorRun) -> None:
+def reuse_prior_run(resolved: ResolvedPlan, searcher: StudySearcher, prior_run: PriorRun) -> None:
     """End the trials that ended in `prior_run`, as they ended there, if the store has all that they need."""
 
     def ended(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
@@ -103,7 +103,7 @@ def take_up(resolved: ResolvedPlan, searcher: StagedOptuna, prior_run: PriorRun)
             return None
         return _walked(resolved, name, config, there)
 
-    searcher.take_up(ended)
+    searcher.reuse_trials(ended)
 
 
 def _told(config: TrialConfig) -> Any:

@@ -75,7 +75,7 @@ def _suggest(trial: optuna.Trial, path: str, domain: Domain) -> None:
             trial.suggest_categorical(path, choices)
 
 
-class StagedOptuna(OptunaSearch):
+class StudySearcher(OptunaSearch):
     """Proposes configurations; the reference trials first, and what a kill interrupted before new ones.
 
     Trials stopped before the last stage are filed as pruned, diverged or failed ones as failed.
@@ -102,7 +102,7 @@ class StagedOptuna(OptunaSearch):
         self.define = Definition(space.open, seed, startup)
         self.given: dict[str, dict[str, Any]] = {}
         """What each trial was given, by Tune's trial id."""
-        self.halted: set[str] = set()
+        self.stopped_names: set[str] = set()
         """Names of the trials that the scheduler stopped, which it notes here."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         journal = run / "optuna.journal"
@@ -118,9 +118,9 @@ class StagedOptuna(OptunaSearch):
         # Those of an earlier go come first in the study, whether or not all of them were noted then.
         for point in points[len(self.study.trials) :]:
             self.study.enqueue_trial(point)
-        self.references = [name for name in references if not finished(run, name)]
+        self.references = [name for name in references if not is_finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
-        self.begun = frozenset(f"{number:04d}" for number in self.interrupted)
+        self.unfinished = frozenset(f"{number:04d}" for number in self.interrupted)
         """Names of the trials that an earlier go at the search left open: they are run again."""
 
     @property
@@ -134,19 +134,19 @@ class StagedOptuna(OptunaSearch):
         names = [{"strategy/name": point["strategy/name"]} for point in points]
         return points + names * (self.samples // len(names) if balanced else 0)
 
-    def left(self) -> int:
+    def trials_left(self) -> int:
         """Trials still to be run: references, and samples that are not over, whatever came of them."""
         over = sum(t.state.is_finished() for t in self.study.trials)
         return len(self.references) + max(0, self.samples - over)
 
-    def take_up(self, ended: Callable[[str, TrialConfig], Mapping[str, Any] | None]) -> None:
+    def reuse_trials(self, ended: Callable[[str, TrialConfig], Mapping[str, Any] | None]) -> None:
         """End what was proposed before as it ended then; `ended` returns a trial's record, or None."""
         known = {n: ended(n, self.config_space.reference(n)) for n in self.references}
         self.references = [name for name, told in known.items() if told is None]
         for _ in range(self._waiting_again()):
             trial = self.study.ask()
             self.define(trial)
-            config = self.config_space.config(nested(trial.params))
+            config = self.config_space.config(unflatten(trial.params))
             told = ended(f"{trial.number:04d}", config)
             if told is None:
                 self.interrupted.append(trial.number)  # its turn comes as if it had been broken off
@@ -172,7 +172,7 @@ class StagedOptuna(OptunaSearch):
         else:
             super().suggest(trial_id)
         trial = self._ot_trials[trial_id]
-        config = self.config_space.config(nested(trial.params))
+        config = self.config_space.config(unflatten(trial.params))
         return self._give(trial_id, f"{trial.number:04d}", config)
 
     def _give(self, trial_id: str, name: str, config: TrialConfig) -> dict[str, Any]:
@@ -191,10 +191,10 @@ class StagedOptuna(OptunaSearch):
         result = result or {}
         state = "failed" if error else result.get("state", "failed")
         if state == "running":
-            if self.given[trial_id]["name"] not in self.halted:
+            if self.given[trial_id]["name"] not in self.stopped_names:
                 return  # the time is up: a resumed search goes on with it
             state = "stopped"
-        mark(self.run, self.given[trial_id], state)
+        record_end(self.run, self.given[trial_id], state)
         if trial_id in self._ot_trials:
             self._tell(self._ot_trials[trial_id], state, result)
 
@@ -209,7 +209,7 @@ class StagedOptuna(OptunaSearch):
             self.study.tell(trial, values)  # type: ignore[arg-type]
 
 
-def nested(params: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(params: Mapping[str, Any]) -> dict[str, Any]:
     """`{"a/b": 1}` as `{"a": {"b": 1}}`."""
     tree: dict[str, Any] = {"strategy": {}}
     for path, value in params.items():
@@ -221,7 +221,7 @@ def nested(params: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def record(run: Path, name: str) -> dict[str, Any]:
+def read_record(run: Path, name: str) -> dict[str, Any]:
     """A trial's record; empty if there is none that can be read."""
     try:
         return json.loads((run / "trials" / f"{name}.json").read_text())
@@ -229,7 +229,7 @@ def record(run: Path, name: str) -> dict[str, Any]:
         return {}
 
 
-def over(run: Path) -> list[Mapping[str, Any]]:
+def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     """The parameters of a search's trials by number, up to the first that is not over."""
     journal = run / "optuna.journal"
     if not journal.is_file():
@@ -239,15 +239,15 @@ def over(run: Path) -> list[Mapping[str, Any]]:
     return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
 
 
-def finished(run: Path, name: str) -> bool:
+def is_finished(run: Path, name: str) -> bool:
     """Whether a trial is over and done with."""
-    return record(run, name).get("state") == "finished"
+    return read_record(run, name).get("state") == "finished"
 
 
-def mark(run: Path, given: Mapping[str, Any], state: str) -> None:
+def record_end(run: Path, given: Mapping[str, Any], state: str) -> None:
     """Note in a trial's record how it ended; one that never got to a stage gets a short record."""
     name = given["name"]
     short = {"name": name, "config": given["trial"], "metrics": {}, "orderings": [], "stages": []}
-    known = record(run, name) or short
+    known = read_record(run, name) or short
     if known.get("state") != state:
         write_record(run / "trials", {**known, "state": state})

@@ -37,7 +37,7 @@ class OverStages(TrialScheduler):
     """What the rules have in common, put before a stock scheduler."""
 
     references: frozenset[str]
-    halted: set[str]
+    stopped_names: set[str]
     """Names of the trials that were stopped, shared with the searcher."""
     scale: Scale
 
@@ -45,9 +45,13 @@ class OverStages(TrialScheduler):
     def metric(self) -> None:
         """Nothing that a result must bring: the rung score is made of it here."""
 
-    def over(self, run: Path, references: Collection[str], halted: set[str]) -> None:
+    def over(self, run: Path, references: Collection[str], stopped_names: set[str]) -> None:
         """Say whose trials these are, before the first of them."""
-        self.references, self.halted, self.scale = frozenset(references), halted, Scale(run)
+        self.references, self.stopped_names, self.scale = (
+            frozenset(references),
+            stopped_names,
+            Scale(run),
+        )
         self._told: dict[str, int] = {}
         self._begun: Collection[str] | None = None
 
@@ -55,7 +59,7 @@ class OverStages(TrialScheduler):
         for scored in self._untold(trial, result):
             decision = super().on_trial_result(tune_controller, trial, scored)
             if decision == TrialScheduler.STOP:
-                self.halted.add(trial.config["name"])
+                self.stopped_names.add(trial.config["name"])
                 return decision
         return TrialScheduler.CONTINUE
 
@@ -86,9 +90,9 @@ class OverStages(TrialScheduler):
         self._catch_up()
         return self.scale.known()
 
-    def remember(self, run: Path, begun: Collection[str]) -> None:
-        """Take up what an interrupted search had reached, but for the trials `begun` that run again."""
-        self._begun = begun
+    def remember(self, run: Path, unfinished: Collection[str]) -> None:
+        """Take up what an interrupted search had reached, but for the trials `unfinished` that run again."""
+        self._begun = unfinished
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -204,7 +208,7 @@ class Racing(OverStages, FIFOScheduler):
         self._note(name, result["seen"])
         walked = len(self.reached[name])
         if max(1, before) < walked < len(self.orderings) and self._lost(name):
-            self.halted.add(name)
+            self.stopped_names.add(name)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 

@@ -8,14 +8,14 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.plan.resolved_plan import ResolvedPlan
-from search.tuning.searcher import StagedOptuna
+from search.tuning.searcher import StudySearcher
 from search.tuning.stopping import OverStages, Racing, StageHalving, StageMedian
 from trainables.trainable import SearchContext, StageTrainable, panel_stages
 
 
-def build_searcher(resolved: ResolvedPlan) -> StagedOptuna:
+def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
     """What proposes configurations, at the point where an interrupted search left it."""
-    return StagedOptuna(
+    return StudySearcher(
         resolved.space,
         resolved.plan.directions(),
         resolved.run,
@@ -28,7 +28,7 @@ def build_searcher(resolved: ResolvedPlan) -> StagedOptuna:
 
 
 def build_tuner(
-    resolved: ResolvedPlan, searcher: StagedOptuna, lanes: int, callbacks: Sequence[tune.Callback]
+    resolved: ResolvedPlan, searcher: StudySearcher, lanes: int, callbacks: Sequence[tune.Callback]
 ) -> tune.Tuner:
     """The search as Tune runs it; metric and mode are the searcher's and the scheduler's own."""
     plan = resolved.plan
@@ -42,7 +42,7 @@ def build_tuner(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler(resolved, searcher),
-            num_samples=searcher.left(),
+            num_samples=searcher.trials_left(),
             max_concurrent_trials=lanes,
             reuse_actors=True,
             time_budget_s=plan.time_budget,
@@ -57,7 +57,7 @@ def build_tuner(
     )
 
 
-def scheduler(resolved: ResolvedPlan, searcher: StagedOptuna) -> TrialScheduler:
+def scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
     """The plan's way to stop weak trials, filled with what an interrupted search had reached."""
     plan, panel = resolved.plan, resolved.panel
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
@@ -69,6 +69,6 @@ def scheduler(resolved: ResolvedPlan, searcher: StagedOptuna) -> TrialScheduler:
     if plan.stopping not in rules or (plan.stopping == "asha" and plan.halving < 2):
         return FIFOScheduler()
     rule = rules[plan.stopping]()
-    rule.over(resolved.run, resolved.references, searcher.halted)
-    rule.remember(resolved.run, searcher.begun)
+    rule.over(resolved.run, resolved.references, searcher.stopped_names)
+    rule.remember(resolved.run, searcher.unfinished)
     return rule

@@ -18,7 +18,7 @@ from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
-from search.tuning.searcher import StagedOptuna
+from search.tuning.searcher import StudySearcher
 from spaces import InputError
 from strategies import STRATEGIES
 
@@ -98,7 +98,7 @@ def proposed(run: Path, samples: int, count: int) -> list[str]:
     """The strategies of the next `count` proposals."""
     run.mkdir(exist_ok=True)
     names = ("replay", "ewc", "lwf")
-    found = StagedOptuna(space(*names), OBJECTIVES, run, 0, samples, (), balanced=True)
+    found = StudySearcher(space(*names), OBJECTIVES, run, 0, samples, (), balanced=True)
     said = []
     for number in range(count):
         given = found.suggest(f"{run.name}{number}")
@@ -109,7 +109,7 @@ def proposed(run: Path, samples: int, count: int) -> list[str]:
     return said
 
 
-def waiting(found: StagedOptuna) -> int:
+def waiting(found: StudySearcher) -> int:
     return sum(not trial.state.is_finished() for trial in found.study.trials)
 
 

@@ -17,8 +17,8 @@ from search.cli import main, parser, plan_of
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.run_search import save_plan
-from search.tuning.prior_run import take_up
-from search.tuning.searcher import StagedOptuna
+from search.tuning.prior_run import reuse_prior_run
+from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
@@ -49,13 +49,13 @@ def first(plan: Path) -> ResolvedPlan:
     save_plan(resolved)
     searcher = build_searcher(resolved)
     runner = InProcessRunner(resolved.place)
-    searcher.halted |= STOPPED.keys()
-    for number in range(searcher.left()):
+    searcher.stopped_names |= STOPPED.keys()
+    for number in range(searcher.trials_left()):
         given = searcher.suggest(f"trial-{number}")
         assert given is not None
         result = walked(resolved, given, runner)
         searcher.on_trial_complete(f"trial-{number}", result, error=given["name"] == FAILED)
-    assert not searcher.left()
+    assert not searcher.trials_left()
     return resolved
 
 
@@ -78,17 +78,17 @@ def told(run: Path) -> dict[str, dict[str, Any]]:
     return {t["name"]: {name: t.get(name) for name in same} for t in trials(run).values()}
 
 
-def left(searcher: StagedOptuna) -> list[dict[str, Any]]:
+def left(searcher: StudySearcher) -> list[dict[str, Any]]:
     """What is suggested next."""
-    found = [searcher.suggest(f"left-{n}") for n in range(searcher.left())]
+    found = [searcher.suggest(f"left-{n}") for n in range(searcher.trials_left())]
     return [suggestion for suggestion in found if suggestion is not None]
 
 
-def again(resolved: ResolvedPlan) -> StagedOptuna:
+def again(resolved: ResolvedPlan) -> StudySearcher:
     resolved.run.mkdir(exist_ok=True)
     searcher = build_searcher(resolved)
     assert resolved.prior_run is not None
-    take_up(resolved, searcher, resolved.prior_run)
+    reuse_prior_run(resolved, searcher, resolved.prior_run)
     return searcher
 
 
@@ -234,7 +234,7 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
     second = prepared_as("second", plan)
     assert second.prior_run is not None
     second.run.mkdir()
-    searcher = StagedOptuna(
+    searcher = StudySearcher(
         second.space,
         second.plan.directions(),
         second.run,
@@ -244,7 +244,7 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
         balanced=True,
         proposed=second.prior_run.proposals[:2],
     )
-    searcher.take_up(lambda name, config: None)
+    searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
     drawn = [t.params for t in searcher.study.get_trials(deepcopy=False)[:2]]
@@ -258,9 +258,9 @@ def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
     assert second.prior_run is not None
     second.run.mkdir()
     same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
-    StagedOptuna(*same)  # broken off before it proposed anything
-    searcher = StagedOptuna(*same, second.prior_run.proposals)
-    searcher.take_up(lambda name, config: None)
+    StudySearcher(*same)  # broken off before it proposed anything
+    searcher = StudySearcher(*same, second.prior_run.proposals)
+    searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     # The two starting points are alike; what comes after them is to be drawn with what is known then.
     assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
@@ -272,7 +272,7 @@ def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     second = prepared_as("second", plan)
     again(second)
     save_plan(second)
-    searcher = StagedOptuna(
+    searcher = StudySearcher(
         second.space, second.plan.directions(), second.run, seed=0, samples=4, references=()
     )
     given = searcher.suggest("last")

@@ -15,7 +15,7 @@ from ray import cloudpickle
 from toy import TRAINING
 
 from search.plan.space import ConfigSpace, config_space
-from search.tuning.searcher import STUDY, StagedOptuna
+from search.tuning.searcher import STUDY, StudySearcher
 from strategies import STRATEGIES
 from trainables.config import TrialConfig
 
@@ -34,9 +34,9 @@ def space() -> ConfigSpace:
     return config_space(SEARCHED, {"training": TRAINING, "adapter": {}}, DOMAINS)
 
 
-def searcher(run: Path, samples: int = 12, references: tuple[str, ...] = ()) -> StagedOptuna:
+def searcher(run: Path, samples: int = 12, references: tuple[str, ...] = ()) -> StudySearcher:
     run.mkdir(exist_ok=True)
-    return StagedOptuna(space(), OBJECTIVES, run, seed=3, samples=samples, references=references)
+    return StudySearcher(space(), OBJECTIVES, run, seed=3, samples=samples, references=references)
 
 
 def outcome(given: dict[str, Any], state: str = "finished") -> dict[str, Any]:
@@ -46,7 +46,7 @@ def outcome(given: dict[str, Any], state: str = "finished") -> dict[str, Any]:
     return {"state": state, "final_average": score, "forgetting": 1 - score * score}
 
 
-def go_on(found: StagedOptuna, count: int, prefix: str = "t") -> list[dict[str, Any]]:
+def go_on(found: StudySearcher, count: int, prefix: str = "t") -> list[dict[str, Any]]:
     """Suggest and tell `count` trials, one after the other."""
     given = []
     for number in range(count):
@@ -56,7 +56,7 @@ def go_on(found: StagedOptuna, count: int, prefix: str = "t") -> list[dict[str, 
     return given
 
 
-def states(found: StagedOptuna) -> list[TrialState]:
+def states(found: StudySearcher) -> list[TrialState]:
     return [trial.state for trial in found.study.trials]
 
 
@@ -91,20 +91,20 @@ def test_the_first_are_each_strategys_published_knobs(tmp_path: Path) -> None:
 
 def test_the_seed_decides_what_comes_after_them(tmp_path: Path) -> None:
     first, again = (go_on(searcher(tmp_path / name), 10) for name in ("a", "b"))
-    other = StagedOptuna(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references=())
+    other = StudySearcher(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references=())
     assert first == again
     assert go_on(other, 10)[3:] != first[3:]
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 20_260_101, 1 << 40])
 def test_any_whole_number_is_a_seed(tmp_path: Path, seed: int) -> None:
-    found = StagedOptuna(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references=())
+    found = StudySearcher(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references=())
     assert len(go_on(found, 4)) == 4
 
 
 def test_references_come_first_and_are_no_samples(tmp_path: Path) -> None:
     found = searcher(tmp_path, references=REFERENCES)
-    assert found.left() == 14
+    assert found.trials_left() == 14
     given = go_on(found, 4)
     assert [g["name"] for g in given] == ["finetune", "joint", "0000", "0001"]
     assert given[1]["trial"]["strategy"] == {"name": "joint"}
@@ -145,7 +145,7 @@ def test_what_became_of_a_trial_is_filed_as_what_it_is(
 ) -> None:
     found = searcher(tmp_path)
     name = found.suggest("t")["name"]
-    found.halted.add(name)
+    found.stopped_names.add(name)
     found.on_trial_complete("t", result, error)
     found.on_trial_complete("t", result, error)  # Tune may say so twice
     assert found.study.trials[0].state.name == expected
@@ -166,7 +166,7 @@ def test_the_pareto_front_holds_finished_trials_only(tmp_path: Path) -> None:
     found = searcher(tmp_path)
     for number, state in enumerate(("finished", "running", "diverged", "finished")):
         given = found.suggest(f"t{number}")
-        found.halted.add(given["name"])
+        found.stopped_names.add(given["name"])
         nearly_perfect = {"final_average": 0.99, "forgetting": -0.1, "state": state}
         low = {"final_average": 0.3 + number / 10, "forgetting": number / 10, "state": state}
         found.on_trial_complete(f"t{number}", low if state == "finished" else nearly_perfect)
@@ -180,7 +180,7 @@ def test_a_trial_that_the_time_budget_cut_off_is_still_to_be_done(tmp_path: Path
     found.on_trial_complete("t", outcome(given, "running"))
     assert states(found)[0] == TrialState.RUNNING
     resumed = searcher(tmp_path, samples=5)
-    assert resumed.left() == 5
+    assert resumed.trials_left() == 5
     assert resumed.suggest("again") == given
 
 
@@ -197,12 +197,12 @@ def test_a_resumed_search_first_repeats_the_interrupted_trial_and_then_goes_on_a
     interrupted = killed.suggest("interrupted")
     del killed
     resumed = searcher(tmp_path / "killed")
-    assert resumed.left() == 12 - done
+    assert resumed.trials_left() == 12 - done
     rest = go_on(resumed, 12 - done, "resumed")
     assert rest[0] == interrupted
     assert rest == whole[done:]
     assert len(resumed.study.trials) == 12
-    assert resumed.left() == 0
+    assert resumed.trials_left() == 0
 
 
 def test_starting_points_are_not_given_twice(tmp_path: Path) -> None:
@@ -239,6 +239,6 @@ def test_a_reference_is_repeated_only_if_it_has_not_finished(tmp_path: Path) -> 
     found.suggest("joint")
     found.on_trial_complete("finetune", outcome(finetune))
     resumed = searcher(tmp_path, references=REFERENCES)
-    assert resumed.left() == 13
+    assert resumed.trials_left() == 13
     assert [g["name"] for g in go_on(resumed, 2)] == ["joint", "0000"]
     assert searcher(tmp_path, references=REFERENCES).references == []

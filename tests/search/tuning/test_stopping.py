@@ -32,8 +32,8 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def over(rule: OverStages, run: Path, halted: set[str] | None = None) -> Any:
-    rule.over(run, ("finetune", "joint"), set() if halted is None else halted)
+def over(rule: OverStages, run: Path, stopped_names: set[str] | None = None) -> Any:
+    rule.over(run, ("finetune", "joint"), set() if stopped_names is None else stopped_names)
     return rule
 
 
@@ -79,16 +79,16 @@ def test_a_weak_trial_is_stopped_at_a_rung_and_only_there(halving) -> None:
         assert walk(scheduler, name, alone([0.8] * STAGES)) == STAGES
     assert walk(scheduler, "0003", alone([0.1] * STAGES)) == 3
     assert walk(scheduler, "0004", alone([0.9] * 3 + [0.0] * 6)) == 6
-    assert {"0003", "0004"} <= scheduler.halted
+    assert {"0003", "0004"} <= scheduler.stopped_names
     assert walk(scheduler, "0005", alone([0.9] * STAGES)) == STAGES
 
 
 def test_halted_names_are_told_to_whoever_shares_the_set(run: Path) -> None:
-    halted: set[str] = set()
-    scheduler = over(StageHalving(3, STAGES, 2), run, halted)
+    stopped_names: set[str] = set()
+    scheduler = over(StageHalving(3, STAGES, 2), run, stopped_names)
     walk(scheduler, "0000", alone([0.8] * 5))
     walk(scheduler, "0001", alone([0.7] * 5))
-    assert halted == {"0001"}
+    assert stopped_names == {"0001"}
 
 
 def test_a_reference_is_never_stopped_and_sets_no_mark(halving) -> None:
@@ -98,13 +98,13 @@ def test_a_reference_is_never_stopped_and_sets_no_mark(halving) -> None:
     for name in ("0000", "0001"):
         assert walk(scheduler, name, alone([0.5] * STAGES)) == STAGES
     assert walk(scheduler, "finetune", alone([0.0] * STAGES)) == STAGES
-    assert "finetune" not in scheduler.halted
+    assert "finetune" not in scheduler.stopped_names
 
 
 def test_a_trial_that_diverged_is_left_to_end_by_itself(halving) -> None:
     scheduler = halving()
     assert walk(scheduler, "0000", [*alone([0.5, 0.5]), None]) == 3
-    assert not scheduler.halted
+    assert not scheduler.stopped_names
     assert not any(rungs(scheduler).values())
 
 
@@ -124,7 +124,7 @@ def test_below_the_median_a_trial_ends_once_there_are_three_others(run: Path) ->
     assert walk(scheduler, "finetune", alone([0.0] * STAGES)) == STAGES
     assert walk(scheduler, "0003", alone([0.4] * STAGES)) == 3
     assert walk(scheduler, "0004", alone([0.6] * STAGES)) == STAGES
-    assert scheduler.halted == {"0003"}
+    assert scheduler.stopped_names == {"0003"}
 
 
 def test_the_median_rule_compares_what_is_left_and_not_what_was_once_reached(run: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_race_drops_who_is_surely_behind_the_leader_and_nobody_else(run: Path)
     assert (
         walk(scheduler, "0006", orderings(0.58, 0.60, 0.62)) == STAGES
     )  # twice the same, by chance
-    assert scheduler.halted == {"0001"}
+    assert scheduler.stopped_names == {"0001"}
     assert walk(scheduler, "0004", orderings(0.70, 0.72, 0.74)) == STAGES
     assert walk(scheduler, "0005", orderings(0.60, 0.62, 0.64)) == 6  # the leader is another now
 
@@ -205,7 +205,7 @@ def test_a_rung_holds_what_a_trial_was_there_even_if_the_scale_comes_later(tmp_p
 def test_a_search_resumed_before_joint_tuning_is_over_remembers_once_it_is(tmp_path: Path) -> None:
     write(tmp_path, "0000", "finished", alone([0.8] * STAGES))
     scheduler = over(StageHalving(3, STAGES, 2), tmp_path)
-    scheduler.remember(tmp_path, begun=())
+    scheduler.remember(tmp_path, unfinished=())
     assert not any(rungs(scheduler).values())
     write(tmp_path, "joint", "finished", final={"t": 1.0})
     assert walk(scheduler, "0001", alone([0.1] * STAGES)) == 3
@@ -265,14 +265,14 @@ def test_a_resumed_search_stops_whom_an_undisturbed_one_stops(
         write(run, f"{number:04d}", state, WALKS[number][: expected[number]])
     write(run, f"{done:04d}", state_of_the_open_one, alone([0.99] * 4))
     resumed = over(RULES[rule](), run)
-    resumed.remember(run, begun={f"{done:04d}"})
+    resumed.remember(run, unfinished={f"{done:04d}"})
     rest = [walk(resumed, f"{n:04d}", WALKS[n]) for n in range(done, len(WALKS))]
     assert rest == expected[done:]
 
 
 def test_there_may_be_nothing_to_remember(halving, run: Path) -> None:
     scheduler = halving()
-    scheduler.remember(run, begun=())
+    scheduler.remember(run, unfinished=())
     assert not any(rungs(scheduler).values())
 
 
