@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from tasks.data.benchmark import EMBEDDED, Benchmark, load_benchmark
 from tasks.data.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
+from tasks.data.row_report import BrokenRow, RowReport, RowRequirements, check_rows
 from tasks.data.rows import IMAGE, Example
 from tasks.data.task import SPLITS, Task
-from tasks.scoring.answer_formats import FORMATS, check_format, constrained, format_compliance
-from tasks.scoring.answers import METRICS, Metric, answer_scores, scale_note, score_answers
-from tasks.scoring.marked_answers import BESIDE, MarkedAnswers, marked
-from tasks.scoring.metrics.metric import Answered, Scores
-from tasks.user_data.row_report import BrokenRow, Demands, RowReport, check_rows
+from tasks.scoring.answer_formats import FORMATS, check_format, constrain, format_compliance
+from tasks.scoring.answers import METRICS, Metric, apply_metric, scale_note, score_answers
+from tasks.scoring.metrics.metric import AnsweredQuestion, Scores
+from tasks.scoring.split_scores import EXTRA_SCORES, SplitScores, score_split
 
 __all__ = [
-    "BESIDE",
     "EMBEDDED",
+    "EXTRA_SCORES",
     "FORMATS",
     "IMAGE",
     "METRICS",
     "SPLITS",
-    "Answered",
+    "AnsweredQuestion",
     "Benchmark",
     "BrokenRow",
-    "Demands",
     "Example",
-    "MarkedAnswers",
     "Metric",
     "RowReport",
+    "RowRequirements",
     "Scores",
+    "SplitScores",
     "Task",
     "TaskOrdering",
-    "answer_scores",
+    "apply_metric",
     "check_format",
     "check_rows",
-    "constrained",
+    "constrain",
     "format_compliance",
     "load_benchmark",
-    "marked",
     "parse_orderings",
     "prefix_nodes",
     "scale_note",
     "score_answers",
+    "score_split",
     "stage_counts",
 ]

@@ -23,9 +23,9 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import InputError, unknown
-from tasks.data.benchmark import Benchmark, load_benchmark, read_written
+from tasks.data.benchmark import Benchmark, load_benchmark, read_benchmark_file
 from tasks.scoring.answers import METRICS
-from tasks.scoring.marked_answers import answered_of, marked
+from tasks.scoring.split_scores import answered_from_rows, score_split
 
 PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
 PREDICTIONS_FILE = Path("tables") / "predictions.arrow"
@@ -45,7 +45,7 @@ class NewMetrics:
     """Tasks as a YAML file of raw data has them: their data need not be converted for this."""
 
     def of(self, task: str, before: str) -> dict[str, Any]:
-        """The arguments of `tasks.marked` for a task that was scored by `before`."""
+        """The arguments of `tasks.score_split` for a task that was scored by `before`."""
         known = self.benchmark.tasks.get(task) if self.benchmark else None
         if task in self.written:
             says = self.written[task]
@@ -101,7 +101,7 @@ def _plan(metrics: Mapping[str, str], name: str | None) -> NewMetrics:
     if name is None:
         return NewMetrics(metrics)
     name = str(PRESET_FILES.get(name, name))
-    _, written = read_written(name)
+    _, written = read_benchmark_file(name)
     try:
         return NewMetrics(metrics, load_benchmark(name))
     except InputError:  # raw data, or none here
@@ -169,7 +169,7 @@ def rescore_cells(table: pa.Table, plan: NewMetrics) -> Iterator[dict[str, Any]]
         if first["task"] not in made:  # the answer set is read once
             made[first["task"]] = plan.of(first["task"], first["metric"])
         given = made[first["task"]]
-        marks = marked(answered=answered_of(rows), **given)
+        marks = score_split(answered=answered_from_rows(rows), **given)
         yield {
             **{name: first[name] for name in CELL_COLUMNS},
             "metric_before": first["metric"],

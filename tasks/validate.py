@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from spaces.errors import InputError
-from tasks.data.benchmark import FILE, read_written
+from tasks.data.benchmark import FILE, read_benchmark_file
 from tasks.data.shards import MANIFEST
 from tasks.formats import FORMATS, Rejected
 from tasks.user_data.inspection import Inspection, Tokens, inspect
@@ -146,7 +146,7 @@ def _inspections(
 
 
 def _of_benchmark(args: argparse.Namespace, tokens: Tokens | None) -> Iterator[Inspection]:
-    path, written = read_written(args.path)
+    path, written = read_benchmark_file(args.path)
     for name, entry in written["tasks"].items():
         where = f"{path}: task {name}"
         folder = path.parent / str(entry.get("path", name))

@@ -36,7 +36,7 @@ TRAINING_CODE = (
     *("models/frozen_blocks.py", "models/frozen_qformer.py", "models/loading.py"),
     *("models/parts.py", "models/processors.py", "models/text_encoder.py"),
     *("tasks/data/task.py", "tasks/data/rows.py", "tasks/scoring/answers.py"),
-    *("tasks/scoring/answer_formats.py", "tasks/scoring/marked_answers.py"),
+    *("tasks/scoring/answer_formats.py", "tasks/scoring/split_scores.py"),
     *sorted(
         f"tasks/scoring/metrics/{path.name}"
         for path in (ROOT / "tasks/scoring/metrics").glob("*.py")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import tune
 
-from tasks import BESIDE
+from tasks import EXTRA_SCORES
 from trainables.config import TrialConfig
 from trainables.lanes.lane import Lane
 from trainables.metrics.glossary import RETRIEVAL
@@ -165,7 +165,7 @@ def trial_record(
 
 def _beside(walk: PanelTrial) -> tuple[str, ...]:
     """What stands beside the scores of this trial."""
-    return (*BESIDE, *(RETRIEVAL if walk.config.strategy.routed else ()))
+    return (*EXTRA_SCORES, *(RETRIEVAL if walk.config.strategy.routed else ()))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

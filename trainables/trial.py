@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks import BESIDE
+from tasks import EXTRA_SCORES
 from trainables.config import TrialConfig
 from trainables.lineage import Lineage
 from trainables.metrics.glossary import RETRIEVAL
@@ -49,7 +49,7 @@ class PanelTrial:
     """Stages after which it is stopped, if that is known: what only later ones need is not made again."""
     scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
     beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
-    """What stands beside the scores, by name (`tasks.BESIDE`, `RETRIEVAL`); NaN where a task has none."""
+    """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     """What it took to have the initial tasks trained, and all tasks scored, before any stage."""
@@ -239,7 +239,7 @@ class PanelTrial:
             record = self.store.head(self.lineage.scored(path, task))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
-            for name in (*BESIDE, *RETRIEVAL):
+            for name in (*EXTRA_SCORES, *RETRIEVAL):
                 cells = self.beside.setdefault(name, {}).setdefault(path, {})
                 value = record.get(name)
                 cells[task] = float("nan") if value is None else value

@@ -22,7 +22,7 @@ from spaces import InputError
 from spaces.loading import check_loading
 from tasks import check_rows, parse_orderings
 from tasks.rescore import PREDICTIONS_FILE
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary
 from trainables.panel import Panel
@@ -44,7 +44,7 @@ def train_final(
     1 if the matrices of the search were not reproduced though code and versions are the same.
     """
     _check_out(out)
-    data = data and str(convert_benchmark(data, out / DATA))
+    data = data and str(prepare_benchmark(data, out / DATA))
     found = read_best(path, model, data, text_encoder)
     others = _others(found, orderings)
     check_parts(folder_family(found.model), found.config.adapter)

@@ -19,7 +19,7 @@ from search.results.pareto import TRIAL_DIRECTIONS
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
-from tasks import Benchmark, Demands
+from tasks import Benchmark, RowRequirements
 from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
 from trainables.metrics.score_matrix import METRICS
 from trainables.panel import LEARNT, SCORING, Panel
@@ -101,7 +101,7 @@ def check_store_limit(limit: float | None) -> None:
 
 def demands_of(
     folder: Path, adapters: Iterable[Adapter], workers: int, zero: Iterable[object]
-) -> Demands:
+) -> RowRequirements:
     """What every row must hold for this model, whichever of the adapters is on it.
 
     With several workers DeepSpeed sums up a connector's gradients, and with ZeRO 3 gathers its weights, in
@@ -111,7 +111,7 @@ def demands_of(
     unlearnt = any(not adapter.language for adapter in known)
     joined = any(adapter.parts not in ("lm_lora", "lm") for adapter in known) or 3 in zero
     apart = workers > 1 and joined
-    return Demands(
+    return RowRequirements(
         image=unlearnt or apart or not folder_family(folder).text_alone,
         reserved=image_token(folder),
         several_images=folder_family(folder).several_images,

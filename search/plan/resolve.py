@@ -35,8 +35,8 @@ from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
 from spaces import InputError
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
-from tasks.presets import PRESETS, data_root, placed
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.presets import PRESETS, data_folder, write_preset
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 
@@ -61,7 +61,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     for adapter in space.adapters():
         check_parts(folder_family(folder), adapter)
     # Raw data are converted once; a search begun on them is resumed on what was made of them.
-    benchmark = load_benchmark(convert_benchmark(_located(plan, storage), storage / DATA))
+    benchmark = load_benchmark(prepare_benchmark(_located(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
     every = (*panel.tasks, *panel.initial)
     check_objectives(plan, panel)
@@ -129,7 +129,7 @@ def _located(plan: SearchPlan, storage: Path) -> str | Path:
     """The benchmark; a preset is written down with its data's place, where all nodes see it."""
     if plan.benchmark not in PRESETS:
         return plan.benchmark
-    return placed(plan.benchmark, data_root(plan.data), storage / PLACED)
+    return write_preset(plan.benchmark, data_folder(plan.data), storage / PLACED)
 
 
 def saved_plan(run: Path) -> SearchPlan:

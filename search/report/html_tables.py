@@ -11,7 +11,7 @@ from search.report.terminal import export_command, shown
 from search.results.formatting import format_knobs, format_mean_std, format_metric
 from search.results.outcome import Outcome
 from search.results.pareto import is_reference
-from tasks import BESIDE, METRICS, scale_note
+from tasks import EXTRA_SCORES, METRICS, scale_note
 from trainables.metrics.glossary import GLOSSARY
 from trainables.metrics.score_matrix import ScoreMatrix
 
@@ -77,7 +77,7 @@ def _task_table(verdict: Outcome) -> str:
     trial, rows = verdict.run.trial(verdict.best_trial), []
     for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
         metric = METRICS.get(verdict.run.metrics.get(task, ""))
-        held = [_final(trial.beside.get(name, ()), task) for name in BESIDE]
+        held = [_final(trial.beside.get(name, ()), task) for name in EXTRA_SCORES]
         rows.append(
             [
                 task,
@@ -87,7 +87,7 @@ def _task_table(verdict: Outcome) -> str:
                 *("-" if value is None else value for value in held),
             ]
         )
-    head = ["task", "metric", "range", "score at the end", *map(format_metric, BESIDE)]
+    head = ["task", "metric", "range", "score at the end", *map(format_metric, EXTRA_SCORES)]
     return page.table(head, rows)
 
 

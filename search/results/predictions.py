@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tasks import BESIDE
+from tasks import EXTRA_SCORES
 from tasks.rescore import ANSWER_COLUMNS, CELL_COLUMNS, PREDICTIONS_FILE
 from trainables.store.stage_store import StageStore
 
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
         ("task_score", pa.float64()),
         *((name, pa.string()) for name in ("id", "prompt", "prediction")),
         ("answers", pa.list_(pa.string())),
-        *((name, pa.float64()) for name in ("score", *BESIDE)),
+        *((name, pa.float64()) for name in ("score", *EXTRA_SCORES)),
     ]
 )
 """A row an answer; `task_score` is that of its whole cell."""
@@ -101,7 +101,9 @@ def _rows(cell: ScoredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any
     place = {name: getattr(cell, name) for name in CELL_COLUMNS}
     whole = {"metric": record["metric"], "task_score": record["score"]}
     for one in record["predictions"]:
-        yield place | whole | {name: one[name] for name in (*ANSWER_COLUMNS, "score", *BESIDE)}
+        yield (
+            place | whole | {name: one[name] for name in (*ANSWER_COLUMNS, "score", *EXTRA_SCORES)}
+        )
 
 
 def _write_lines(folder: Path, cell: ScoredCell, record: Mapping[str, Any]) -> None:
@@ -112,7 +114,7 @@ def _write_lines(folder: Path, cell: ScoredCell, record: Mapping[str, Any]) -> N
             "prompt": one["prompt"],
             "text": one["prediction"],
             "answers": one["answers"],
-            **{name: one[name] for name in ("score", *BESIDE)},
+            **{name: one[name] for name in ("score", *EXTRA_SCORES)},
         }
         for one in record["predictions"]
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from search.results.pareto import Objective, objectives_of
 from spaces.errors import InputError, unknown
-from tasks import BESIDE
+from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
 
@@ -56,7 +56,7 @@ class TrialRecord:
             message=str(values.get("message") or ""),
             beside={
                 name: tuple(ScoreMatrix.from_dict(m) for m in values.get(name) or ())
-                for name in (*BESIDE, *RETRIEVAL)
+                for name in (*EXTRA_SCORES, *RETRIEVAL)
             },
             records=tuple(dict(record) for record in values.get("records") or ()),
             before=dict(values.get("before") or {}),

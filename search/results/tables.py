@@ -25,7 +25,7 @@ from search.results.pareto import (
 )
 from search.results.predictions import scored_cells, write_predictions
 from search.results.run_folder import Run, TrialRecord, read_run
-from tasks import BESIDE
+from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import METRICS, ScoreMatrix
 
@@ -43,7 +43,7 @@ TRIALS = dict.fromkeys(["name", "strategy", "state", "message"], pa.string())
 CELLS = {
     **dict.fromkeys(["trial", "strategy", "tasks", "task"], pa.string()),
     **dict.fromkeys(["ordering", "stage", "position"], pa.int64()),
-    **dict.fromkeys(["score", *BESIDE, *RETRIEVAL], pa.float64()),
+    **dict.fromkeys(["score", *EXTRA_SCORES, *RETRIEVAL], pa.float64()),
 }
 STRATEGIES = dict.fromkeys(["strategy", "best"], pa.string())
 SPREADS = {
@@ -213,7 +213,7 @@ def _cell_rows(trial: TrialRecord) -> Iterable[dict[str, Any]]:
                     "score": _value(score),
                     **{
                         name: _beside(trial, name, number, stage, task)
-                        for name in (*BESIDE, *RETRIEVAL)
+                        for name in (*EXTRA_SCORES, *RETRIEVAL)
                     },
                 }
 

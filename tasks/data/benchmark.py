@@ -7,8 +7,7 @@
       animal: {path: animal, metric: exact_match, max_new_tokens: 6, closed: true, description: ...}
 
 A path is a folder, relative to the YAML file, with {train,validation,test}.parquet (or .arrow), or one
-that a conversion has written. Data in other formats, and the keys of `tasks.user_data.raw_files`, are read by
-`tasks.user_data.raw_benchmark`, which makes such a benchmark of them.
+that a conversion has written. `tasks.user_data.prepared_benchmark` makes such a benchmark of other data.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Benchmark:
         return self.tasks[name]
 
 
-def read_written(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
+def read_benchmark_file(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
     """The YAML file of a benchmark, and what is written in it, of which all but the data is checked."""
     path = _find(name_or_path)
     data = _mapping(_parse(path), KEYS, f"{path}")
@@ -74,7 +73,7 @@ def read_written(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
 
 def load_benchmark(name_or_path: str | Path) -> Benchmark:
     """The embedded benchmark of that name, or the one a folder or a YAML file describes."""
-    path, data = read_written(name_or_path)
+    path, data = read_benchmark_file(name_or_path)
     read = _Reader(str(path))
     tasks = {name: _task(path, name, value) for name, value in data["tasks"].items()}
     order, initial = _order(path, data)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spaces.errors import InputError
-from tasks.presets.preset import PRESETS, VARIABLE, Preset, data_root, preset
+from tasks.presets.preset import PRESETS, VARIABLE, Preset, data_folder, preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     try:
         names = [args.name] if args.name else list(PRESETS)
-        found, data = [preset(name) for name in names], data_root(args.data)
+        found, data = [preset(name) for name in names], data_folder(args.data)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """A preset: a benchmark's YAML whose paths are relative to a folder of data that the user names.
 
 `NAME.yaml` beside this file is written as any benchmark; what it expects can be looked for before it is
-read, and `placed` writes it down with absolute paths, as a benchmark of the user's own.
+read, and `write_preset` writes it down with absolute paths, as a benchmark of the user's own.
 """
 
 from __future__ import annotations
@@ -105,13 +105,13 @@ def preset(name: str) -> Preset:
     return Preset(name, yaml.safe_load(PRESETS[name].read_text(encoding="utf-8")))
 
 
-def data_root(given: str | Path | None) -> Path | None:
+def data_folder(given: str | Path | None) -> Path | None:
     """The folder of data: the one given, else what `CITUNE_DATA` names, else none."""
     named = given or os.environ.get(VARIABLE)
     return Path(named).expanduser().resolve() if named else None
 
 
-def placed(name: str, data: Path | None, folder: Path) -> Path:
+def write_preset(name: str, data: Path | None, folder: Path) -> Path:
     """Write the preset with absolute paths into `folder`; returns the file.
 
     The file is named after the data's place, so that two places do not share one. Raises `InputError`

@@ -49,7 +49,9 @@ def check_format(answer_format: str) -> None:
         ) from error
 
 
-def obeys(prediction: str, answer_format: str, answer_set: Collection[str] | None = None) -> bool:
+def has_format(
+    prediction: str, answer_format: str, answer_set: Collection[str] | None = None
+) -> bool:
     """Whether an answer has the format; `answer_set`: the task's answers, which `closed` asks for."""
     if answer_format == "closed":
         return plain(prediction) in _plain_set(tuple(answer_set or ()))
@@ -67,10 +69,12 @@ def format_compliance(
     """Share of predictions in the task's answer format, right or wrong; NaN if none are given."""
     if not predictions:
         return math.nan
-    return sum(obeys(text, answer_format, answer_set) for text in predictions) / len(predictions)
+    return sum(has_format(text, answer_format, answer_set) for text in predictions) / len(
+        predictions
+    )
 
 
-def constrained(predictions: Sequence[str], answer_set: Collection[str]) -> list[str]:
+def constrain(predictions: Sequence[str], answer_set: Collection[str]) -> list[str]:
     """Each prediction as the nearest answer of the task's set; empty where none, or two, are nearest.
 
     After the fact, from what was said: what the model would say if it could say nothing else is known

@@ -9,12 +9,12 @@ from tasks.scoring.metrics.boxes import box_plain, grounding_accuracy
 from tasks.scoring.metrics.captions import bleu, caption_words, cider, rouge_l
 from tasks.scoring.metrics.edits import anls, anls_plain
 from tasks.scoring.metrics.letters import letter_plain, multiple_choice
-from tasks.scoring.metrics.metric import Answered, Metric, Scores, one_by_one
+from tasks.scoring.metrics.metric import AnsweredQuestion, Metric, Scores, one_by_one
 from tasks.scoring.metrics.numbers import relaxed_accuracy
 from tasks.scoring.metrics.texts import contains, exact_match, plain
 from tasks.scoring.metrics.vqa import vqa_accuracy, vqa_plain
 
-__all__ = ["METRICS", "Metric", "Scores", "answer_scores", "scale_note", "score_answers"]
+__all__ = ["METRICS", "Metric", "Scores", "apply_metric", "scale_note", "score_answers"]
 
 
 def _caption(text: str) -> str:
@@ -93,7 +93,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def answer_scores(metric: str, answered: Sequence[Answered]) -> Scores:
+def apply_metric(metric: str, answered: Sequence[AnsweredQuestion]) -> Scores:
     """The score of every answer by a metric, and of all of them together."""
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
@@ -110,7 +110,7 @@ def score_answers(
             f"and {len(references)} lists of references"
         )
     pairs = zip(predictions, references, strict=True)
-    return answer_scores(metric, [Answered(text, own) for text, own in pairs]).each
+    return apply_metric(metric, [AnsweredQuestion(text, own) for text, own in pairs]).each
 
 
 def scale_note(metrics: Mapping[str, str]) -> str | None:

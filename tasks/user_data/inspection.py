@@ -14,9 +14,9 @@ from tasks.data.images import Picture, look
 from tasks.formats import Accepted, Detection, Record, Rejected, detect, read_items
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused
-from tasks.user_data.conversion import check_answer, templated
+from tasks.user_data.progress_line import Waiting
 from tasks.user_data.raw_files import PLACE
-from tasks.user_data.waiting import Waiting
+from tasks.user_data.task_converter import check_answer, templated
 
 SAMPLES = 6
 """Examples of a file that are kept for the page."""

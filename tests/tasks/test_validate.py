@@ -27,7 +27,7 @@ from small import png
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from spaces import InputError
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 from tasks.validate import main
 
 
@@ -224,7 +224,7 @@ def test_what_a_benchmark_says_is_checked_before_its_data_are_touched(
     assert main([str(path)]) == 2
     assert re.search(rf"error: {re.escape(str(path))}: .*{message}", capsys.readouterr().err)
     with pytest.raises(InputError, match=message):
-        convert_benchmark(path, tmp_path / "out")
+        prepare_benchmark(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -285,7 +285,7 @@ def test_a_benchmarks_template_counts_as_it_does_in_the_conversion(
     write_json(tmp_path / "t" / "data.json", rows)
     path = write_yaml(tmp_path, {"t": {"prompt": "{prompt}\nWhat is it?"}})
     assert main([str(path)]) == 0
-    convert_benchmark(path, tmp_path / "out")
+    prepare_benchmark(path, tmp_path / "out")
     assert main([str(tmp_path / "t")]) == 1
     assert "30  empty prompt" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 
 from models.lmm import LMM
-from tasks import Answered, Task, marked
+from tasks import AnsweredQuestion, Task, score_split
 from trainables.rank.data import Data
 from trainables.rank.engine import generating
 
@@ -51,9 +51,9 @@ def score_record(task: Task, split: str, predictions: Sequence[str]) -> dict[str
     """The record of a score: what it is made of, and all that other metrics can be remade from."""
     examples = task.examples(split)
     pairs = list(zip(examples, predictions, strict=True))
-    marks = marked(
+    marks = score_split(
         task.metric,
-        [Answered(text, e.answers, e.prompt) for e, text in pairs],
+        [AnsweredQuestion(text, e.answers, e.prompt) for e, text in pairs],
         task.answer_format or ("closed" if task.closed else ""),
         task.answer_set(),
     )

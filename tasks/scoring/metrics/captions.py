@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from tasks.scoring.metrics.metric import Answered, Scores, mean
+from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 
 ORDER = 4
 """The longest n-gram, of CIDEr and BLEU alike."""
@@ -46,7 +46,7 @@ def caption_words(text: str) -> list[str]:
 # CIDEr-D (Vedantam et al. 2015) -------------------------------------------------------------------
 
 
-def cider(answered: Sequence[Answered]) -> Scores:
+def cider(answered: Sequence[AnsweredQuestion]) -> Scores:
     """Agreement of n-grams, weighed by how rare they are among the references, from 0 to 10.
 
     The rarity of an n-gram is log(images / images whose references hold it): 0 for a single image, and
@@ -94,10 +94,10 @@ def _cosine(said: dict[Gram, float], reference: dict[Gram, float]) -> float:
 # BLEU (Papineni et al. 2002) ----------------------------------------------------------------------
 
 
-def bleu(order: int) -> Callable[[Sequence[Answered]], Scores]:
+def bleu(order: int) -> Callable[[Sequence[AnsweredQuestion]], Scores]:
     """BLEU up to n-grams of `order`: one count over all answers, against the closest reference length."""
 
-    def scores(answered: Sequence[Answered]) -> Scores:
+    def scores(answered: Sequence[AnsweredQuestion]) -> Scores:
         counts = [_bleu_counts(one, order) for one in answered]
         total = [sum(column) for column in zip(*counts, strict=True)]
         each = [_bleu_of(count) for count in counts]
@@ -106,7 +106,7 @@ def bleu(order: int) -> Callable[[Sequence[Answered]], Scores]:
     return scores
 
 
-def _bleu_counts(one: Answered, order: int) -> list[int]:
+def _bleu_counts(one: AnsweredQuestion, order: int) -> list[int]:
     """[length, reference length, matches of order 1, guesses of order 1, matches of order 2, ...]."""
     words = caption_words(one.prediction)
     references = [caption_words(reference) for reference in one.references]

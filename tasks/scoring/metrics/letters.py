@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tasks.scoring.metrics.metric import Answered, Scores, mean
+from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 from tasks.scoring.metrics.texts import plain
 
 _ALONE = re.compile(r"[(\[]?([A-Za-z])[)\]]?[.:,)]?")  # B, b, (B), [B], B.
@@ -31,13 +31,13 @@ UNCLEAR = "?"
 """A letter that may be a word."""
 
 
-def multiple_choice(answered: Sequence[Answered]) -> Scores:
+def multiple_choice(answered: Sequence[AnsweredQuestion]) -> Scores:
     """1 where the letter chosen is the right one, or the option's text is given instead."""
     each = [float(_right(one)) for one in answered]
     return Scores(mean(each), each)
 
 
-def _right(one: Answered) -> bool:
+def _right(one: AnsweredQuestion) -> bool:
     options = options_of(one.prompt)
     right = {choice(reference, options) for reference in one.references} - {None}
     said = choice(one.prediction, options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Answered(NamedTuple):
+class AnsweredQuestion(NamedTuple):
     """One question, answered: what was said, and what it is compared with."""
 
     prediction: str
@@ -36,7 +36,7 @@ class Metric:
 
     name: str
     description: str
-    score: Callable[[Sequence[Answered]], Scores]
+    score: Callable[[Sequence[AnsweredQuestion]], Scores]
     normalise: Callable[[str], str]
     range: tuple[float, float] = (0.0, 1.0)
     corpus: bool = False
@@ -50,10 +50,10 @@ def mean(each: Sequence[float]) -> float:
 
 def one_by_one(
     score: Callable[[str, Sequence[str]], float],
-) -> Callable[[Sequence[Answered]], Scores]:
+) -> Callable[[Sequence[AnsweredQuestion]], Scores]:
     """The metric that scores every answer for itself and takes the mean."""
 
-    def scores(answered: Sequence[Answered]) -> Scores:
+    def scores(answered: Sequence[AnsweredQuestion]) -> Scores:
         each = [score(one.prediction, one.references) for one in answered]
         return Scores(mean(each), each)
 

@@ -10,7 +10,7 @@ import yaml
 from small import SCHEMA, png, row, rows, write_benchmark, write_rows
 
 from spaces.errors import InputError
-from tasks import Demands, check_rows, load_benchmark
+from tasks import RowRequirements, check_rows, load_benchmark
 
 
 def change_task(root: Path, **changes: Any) -> Path:
@@ -125,7 +125,7 @@ def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, image=None)])
     assert not check_rows(benchmark, ["left"], ["train"]).broken
-    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(image=True)).broken
+    (fault,) = check_rows(benchmark, ["left"], ["train"], RowRequirements(image=True)).broken
     assert str(fault) == (
         "left/train row 1 (id a1): no image, and the model or the parts trained need one"
     )
@@ -135,7 +135,9 @@ def test_the_token_of_the_image_is_the_models_to_place(tmp_path: Path) -> None:
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, prompt="<|pad|> what?")])
     assert not check_rows(benchmark, ["left"], ["train"]).broken
-    (fault,) = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<|pad|>")).broken
+    (fault,) = check_rows(
+        benchmark, ["left"], ["train"], RowRequirements(reserved="<|pad|>")
+    ).broken
     assert fault.reason == "prompt holds <|pad|>, which the model puts there itself"
 
 
@@ -145,7 +147,7 @@ def test_marks_of_images_are_as_many_as_images_or_none(tmp_path: Path) -> None:
     content = [row(number, prompt=prompt) for number, prompt in enumerate(prompts)]
     content.append(row(4, image=None, prompt="<image>what?"))
     write_rows(tmp_path / "left" / "train.parquet", content)
-    report = check_rows(benchmark, ["left"], ["train"], Demands(reserved="<image>"))
+    report = check_rows(benchmark, ["left"], ["train"], RowRequirements(reserved="<image>"))
     assert [(fault.row, fault.reason, fault.detail) for fault in report.broken] == [
         (2, "number of <image> marks differs from images", "2 marks, 1 images"),
         (3, "empty prompt", ""),

@@ -15,9 +15,9 @@ from search.plan.presets import PLANS
 from spaces.errors import InputError
 from tasks import METRICS, check_format
 from tasks.data import benchmark as loader
-from tasks.presets import PRESETS, data_root, placed, preset
+from tasks.presets import PRESETS, data_folder, preset, write_preset
 from tasks.presets.__main__ import main
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 
 ORDERS = {
     "paper_1": "flickr30k textcaps vqav2 ocrvqa gqa",
@@ -86,7 +86,7 @@ def test_files_in_the_expected_layout_are_found_complete(
     fill(name, tmp_path)
     assert main([name, "--data", str(tmp_path)]) == 0
     assert f"complete in {tmp_path}" in capsys.readouterr().out
-    file = placed(name, tmp_path, tmp_path / "made")
+    file = write_preset(name, tmp_path, tmp_path / "made")
     values = yaml.safe_load(file.read_text())
     assert all(Path(task["path"]).is_absolute() for task in values["tasks"].values())
     assert {k: v for k, v in values.items() if k != "tasks"} == {
@@ -98,7 +98,7 @@ def test_two_places_of_data_do_not_share_a_file(tmp_path: Path) -> None:
     files = set()
     for place in ("one", "other"):
         fill("mllm_acl", tmp_path / place)
-        files.add(placed("mllm_acl", tmp_path / place, tmp_path / "made"))
+        files.add(write_preset("mllm_acl", tmp_path / place, tmp_path / "made"))
     assert len(files) == 2
 
 
@@ -107,7 +107,7 @@ def test_pictures_in_parquet_need_no_folder(tmp_path: Path) -> None:
         for split in ("train", "validation", "test"):
             write_rows(tmp_path / values["path"] / f"{split}.parquet", [{"prompt": task}])
     assert not preset("paper_1").missing(tmp_path)
-    made = yaml.safe_load(placed("paper_1", tmp_path, tmp_path / "made").read_text())
+    made = yaml.safe_load(write_preset("paper_1", tmp_path, tmp_path / "made").read_text())
     assert not any("images" in task for task in made["tasks"].values())
     (tmp_path / "gqa" / "test.parquet").rename(tmp_path / "gqa" / "test.json")
     assert [str(one.what) for one in preset("paper_1").missing(tmp_path)] == ["images"]
@@ -126,8 +126,8 @@ def test_the_environment_names_the_data_where_no_flag_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITUNE_DATA", str(tmp_path))
-    assert data_root("") == tmp_path
-    assert data_root(str(tmp_path / "other")) == tmp_path / "other"
+    assert data_folder("") == tmp_path
+    assert data_folder(str(tmp_path / "other")) == tmp_path / "other"
     assert main(["coin"]) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_preset_is_not_placed_while_something_is_missing(tmp_path: Path) -> No
     fill("ucit", tmp_path / "data")
     (tmp_path / "data" / "UCIT" / "IconQA" / "train.json").unlink()
     with pytest.raises(InputError, match=r"1 more of its files[^\n]*\n  iconqa train: .*IconQA"):
-        placed("ucit", tmp_path / "data", tmp_path / "made")
+        write_preset("ucit", tmp_path / "data", tmp_path / "made")
     assert not (tmp_path / "made").exists()
 
 
@@ -179,6 +179,6 @@ def test_a_placed_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
     ]
     for file in tmp_path.rglob("*.json"):
         file.write_text(json.dumps(rows))
-    where = placed("mllm_acl", tmp_path, tmp_path / "made")
-    found = loader.load_benchmark(convert_benchmark(where, tmp_path / "data"))
+    where = write_preset("mllm_acl", tmp_path, tmp_path / "made")
+    found = loader.load_benchmark(prepare_benchmark(where, tmp_path / "data"))
     assert found.order == preset("mllm_acl").order

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from spaces.errors import InputError
-from tasks import Answered, check_format, constrained, format_compliance, marked
+from tasks import AnsweredQuestion, check_format, constrain, format_compliance, score_split
 
 OBEY = {
     "letter": (["B", "(b)", "C.", " d "], ["", "BC", "the B", "1"]),
@@ -46,12 +46,14 @@ def test_an_unknown_format_names_the_nearest_and_a_broken_pattern_says_why() -> 
 
 def test_a_constrained_answer_is_the_nearest_of_the_set_or_none() -> None:
     said = ["The zebra", "ZEBRA.", "zebras", "horse", "zebras", ""]
-    assert constrained(said, ("zebra", "tiger")) == ["zebra", "zebra", "zebra", "", "zebra", ""]
+    assert constrain(said, ("zebra", "tiger")) == ["zebra", "zebra", "zebra", "", "zebra", ""]
 
 
 def test_marks_tell_forgetting_of_the_form_from_forgetting_of_the_matter() -> None:
-    answered = [Answered(text, ["zebra"]) for text in ("zebra", "zebras", "tiger", "a bird")]
-    marks = marked("exact_match", answered, "closed", ("tiger", "zebra"))
+    answered = [
+        AnsweredQuestion(text, ["zebra"]) for text in ("zebra", "zebras", "tiger", "a bird")
+    ]
+    marks = score_split("exact_match", answered, "closed", ("tiger", "zebra"))
     assert marks.values() == {
         "score": 0.25,
         "format_compliance": 0.5,
@@ -61,14 +63,17 @@ def test_marks_tell_forgetting_of_the_form_from_forgetting_of_the_matter() -> No
 
 
 def test_a_task_without_format_or_answer_set_is_marked_by_its_metric_alone() -> None:
-    marks = marked("exact_match", [Answered("x", ["x"])])
+    marks = score_split("exact_match", [AnsweredQuestion("x", ["x"])])
     assert marks.values() == {
         "score": 1,
         "format_compliance": None,
         "constrained_accuracy": None,
     }
-    assert marked("exact_match", [Answered("x", ["x"])], "closed").format_compliance is None
-    assert marked("exact_match", [Answered("x", ["x"])], "word").values() == {
+    assert (
+        score_split("exact_match", [AnsweredQuestion("x", ["x"])], "closed").format_compliance
+        is None
+    )
+    assert score_split("exact_match", [AnsweredQuestion("x", ["x"])], "word").values() == {
         "score": 1,
         "format_compliance": 1,
         "constrained_accuracy": None,

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from spaces.errors import InputError
-from tasks import METRICS, Answered, answer_scores, scale_note, score_answers
+from tasks import METRICS, AnsweredQuestion, apply_metric, scale_note, score_answers
 
 RIGHT = {
     "multiple_choice": ["B", "A"],
@@ -23,24 +23,29 @@ def test_every_metric_gives_right_answers_the_top_and_none_the_bottom_of_its_ran
     metric, right = METRICS[name], RIGHT.get(name, WORDS)
     assert metric.name == name and metric.description
     references = [[text] * 10 for text in right]
-    said = answer_scores(name, [Answered(*pair) for pair in zip(right, references, strict=True)])
+    said = apply_metric(
+        name, [AnsweredQuestion(*pair) for pair in zip(right, references, strict=True)]
+    )
     assert said.each == [pytest.approx(metric.range[1])] * 2
     assert said.value == pytest.approx(metric.range[1])
-    silent = answer_scores(name, [Answered("", own) for own in references])
+    silent = apply_metric(name, [AnsweredQuestion("", own) for own in references])
     assert [*silent.each, silent.value] == [pytest.approx(metric.range[0])] * 3
     assert all(metric.normalise(text) for text in right)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_no_answer_at_all_has_no_score(name: str) -> None:
-    value, each = answer_scores(name, [])
+    value, each = apply_metric(name, [])
     assert math.isnan(value) and each == []
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_only_corpus_metrics_look_at_the_other_examples(name: str) -> None:
-    one, other = Answered("a red bus waits", [WORDS[1]]), Answered("dogs", [WORDS[0]])
-    alone, beside = answer_scores(name, [one]).each[0], answer_scores(name, [one, other]).each[0]
+    one, other = (
+        AnsweredQuestion("a red bus waits", [WORDS[1]]),
+        AnsweredQuestion("dogs", [WORDS[0]]),
+    )
+    alone, beside = apply_metric(name, [one]).each[0], apply_metric(name, [one, other]).each[0]
     assert (alone != beside) == METRICS[name].corpus
 
 

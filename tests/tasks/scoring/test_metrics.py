@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tasks import Answered, answer_scores, score_answers
+from tasks import AnsweredQuestion, apply_metric, score_answers
 from tasks.scoring.metrics.boxes import box, overlap
 from tasks.scoring.metrics.captions import caption_words
 from tasks.scoring.metrics.edits import distance, nearest
@@ -134,7 +134,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_caption_metrics_give_the_values_that_pycocoevalcap_prints(name: str) -> None:
-    value, each = answer_scores(name, list(map(Answered, SAID, REFERENCES)))
+    value, each = apply_metric(name, list(map(AnsweredQuestion, SAID, REFERENCES)))
     assert value == pytest.approx(PUBLISHED[name][0], abs=1e-9)
     assert each == pytest.approx(PUBLISHED[name][1], abs=1e-9)
 
@@ -168,7 +168,7 @@ def test_caption_metrics_equal_those_of_pycocoevalcap_where_it_is_installed(name
         references = {i: [text(1) for _ in range(draw.randint(1, 5))] for i in range(images)}
         said = {i: [text(images % 2)] for i in range(images)}
         value, each = package(name, references, said)
-        ours = answer_scores(name, [Answered(said[i][0], references[i]) for i in said])
+        ours = apply_metric(name, [AnsweredQuestion(said[i][0], references[i]) for i in said])
         assert ours.value == pytest.approx(value, abs=1e-9)
         assert ours.each == pytest.approx(each, abs=1e-9)
 
@@ -288,8 +288,8 @@ def test_options_are_found_in_lines_and_in_a_row() -> None:
 def test_multiple_choice_takes_a_letter_or_its_text_and_references_of_both_kinds() -> None:
     said = ["(B)", "a dog", "A", "cow"]
     for right in (["B"], ["a dog"], ["B", "a dog"]):
-        answered = [Answered(text, right, QUESTION) for text in said]
-        assert answer_scores("multiple_choice", answered).each == [1, 1, 0, 0]
+        answered = [AnsweredQuestion(text, right, QUESTION) for text in said]
+        assert apply_metric("multiple_choice", answered).each == [1, 1, 0, 0]
 
 
 # Numbers and boxes --------------------------------------------------------------------------------

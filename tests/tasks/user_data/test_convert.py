@@ -33,7 +33,7 @@ from small import png, row, write_benchmark
 from spaces.errors import InputError
 from tasks import check_rows, load_benchmark
 from tasks.data.shards import MANIFEST
-from tasks.user_data.raw_benchmark import convert_benchmark, rejected
+from tasks.user_data.prepared_benchmark import prepare_benchmark, rejected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -236,14 +236,14 @@ def test_a_broken_image_in_a_shard_is_found_in_every_row_that_has_it(tmp_path: P
 
 def test_plain_parquet_stays_where_it_is_and_other_columns_are_converted(tmp_path: Path) -> None:
     write_benchmark(tmp_path)
-    assert convert_benchmark(tmp_path, tmp_path / "out") == tmp_path / "benchmark.yaml"
+    assert prepare_benchmark(tmp_path, tmp_path / "out") == tmp_path / "benchmark.yaml"
     assert not (tmp_path / "out").exists()
     for split in SPLITS:
         content = [row(n) | {"question": "Is it?"} for n in range(3)]
         for one in content:
             del one["prompt"]
         pq.write_table(pa.Table.from_pylist(content), tmp_path / "left" / f"{split}.parquet")
-    path = convert_benchmark(tmp_path, tmp_path / "out")
+    path = prepare_benchmark(tmp_path, tmp_path / "out")
     benchmark = load_benchmark(path)
     assert benchmark.task("left").examples("train")[0].prompt == "Is it?"
     assert benchmark.task("right").files["train"] == (tmp_path / "right" / "train.parquet",)
@@ -303,7 +303,7 @@ def test_a_folder_that_leaves_open_which_file_is_meant_is_an_input_error(tmp_pat
         converted(tmp_path)
 
 
-def test_a_raw_benchmark_that_is_not_converted_says_what_does_it(tmp_path: Path) -> None:
+def test_a_prepared_benchmark_that_is_not_converted_says_what_does_it(tmp_path: Path) -> None:
     write_good(tmp_path / "t", "llava")
     with pytest.raises(InputError, match="format asks for a conversion, which search"):
         load_benchmark(write_yaml(tmp_path, {"t": {"format": "llava"}}))
@@ -312,8 +312,8 @@ def test_a_raw_benchmark_that_is_not_converted_says_what_does_it(tmp_path: Path)
 CHILD = """
 import sys
 from pathlib import Path
-from tasks.user_data.raw_benchmark import convert_benchmark
-convert_benchmark(sys.argv[1], Path(sys.argv[2]))
+from tasks.user_data.prepared_benchmark import prepare_benchmark
+prepare_benchmark(sys.argv[1], Path(sys.argv[2]))
 """
 
 

@@ -15,7 +15,7 @@ from raw import write_good, write_lines, write_yaml
 from spaces.errors import InputError
 from tasks import load_benchmark
 from tasks.formats import Accepted, detect, read_items
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 
 
 @pytest.mark.parametrize("fault", ["missing", "cut"])
@@ -27,9 +27,9 @@ def test_a_mended_image_is_taken_at_the_next_start(fault: str, tmp_path: Path) -
     path = write_yaml(tmp_path, {"t": {}})
     for _ in range(2):
         with pytest.raises(InputError, match="1 of 30 rows are broken"):
-            convert_benchmark(path, tmp_path / "out")
+            prepare_benchmark(path, tmp_path / "out")
     image.write_bytes(whole)
-    found = load_benchmark(convert_benchmark(path, tmp_path / "out")).task("t")
+    found = load_benchmark(prepare_benchmark(path, tmp_path / "out")).task("t")
     assert sum(len(found.examples(split)) for split in SPLITS) == 30
 
 
@@ -57,7 +57,7 @@ def test_a_list_that_breaks_off_stops_the_search_even_where_broken_rows_may_be_s
     file.write_text(file.read_text().replace('{"id": "a20"', '{"id" "a20"'))
     path = write_yaml(tmp_path, {"t": {}}, skip_broken=True)
     with pytest.raises(InputError, match="the file is no JSON from here on"):
-        convert_benchmark(path, tmp_path / "out")
+        prepare_benchmark(path, tmp_path / "out")
 
 
 def test_an_unfinished_conversion_of_the_same_process_number_is_in_nobodys_way(
@@ -67,12 +67,12 @@ def test_an_unfinished_conversion_of_the_same_process_number_is_in_nobodys_way(
     out = tmp_path / "out"
     left = out / f".making-{socket.gethostname()}-{os.getpid()}-t"
     left.mkdir(parents=True)
-    convert_benchmark(write_yaml(tmp_path, {"t": {}}), out)
+    prepare_benchmark(write_yaml(tmp_path, {"t": {}}), out)
     assert left.exists()  # it may be at work
     os.utime(left, (0, 0))
     (tmp_path / "t" / "data.json").touch()
     write_good(tmp_path / "t", "llava", 31)
-    convert_benchmark(tmp_path / "tasks.yaml", out)
+    prepare_benchmark(tmp_path / "tasks.yaml", out)
     assert not left.exists()
 
 
@@ -80,6 +80,6 @@ def test_one_question_under_many_ids_lies_in_one_split(tmp_path: Path) -> None:
     rows = [{"id": str(n), "prompt": f"what is {n % 30}?", "answer": "a"} for n in range(300)]
     write_lines(tmp_path / "t" / "data.jsonl", rows)
     path = write_yaml(tmp_path, {"t": {}})
-    task = load_benchmark(convert_benchmark(path, tmp_path / "out")).task("t")
+    task = load_benchmark(prepare_benchmark(path, tmp_path / "out")).task("t")
     asked = [{e.prompt for e in task.examples(split)} for split in SPLITS]
     assert all(asked) and not asked[0] & asked[1] and not asked[0] & asked[2]

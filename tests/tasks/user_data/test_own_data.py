@@ -23,7 +23,7 @@ from search.plan.checks import DATA
 from tasks import load_benchmark
 from tasks.data.benchmark import KEYS, TASK_KEYS
 from tasks.formats import FORMATS, Accepted, detect, read_items
-from tasks.user_data.raw_benchmark import convert_benchmark
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "your_own_data.md").read_text()
@@ -117,7 +117,7 @@ def test_training_on_converted_data_is_training_on_the_data(toy: Toy, tmp_path: 
             "adapter": ADAPTER,
         }
     )
-    path = convert_benchmark(write_raw_toy(toy, tmp_path / "raw"), tmp_path / "data")
+    path = prepare_benchmark(write_raw_toy(toy, tmp_path / "raw"), tmp_path / "data")
     converted = dataclasses.replace(toy, benchmark=path)
     ours = walked(converted.walk(config, tmp_path / "a")).matrices()
     plain = walked(toy.walk(config, tmp_path / "b")).matrices()

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.scoring.answer_formats import constrained, obeys
-from tasks.scoring.answers import answer_scores
-from tasks.scoring.metrics.metric import Answered, Scores, mean
+from tasks.scoring.answer_formats import constrain, has_format
+from tasks.scoring.answers import apply_metric
+from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 
-BESIDE = ("format_compliance", "constrained_accuracy")
+EXTRA_SCORES = ("format_compliance", "constrained_accuracy")
 """What stands beside a score wherever one is shown."""
 
 
 @dataclass(frozen=True)
-class MarkedAnswers:
+class SplitScores:
     """The metric's scores, and the two that tell forgetting of form from forgetting of matter.
 
     `constrained_accuracy` is the same metric on the nearest answers of the set: as far as it is above
@@ -29,36 +29,39 @@ class MarkedAnswers:
     def values(self) -> dict[str, float | None]:
         """Of the whole split, by name."""
         return {"score": self.score.value} | {
-            name: scores.value if (scores := getattr(self, name)) else None for name in BESIDE
+            name: scores.value if (scores := getattr(self, name)) else None for name in EXTRA_SCORES
         }
 
     def of(self, row: int) -> dict[str, float | None]:
         """Of one answer, by name."""
         return {"score": self.score.each[row]} | {
-            name: scores.each[row] if (scores := getattr(self, name)) else None for name in BESIDE
+            name: scores.each[row] if (scores := getattr(self, name)) else None
+            for name in EXTRA_SCORES
         }
 
 
-def marked(
+def score_split(
     metric: str,
-    answered: Sequence[Answered],
+    answered: Sequence[AnsweredQuestion],
     answer_format: str = "",
     answer_set: Sequence[str] | None = None,
-) -> MarkedAnswers:
+) -> SplitScores:
     """Mark a split's answers. `answer_format` as a benchmark names it; `closed` needs the set."""
     obeying, held = None, None
     if answer_format and (answer_format != "closed" or answer_set):
-        each = [float(obeys(one.prediction, answer_format, answer_set)) for one in answered]
+        each = [float(has_format(one.prediction, answer_format, answer_set)) for one in answered]
         obeying = Scores(mean(each), each)
     if answer_format == "yes_no":
         answer_set = answer_set or ("yes", "no")
     if answer_set:
-        texts = constrained([one.prediction for one in answered], answer_set)
+        texts = constrain([one.prediction for one in answered], answer_set)
         near = [one._replace(prediction=text) for one, text in zip(answered, texts, strict=True)]
-        held = answer_scores(metric, near)
-    return MarkedAnswers(answer_scores(metric, answered), obeying, held)
+        held = apply_metric(metric, near)
+    return SplitScores(apply_metric(metric, answered), obeying, held)
 
 
-def answered_of(records: Sequence[dict[str, Any]]) -> list[Answered]:
+def answered_from_rows(records: Sequence[dict[str, Any]]) -> list[AnsweredQuestion]:
     """The answers of stored predictions: each with prediction, answers and prompt."""
-    return [Answered(r["prediction"], tuple(r["answers"]), r["prompt"] or "") for r in records]
+    return [
+        AnsweredQuestion(r["prediction"], tuple(r["answers"]), r["prompt"] or "") for r in records
+    ]

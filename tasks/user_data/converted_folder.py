@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.shards import MANIFEST
-from tasks.user_data.conversion import Conversion
 from tasks.user_data.raw_files import RawTask
+from tasks.user_data.task_converter import Conversion
 
 ABANDONED = 3600.0
 """Seconds without a write after which an unfinished conversion is nobody's."""

@@ -20,7 +20,7 @@ CHUNK = 256  # rows whose images are Python objects at the same time
 
 
 @dataclass(frozen=True)
-class Demands:
+class RowRequirements:
     """What the model and the parts that are trained ask of every row."""
 
     image: bool = False
@@ -77,7 +77,7 @@ def check_rows(
     benchmark: Benchmark,
     tasks: Iterable[str] | None = None,
     splits: Iterable[str] = SPLITS,
-    demands: Demands = Demands(),  # it is frozen
+    demands: RowRequirements = RowRequirements(),  # it is frozen
 ) -> RowReport:
     """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
     checked, broken, splits = 0, [], tuple(splits)
@@ -91,7 +91,7 @@ def check_rows(
 
 
 def _check_file(
-    task: Task, split: str, demands: Demands, looked: dict[int, str | None]
+    task: Task, split: str, demands: RowRequirements, looked: dict[int, str | None]
 ) -> tuple[int, list[BrokenRow]]:
     files = task.split_files(split)
     try:
@@ -120,7 +120,7 @@ def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def text_faults(
-    values: dict[str, Any], metric: Metric, demands: Demands
+    values: dict[str, Any], metric: Metric, demands: RowRequirements
 ) -> Iterator[tuple[str, str]]:
     """Reason and detail of each fault of prompt, answer and answers."""
     turns = values.get("history") or ()
@@ -155,7 +155,7 @@ def _image_count(values: dict[str, Any]) -> int:
     return int(image_bytes(cell) is not None or bool(isinstance(cell, dict) and cell.get("path")))
 
 
-def _mark_faults(values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+def _mark_faults(values: dict[str, Any], demands: RowRequirements) -> Iterator[tuple[str, str]]:
     """Reason and detail where the places of images are not theirs."""
     turns = values.get("history") or ()
     prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
@@ -172,7 +172,7 @@ class _Images:
     def __init__(self, shared: pa.ChunkedArray | None, looked: dict[int, str | None]) -> None:
         self.shared, self._known = shared, looked
 
-    def faults(self, values: dict[str, Any], demands: Demands) -> Iterator[tuple[str, str]]:
+    def faults(self, values: dict[str, Any], demands: RowRequirements) -> Iterator[tuple[str, str]]:
         """Reason and detail where an image is no image; no image at all is a row of text."""
         cell = values.get("image")
         image = image_bytes(cell)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from tasks.formats import Accepted, Detection, Record, Reference, coco, read_items
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused
+from tasks.user_data.progress_line import Waiting
 from tasks.user_data.raw_files import RawTask
 from tasks.user_data.splits import Places, SplitRule, limited, place, split_places
-from tasks.user_data.waiting import Waiting
 
 
 def survey(task: RawTask, files: Mapping[str, Sequence[Detection]]) -> Iterator[str] | None:

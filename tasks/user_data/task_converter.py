@@ -14,6 +14,7 @@ from typing import Any
 
 from spaces.errors import InputError
 from tasks.data.images import decoding_fault
+from tasks.data.row_report import RowRequirements, text_faults
 from tasks.data.rows import IMAGE
 from tasks.data.shards import (
     IMAGES,
@@ -31,11 +32,10 @@ from tasks.formats import Accepted, Detection, Record, Reference, Rejected, coco
 from tasks.formats.images import ImageFolder, is_file
 from tasks.formats.record import Refused
 from tasks.scoring.answers import METRICS
+from tasks.user_data.progress_line import Waiting
 from tasks.user_data.raw_files import PLACE, RawTask
-from tasks.user_data.row_report import Demands, text_faults
+from tasks.user_data.split_assignment import survey
 from tasks.user_data.splits import OUT
-from tasks.user_data.survey import survey
-from tasks.user_data.waiting import Waiting
 
 VERSION = 1
 """Of what the conversion makes of a file; another one makes everything anew."""
@@ -227,7 +227,7 @@ def check_answer(record: Record, metric: str) -> None:
             raise Refused("empty prompt")
         return
     values = {"prompt": record.prompt, "answer": record.answer, "answers": list(record.answers)}
-    for reason, detail in text_faults(values, METRICS[metric], Demands()):
+    for reason, detail in text_faults(values, METRICS[metric], RowRequirements()):
         raise Refused(reason, detail)
 
 

@@ -21,27 +21,27 @@ import pyarrow.parquet as pq
 import yaml
 
 from spaces.errors import InputError
-from tasks.data.benchmark import READY_KEYS, plain_files, read_written
+from tasks.data.benchmark import READY_KEYS, plain_files, read_benchmark_file
 from tasks.data.rows import COLUMNS, column_faults
 from tasks.data.shards import MANIFEST, REJECTED, file_sha256, read_manifest
 from tasks.data.task import SPLITS
-from tasks.user_data.conversion import VERSION, file_state
-from tasks.user_data.convert import convert_task
+from tasks.user_data.converted_folder import convert_task
 from tasks.user_data.raw_files import KEYS as RAW_KEYS
 from tasks.user_data.raw_files import RawTask, raw_task
+from tasks.user_data.task_converter import VERSION, file_state
 
 UNREAD = "from here on"  # what follows was not even counted, which skip_broken must not hide
 NAMED = 20  # broken rows that an error names, before the counts
 MOST_PLAIN = 1 << 31  # bytes of plain Parquet that are read into memory as they are
 
 
-def convert_benchmark(name_or_path: str | Path, out: Path) -> Path:
+def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
     """The YAML file of a benchmark that needs no conversion: its own, or a prepared one in `out`.
 
     Raises one `InputError` with the broken rows of all tasks, if any are and the benchmark does not
     say `skip_broken: true`. What could be converted stays in `out`, and is not converted again.
     """
-    path, written = read_written(name_or_path)
+    path, written = read_benchmark_file(name_or_path)
     skip = written.get("skip_broken", False)
     raw = {
         name: raw_task(f"{path}: task {name}", path.parent, name, entry)
