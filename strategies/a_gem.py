@@ -9,8 +9,8 @@ import torch
 
 from spaces.domains import Value, knob
 from strategies.replay import RATIO
-from strategies.replay_memory import around, caution, in_turn, memory
-from strategies.strategy import ExampleId, Shuffled, StageContext, Strategy, Tensors
+from strategies.replay_memory import cyclic_batch, draw_memory, empty_memory_warning, interleaved
+from strategies.strategy import ExampleId, Permutations, StageContext, Strategy, Tensors
 
 
 @dataclass
@@ -28,26 +28,26 @@ class AGEM(Strategy):
     def effective(self, context: StageContext) -> dict[str, Value]:
         return {"ratio": self.ratio} if context.before and self.ratio else {}
 
-    def caution(self, sizes: Mapping[str, int]) -> str:
-        return caution(self.name, self.ratio, sizes)
+    def warning(self, sizes: Mapping[str, int]) -> str:
+        return empty_memory_warning(self.name, self.ratio, sizes)
 
     def mix(
-        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
-        self.held = in_turn(memory(old, shuffled, self.ratio))
+        self.held = interleaved(draw_memory(old, shuffled, self.ratio))
         return picks
 
-    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
-        return around(self.held, step, batch_size)
+    def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
+        return cyclic_batch(self.held, step, batch_size)
 
-    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
-        along = inner(gradient, compared)
+    def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
+        along = inner_product(gradient, memory_gradient)
         if along >= 0:
             return gradient
-        share = along / inner(compared, compared)
-        return {name: value - share * compared[name] for name, value in gradient.items()}
+        share = along / inner_product(memory_gradient, memory_gradient)
+        return {name: value - share * memory_gradient[name] for name, value in gradient.items()}
 
 
-def inner(one: Tensors, other: Tensors) -> float:
+def inner_product(one: Tensors, other: Tensors) -> float:
     """The inner product of two gradients."""
     return sum(float(torch.sum(one[n].double() * other[n].double())) for n in one)

@@ -17,8 +17,8 @@ from strategies.outputs import Outputs
 from strategies.strategy import (
     ExampleId,
     Learner,
+    Permutations,
     Queries,
-    Shuffled,
     StageContext,
     StartFrom,
     Strategy,
@@ -44,29 +44,29 @@ class Composed(Strategy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its class is made when it is asked for, and lies in no module."""
-        return _made, (self.classes, self.knobs())
+        return _recreate, (self.classes, self.knobs())
 
-    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+    def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
         for part in self.parts:
-            training, adapter = part.shared(training, adapter)
+            training, adapter = part.override_shared(training, adapter)
         return training, adapter
 
-    def caution(self, sizes: Mapping[str, int]) -> str:
-        return "; ".join(said for part in self.parts if (said := part.caution(sizes)))
+    def warning(self, sizes: Mapping[str, int]) -> str:
+        return "; ".join(said for part in self.parts if (said := part.warning(sizes)))
 
     def begin(self, context: StageContext) -> StartFrom:
-        return next((p for p in self.parts if p.routed), super()).begin(context)
+        return next((p for p in self.parts if p.has_experts), super()).begin(context)
 
     def effective(self, context: StageContext) -> dict[str, Value]:
         return self._named({p.name: p.effective(context) for p in self.parts})
 
-    def consolidation(self) -> dict[str, Value] | None:
-        kept = {p.name: p.consolidation() for p in self.parts}
+    def consolidation_knobs(self) -> dict[str, Value] | None:
+        kept = {p.name: p.consolidation_knobs() for p in self.parts}
         known = {name: knobs for name, knobs in kept.items() if knobs is not None}
         return self._named(known) if known else None
 
-    def answering(self) -> dict[str, Value]:
-        return self._named({p.name: p.answering() for p in self.parts})
+    def routing_knobs(self) -> dict[str, Value]:
+        return self._named({p.name: p.routing_knobs() for p in self.parts})
 
     def _named(self, knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
         return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
@@ -76,68 +76,68 @@ class Composed(Strategy):
             part.prepare(start, self._kept(part, kept), context)
 
     def mix(
-        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
         for part in self.parts:
             picks = part.mix(picks, old, shuffled)
         return picks
 
-    def recalled(self, batch_size: int) -> int:
-        self._recalled = [part.recalled(batch_size) for part in self.parts]
+    def replayed_per_batch(self, batch_size: int) -> int:
+        self._recalled = [part.replayed_per_batch(batch_size) for part in self.parts]
         return sum(self._recalled)
 
-    def recall(self, step: int, count: int) -> list[ExampleId]:
+    def replay_batch(self, step: int, count: int) -> list[ExampleId]:
         counted = zip(self.parts, self._recalled, strict=True)
-        return [pick for part, own in counted for pick in part.recall(step, own)]
+        return [pick for part, own in counted for pick in part.replay_batch(step, own)]
 
-    def taught(self) -> bool:
-        return any(part.taught() for part in self.parts)
+    def needs_teacher(self) -> bool:
+        return any(part.needs_teacher() for part in self.parts)
 
     def distil(self, outputs: Outputs) -> torch.Tensor | None:
         paid = [own for part in self.parts if (own := part.distil(outputs)) is not None]
         return torch.stack(paid).sum() if paid else None
 
-    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
-        found = (part.compared(step, batch_size) for part in self.parts)
+    def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
+        found = (part.memory_batch(step, batch_size) for part in self.parts)
         return next((picks for picks in found if picks), [])
 
-    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
+    def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
         for part in self.parts:
-            gradient = part.project(gradient, compared)
+            gradient = part.project(gradient, memory_gradient)
         return gradient
 
-    def penalised(self) -> bool:
-        return any(part.penalised() for part in self.parts)
+    def has_penalty(self) -> bool:
+        return any(part.has_penalty() for part in self.parts)
 
     def penalty(self, weights: Tensors) -> Tensors:
         paid: Tensors = {}
         for part in self.parts:
-            for name, own in (part.penalty(weights) if part.penalised() else {}).items():
+            for name, own in (part.penalty(weights) if part.has_penalty() else {}).items():
                 paid[name] = paid[name] + own if name in paid else own
         return paid
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
-        keeping = [part for part in self.parts if part.consolidation() is not None]
+        keeping = [part for part in self.parts if part.consolidation_knobs() is not None]
         return {
             f"{part.name}/{name}": value
             for part in keeping
             for name, value in part.consolidate(learner, task, size).items()
         }
 
-    def routed_by(self, kept: Tensors) -> Tensors:
-        found = [self._kept(part, [kept])[0] for part in self.parts if part.routed]
+    def routing_tensors(self, kept: Tensors) -> Tensors:
+        found = [self._kept(part, [kept])[0] for part in self.parts if part.has_experts]
         return found[0] if found else {}
 
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
-        part = next(part for part in self.parts if part.routed)
+        part = next(part for part in self.parts if part.has_experts)
         return part.route(queries, self._kept(part, kept), own)
 
     def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> Sequence[Tensors]:
         """What one part kept of each task; nothing if it keeps nothing."""
-        return [] if part.consolidation() is None else Own(f"{part.name}/", kept)
+        return [] if part.consolidation_knobs() is None else KeptOfPart(f"{part.name}/", kept)
 
 
-class Own(Sequence[Tensors]):
+class KeptOfPart(Sequence[Tensors]):
     """What one part kept of each task, read when it is asked for, as the whole is."""
 
     def __init__(self, prefix: str, kept: Sequence[Tensors]) -> None:
@@ -158,7 +158,7 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
     name = PLUS.join(cls.name for cls in classes)
     if len(set(classes)) != len(classes):
         raise InputError(f'a composition must name different strategies, got "{name}"')
-    idle = [cls.name for cls in classes if _idle(cls)]
+    idle = [cls.name for cls in classes if _does_nothing(cls)]
     if idle:
         raise InputError(
             f'a composition needs strategies that do something, got "{name}" with {", ".join(idle)}'
@@ -178,9 +178,9 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
     namespace = {
         "name": name,
         "classes": classes,
-        "informed": any(cls.informed for cls in classes),
+        "needs_similarity": any(cls.needs_similarity for cls in classes),
         "rehearses": bool(rehearsing),
-        "routed": any(cls.routed for cls in classes),
+        "has_experts": any(cls.has_experts for cls in classes),
         "__doc__": f"{' and '.join(cls.name for cls in classes)} at once.",
         "__module__": __name__,
     }
@@ -188,10 +188,10 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
     return dataclasses.make_dataclass(title, fields, bases=(Composed,), namespace=namespace)
 
 
-def _made(classes: tuple[type[Strategy], ...], knobs: Mapping[str, Value]) -> Composed:
+def _recreate(classes: tuple[type[Strategy], ...], knobs: Mapping[str, Value]) -> Composed:
     return compose(*classes)(**knobs)
 
 
-def _idle(cls: type[Strategy]) -> bool:
+def _does_nothing(cls: type[Strategy]) -> bool:
     """Whether a strategy is one of the bounds, to which nothing can be added."""
-    return cls.reference or not knobs_of(cls)
+    return cls.is_reference or not knobs_of(cls)

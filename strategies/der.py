@@ -11,10 +11,10 @@ from optuna.distributions import FloatDistribution
 from spaces.domains import Value, knob
 from strategies.outputs import Outputs
 from strategies.replay import RATIO
-from strategies.replay_memory import caution, memory
-from strategies.strategy import ExampleId, Learner, Shuffled, StageContext, Strategy, Tensors
+from strategies.replay_memory import draw_memory, empty_memory_warning
+from strategies.strategy import ExampleId, Learner, Permutations, StageContext, Strategy, Tensors
 
-AT_ONCE = 8
+BATCH_SIZE = 8
 
 
 @dataclass
@@ -39,11 +39,11 @@ class DER(Strategy):
     def effective(self, context: StageContext) -> dict[str, Value]:
         return self.knobs() if context.before and self.ratio else {}
 
-    def consolidation(self) -> dict[str, Value] | None:
+    def consolidation_knobs(self) -> dict[str, Value] | None:
         return {"ratio": self.ratio} if self.ratio and self.alpha else None
 
-    def caution(self, sizes: Mapping[str, int]) -> str:
-        return caution(self.name, self.ratio, sizes)
+    def warning(self, sizes: Mapping[str, int]) -> str:
+        return empty_memory_warning(self.name, self.ratio, sizes)
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.logits: dict[ExampleId, torch.Tensor] = {}
@@ -55,9 +55,9 @@ class DER(Strategy):
                 self.logits[task, row] = logits
 
     def mix(
-        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
-        held = memory(old, shuffled, self.ratio)
+        held = draw_memory(old, shuffled, self.ratio)
         self.replayed = {(task, row) for task, rows in held.items() for row in rows}
         return picks + [(task, row) for task, rows in held.items() for row in rows]
 
@@ -76,7 +76,7 @@ class DER(Strategy):
         """`logits` (answer tokens of all examples, vocabulary) in fp16, `lengths` and `rows` (examples)."""
         rows = learner.shuffled(task)[: int(self.ratio * size)]
         found, lengths = [], []
-        for outputs in learner.outputs([(task, row) for row in rows], AT_ONCE):
+        for outputs in learner.outputs([(task, row) for row in rows], BATCH_SIZE):
             for logits, within in zip(outputs.logits, outputs.within, strict=True):
                 found.append(logits[within].half().cpu())
                 lengths.append(len(found[-1]))

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from spaces.adapter import Adapter
 from spaces.domains import Value, knob
 from spaces.training import Training
-from strategies.similarity import SIGNALS, combined
+from strategies.similarity import SIGNALS, combine_signals
 from strategies.strategy import Learner, Queries, StageContext, StartFrom, Strategy, Tensors
 
 KEY_WEIGHT = 0.1
@@ -32,8 +32,8 @@ class EProj(Strategy):
     """
 
     name = "eproj"
-    informed = True
-    routed = True
+    needs_similarity = True
+    has_experts = True
     threshold: float = knob(
         1.0, FloatDistribution(0.0, 1.0), "similarity above which an expert is used again"
     )
@@ -69,7 +69,7 @@ class EProj(Strategy):
         False,
     )
 
-    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+    def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
         if self.learning_rate:
             training = dataclasses.replace(training, learning_rate=self.learning_rate)
         if self.expert == "projection":
@@ -79,25 +79,25 @@ class EProj(Strategy):
     def begin(self, context: StageContext) -> StartFrom:
         if not context.before:
             return StartFrom(None, expert=True)
-        similar = combined(context.similarity, self.signal)
+        similar = combine_signals(context.similarity, self.signal)
         nearest = max(range(len(similar)), key=similar.__getitem__)
         again = similar[nearest] > self.threshold or self.threshold == 0
         if again and self.threshold < 1:
             return StartFrom(context.old[nearest])
         return StartFrom(context.old[nearest] if self.init == "similar" else None, expert=True)
 
-    def consolidation(self) -> dict[str, Value]:
+    def consolidation_knobs(self) -> dict[str, Value]:
         return {"key_steps": self.key_steps, "key_rate": self.key_rate}
 
-    def answering(self) -> dict[str, Value]:
+    def routing_knobs(self) -> dict[str, Value]:
         return {"routing": self.routing}
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
         """The task's keys: `image` and `instruction`, as wide as what they are compared with."""
         queries = learner.queries(task)
         return {
-            "image": key(queries.image, self.key_steps, self.key_rate),
-            "instruction": key(queries.instruction, self.key_steps, self.key_rate),
+            "image": train_key(queries.image, self.key_steps, self.key_rate),
+            "instruction": train_key(queries.instruction, self.key_steps, self.key_rate),
         }
 
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
@@ -110,7 +110,7 @@ class EProj(Strategy):
         return torch.stack(similarity).argmax(dim=0).tolist()
 
 
-def key(queries: torch.Tensor, steps: int, rate: float) -> torch.Tensor:
+def train_key(queries: torch.Tensor, steps: int, rate: float) -> torch.Tensor:
     """A vector trained to be near the queries (examples, width) in the cosine, in batches gone round.
 
     It begins as a normal draw that is the same for all tasks, so that it hangs on the queries alone. Of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.distributions import FloatDistribution
 
 from spaces.domains import Value, knob
-from strategies.regulariser import STRONG, Regulariser, decayed
+from strategies.regulariser import DEFAULT_STRENGTH, Regulariser, decayed
 from strategies.strategy import StageContext, Tensors
 
 
@@ -24,17 +24,20 @@ class EWC(Regulariser):
 
     name = "ewc"
     strength: float = knob(
-        STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
+        DEFAULT_STRENGTH,
+        FloatDistribution(1e2, 1e11, log=True),
+        "lambda, importances sum to 1",
+        off=0.0,
     )
     decay: float = knob(1.0, FloatDistribution(0.0, 1.0), "of older tasks' importance per stage")
 
     @property
-    def estimate(self) -> str:
+    def estimator(self) -> str:
         return self.name
 
     def effective(self, context: StageContext) -> dict[str, Value]:
         found = super().effective(context)
         return found | ({"decay": self.decay} if found and len(context.before) > 1 else {})
 
-    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
+    def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         return decayed(kept, context, self.decay)

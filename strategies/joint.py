@@ -13,7 +13,7 @@ class Joint(Strategy):
     """All tasks at once from the start: the ceiling, which needs all data at the same time."""
 
     name = "joint"
-    reference = True
+    is_reference = True
 
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """One stage on the union of the tasks, sorted: the same stage for every ordering."""

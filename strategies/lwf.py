@@ -33,7 +33,7 @@ class LwF(Strategy):
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.active = bool(context.before and self.strength)
 
-    def taught(self) -> bool:
+    def needs_teacher(self) -> bool:
         return self.active
 
     def distil(self, outputs: Outputs) -> torch.Tensor | None:

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from spaces.domains import knob
 from strategies.ewc import EWC
-from strategies.regulariser import STRONG
+from strategies.regulariser import DEFAULT_STRENGTH
 
 
 @dataclass
@@ -21,5 +21,8 @@ class MAS(EWC):
 
     name = "mas"
     strength: float = knob(
-        STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
+        DEFAULT_STRENGTH,
+        FloatDistribution(1e2, 1e11, log=True),
+        "lambda, importances sum to 1",
+        off=0.0,
     )

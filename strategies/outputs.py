@@ -22,7 +22,7 @@ class Outputs:
     answers: torch.Tensor
     """(examples, longest answer): the answers' tokens, then `ENDED`."""
     teacher: torch.Tensor | None = None
-    """Logits of the model at the stage's start, of the same shape; for strategies that are `taught`."""
+    """Logits of the model at the stage's start, of the same shape; for strategies with `needs_teacher`."""
 
     @property
     def within(self) -> torch.Tensor:

@@ -12,7 +12,7 @@ from spaces.domains import Value, knob
 from strategies.outputs import Outputs
 from strategies.strategy import Learner, StageContext, Strategy, Tensors
 
-STRONG = 1e8
+DEFAULT_STRENGTH = 1e8
 """The founding paper's strength, for importances that sum to 1."""
 
 
@@ -36,32 +36,32 @@ class Regulariser(Strategy):
     def effective(self, context: StageContext) -> dict[str, Value]:
         if not context.before or not self.strength:
             return {}
-        return {"strength": self.strength, **self.consolidation()}
+        return {"strength": self.strength, **self.consolidation_knobs()}
 
-    def consolidation(self) -> dict[str, Value]:
+    def consolidation_knobs(self) -> dict[str, Value]:
         return {
             "importance_examples": self.importance_examples,
             "importance_batch": self.importance_batch,
         }
 
     @property
-    def estimate(self) -> str:
-        """Which importance is kept, by its name in `ESTIMATES`; a knob where there is a choice."""
+    def estimator(self) -> str:
+        """Which importance is kept, by its name in `ESTIMATORS`; a knob where there is a choice."""
         raise NotImplementedError
 
     @property
-    def keeps(self) -> str:
-        return self.estimate
+    def kept_name(self) -> str:
+        return self.estimator
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.anchor = start
-        self.importance = self.joined(kept, context) if self.strength and kept else {}
+        self.importance = self.combined_importance(kept, context) if self.strength and kept else {}
 
-    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
+    def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         """The importance of each weight, given that to each old task."""
         raise NotImplementedError
 
-    def penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         return bool(self.importance)
 
     def penalty(self, weights: Tensors) -> Tensors:
@@ -75,7 +75,7 @@ class Regulariser(Strategy):
         stride = max(1, -(-size // self.importance_examples))
         picks = [(task, row) for row in range(0, size, stride)]
         found: Tensors = {}
-        of, measure = ESTIMATES[self.estimate]
+        of, measure = ESTIMATORS[self.estimator]
         for gradients in learner.gradients(picks, self.importance_batch, of):
             for name, gradient in gradients.items():
                 found[name] = found.get(name, torch.zeros(())) + measure(gradient)
@@ -87,7 +87,7 @@ def squared_logits(outputs: Outputs) -> torch.Tensor:
     return outputs.logits.square().sum(-1)[outputs.within].sum()
 
 
-ESTIMATES: dict[
+ESTIMATORS: dict[
     str,
     tuple[Callable[[Outputs], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]],
 ] = {
@@ -106,13 +106,13 @@ def normalised(importance: Tensors) -> Tensors:
 def decayed(kept: Sequence[Tensors], context: StageContext, decay: float) -> Tensors:
     """The sum of old tasks' importances, each times `decay` for every stage that came after its own."""
     found: Tensors = {}
-    for age, importance in zip(ages(context), kept, strict=True):
+    for age, importance in zip(stages_since(context), kept, strict=True):
         for name, value in importance.items():
             found[name] = found.get(name, torch.zeros(())) + decay**age * value
     return found
 
 
-def ages(context: StageContext) -> Iterator[int]:
+def stages_since(context: StageContext) -> Iterator[int]:
     """Of each old task, how many stages came after its own and before this one."""
     for number, group in enumerate(context.before, start=1):
         yield from [len(context.before) - number] * len(group)

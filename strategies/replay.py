@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from spaces.domains import Value, knob
-from strategies.replay_memory import around, caution, in_turn, memory
-from strategies.strategy import ExampleId, Shuffled, StageContext, Strategy
+from strategies.replay_memory import cyclic_batch, draw_memory, empty_memory_warning, interleaved
+from strategies.strategy import ExampleId, Permutations, StageContext, Strategy
 
 RATIO = FloatDistribution(0.001, 0.3, log=True)
 
@@ -49,24 +49,24 @@ class Replay(Strategy):
             return {"ratio": self.ratio, "share": self.share}
         return {self.variant: getattr(self, self.variant)}
 
-    def caution(self, sizes: Mapping[str, int]) -> str:
-        return "" if self.variant == "count" else caution(self.name, self.ratio, sizes)
+    def warning(self, sizes: Mapping[str, int]) -> str:
+        return "" if self.variant == "count" else empty_memory_warning(self.name, self.ratio, sizes)
 
     def mix(
-        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
         held = {}
         if self.variant != "count" or self.count:
-            held = memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
-        self.held = in_turn(held)
+            held = draw_memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
+        self.held = interleaved(held)
         if self.variant == "share":
             return picks
         return picks + [(task, row) for task, rows in held.items() for row in rows]
 
-    def recalled(self, batch_size: int) -> int:
+    def replayed_per_batch(self, batch_size: int) -> int:
         if self.variant != "share" or not self.held or not self.share:
             return 0
         return min(batch_size - 1, max(1, round(self.share * batch_size)))
 
-    def recall(self, step: int, count: int) -> list[ExampleId]:
-        return around(self.held, step, count)
+    def replay_batch(self, step: int, count: int) -> list[ExampleId]:
+        return cyclic_batch(self.held, step, count)

@@ -16,11 +16,11 @@ SIGNALS = (
 )
 """The modalities whose similarities are multiplied; the first is the paper's."""
 
-Signature = Mapping[str, torch.Tensor]
+TaskEmbedding = Mapping[str, torch.Tensor]
 """A task by modality: the mean of its examples' frozen vectors, of length 1; zero if it has none."""
 
 
-def similarities(new: Signature, old: Sequence[Signature]) -> dict[str, tuple[float, ...]]:
+def similarities(new: TaskEmbedding, old: Sequence[TaskEmbedding]) -> dict[str, tuple[float, ...]]:
     """By modality: the similarity of the new task to each old one.
 
     The cosines of all pairs among the tasks are standardised and put through a sigmoid, so that they
@@ -44,7 +44,7 @@ def _of_new(vectors: Sequence[torch.Tensor]) -> tuple[float, ...]:
     return tuple(own.tolist())
 
 
-def combined(similarity: Mapping[str, Sequence[float]], signal: str) -> list[float]:
+def combine_signals(similarity: Mapping[str, Sequence[float]], signal: str) -> list[float]:
     """The product over the modalities that `signal` names, for each old task."""
     return [math.prod(values) for values in zip(*_chosen(similarity, signal), strict=True)]
 
@@ -53,6 +53,6 @@ def _chosen(similarity: Mapping[str, Sequence[float]], signal: str) -> list[Sequ
     return [similarity[name] for name in signal.split("*")]
 
 
-def drawn(new: str, old: str) -> float:
+def random_similarity(new: str, old: str) -> float:
     """A number between 0 and 1 that two tasks' names decide: a control that knows nothing of them."""
     return int(hashlib.sha256(f"{new}\n{old}".encode()).hexdigest()[:12], 16) / 16**12

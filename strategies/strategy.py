@@ -20,7 +20,7 @@ Tensors = dict[str, torch.Tensor]
 ExampleId = tuple[str, int]
 """One training example: its task and its row."""
 
-Shuffled = Callable[[str], Sequence[int]]
+Permutations = Callable[[str], Sequence[int]]
 """A permutation of a task's training rows that depends on the plan's seed and the task alone."""
 
 
@@ -33,7 +33,7 @@ class StageContext:
     before: tuple[tuple[str, ...], ...] = ()
     """The tasks of each stage before; the initial tasks, where there are any, come first."""
     similarity: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    """By modality: the similarity of the new task to each of `old`. Empty unless `informed`."""
+    """By modality: the similarity of the new task to each of `old`. Empty unless `needs_similarity`."""
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -95,13 +95,13 @@ class Strategy:
     """
 
     name: ClassVar[str]
-    reference: ClassVar[bool] = False
+    is_reference: ClassVar[bool] = False
     """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
-    informed: ClassVar[bool] = False
+    needs_similarity: ClassVar[bool] = False
     """Whether it asks how similar tasks are (`StageContext.similarity`)."""
     rehearses: ClassVar[bool] = False
     """Whether old examples are among those that it trains on."""
-    routed: ClassVar[bool] = False
+    has_experts: ClassVar[bool] = False
     """Whether it holds several experts, of which `route` chooses one for each example."""
 
     def __post_init__(self) -> None:
@@ -116,13 +116,13 @@ class Strategy:
         """The knobs of this configuration, by name."""
         return {name: getattr(self, name) for name in knobs_of(type(self))}
 
-    def shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
+    def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
         """The knobs that all strategies share, as this one uses them; doing it twice changes nothing."""
         return training, adapter
 
     # What names a stage ------------------------------------------------------------------------
 
-    def caution(self, sizes: Mapping[str, int]) -> str:
+    def warning(self, sizes: Mapping[str, int]) -> str:
         """What a user should know of these knobs on tasks of these training sizes; empty if nothing."""
         return ""
 
@@ -138,16 +138,16 @@ class Strategy:
         """The knobs that change the training of a stage that stands so; stages that agree are shared."""
         return {}
 
-    def consolidation(self) -> dict[str, Value] | None:
+    def consolidation_knobs(self) -> dict[str, Value] | None:
         """The knobs that change what `consolidate` keeps; None if nothing is kept."""
         return None
 
     @property
-    def keeps(self) -> str:
+    def kept_name(self) -> str:
         """What is kept, by name: strategies that keep the same share it."""
         return self.name
 
-    def answering(self) -> dict[str, Value]:
+    def routing_knobs(self) -> dict[str, Value]:
         """The knobs that change which expert answers."""
         return {}
 
@@ -157,20 +157,20 @@ class Strategy:
         """Before a stage: `start` are the weights it begins with, `kept` what was kept of each of `old`."""
 
     def mix(
-        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Shuffled
+        self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
         """Which examples are seen: `picks` are the new ones, `old` earlier tasks with their sizes."""
         return picks
 
-    def recalled(self, batch_size: int) -> int:
-        """How many examples of each batch `recall` fills in; the rest of it are those of `mix`."""
+    def replayed_per_batch(self, batch_size: int) -> int:
+        """How many examples of each batch `replay_batch` fills in; the rest of it are those of `mix`."""
         return 0
 
-    def recall(self, step: int, count: int) -> list[ExampleId]:
+    def replay_batch(self, step: int, count: int) -> list[ExampleId]:
         """Examples of earlier tasks that fill a batch up; steps count from 0."""
         return []
 
-    def taught(self) -> bool:
+    def needs_teacher(self) -> bool:
         """Whether `distil` asks for what the model said at the stage's start; it costs a forward pass."""
         return False
 
@@ -178,15 +178,15 @@ class Strategy:
         """What is paid beside a micro-batch's loss for its outputs: a sum over its answers' tokens."""
         return None
 
-    def compared(self, step: int, batch_size: int) -> list[ExampleId]:
+    def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
         """A batch of examples whose gradient `project` is to see; empty if none."""
         return []
 
-    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
-        """The gradient that is followed, given the batch's own and that of the examples `compared`."""
+    def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
+        """The gradient that is followed, given the batch's own and that of the examples `memory_batch`."""
         return gradient
 
-    def penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         """Whether `penalty` returns anything in this stage; it costs a gathering of the weights."""
         return False
 
@@ -201,9 +201,9 @@ class Strategy:
         """After a stage: what later stages need to remember one of its tasks, of `size` examples, by."""
         return {}
 
-    def routed_by(self, kept: Tensors) -> Tensors:
+    def routing_tensors(self, kept: Tensors) -> Tensors:
         """What `route` looks at of what was kept of a task: the model has as many parameters more."""
-        return kept if self.routed else {}
+        return kept if self.has_experts else {}
 
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
         """For each example the task whose expert answers, as an index into `kept`; `own` is the true one.

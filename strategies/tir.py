@@ -9,8 +9,8 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from spaces.domains import Value, knob
-from strategies.regulariser import ESTIMATES, STRONG, Regulariser
-from strategies.similarity import SIGNALS, combined, drawn
+from strategies.regulariser import DEFAULT_STRENGTH, ESTIMATORS, Regulariser
+from strategies.similarity import SIGNALS, combine_signals, random_similarity
 from strategies.strategy import StageContext, Tensors
 
 CONTROLS = ("none", "random", "opposite")
@@ -26,11 +26,14 @@ class TIR(Regulariser):
     """
 
     name = "tir"
-    informed = True
+    needs_similarity = True
     strength: float = knob(
-        STRONG, FloatDistribution(1e2, 1e11, log=True), "lambda, importances sum to 1", off=0.0
+        DEFAULT_STRENGTH,
+        FloatDistribution(1e2, 1e11, log=True),
+        "lambda, importances sum to 1",
+        off=0.0,
     )
-    importances: str = knob("ewc", CategoricalDistribution(list(ESTIMATES)), "estimated as there")
+    importances: str = knob("ewc", CategoricalDistribution(list(ESTIMATORS)), "estimated as there")
     signal: str = knob(
         SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
     )
@@ -42,7 +45,7 @@ class TIR(Regulariser):
     )
 
     @property
-    def estimate(self) -> str:
+    def estimator(self) -> str:
         return self.importances
 
     def effective(self, context: StageContext) -> dict[str, Value]:
@@ -53,20 +56,20 @@ class TIR(Regulariser):
         own = {"importances": self.importances, "control": self.control}
         return found | own | signal
 
-    def joined(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
-        importance, owner = owned(kept)
+    def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
+        importance, owner = largest_importance(kept)
         free = torch.tensor([1 - s for s in self.similarities(context)])
         return {name: value * free[owner[name]] for name, value in importance.items()}
 
     def similarities(self, context: StageContext) -> list[float]:
         """Of the new task to each old one, as the knobs want it."""
         if self.control == "random":
-            return [drawn(context.new[0], task) for task in context.old]
-        found = combined(context.similarity, self.signal)
+            return [random_similarity(context.new[0], task) for task in context.old]
+        found = combine_signals(context.similarity, self.signal)
         return [1 - s for s in found] if self.control == "opposite" else found
 
 
-def owned(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
+def largest_importance(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
     """Of each weight: the largest importance that a task gives it, and the index of the first such task."""
     importance: Tensors = {}
     owner: Tensors = {}

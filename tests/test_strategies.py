@@ -174,10 +174,10 @@ def test_what_it_keeps_of_a_stage_survives_the_store(
 ) -> None:
     walk, strategy = walks[name], walks[name].config.strategy
     # Those that are answered by are kept of the last stage too.
-    remembered = walk.paths if strategy.routed else [path for path in walk.inner if path]
+    remembered = walk.paths if strategy.has_experts else [path for path in walk.inner if path]
     expected = {key for path in remembered for _, key in walk.lineage.kept(path)}
     assert set(made(walk, "kept")) == expected
-    assert bool(expected) is (strategy.consolidation() is not None and len(walk.paths) > 1)
+    assert bool(expected) is (strategy.consolidation_knobs() is not None and len(walk.paths) > 1)
     reopened = StageStore(walk.store.root)
     for key in expected:
         kept = reopened.tensors(key)
@@ -188,7 +188,7 @@ def test_what_it_keeps_of_a_stage_survives_the_store(
         context = StageContext(("light",), (("hue",),), similar)
         fresh = walk.config.fresh_strategy()
         fresh.prepare(start, [kept], context)
-        if strategy.routed:
+        if strategy.has_experts:
             queries = Queries(torch.randn(3, 32), torch.randn(3, 32))
             assert fresh.route(queries, [kept], None) == [0, 0, 0]
 

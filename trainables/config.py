@@ -47,7 +47,7 @@ class TrialConfig:
         knobs = {k: v for k, v in strategy.items() if k != "name"}
         chosen = strategy_class(strategy["name"])
         one = chosen(**checked_knobs(chosen, knobs, chosen.name))
-        training, adapter = one.shared(
+        training, adapter = one.override_shared(
             _shared(Training, values.get("training", {}), "training"),
             _shared(Adapter, values.get("adapter", {}), "adapter"),
         )

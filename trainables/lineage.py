@@ -50,7 +50,7 @@ class Lineage:
             before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
             new, old = path[-1] if path else self.panel.first, before if path else ()
             similarity = {}
-            if path and old and self.config.strategy.informed:
+            if path and old and self.config.strategy.needs_similarity:
                 signatures = [
                     self.store.tensors(signature_key(self.fingerprints, self.config, task))
                     for task in (new[0], *(task for group in old for task in group))
@@ -124,7 +124,7 @@ class Lineage:
 
     def experts(self, path: Prefix) -> tuple[Expert, ...]:
         """Those among which examples are routed after a path; none if they are not."""
-        if not self.config.strategy.routed or not (path or self.panel.initial):
+        if not self.config.strategy.has_experts or not (path or self.panel.initial):
             return ()
         kept = self.kept_before(path) | dict(self.kept(path))
         return tuple(
@@ -147,7 +147,7 @@ class Lineage:
 
     def signed(self) -> list[tuple[str, str]]:
         """The signatures that the strategy asks for: (task, key)."""
-        if not self.config.strategy.informed:
+        if not self.config.strategy.needs_similarity:
             return []
         tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])
         return [(task, signature_key(self.fingerprints, self.config, task)) for task in tasks]

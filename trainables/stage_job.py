@@ -174,7 +174,7 @@ def trained_key(
     if effective:
         # Experts of other tasks are no ancestors of these weights, and what was kept hangs on them.
         acting = [_identity(config), effective, _named(fingerprints, context.old), list(kept)]
-        if config.strategy.informed:
+        if config.strategy.needs_similarity:
             acting.append(fingerprints.text_encoder)
     return digest(
         "trained",
@@ -197,13 +197,13 @@ def kept_key(
     fingerprints: Fingerprints, config: TrialConfig, trained: str, task: str
 ) -> str | None:
     """Of what the strategy keeps of one task after a stage; None if it keeps nothing."""
-    knobs, strategy = config.strategy.consolidation(), config.strategy
+    knobs, strategy = config.strategy.consolidation_knobs(), config.strategy
     if knobs is None:
         return None
     # Strategies that inherit it, and keep the same, share it.
     composed = isinstance(strategy, Composed)
     source = _source(type(strategy)) if composed else _code(strategy.consolidate)
-    encoder = fingerprints.text_encoder if strategy.routed else ""
+    encoder = fingerprints.text_encoder if strategy.has_experts else ""
     # The weights' key does not tell which parts of them were trained where nothing is trained.
     adapter = config.adapter.effective()
     return digest(
@@ -211,7 +211,7 @@ def kept_key(
         trained,
         task,
         fingerprints.tasks[task],
-        strategy.keeps,
+        strategy.kept_name,
         source,
         knobs,
         encoder,
@@ -274,8 +274,8 @@ def routed_key(
     """Of a score of several experts, of which one answers each example."""
     known = [dataclasses.asdict(expert) for expert in in_order(experts)]
     strategy = config.strategy
-    answering = [_source(type(strategy)), strategy.answering(), fingerprints.text_encoder]
-    return digest("routed", known, answering, fingerprints.tasks[task], split)
+    routing_knobs = [_source(type(strategy)), strategy.routing_knobs(), fingerprints.text_encoder]
+    return digest("routed", known, routing_knobs, fingerprints.tasks[task], split)
 
 
 def stage_seed(seed: int, tasks: Sequence[str], stage: int) -> int:

@@ -165,7 +165,7 @@ def trial_record(
 
 def _beside(walk: PanelTrial) -> tuple[str, ...]:
     """What stands beside the scores of this trial."""
-    return (*EXTRA_SCORES, *(RETRIEVAL if walk.config.strategy.routed else ()))
+    return (*EXTRA_SCORES, *(RETRIEVAL if walk.config.strategy.has_experts else ()))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

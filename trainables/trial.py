@@ -113,7 +113,7 @@ class PanelTrial:
         context, before = lineage.context(path), lineage.kept_before(path)
         cells = [(task, split, lineage.scored(path, task)) for task in self.cells(path)]
         score = tuple(cell for cell in cells if not self.store.has(cell[2]))
-        kept = lineage.kept(path) if path in self.inner or self.config.strategy.routed else []
+        kept = lineage.kept(path) if path in self.inner or self.config.strategy.has_experts else []
         keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
         lacks = key != lineage.base and self._lacks(key, path)
         return StageJob(
@@ -345,7 +345,7 @@ class PanelTrial:
     def _stored(self, path: Prefix) -> float:
         """Bytes held at a path's end beside the model: memories, importances, keys, further experts."""
         records = [self.store.head(key) or {} for key in self.lineage.kept_before(path).values()]
-        if self.config.strategy.routed:
+        if self.config.strategy.has_experts:
             experts = self.lineage.experts(path)
             keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
             records = [self.store.head(key) or {} for key in keys]

@@ -75,7 +75,7 @@ class Evidence:
     def plain(self) -> list[str]:
         """The strategies searched that ask for no similarity."""
         found = [n for n in self.tuned if not bound(n)]
-        return [name for name in found if not strategy_class(name).informed]
+        return [name for name in found if not strategy_class(name).needs_similarity]
 
     def values(self, strategy: str, metric: str) -> dict[Unit, float]:
         """A metric of a strategy by unit."""

@@ -13,7 +13,7 @@ from benchmarks.claims.presets import Preset, winners
 from benchmarks.claims.runs import Job, runner
 from search.results.outcome import read_outcome
 from search.results.run_folder import write_json
-from strategies.similarity import SIGNALS, combined, similarities
+from strategies.similarity import SIGNALS, combine_signals, similarities
 from strategies.strategy import StageContext
 from trainables.panel import Panel
 from trainables.stage_job import StageJob, base_key, signature_key
@@ -168,6 +168,6 @@ def write_similarity(preset: Preset, work: Path) -> None:
     for task in tasks:
         others = [other for other in tasks if other != task]
         by = similarities(signatures[task], [signatures[other] for other in others])
-        by = by | {SIGNALS[0]: tuple(combined(by, SIGNALS[0]))}
+        by = by | {SIGNALS[0]: tuple(combine_signals(by, SIGNALS[0]))}
         found[task] = {name: dict(zip(others, v, strict=True)) for name, v in by.items()}
     write_json(similarity_file(work, preset.name), found)

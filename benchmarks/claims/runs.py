@@ -114,7 +114,7 @@ def walked(job: Job, panel: Panel) -> dict[str, Any]:
     walk = PanelTrial(config, panel, job.fingerprints, store, runner(job.place))
     while not walk.finished:
         walk.step()
-    routed = RETRIEVAL if config.strategy.routed else ()
+    routed = RETRIEVAL if config.strategy.has_experts else ()
     metrics = figures(walk, walk.matrices()[0])
     return {
         "ordering": list(panel.orderings[0]),

@@ -170,8 +170,8 @@ def _save_models(found: BestConfig, walk: PanelTrial, store: StageStore, out: Pa
             weights = store.tensors(expert.key) if known else lmm.initial()
             save_model(lmm, weights, folder / f"expert-{which}", expert.tasks)
         if experts:
-            routed_by = found.config.strategy.routed_by
-            keys = {e.tasks: [routed_by(store.tensors(k)) for k in e.kept] for e in experts}
+            routing_tensors = found.config.strategy.routing_tensors
+            keys = {e.tasks: [routing_tensors(store.tensors(k)) for k in e.kept] for e in experts}
             save_routing_keys(folder, keys)
         else:
             save_model(lmm, store.tensors(walk.key(path)), folder, ordering)

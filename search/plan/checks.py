@@ -161,12 +161,12 @@ def check_experts(space: ConfigSpace) -> None:
                 config.strategy, **dict(zip(choices, values, strict=True))
             )
             for adapter in space.shared_adapters():
-                check_routed(strategy, strategy.shared(config.training, adapter)[1])
+                check_routed(strategy, strategy.override_shared(config.training, adapter)[1])
 
 
 def check_routed(strategy: Strategy, adapter: Adapter) -> None:
     """Raise `InputError` for experts of what examples are looked up by: what the frozen tower sees."""
-    if strategy.routed and adapter.trains("vision_lora"):
+    if strategy.has_experts and adapter.trains("vision_lora"):
         raise InputError(
             f"{strategy.name} needs a vision tower that is not trained, got adapter.parts "
             f'"{adapter.parts}"; as experts, the projection alone would do'

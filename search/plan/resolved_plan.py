@@ -98,7 +98,7 @@ class ResolvedPlan:
         """What a user should know of the strategies' starting points on these tasks."""
         tasks = self.all_tasks
         sizes = {task: len(self.benchmark.task(task).examples("train")) for task in tasks}
-        found = [self.space.reference(n).strategy.caution(sizes) for n in self.plan.strategies]
+        found = [self.space.reference(n).strategy.warning(sizes) for n in self.plan.strategies]
         known = len(self.plan.strategies)
         if self.plan.samples < known:
             found.append(

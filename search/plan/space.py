@@ -48,7 +48,9 @@ class ConfigSpace:
         """Those, and what strategies make of them."""
         fixed, shared = self.reference("finetune"), self.shared_adapters()
         strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
-        own = [s.shared(fixed.training, adapter)[1] for s in strategies for adapter in shared]
+        own = [
+            s.override_shared(fixed.training, adapter)[1] for s in strategies for adapter in shared
+        ]
         return list(dict.fromkeys([*shared, *own]))
 
     def values(self, part: str, knob: str) -> tuple[object, ...]:

@@ -37,7 +37,7 @@ def objectives_of(values: object) -> tuple[Objective, ...]:
 
 def is_reference(strategy: str) -> bool:
     """Whether a strategy marks a bound and is no answer to the continual problem."""
-    return strategy in STRATEGIES and STRATEGIES[strategy].reference
+    return strategy in STRATEGIES and STRATEGIES[strategy].is_reference
 
 
 def maximised(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import torch
 from toy import Toy, blobs, config, walked
 
 from strategies import AGEM, STRATEGIES, ExampleId, StageContext, Tensors
-from strategies.a_gem import inner
+from strategies.a_gem import inner_product
 
 OLD = {"a": 100, "b": 37}
 
@@ -46,13 +46,13 @@ def test_the_projected_gradient_never_opposes_the_memory() -> None:
         found = project(own, memory)
         if found is not own:
             opposed += 1
-            assert inner(found, memory) == pytest.approx(0.0, abs=1e-5)
+            assert inner_product(found, memory) == pytest.approx(0.0, abs=1e-5)
             # Of all that do not oppose it, it is the nearest: what was taken away lies along the memory.
             away = own["w"] - found["w"]
             along = torch.nn.functional.cosine_similarity(away, memory["w"], dim=0)
             assert float(along) == pytest.approx(-1.0)
         else:
-            assert inner(found, memory) >= 0
+            assert inner_product(found, memory) >= 0
     assert 50 < opposed < 150
 
 
@@ -61,7 +61,7 @@ def test_the_memory_is_a_ratio_of_each_task_and_gone_through_in_turn() -> None:
     new = [("c", 0), ("c", 1)]
     assert strategy.mix(new, OLD, shuffled) is new
     held = [("a", 99), ("b", 36), *(("a", row) for row in (98, 97, 96, 95))]
-    assert [strategy.compared(step, 4) for step in range(3)] == [
+    assert [strategy.memory_batch(step, 4) for step in range(3)] == [
         held[:4],
         [*held[4:], *held[:2]],
         held[2:],
@@ -71,7 +71,7 @@ def test_the_memory_is_a_ratio_of_each_task_and_gone_through_in_turn() -> None:
 def test_without_a_memory_nothing_is_compared() -> None:
     for strategy, old in ((AGEM(ratio=0.3), {}), (AGEM(ratio=0.001), OLD), (AGEM(ratio=0), OLD)):
         strategy.mix([("c", 0)], old, shuffled)
-        assert strategy.compared(0, 4) == []
+        assert strategy.memory_batch(0, 4) == []
     second = StageContext(("c",), (("a", "b"),))
     assert AGEM(ratio=0.3).effective(second) == {"ratio": 0.3}
     assert AGEM(ratio=0).effective(second) == AGEM().effective(StageContext(("c",))) == {}
@@ -86,9 +86,9 @@ class Noting(AGEM):
     name = "noting"
     noted: list[tuple[Tensors, Tensors, Tensors]]
 
-    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
-        found = super().project(gradient, compared)
-        self.noted.append((gradient, compared, found))
+    def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
+        found = super().project(gradient, memory_gradient)
+        self.noted.append((gradient, memory_gradient, found))
         return found
 
 
@@ -97,8 +97,8 @@ class Agreeing(AGEM):
 
     name = "agreeing"
 
-    def project(self, gradient: Tensors, compared: Tensors) -> Tensors:
-        assert any(bool(value.any()) for value in compared.values())
+    def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
+        assert any(bool(value.any()) for value in memory_gradient.values())
         return super().project(gradient, gradient)
 
 
@@ -138,18 +138,24 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
     tokens = worker.answer_tokens(batch)
     loss = lmm.answer_loss(worker.data.training(batch)) / tokens
     found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
-    _, compared, _ = Noting.noted[0]
+    _, memory_gradient, _ = Noting.noted[0]
     for name, value in zip(lmm.trainable(), found, strict=True):
-        expected = torch.zeros_like(compared[name]) if value is None else value
-        assert torch.allclose(compared[name], expected, rtol=1e-3, atol=1e-6), name
+        expected = torch.zeros_like(memory_gradient[name]) if value is None else value
+        assert torch.allclose(memory_gradient[name], expected, rtol=1e-3, atol=1e-6), name
 
 
 def test_a_step_is_never_taken_against_the_memory(
     own_strategies: None, toy: Toy, tmp_path: Path
 ) -> None:
     walked(toy.walk(config({"name": "noting", "ratio": 0.3}), tmp_path))
-    against = [inner(gradient, compared) < 0 for gradient, compared, _ in Noting.noted]
+    against = [
+        inner_product(gradient, memory_gradient) < 0
+        for gradient, memory_gradient, _ in Noting.noted
+    ]
     assert any(against)
-    for gradient, compared, found in Noting.noted:
-        size = inner(gradient, gradient) ** 0.5 * inner(compared, compared) ** 0.5
-        assert inner(found, compared) >= -1e-5 * size
+    for gradient, memory_gradient, found in Noting.noted:
+        size = (
+            inner_product(gradient, gradient) ** 0.5
+            * inner_product(memory_gradient, memory_gradient) ** 0.5
+        )
+        assert inner_product(found, memory_gradient) >= -1e-5 * size

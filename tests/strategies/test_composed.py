@@ -89,7 +89,7 @@ def test_what_does_not_go_together_is_an_input_error(name: str, message: str) ->
 
 
 def test_it_asks_for_what_its_parts_ask_for() -> None:
-    flags = {n: (strategy_class(n).informed, strategy_class(n).routed) for n in NAMES}
+    flags = {n: (strategy_class(n).needs_similarity, strategy_class(n).has_experts) for n in NAMES}
     assert flags == {
         **{"replay+ewc": (False, False), "replay+tir": (True, False)},
         **{"replay+eproj": (True, True), "der+lwf": (False, False)},
@@ -107,19 +107,19 @@ def test_effective_knobs_are_those_of_the_parts_that_act() -> None:
     assert set(both) == {
         *("replay_ratio", "ewc_strength", "ewc_importance_examples", "ewc_importance_batch"),
     }
-    assert made("replay+ewc").consolidation() == {
+    assert made("replay+ewc").consolidation_knobs() == {
         "ewc_importance_examples": 1000,
         "ewc_importance_batch": 4,
     }
-    assert made("replay+lwf").consolidation() is None
-    assert made("replay+eproj").answering() == {"eproj_routing": "retrieved"}
+    assert made("replay+lwf").consolidation_knobs() is None
+    assert made("replay+eproj").routing_knobs() == {"eproj_routing": "retrieved"}
 
 
 def test_shared_knobs_and_the_start_are_those_of_the_part_that_sets_them() -> None:
     training, adapter = Training(learning_rate=2e-4), Adapter(parts="lm_lora")
-    found = made("replay+eproj").shared(training, adapter)
-    assert found == EProj().shared(training, adapter)
-    assert made("replay+ewc").shared(training, adapter) == (training, adapter)
+    found = made("replay+eproj").override_shared(training, adapter)
+    assert found == EProj().override_shared(training, adapter)
+    assert made("replay+ewc").override_shared(training, adapter) == (training, adapter)
     assert made("replay+eproj").begin(SECOND) == StartFrom(None, expert=True)
     assert made("replay+eproj", eproj_threshold=0.0).begin(SECOND) == StartFrom("a")
     assert made("replay+ewc").begin(SECOND) == StartFrom("a")
@@ -129,12 +129,12 @@ def test_mixes_chain() -> None:
     strategy = made("replay+a_gem", replay_ratio=0.1, a_gem_ratio=0.05)
     strategy.prepare({}, [], SECOND)
     assert strategy.mix(NEW, OLD, shuffled) == [*NEW, ("a", 19), ("a", 18)]
-    assert strategy.compared(0, 2) == [("a", 19)] * 2
+    assert strategy.memory_batch(0, 2) == [("a", 19)] * 2
     shared = {"replay_variant": "share", "replay_ratio": 0.1, "replay_share": 0.5}
     filled = made("ewc+replay", **shared)
     assert filled.mix(NEW, OLD, shuffled) == NEW
-    assert filled.recalled(8) == 4
-    assert filled.recall(0, 4) == [("a", 19), ("a", 18)] * 2
+    assert filled.replayed_per_batch(8) == 4
+    assert filled.replay_batch(0, 4) == [("a", 19), ("a", 18)] * 2
 
 
 def test_penalties_add_and_what_is_kept_stays_apart() -> None:
@@ -146,7 +146,7 @@ def test_penalties_add_and_what_is_kept_stays_apart() -> None:
     assert set(kept) == {"ewc/w", "ewc/v", "mas/w", "mas/v"}
     start = {"w": torch.zeros(2), "v": torch.zeros(1)}
     strategy.prepare(start, [kept], SECOND)
-    assert strategy.penalised()
+    assert strategy.has_penalty()
     paid = strategy.penalty({"w": torch.tensor([1.0, -2.0]), "v": torch.ones(1)})
     expected = [2e3 * 10 / 16 + 2e4 * 4 / 8, -2 * (2e3 / 16 + 2e4 / 8)]
     assert paid["w"].tolist() == pytest.approx(expected)
@@ -161,7 +161,7 @@ def test_a_part_that_is_switched_off_pays_nothing() -> None:
     assert paid["w"].tolist() == pytest.approx([2e4 / 3, 0.0])
     off = made("ewc+mas", ewc_strength=0, mas_strength=0)
     off.prepare({"w": torch.zeros(2)}, [kept], SECOND)
-    assert not off.penalised()
+    assert not off.has_penalty()
 
 
 def test_what_is_paid_for_outputs_adds() -> None:
@@ -177,7 +177,7 @@ def test_what_is_paid_for_outputs_adds() -> None:
     lwf.prepare({}, [], SECOND)
     der.prepare({}, kept, SECOND)
     der.mix(NEW, OLD, shuffled)
-    assert strategy.taught()
+    assert strategy.needs_teacher()
     paid = [part.distil(outputs) for part in (lwf, der)]
     assert float(strategy.distil(outputs)) == pytest.approx(float(sum(paid)), rel=1e-6)
     quiet = Outputs([("b", 0)], said[:1], answers[:1])
@@ -187,7 +187,7 @@ def test_what_is_paid_for_outputs_adds() -> None:
 def test_the_projection_of_a_part_is_made() -> None:
     strategy = made("ewc+a_gem", a_gem_ratio=0.05)
     assert strategy.mix(NEW, OLD, shuffled) == NEW
-    assert strategy.compared(0, 2) == [("a", 19)] * 2
+    assert strategy.memory_batch(0, 2) == [("a", 19)] * 2
     own, memory = {"w": torch.tensor([1.0, -2.0])}, {"w": torch.tensor([1.0, 1.0])}
     assert torch.equal(strategy.project(own, memory)["w"], AGEM().project(own, memory)["w"])
     agreed = {"w": torch.tensor([1.0, 0.0])}
@@ -200,16 +200,16 @@ def test_examples_are_routed_by_the_keys_among_what_is_kept() -> None:
     kept = [{"ewc/w": torch.zeros(3), **{f"eproj/{n}": v for n, v in own.items()}} for own in keys]
     asked = Queries(torch.eye(2), torch.eye(2))
     assert strategy.route(asked, kept, None) == EProj().route(asked, keys, None) == [0, 1]
-    assert set(strategy.routed_by(kept[0])) == {"image", "instruction"}
-    assert made("ewc+mas").routed_by({"ewc/w": torch.zeros(3)}) == {}
+    assert set(strategy.routing_tensors(kept[0])) == {"image", "instruction"}
+    assert made("ewc+mas").routing_tensors({"ewc/w": torch.zeros(3)}) == {}
 
 
 def test_what_users_should_know_of_each_part_is_said() -> None:
-    said = made("replay+a_gem").caution({"a": 10, "b": 1000})
+    said = made("replay+a_gem").warning({"a": 10, "b": 1000})
     assert said == (
         "replay with ratio 0.01 draws no example of a; a_gem with ratio 0.01 draws no example of a"
     )
-    assert made("replay+ewc", replay_ratio=0.3).caution({"a": 10}) == ""
+    assert made("replay+ewc", replay_ratio=0.3).warning({"a": 10}) == ""
 
 
 # In the loop -------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_what_is_trained_again_is_the_memory() -> None:
 )
 def test_logits_are_kept_where_they_are_used(knobs: dict, kept: bool, acts: bool) -> None:
     strategy = DER(**knobs)
-    assert (strategy.consolidation() is not None) is kept
+    assert (strategy.consolidation_knobs() is not None) is kept
     assert bool(strategy.effective(SECOND)) is acts
     assert strategy.effective(StageContext(("a",))) == {}
 

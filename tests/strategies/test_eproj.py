@@ -6,7 +6,7 @@ from toy import config
 
 from spaces import Adapter, Training
 from strategies import EProj, Queries, StageContext, StartFrom
-from strategies.eproj import KEY_WEIGHT, cosine, key
+from strategies.eproj import KEY_WEIGHT, cosine, train_key
 
 
 def queries(image: list[list[float]], instruction: list[list[float]]) -> Queries:
@@ -60,10 +60,13 @@ def test_a_new_expert_begins_as_the_models_own_or_the_most_similar_ones() -> Non
 
 def test_it_trains_the_projection_alone_with_a_rate_of_its_own_unless_told_otherwise() -> None:
     training, adapter = Training(learning_rate=2e-4), Adapter(parts="connector+lm_lora")
-    own = EProj().shared(training, adapter)
+    own = EProj().override_shared(training, adapter)
     assert (own[0].learning_rate, own[1].parts) == (1e-3, "projection")
-    assert EProj().shared(*own) == own
-    assert EProj(learning_rate=0, expert="trained").shared(training, adapter) == (training, adapter)
+    assert EProj().override_shared(*own) == own
+    assert EProj(learning_rate=0, expert="trained").override_shared(training, adapter) == (
+        training,
+        adapter,
+    )
     chosen = config("eproj")
     assert (chosen.training.learning_rate, chosen.adapter.parts) == (1e-3, "projection")
 
@@ -74,10 +77,10 @@ def test_it_trains_the_projection_alone_with_a_rate_of_its_own_unless_told_other
 def test_a_key_is_near_the_mean_of_its_queries() -> None:
     defaults = EProj()
     vectors = near([0.0, -1.0, 1.0, 0.5])
-    found = key(vectors, defaults.key_steps, defaults.key_rate)
+    found = train_key(vectors, defaults.key_steps, defaults.key_rate)
     assert float(torch.cosine_similarity(found, vectors.mean(0), dim=0)) > 0.99
     assert not found.requires_grad
-    assert torch.equal(key(vectors, 20, 0.1), key(vectors, 20, 0.1))
+    assert torch.equal(train_key(vectors, 20, 0.1), train_key(vectors, 20, 0.1))
 
 
 def test_a_step_of_the_key_is_adams_on_the_published_loss() -> None:
@@ -87,12 +90,12 @@ def test_a_step_of_the_key_is_adams_on_the_published_loss() -> None:
     loss = KEY_WEIGHT * (1 - torch.cosine_similarity(vectors, begin[None], dim=-1)).sum()
     loss.backward()
     optimizer.step()
-    assert torch.allclose(key(vectors, 1, 0.1), begin.detach(), atol=1e-6)
+    assert torch.allclose(train_key(vectors, 1, 0.1), begin.detach(), atol=1e-6)
 
 
 def test_a_key_is_trained_in_batches_that_go_round() -> None:
     vectors = near([1.0, 0.0, 0.0], count=100)
-    found = key(vectors, 500, 0.02)
+    found = train_key(vectors, 500, 0.02)
     assert float(torch.cosine_similarity(found, vectors.mean(0), dim=0)) > 0.99
 
 
@@ -110,10 +113,10 @@ def test_each_example_is_answered_by_whom_it_is_nearest_to_in_sum() -> None:
 
 def test_examples_without_images_are_retrieved_by_what_they_ask() -> None:
     shown, text = near([1.0, -1.0, 0.0]), torch.zeros(4, 1)
-    assert key(text, 500, 0.02).tolist() == [0.0]
+    assert train_key(text, 500, 0.02).tolist() == [0.0]
     keys = [
-        {"image": key(shown, 500, 0.02), "instruction": torch.tensor([1.0, 0.0])},
-        {"image": key(text, 500, 0.02), "instruction": torch.tensor([0.0, 1.0])},
+        {"image": train_key(shown, 500, 0.02), "instruction": torch.tensor([1.0, 0.0])},
+        {"image": train_key(text, 500, 0.02), "instruction": torch.tensor([0.0, 1.0])},
     ]
     assert cosine(shown, keys[1]["image"]).tolist() == [0.0] * 40
     asked = Queries(torch.zeros(2, 1), torch.tensor([[0.9, 0.1], [0.1, 0.9]]))

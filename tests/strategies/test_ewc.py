@@ -43,7 +43,7 @@ def prepared(*importances: list[float], before=None, **knobs: float) -> EWC:
 
 def test_the_penalty_is_zero_at_the_anchor() -> None:
     strategy = prepared([0.25, 0.75])
-    assert strategy.penalised()
+    assert strategy.has_penalty()
     assert strategy.penalty({"w": torch.tensor([1.0, -2.0])})["w"].tolist() == [0.0, 0.0]
 
 
@@ -72,15 +72,15 @@ def test_tasks_of_one_stage_are_of_one_age() -> None:
 
 def test_on_the_first_stage_there_is_no_penalty() -> None:
     strategy = prepared()
-    assert not strategy.penalised()
+    assert not strategy.has_penalty()
     assert strategy.penalty({"w": torch.ones(2)}) == {}
 
 
 def test_a_strength_of_nothing_is_no_penalty() -> None:
     strategy = prepared([0.25, 0.75], strength=0)
-    assert not strategy.penalised()
+    assert not strategy.has_penalty()
     assert strategy.effective(StageContext(("b",), (("a",),))) == {}
-    assert strategy.consolidation() == EWC().consolidation()
+    assert strategy.consolidation_knobs() == EWC().consolidation_knobs()
 
 
 def test_the_importance_is_the_mean_squared_gradient_and_sums_to_one() -> None:

@@ -13,7 +13,7 @@ def test_the_curriculum_is_one_stage_and_the_same_for_all_orderings() -> None:
 
 
 def test_it_is_a_bound_and_the_only_one() -> None:
-    assert [name for name, strategy in STRATEGIES.items() if strategy.reference] == ["joint"]
+    assert [name for name, strategy in STRATEGIES.items() if strategy.is_reference] == ["joint"]
 
 
 def test_the_union_is_trained_once_whatever_the_orderings(toy: Toy, tmp_path: Path) -> None:

@@ -71,12 +71,12 @@ def test_the_gradient_reaches_the_student_where_an_answer_is() -> None:
 def test_it_pays_its_strength_from_the_second_stage_on() -> None:
     paid = float(divergence(logits(0), logits(1), WITHIN))
     strategy = prepared(strength=2.5)
-    assert strategy.taught()
+    assert strategy.needs_teacher()
     said = strategy.distil(outputs(logits(1), logits(0)))
     assert said is not None
     assert float(said) == pytest.approx(2.5 * paid)
     for idle in (prepared(StageContext(("b",))), prepared(strength=0)):
-        assert not idle.taught()
+        assert not idle.needs_teacher()
         assert idle.distil(outputs(logits(1), None)) is None
 
 

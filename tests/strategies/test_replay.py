@@ -8,7 +8,7 @@ import pytest
 from toy import SIZES, Toy, blobs, config, walked
 
 from strategies import Replay, StageContext
-from strategies.replay_memory import around, in_turn
+from strategies.replay_memory import cyclic_batch, interleaved
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
@@ -79,10 +79,10 @@ def test_the_first_stage_has_nothing_to_replay() -> None:
 def test_a_share_leaves_the_new_examples_alone_and_fills_every_batch_up() -> None:
     strategy = Replay(variant="share", ratio=0.05, share=0.25)
     assert strategy.mix(NEW, OLD, shuffled) == NEW
-    assert strategy.recalled(8) == 2
+    assert strategy.replayed_per_batch(8) == 2
     memory = [("a", row) for row in shuffled("a")[:5]] + [("b", shuffled("b")[0])]
-    recalled = [pick for step in range(6) for pick in strategy.recall(step, 2)]
-    assert Counter(recalled) == Counter(memory * 2)
+    replayed_per_batch = [pick for step in range(6) for pick in strategy.replay_batch(step, 2)]
+    assert Counter(replayed_per_batch) == Counter(memory * 2)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_batch_has_an_example_of_each_side_where_it_has_room(
 ) -> None:
     strategy = Replay(variant="share", ratio=0.3, share=share)
     strategy.mix(NEW, OLD, shuffled)
-    assert strategy.recalled(batch) == expected
+    assert strategy.replayed_per_batch(batch) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,15 +104,15 @@ def test_a_batch_has_an_example_of_each_side_where_it_has_room(
 def test_where_there_is_no_memory_a_batch_is_of_new_examples_alone(knobs: dict, old: dict) -> None:
     strategy = Replay(**{"variant": "share", "ratio": 0.3} | knobs)
     strategy.mix(NEW, old, shuffled)
-    assert strategy.recalled(8) == 0
+    assert strategy.replayed_per_batch(8) == 0
 
 
 def test_the_tasks_of_a_memory_take_turns_and_the_round_has_no_end() -> None:
-    turns = in_turn({"a": [4, 2, 9], "b": [7]})
+    turns = interleaved({"a": [4, 2, 9], "b": [7]})
     assert turns == [("a", 4), ("b", 7), ("a", 2), ("a", 9)]
-    assert around(turns, 1, 3) == [("a", 9), ("a", 4), ("b", 7)]
-    assert around(turns, 0, 6) == [*turns, ("a", 4), ("b", 7)]
-    assert around([], 3, 2) == []
+    assert cyclic_batch(turns, 1, 3) == [("a", 9), ("a", 4), ("b", 7)]
+    assert cyclic_batch(turns, 0, 6) == [*turns, ("a", 4), ("b", 7)]
+    assert cyclic_batch([], 3, 2) == []
 
 
 # In the loop -------------------------------------------------------------------------------------

@@ -7,7 +7,13 @@ import pytest
 import torch
 from toy import PROMPTS, Toy, config, walked
 
-from strategies.similarity import MODALITIES, SIGNALS, combined, drawn, similarities
+from strategies.similarity import (
+    MODALITIES,
+    SIGNALS,
+    combine_signals,
+    random_similarity,
+    similarities,
+)
 
 X, Y = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
 LEANING = [0.6, 0.8, 0.0]
@@ -73,18 +79,20 @@ def test_modalities_are_multiplied_as_the_signal_says(signal: str) -> None:
     names = signal.split("*")
     assert set(names) <= set(MODALITIES)
     expected = [math.prod(similar[name][task] for name in names) for task in range(2)]
-    assert combined(similar, signal) == pytest.approx(expected)
+    assert combine_signals(similar, signal) == pytest.approx(expected)
 
 
 def test_the_published_signal_is_the_product_of_all_three() -> None:
     similar = {"image": (0.5,), "instruction": (0.25,), "answer": (0.125,)}
-    assert combined(similar, SIGNALS[0]) == [0.015625]
+    assert combine_signals(similar, SIGNALS[0]) == [0.015625]
     assert len(set(SIGNALS)) == 2 ** len(MODALITIES) - 1
 
 
 def test_a_random_similarity_hangs_on_the_names_alone() -> None:
-    assert drawn("a", "b") == drawn("a", "b")
-    values = [drawn(one, other) for one in "abcdefgh" for other in "abcdefgh" if one != other]
+    assert random_similarity("a", "b") == random_similarity("a", "b")
+    values = [
+        random_similarity(one, other) for one in "abcdefgh" for other in "abcdefgh" if one != other
+    ]
     assert len(set(values)) == len(values)
     assert all(0 <= value < 1 for value in values)
     assert 0.4 < sum(values) / len(values) < 0.6

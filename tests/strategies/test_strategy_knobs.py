@@ -91,8 +91,8 @@ def test_effective_knobs_are_some_of_its_own_and_none_counts_on_the_first_stage(
         old = {"old": [0.5] * sum(map(len, before))}
         context = StageContext(("c",), before, dict.fromkeys(MODALITIES, old["old"]))
         assert strategy.effective(context).items() <= strategy.knobs().items()
-    assert (strategy.consolidation() or {}).items() <= strategy.knobs().items()
-    assert strategy.answering().items() <= strategy.knobs().items()
+    assert (strategy.consolidation_knobs() or {}).items() <= strategy.knobs().items()
+    assert strategy.routing_knobs().items() <= strategy.knobs().items()
     if len(strategy.curriculum(("a", "b"))) == 2:
         assert strategy.effective(StageContext(("c",))) == {}
 

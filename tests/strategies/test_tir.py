@@ -8,8 +8,8 @@ import torch
 from toy import PROMPTS, Toy, config, walked
 
 from strategies import TIR, StageContext
-from strategies.similarity import MODALITIES, combined, drawn
-from strategies.tir import owned
+from strategies.similarity import MODALITIES, combine_signals, random_similarity
+from strategies.tir import largest_importance
 
 SIMILAR = {"image": (0.5, 0.8), "instruction": (0.5, 1.0), "answer": (0.4, 0.5)}
 """Products: 0.1 to the first old task, 0.4 to the second."""
@@ -29,13 +29,15 @@ def prepared(*importances: Sequence[float], similar=SIMILAR, before=OLD, **knobs
 
 
 def test_each_weight_is_owned_by_the_first_task_that_gives_it_the_most() -> None:
-    importance, owner = owned(tensors([0.1, 0.5, 0.2, 0.2], [0.3, 0.5, 0.1, 0.2], [0.3, 0.6, 0, 0]))
+    importance, owner = largest_importance(
+        tensors([0.1, 0.5, 0.2, 0.2], [0.3, 0.5, 0.1, 0.2], [0.3, 0.6, 0, 0])
+    )
     assert importance["w"].tolist() == pytest.approx([0.3, 0.6, 0.2, 0.2])
     assert owner["w"].tolist() == [1, 2, 0, 0]
 
 
 def test_of_one_task_all_weights_are_its_own() -> None:
-    importance, owner = owned(tensors([0.1, 0.0]))
+    importance, owner = largest_importance(tensors([0.1, 0.0]))
     assert importance["w"].tolist() == pytest.approx([0.1, 0.0])
     assert owner["w"].tolist() == [0, 0]
 
@@ -77,7 +79,7 @@ def test_the_unscaled_importance_is_kept_for_the_next_maximum() -> None:
     [
         ("none", [1 - 0.1, 1 - 0.4]),
         ("opposite", [0.1, 0.4]),
-        ("random", [1 - drawn("c", "a"), 1 - drawn("c", "b")]),
+        ("random", [1 - random_similarity("c", "a"), 1 - random_similarity("c", "b")]),
     ],
 )
 def test_the_controls_take_another_similarity(control: str, expected: list[float]) -> None:
@@ -107,7 +109,7 @@ def test_the_third_stage_holds_what_the_first_two_own(toy: Toy, tmp_path: Path) 
         assert total == pytest.approx(1.0, rel=1e-4)
     strategy = chosen.fresh_strategy()
     strategy.prepare(walk.store.tensors(job.parent), kept, job.context)
-    similar = combined(job.context.similarity, "image*instruction*answer")
+    similar = combine_signals(job.context.similarity, "image*instruction*answer")
     assert len(similar) == 2
     for name, value in strategy.importance.items():
         first, second = (importance[name] for importance in kept)

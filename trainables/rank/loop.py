@@ -33,7 +33,7 @@ class Loop:
 
     def train(self, plan: Sequence[Batch], start: Tensors) -> list[float]:
         """Train all batches from the weights `start`; returns the mean loss per answer token of each."""
-        if self.strategy.taught():
+        if self.strategy.needs_teacher():
             self._teacher = Teacher(self.worker, self.engine, plan, self.config, start)
         losses = [self._step(step, batch) for step, batch in enumerate(plan)]
         if self.worker.workers > 1:
@@ -47,12 +47,12 @@ class Loop:
         strategy, engine, change = self.strategy, self.engine, Change()
         if self._teacher:
             self._teacher.learn(step)
-        if held := strategy.compared(step, len(batch)):
+        if held := strategy.memory_batch(step, len(batch)):
             self._backward(held, distilled=False)
-            project = functools.partial(strategy.project, compared=engine.take_gradients())
+            project = functools.partial(strategy.project, memory_gradient=engine.take_gradients())
             change = Change(project=project)
         loss = self._backward(batch)
-        if strategy.penalised():
+        if strategy.has_penalty():
             change = dataclasses.replace(change, penalty=strategy.penalty(engine.weights()))
         engine.step(change)
         return loss

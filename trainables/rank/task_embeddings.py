@@ -11,7 +11,7 @@ import torch.distributed as dist
 from models.loading import IMAGES_PER_CALL
 from models.text_encoder import SentenceEncoder, TextEncoder, TokenMean
 from strategies import Queries
-from strategies.similarity import Signature
+from strategies.similarity import TaskEmbedding
 from tasks.data.rows import IMAGE, Example
 from trainables.rank.data import Data
 
@@ -37,7 +37,7 @@ class TaskEmbedder:
             self._encoder = SentenceEncoder(Path(self._folder)) if self._folder else own
         return self._encoder
 
-    def signature(self, task: str) -> Signature:
+    def signature(self, task: str) -> TaskEmbedding:
         """The task's mean vectors over at most `EMBEDDING_EXAMPLES` training examples, spread over all of them."""
         rows = spread(len(self.data.examples(task, "train")), EMBEDDING_EXAMPLES)
         image, instruction = self._vectors(task, "train", rows)

@@ -92,10 +92,10 @@ class Worker:
         picks = strategy.mix(picks, old, self.data.shuffled)
         lengths = self.data.lengths(picks) if config.training.grouped else None
         seed, size = stage_seed(self.spec.seed, job.tasks, job.stage), config.training.batch_size
-        recalled = strategy.recalled(size)
-        cut = dataclasses.replace(config.training, batch_size=size - recalled)
+        replayed = strategy.replayed_per_batch(size)
+        cut = dataclasses.replace(config.training, batch_size=size - replayed)
         return [
-            batch + strategy.recall(step, recalled) if recalled else batch
+            batch + strategy.replay_batch(step, replayed) if replayed else batch
             for step, batch in enumerate(batches(picks, cut, seed, lengths))
         ]
 
@@ -192,7 +192,7 @@ class Worker:
             torch.manual_seed(stage_seed(self.spec.seed, job.tasks, job.stage) + self.rank)
             learner = StageLearner(self, config, self.weights(job.key, job))
             kept = strategy.consolidate(learner, task, self.data.sizes([task])[task])
-            count = sum(value.numel() for value in strategy.routed_by(kept).values())
+            count = sum(value.numel() for value in strategy.routing_tensors(kept).values())
             record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
             self._publish(key, record | {"parameters": count} | timer.cost(), kept)
         return whole.seconds

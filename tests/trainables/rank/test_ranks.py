@@ -119,7 +119,7 @@ def test_two_ranks_with_a_batch_in_parts_make_the_same(
     assert_alike(one_rank("ewc", zero), parts)
 
 
-KEEPING = [n for n in NAMES if strategy_class(n)().consolidation() is not None]
+KEEPING = [n for n in NAMES if strategy_class(n)().consolidation_knobs() is not None]
 
 
 @pytest.mark.parametrize("name", KEEPING)
