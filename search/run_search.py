@@ -46,7 +46,7 @@ def run_search(resolved: ResolvedPlan, lanes: int, start: float) -> int:
             "wait for it, or start anew with another --name"
         ) from None
     print("writing tables and report", flush=True)
-    trials = write_tables(resolved.run).trials.to_pylist()
+    trials = write_tables(resolved.run).trials
     write_report(resolved.run)
     if interrupted:
         print(f"interrupted: --resume --name {resolved.run.name} goes on with it")

@@ -16,7 +16,7 @@ from search.plan.plan_file import named_plan
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.results.outcome import read_outcome
-from search.results.run_folder import read_run
+from search.results.run_folder import read_run_folder
 from spaces.errors import InputError
 from tasks import parse_orderings
 
@@ -96,7 +96,7 @@ def complete(preset: Preset) -> bool:
     """Whether every trial of the search is over."""
     if not (preset.folder / "plan.json").exists():
         return False
-    states = [trial.state for trial in read_run(preset.folder).trials]
+    states = [trial.state for trial in read_run_folder(preset.folder).trials]
     wanted = preset.resolved.plan.samples + len(preset.resolved.references)
     return sum(state in OVER for state in states) >= wanted
 

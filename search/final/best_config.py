@@ -13,9 +13,9 @@ import yaml
 
 from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
+from search.results.build_tables import build_tables
 from search.results.pareto import choose_best
-from search.results.run_folder import TrialRecord, read_run
-from search.results.tables import tables
+from search.results.run_folder import TrialRecord, read_run_folder
 from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
@@ -50,8 +50,8 @@ class BestConfig:
 
 def export_best(run: Path, trial: str | None, by: str | None, out: Path | None) -> Path:
     """Write the best trial, or the one named, as `best.yaml`; returns its path."""
-    found = read_run(run)
-    name = trial or choose_best(tables(found).trials, found.objectives, by)
+    found = read_run_folder(run)
+    name = trial or choose_best(build_tables(found).trials, found.objectives, by)
     record = found.trial(name)
     if record.state != "finished":
         raise InputError(

@@ -221,7 +221,7 @@ def _hover(verdict: Outcome, row: Mapping[str, Any]) -> str:
 
 def _task_means(verdict: Outcome, trial: str) -> dict[str, tuple[float | None, ...]]:
     """By task: the mean over orderings of its score before, when learned, at the end."""
-    cells = [c for c in verdict.tables.cells.to_pylist() if c["trial"] == trial]
+    cells = [c for c in verdict.cells if c["trial"] == trial]
     last = {c["ordering"]: 0 for c in cells}
     for cell in cells:
         last[cell["ordering"]] = max(last[cell["ordering"]], cell["stage"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,84 +11,88 @@ from typing import Any
 from search.results.formatting import format_mean_std, format_metric, format_number
 from search.results.pareto import (
     Objective,
+    Row,
     choose_best,
     excluded,
     maximised,
     pareto_front,
     why_front_is_empty,
 )
-from search.results.run_folder import Run, read_run
-from search.results.tables import Tables, knob_columns, tables
+from search.results.run_folder import RunFolder, read_run_folder
+from search.results.tables import build_tables, knob_columns
 from spaces.references import CEILING, FLOOR
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A search with its tables, the front, and the strategies that bound it."""
+    """Result of a search: its rows, its Pareto front, its best trial and its reference runs."""
 
-    run: Run
-    tables: Tables
-    trials: Mapping[str, dict[str, Any]]
-    """The rows of the table `trials`, by name."""
-    strategies: Mapping[str, dict[str, Any]]
-    """The rows of the table `strategies`, by name, the best first."""
+    run: RunFolder
+    trials: Mapping[str, Row]
+    """Rows of the table `trials`, by name."""
+    strategies: Mapping[str, Row]
+    """Rows of the table `strategies`, by name, the best first."""
+    cells: Sequence[Row]
+    """Rows of the table `cells`."""
     front: Sequence[str]
+    """Trials of the Pareto front, best in the first objective first."""
     excluded: Mapping[str, str]
+    """Trials that cannot be on the front, with the reason of each."""
     best_trial: str | None
-    """The trial to export; None if no trial can be chosen."""
+    """Trial to export; None if no trial can be chosen."""
 
     @property
     def objectives(self) -> Sequence[Objective]:
-        """Of the search."""
+        """Metrics of the search with their directions."""
         return self.run.objectives
 
     @property
-    def winner(self) -> dict[str, Any] | None:
-        """The row of the best trial's strategy."""
-        return (
-            self.strategies[self.trials[self.best_trial]["strategy"]] if self.best_trial else None
-        )
+    def winner(self) -> Row | None:
+        """Row of the best trial's strategy."""
+        if self.best_trial is None:
+            return None
+        return self.strategies[self.trials[self.best_trial]["strategy"]]
 
-    def reference_row(self, strategy: str) -> dict[str, Any] | None:
-        """The row of `FLOOR` or `CEILING`, once it has a finished trial."""
+    def reference_row(self, strategy: str) -> Row | None:
+        """Return the row of `FLOOR` or `CEILING`; None before one of its trials has finished."""
         row = self.strategies.get(strategy)
         return row if row and row["best"] else None
 
     def total(self, column: str) -> float:
-        """The sum of a column over all trials."""
+        """Return the sum of a column over all trials."""
         return math.fsum(row[column] or 0 for row in self.trials.values())
 
     def worker_seconds(self, column: str) -> float:
-        """The same of seconds, which records have of one rank, for all ranks of a lane."""
-        fields = self.run.plan.get("fields") or {}
-        return self.total(column) * (fields.get("workers_per_trial") or 1)
+        """Return the sum of a column of seconds over all ranks; rows hold those of one rank."""
+        return self.total(column) * self.run.workers_per_trial
 
     def labels(self, strategy: str) -> list[str]:
-        """What is to be said of a strategy: best, front (n), floor, ceiling."""
+        """Return the labels of a strategy: best, front (n), floor, ceiling."""
         on_front = sum(self.trials[name]["strategy"] == strategy for name in self.front)
-        marks = {
-            "best": self.best_trial is not None
-            and self.trials[self.best_trial]["strategy"] == strategy,
+        labels = {
+            "best": self.winner is not None and self.winner["strategy"] == strategy,
             f"front ({on_front})": on_front > 0,
             "floor": strategy == FLOOR,
             "ceiling": strategy == CEILING,
         }
-        return [mark for mark, holds in marks.items() if holds]
+        return [label for label, holds in labels.items() if holds]
 
     def varied_knobs(self, trial: str) -> dict[str, Any]:
-        """A trial's knobs that vary between trials; of a strategy tried once, all of its own."""
+        """Return a trial's knobs that differ between trials; all own knobs of a strategy tried once."""
         row = self.trials[trial]
-        own = [r for r in self.trials.values() if r["strategy"] == row["strategy"]]
-        return {
-            name.split(".")[1]: row[name]
-            for name in knob_columns(self.tables.trials, row["strategy"])
-            if _varies(name, own if name.split(".")[0] == row["strategy"] else self.trials.values())
-        }
+        siblings = [r for r in self.trials.values() if r["strategy"] == row["strategy"]]
+        knobs = {}
+        for column in knob_columns(row, row["strategy"]):
+            part, knob = column.split(".")
+            if _varies(column, siblings if part == row["strategy"] else [*self.trials.values()]):
+                knobs[knob] = row[column]
+        return knobs
 
     def summary(self) -> str:
-        """The outcome in plain words."""
+        """Return the outcome in a few sentences."""
         if self.winner is None:
-            return f"No trial can be chosen: {why_front_is_empty(self.tables.trials, self.objectives)}."
+            reasons = why_front_is_empty([*self.trials.values()], self.objectives)
+            return f"No trial can be chosen: {reasons}."
         return " ".join([self._lead(), *self._forgets(), *self._runner_up()])
 
     def _lead(self) -> str:
@@ -111,11 +115,11 @@ class Outcome:
         compared = f"{abs(gain):.3f} {side} than {FLOOR} ({format_number(floor[metric])})"
         return f"{text}, {compared}{self._closed(gain, floor)}."
 
-    def _gain(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    def _gain(self, row: Row, other: Row) -> float:
         first = self.objectives[:1]
         return maximised(row, first)[0] - maximised(other, first)[0]
 
-    def _closed(self, gain: float, floor: Mapping[str, Any]) -> str:
+    def _closed(self, gain: float, floor: Row) -> str:
         ceiling, metric = self.reference_row(CEILING), self.objectives[0][0]
         if ceiling is None or ceiling[metric] is None:
             return ""
@@ -154,21 +158,21 @@ class Outcome:
         ]
 
 
-def read_outcome(folder: Path | Run) -> Outcome:
-    """The verdict on a search's folder; raises `InputError` if it is none."""
-    run = folder if isinstance(folder, Run) else read_run(folder)
-    made = tables(run)
-    front = pareto_front(made.trials, run.objectives)
+def read_outcome(folder: Path | RunFolder) -> Outcome:
+    """Read the outcome of a search from its folder; raises `InputError` if it is not such a folder."""
+    run = folder if isinstance(folder, RunFolder) else read_run_folder(folder)
+    tables = build_tables(run)
+    front = pareto_front(tables.trials, run.objectives)
     return Outcome(
         run=run,
-        tables=made,
-        trials={row["name"]: row for row in made.trials.to_pylist()},
-        strategies={row["strategy"]: row for row in made.strategies.to_pylist()},
+        trials={row["name"]: row for row in tables.trials},
+        strategies={row["strategy"]: row for row in tables.strategies},
+        cells=tables.cells,
         front=front,
-        excluded=excluded(made.trials, run.objectives),
-        best_trial=choose_best(made.trials, run.objectives) if front else None,
+        excluded=excluded(tables.trials, run.objectives),
+        best_trial=choose_best(tables.trials, run.objectives) if front else None,
     )
 
 
-def _varies(name: str, rows: Collection[Mapping[str, Any]]) -> bool:
-    return len(rows) == 1 or len({str(row[name]) for row in rows}) > 1
+def _varies(column: str, rows: Sequence[Row]) -> bool:
+    return len(rows) == 1 or any(row[column] != rows[0][column] for row in rows)

@@ -1,12 +1,10 @@
-"""Which trials to choose from: the Pareto front over finished trials, and the best of it."""
+"""The Pareto front over finished trials, and the best trial of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
 
 from spaces.errors import InputError, unknown
 from strategies import STRATEGIES
@@ -22,7 +20,7 @@ TRIAL_DIRECTIONS = {
 """Metrics of a trial over its orderings, beside those of a score matrix."""
 
 Row = Mapping[str, Any]
-"""One trial of the table `trials`; None where a metric is undefined."""
+"""A trial by column of the table `trials`; None where a metric is undefined."""
 
 
 def objectives_of(values: object) -> tuple[Objective, ...]:
@@ -36,12 +34,12 @@ def objectives_of(values: object) -> tuple[Objective, ...]:
 
 
 def is_reference(strategy: str) -> bool:
-    """Whether a strategy marks a bound and is no answer to the continual problem."""
+    """Return whether a strategy is the floor or ceiling, and never an answer of the search."""
     return strategy in STRATEGIES and STRATEGIES[strategy].is_reference
 
 
 def maximised(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The objectives so that more is better; minus infinity where one is undefined."""
+    """Return the objectives signed so that more is better; minus infinity where one is undefined."""
     values = [(row.get(metric), mode) for metric, mode in objectives]
     return tuple(
         -math.inf if v is None or math.isnan(v) else v if mode == "max" else -v
@@ -50,67 +48,65 @@ def maximised(row: Row, objectives: Sequence[Objective]) -> tuple[float, ...]:
 
 
 def has_all_objectives(row: Row, objectives: Sequence[Objective]) -> bool:
-    """Whether every objective has a value."""
+    """Return whether every objective has a value."""
     return -math.inf not in maximised(row, objectives)
 
 
-def excluded(trials: pa.Table, objectives: Sequence[Objective]) -> dict[str, str]:
-    """The trials that cannot be on the front, and why."""
-    reasons = {row["name"]: _why_left_out(row, objectives) for row in trials.to_pylist()}
+def excluded(trials: Iterable[Row], objectives: Sequence[Objective]) -> dict[str, str]:
+    """Return the trials that cannot be on the front, with the reason of each."""
+    reasons = {row["name"]: _why_excluded(row, objectives) for row in trials}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _why_left_out(row: Row, objectives: Sequence[Objective]) -> str:
+def _why_excluded(row: Row, objectives: Sequence[Objective]) -> str:
     if row["state"] != "finished":
         return f"{row['state']} after {row['stages_done']} of {row['stages_total']} stages"
     if is_reference(row["strategy"]):
-        return f"{row['strategy']} is a reference, no answer to the continual problem"
-    missing = [
-        metric for metric, mode in objectives if not has_all_objectives(row, [(metric, mode)])
-    ]
+        return f"{row['strategy']} is a reference run, which no search may choose"
+    missing = [m for m, mode in objectives if not has_all_objectives(row, [(m, mode)])]
     return f"{', '.join(missing)} undefined" if missing else ""
 
 
-def pareto_front(trials: pa.Table, objectives: Sequence[Objective]) -> list[str]:
-    """Finished trials that no other beats in every objective, the best in the first one first.
+def pareto_front(trials: Sequence[Row], objectives: Sequence[Objective]) -> list[str]:
+    """Return the finished trials that no other dominates, best in the first objective first.
 
-    Trials that tie in every objective are all kept; `excluded` says why others were not considered.
+    Trials that tie in every objective are all kept; `excluded` gives the reasons of the others.
     """
     out = excluded(trials, objectives)
-    points = {
-        row["name"]: maximised(row, objectives)
-        for row in trials.to_pylist()
-        if row["name"] not in out
-    }
+    points = {r["name"]: maximised(r, objectives) for r in trials if r["name"] not in out}
     front = [
-        name for name, point in points.items() if not any(_beats(p, point) for p in points.values())
+        name
+        for name, point in points.items()
+        if not any(_dominates(other, point) for other in points.values())
     ]
     return sorted(front, key=lambda name: ([-value for value in points[name]], name))
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
-def choose_best(trials: pa.Table, objectives: Sequence[Objective], by: str | None = None) -> str:
-    """The trial to export: best on the front in the first objective, or in the metric `by`.
+def choose_best(
+    trials: Sequence[Row], objectives: Sequence[Objective], by: str | None = None
+) -> str:
+    """Return the trial of the front that is best in the first objective, or in the metric `by`.
 
-    Ties go to the next objective, then to the earlier name. Raises `InputError` if none finished.
+    Ties go to the next objective, then to the earlier name. Raises `InputError` on an empty front.
     """
     front = pareto_front(trials, objectives)
     if not front:
         raise InputError(f"no trial can be chosen: {why_front_is_empty(trials, objectives)}")
-    known = {*GLOSSARY, *TRIAL_DIRECTIONS} & set(trials.column_names)
+    rows = {row["name"]: row for row in trials}
+    known = {*GLOSSARY, *TRIAL_DIRECTIONS} & rows[front[0]].keys()
     if by and by not in known:
         raise unknown("metric of this search", by, known)
     first = [(by, dict(objectives).get(by) or direction(by))] if by else []
-    rows = {row["name"]: row for row in trials.to_pylist()}
     order = [*first, *objectives]
     return min(front, key=lambda name: ([-v for v in maximised(rows[name], order)], name))
 
 
-def why_front_is_empty(trials: pa.Table, objectives: Sequence[Objective]) -> str:
-    """Why the front is empty, in one line."""
+def why_front_is_empty(trials: Sequence[Row], objectives: Sequence[Objective]) -> str:
+    """Return the reasons of the first five excluded trials, in one line."""
     reasons = [f"{name} {reason}" for name, reason in excluded(trials, objectives).items()]
     more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     return ("; ".join(reasons[:5]) + more) or "the search has no trial yet"

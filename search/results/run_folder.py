@@ -82,7 +82,7 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A search's folder, read."""
 
     folder: Path
@@ -98,6 +98,11 @@ class Run:
     def name(self) -> str:
         """What the search is called."""
         return str(self.plan.get("name") or self.folder.name)
+
+    @property
+    def workers_per_trial(self) -> int:
+        """Training ranks of each trial."""
+        return int((self.plan.get("fields") or {}).get("workers_per_trial") or 1)
 
     @property
     def precompute_seconds(self) -> float:
@@ -121,7 +126,7 @@ class Run:
         raise unknown("trial", name, [t.name for t in self.trials])
 
 
-def read_run(folder: Path) -> Run:
+def read_run_folder(folder: Path) -> RunFolder:
     """Read a search's folder; raises `InputError` if it is none."""
     plan = _read_plan(folder)
     trials, skipped = _read_trials(folder / "trials")
@@ -129,7 +134,9 @@ def read_run(folder: Path) -> Run:
         orderings = tuple(tuple(map(str, o)) for o in plan["panel"]["orderings"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / 'plan.json'} must hold panel.orderings: {error!r}") from error
-    return Run(folder, plan, objectives_of(plan.get("objectives")), orderings, trials, skipped)
+    return RunFolder(
+        folder, plan, objectives_of(plan.get("objectives")), orderings, trials, skipped
+    )
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.results.run_folder import TrialRecord, read_run
+from search.results.run_folder import TrialRecord, read_run_folder
 from search.tuning.searcher import StudySearcher, ended_proposals
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError
@@ -50,7 +50,7 @@ class PriorRun:
     @functools.cached_property
     def trials(self) -> Mapping[str, TrialRecord]:
         """Its trials by name, but for records that cannot be read."""
-        return {trial.name: trial for trial in read_run(self.run).trials}
+        return {trial.name: trial for trial in read_run_folder(self.run).trials}
 
     def covers(self, samples: int) -> bool:
         """Whether all `samples` came to an end that they will come to again."""

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from search.results.formatting import format_duration, format_number
 from search.results.pareto import Objective
-from search.results.run_folder import read_run
+from search.results.run_folder import read_run_folder
 from search.tuning.progress_state import Entry, ProgressState
 from spaces.errors import InputError
 from spaces.references import CEILING, FLOOR
@@ -76,7 +76,7 @@ class Progress(tune.Callback):
     def setup(self, *args: Any, **info: Any) -> None:
         self.start = self.printed = time.monotonic()
         with contextlib.suppress(InputError):
-            for trial in read_run(self.run).trials:
+            for trial in read_run_folder(self.run).trials:
                 if trial.state != "running":
                     self.tally.remember(trial)
         self._draw()

@@ -153,7 +153,7 @@ def test_a_search_of_an_earlier_version_has_tables_all_the_same(tmp_path: Path) 
         [record("finetune", "finetune", [matrix])],
         panel={"orderings": [("a", "b")]},
     )
-    cells = write_tables(folder).cells.to_pylist()
+    cells = write_tables(folder).cells
     assert {c["format_compliance"] for c in cells} == {None}
     assert not (folder / rescore.PREDICTIONS_FILE).exists()
 

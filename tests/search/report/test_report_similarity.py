@@ -52,7 +52,7 @@ def test_retrieval_and_the_oracles_score_stand_beside_the_score(tmp_path: Path) 
     body = similarity(read_outcome(folder))
     assert "Experts of eproj, trial 0000" in body
     assert "score with oracle" in body
-    cells = write_tables(folder).cells.to_pylist()
+    cells = write_tables(folder).cells
     own = [c for c in cells if c["trial"] == "0000" and c["retrieval_accuracy"] is not None]
     assert own
     assert all(c["oracle_score"] is not None for c in own)

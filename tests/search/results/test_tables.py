@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +24,42 @@ from rich.console import Console
 from search.report.terminal import show_results
 from search.results.outcome import read_outcome
 from search.results.pareto import choose_best, excluded, objectives_of, pareto_front
-from search.results.run_folder import TrialRecord, read_run
+from search.results.run_folder import TrialRecord, read_run_folder
 from search.results.tables import (
     TIME_COLUMNS,
     Tables,
-    _prefixes,
+    build_tables,
     knob_columns,
-    tables,
     write_tables,
 )
+from search.results.trial_rows import _prefix_savings
 from spaces.errors import InputError
 
 OBJECTIVES = (("final_average", "max"), ("forgetting", "min"))
 
 
-def rows(*values: tuple[str, float | None, float | None], **columns: Any) -> pa.Table:
-    names, finals, forgets = zip(*values, strict=True)
+def rows(*values: tuple[str, float | None, float | None], **columns: Any) -> list[dict[str, Any]]:
     count = len(values)
-    return pa.table(
+    strategies = columns.get("strategy", ["replay"] * count)
+    states = columns.get("state", ["finished"] * count)
+    return [
         {
-            "name": names,
-            "strategy": columns.get("strategy", ["replay"] * count),
-            "state": columns.get("state", ["finished"] * count),
-            "stages_done": [6] * count,
-            "stages_total": [6] * count,
-            "final_average": pa.array(finals, pa.float64()),
-            "forgetting": pa.array(forgets, pa.float64()),
+            "name": name,
+            "strategy": strategy,
+            "state": state,
+            "stages_done": 6,
+            "stages_total": 6,
+            "final_average": final,
+            "forgetting": forgetting,
         }
-    )
+        for (name, final, forgetting), strategy, state in zip(
+            values, strategies, states, strict=True
+        )
+    ]
 
 
-def made(tmp_path: Path, *args: Any, **changes: Any) -> Tables:
-    return tables(read_run(write_run(tmp_path / "run", *args, **changes)))
+def built(tmp_path: Path, *args: Any, **changes: Any) -> Tables:
+    return build_tables(read_run_folder(write_run(tmp_path / "run", *args, **changes)))
 
 
 # The front -----------------------------------------------------------------------------------
@@ -105,7 +110,7 @@ def test_without_a_finished_trial_there_is_no_best() -> None:
     with pytest.raises(InputError, match="a failed after 6 of 6 stages"):
         choose_best(table, OBJECTIVES)
     with pytest.raises(InputError, match="no trial yet"):
-        choose_best(table.slice(0, 0), OBJECTIVES)
+        choose_best([], OBJECTIVES)
 
 
 @pytest.mark.parametrize("wrong", [None, [], "forgetting", [["forgetting"]], [["a", "up"]]])
@@ -118,20 +123,21 @@ def test_objectives_without_a_direction_are_refused(wrong: Any) -> None:
 
 
 def test_trials_have_their_knobs_metrics_and_costs_in_columns(tmp_path: Path) -> None:
-    trials = made(tmp_path).trials
-    names = trials.column("name").to_pylist()
+    trials = built(tmp_path).trials
+    names = [row["name"] for row in trials]
     assert names == ["0000", "0001", "0002", "0003", "0004", "finetune", "joint"]
-    row = trials.to_pylist()[2]
+    row = trials[2]
     assert row["replay.ratio"] == 0.2 and row["ewc.strength"] is None
     assert row["training.epochs"] == 4 and row["adapter.parts"] == "connector+lm_lora"
     assert row["stages_trained"] == 4 and row["stages_shared"] == 2
     assert row["seconds_trained"] == 14.0 and row["seconds_shared"] == 7.0
     assert row["seconds_waited"] == 1.5 and row["seconds_scored"] == 2.0
     assert row["seconds_prefixes"] == row["seconds_spared"] == 0.0
-    stopped = trials.to_pylist()[3]
+    stopped = trials[3]
     assert (stopped["state"], stopped["stages_done"]) == ("stopped", 3)
     assert stopped["seconds_spared"] == 3 * (3.5 + 0.5)
-    assert "ewc.decay" not in knob_columns(trials, "replay")
+    columns = knob_columns(row, "replay")
+    assert "replay.ratio" in columns and "training.epochs" in columns and "ewc.decay" not in columns
     learned = [0.82 - hardness(task) for task in TASKS]
     assert row["intransigence"] == pytest.approx(0.85 - sum(learned) / 3)
 
@@ -143,7 +149,7 @@ def test_learning_the_initial_tasks_is_spent_by_one_trial_and_saved_by_the_other
     before = {"key": "k", "train_seconds": 100.0, "trained": trained, "seconds": {}}
     made_up = record("0007", knobs={"ratio": 0.1}, before=before)
     rows = [
-        made(tmp_path / name, [*references(), one]).trials.to_pylist()[0]
+        built(tmp_path / name, [*references(), one]).trials[0]
         for name, one in {"one": made_up, "other": made_up | {"before": {}}}.items()
     ]
     for column, share in (("seconds_trained", trained), ("seconds_shared", not trained)):
@@ -161,11 +167,11 @@ def test_a_stage_that_several_orderings_begin_with_is_credited_for_each_further_
     ]
     assert len(paths) == 6
     # a in two further orderings, a>b in one.
-    assert sum(_prefixes(TrialRecord.from_dict(found))) == 3 * 2.0
+    assert sum(_prefix_savings(TrialRecord.from_dict(found))) == 3 * 2.0
 
 
 def test_cells_are_the_matrices_and_what_was_never_scored_is_null(tmp_path: Path) -> None:
-    cells = made(tmp_path).cells.to_pylist()
+    cells = built(tmp_path).cells
     mine = [c for c in cells if c["trial"] == "0002" and c["ordering"] == 2]
     assert len(mine) == 4 * 3
     expected = matrix(ORDERINGS[1], 0.82, 0.95)
@@ -177,7 +183,7 @@ def test_cells_are_the_matrices_and_what_was_never_scored_is_null(tmp_path: Path
 
 
 def test_each_strategy_has_its_best_finished_trial_and_its_spread(tmp_path: Path) -> None:
-    strategies = made(tmp_path).strategies.to_pylist()
+    strategies = built(tmp_path).strategies
     assert [row["strategy"] for row in strategies] == ["joint", "replay", "ewc", "finetune"]
     replay = strategies[1]
     assert replay["best"] == "0002" and replay["finished"] == 2
@@ -190,40 +196,46 @@ def test_each_strategy_has_its_best_finished_trial_and_its_spread(tmp_path: Path
 
 def test_one_ordering_has_no_spread(tmp_path: Path) -> None:
     trial = record("0000", matrices=[matrix(ORDERINGS[0], 0.8, 0.9)])
-    (row,) = made(tmp_path, [trial]).strategies.to_pylist()
+    (row,) = built(tmp_path, [trial]).strategies
     assert row["final_average_std"] is None
 
 
 def test_equal_searches_give_equal_tables_but_for_time(tmp_path: Path) -> None:
-    first = made(tmp_path / "a")
+    first = built(tmp_path / "a")
     slower = [json.loads(json.dumps(t)) for t in [*sampled(), *references()]]
     for trial in slower:
         trial["metrics"]["train_seconds"] *= 2
         for stage in trial["stages"]:
             stage |= {"train_seconds": 9.0, "waited": 2.0, "trained": not stage["trained"]}
-    second = made(tmp_path / "b", slower)
+    second = built(tmp_path / "b", slower)
     for one, other in zip(first, second, strict=True):
-        kept = [c for c in one.column_names if c not in TIME_COLUMNS]
-        assert one.select(kept).equals(other.select(kept))
-    assert not first.trials.equals(second.trials)
-    assert set(TIME_COLUMNS) <= set(first.trials.column_names)
+        assert [_timeless(row) for row in one] == [_timeless(row) for row in other]
+    assert first.trials != second.trials
+    assert set(TIME_COLUMNS) <= first.trials[0].keys()
+
+
+def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in TIME_COLUMNS}
 
 
 def test_tables_are_written_as_arrow_and_flat_csv(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     written = write_tables(folder)
-    for name, table in written._asdict().items():
+    for name, rows in written._asdict().items():
         with pa.ipc.open_file(folder / "tables" / f"{name}.arrow") as reader:
-            assert reader.read_all().equals(table)
+            assert reader.read_all().to_pylist() == rows
         with open(folder / "tables" / f"{name}.csv", newline="") as file:
-            assert len(list(csv.DictReader(file))) == table.num_rows
+            assert len(list(csv.DictReader(file))) == len(rows)
     names = {path.name for path in (folder / "tables").iterdir()}
     assert len(names) == 6, "no temporary file stays behind"
 
 
 def test_a_knob_with_values_of_several_types_becomes_text(tmp_path: Path) -> None:
     trials = [record("0000", knobs={"ratio": 0.1}), record("0001", knobs={"ratio": "auto"})]
-    assert made(tmp_path, trials).trials.column("replay.ratio").to_pylist() == ["0.1", "auto"]
+    folder = write_run(tmp_path / "run", trials)
+    write_tables(folder)
+    with pa.ipc.open_file(folder / "tables" / "trials.arrow") as reader:
+        assert reader.read_all().column("replay.ratio").to_pylist() == ["0.1", "auto"]
 
 
 # Bad folders ---------------------------------------------------------------------------------
@@ -231,18 +243,18 @@ def test_a_knob_with_values_of_several_types_becomes_text(tmp_path: Path) -> Non
 
 def test_a_missing_or_foreign_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must exist"):
-        read_run(tmp_path / "nothing")
+        read_run_folder(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"must hold plan\.json"):
-        read_run(tmp_path)
+        read_run_folder(tmp_path)
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
-        read_run(tmp_path)
+        read_run_folder(tmp_path)
     (tmp_path / "plan.json").write_text("[]")
     with pytest.raises(InputError, match="must hold an object"):
-        read_run(tmp_path)
+        read_run_folder(tmp_path)
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(InputError, match=r"panel\.orderings"):
-        read_run(tmp_path)
+        read_run_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +272,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path: Path, content: str, reas
     folder = write_run(tmp_path / "run")
     (folder / "trials" / "0009.json").write_text(content)
     (folder / "trials" / ".0008.123").write_text("{")
-    run = read_run(folder)
+    run = read_run_folder(folder)
     assert len(run.trials) == 7
     assert list(run.skipped) == ["0009.json"]
     assert reason in run.skipped["0009.json"]
@@ -274,14 +286,14 @@ def test_a_trial_that_failed_before_its_first_stage_is_in_the_tables(tmp_path: P
         "config": {"strategy": {"name": "replay", "ratio": 0.1}},
         "message": "out of memory",
     }
-    (row,) = made(tmp_path, [dead]).trials.to_pylist()
+    (row,) = built(tmp_path, [dead]).trials
     assert row["state"] == "failed" and row["stages_done"] == 0
     assert "0000 failed after 0 of 0 stages" in screen(tmp_path / "run")
 
 
 def test_a_search_without_trials_has_empty_tables(tmp_path: Path) -> None:
     written = write_tables(write_run(tmp_path / "run", []))
-    assert [table.num_rows for table in written] == [0, 0, 0]
+    assert [len(rows) for rows in written] == [0, 0, 0]
     assert "no trial yet" in screen(tmp_path / "run")
 
 

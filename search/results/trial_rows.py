@@ -1,0 +1,82 @@
+"""One trial as a row of the table `trials`: its state, knobs, metrics and costs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from search.results.run_folder import TrialRecord
+from trainables.metrics.score_matrix import ScoreMatrix
+
+
+def trial_row(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> dict[str, Any]:
+    """Return a trial's row; `joint` holds the matrices of joint tuning, or none."""
+    return {
+        "name": trial.name,
+        "strategy": trial.strategy,
+        "state": trial.state,
+        "stages_done": trial.stages_done,
+        "stages_total": trial.stages_total,
+        "message": trial.message,
+        **dict(sorted(trial.knobs().items())),
+        **trial.metrics,
+        "intransigence": _intransigence(trial, joint),
+        **_costs(trial),
+    }
+
+
+def defined_or_none(score: float) -> float | None:
+    """Return the score, or None for NaN, as tables hold an undefined value."""
+    return None if math.isnan(score) else score
+
+
+def _intransigence(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> float | None:
+    if trial.state != "finished" or not joint or len(joint) != len(trial.matrices):
+        return None
+    pairs = zip(trial.matrices, joint, strict=True)
+    return defined_or_none(statistics.fmean(m.intransigence(j.row(j.stages)) for m, j in pairs))
+
+
+def _costs(trial: TrialRecord) -> dict[str, float]:
+    trained = [s for s in trial.stages if s.get("trained")]
+    shared = [s for s in trial.stages if not s.get("trained")]
+    # The initial tasks are learned before any stage, by the trial that comes first.
+    initial = trial.before.get("train_seconds") or 0.0
+    own = initial if trial.before.get("trained") else 0.0
+    every = [trial.before, *trial.stages, *trial.ahead]
+    parts = [s.get("seconds") or {} for s in every]
+    ahead = math.fsum((s.get("seconds") or {}).get("train", 0.0) for s in trial.ahead)
+    return {
+        "stages_trained": len(trained),
+        "stages_shared": len(shared),
+        "seconds_trained": own + ahead + math.fsum(s.get("train_seconds") or 0.0 for s in trained),
+        "seconds_shared": initial - own + math.fsum(s.get("train_seconds") or 0.0 for s in shared),
+        "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in every),
+        "seconds_scored": math.fsum(
+            p.get(n, 0.0) for p in parts for n in ("score", "keep", "sign")
+        ),
+        "seconds_prefixes": math.fsum(_prefix_savings(trial)),
+        "seconds_spared": _spared_by_stopping(trial),
+        "seconds_unlooked": math.fsum(p.get("unlooked", 0.0) for p in parts),
+    }
+
+
+def _prefix_savings(trial: TrialRecord) -> Iterator[float]:
+    """Yield the seconds of each stage once for every further ordering that begins with its tasks."""
+    orderings = [matrix.tasks for matrix in trial.matrices]
+    for stage in trial.stages:
+        path = [task for group in stage.get("tasks", ()) for task in group]
+        further = sum(list(tasks[: len(path)]) == path for tasks in orderings) - 1
+        yield max(0, further) * (stage.get("train_seconds") or 0.0)
+
+
+def _spared_by_stopping(trial: TrialRecord) -> float:
+    """Estimate the seconds that a stopped trial would still have taken, at the pace of its stages."""
+    if trial.state != "stopped" or not trial.stages:
+        return 0.0
+    parts = [stage.get("seconds") or {} for stage in trial.stages if stage.get("trained")]
+    spent = [math.fsum(v for n, v in p.items() if n in ("train", "keep", "score")) for p in parts]
+    pace = statistics.fmean(spent) if spent else 0.0
+    return pace * (trial.stages_total - trial.stages_done)
