@@ -132,7 +132,7 @@ def _second(verdict: Outcome) -> str:
     return "forgetting" if first != "forgetting" else "final_average"
 
 
-def _plotted(verdict: Outcome, x: str, y: str) -> list[dict[str, Any]]:
+def _plotted(verdict: Outcome, x: str, y: str) -> list[Mapping[str, Any]]:
     return [r for r in verdict.trials.values() if None not in (r.get(x), r.get(y))]
 
 
