@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.results.formatting import format_duration
-
 from benchmarks.claims import figures
 from benchmarks.claims.evidence import ALIGNED, Difference, Evidence, Study
 from benchmarks.claims.jobs import RATES
@@ -20,6 +18,7 @@ from benchmarks.claims.sections import (
 )
 from benchmarks.claims.tables import interval, joined, signed, table
 from benchmarks.claims.verdicts import Verdict, verdicts
+from search.results.formatting import format_duration
 
 NOTES = Path(__file__).parent / "notes.md"
 """What a person says of the results: copied as it is, where there is any."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.results.formatting import format_duration
-
 from search.results.run_folder import write_json
 from trainables.config import TrialConfig
 from trainables.metrics.glossary import RETRIEVAL

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from search.results.formatting import format_knobs, format_number
 
 from benchmarks.claims.evidence import RELATIVE, Evidence, Pair, Study, Walked
 from benchmarks.claims.figures import mean_matrix
 from benchmarks.claims.stats import correlation, mean
 from benchmarks.claims.tables import folded, interval, plain, signed, table
+from search.results.formatting import format_knobs, format_number
 from strategies.similarity import MODALITIES, SIGNALS
 
 

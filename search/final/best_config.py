@@ -13,9 +13,9 @@ import yaml
 
 from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
-from search.results.tables import build_tables
 from search.results.pareto import choose_best
 from search.results.run_folder import TrialRecord, read_run_folder
+from search.results.tables import build_tables
 from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from records import ORDERINGS, TASKS, joint_matrix, matrix, record, references, sampled, write_run
-from search.results.formatting import format_duration
 
 from search.report import page, plots
 from search.report.html import write_report
+from search.results.formatting import format_duration
 from search.results.outcome import read_outcome
 from spaces.errors import InputError
 from trainables.metrics.glossary import GLOSSARY
