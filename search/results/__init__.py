@@ -1,0 +1,1 @@
+"""The run folder read back as typed rows, tables and the outcome."""
