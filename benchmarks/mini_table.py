@@ -28,7 +28,8 @@ from tasks import Benchmark, load_benchmark, score_answers  # noqa: E402
 from trainables.config import TrialConfig  # noqa: E402
 from trainables.lanes.in_process import InProcessRunner  # noqa: E402
 from trainables.panel import Panel  # noqa: E402
-from trainables.stage_job import Fingerprints, WorkerSpec, scored_key  # noqa: E402
+from trainables.stage_job import Fingerprints, WorkerSpec  # noqa: E402
+from trainables.store.stage_keys import scored_key  # noqa: E402
 from trainables.store.stage_store import StageStore  # noqa: E402
 from trainables.trial import PanelTrial  # noqa: E402
 

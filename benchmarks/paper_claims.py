@@ -148,7 +148,7 @@ def read_about(work: Path) -> dict[str, Any]:
 def write_about(args: argparse.Namespace, seconds: float) -> None:
     """Add one go's seconds, and say what was asked of which machine."""
     from search.final.best_config import versions
-    from trainables.stage_job import code_version
+    from trainables.store.code_fingerprint import code_version
 
     if not args.work.is_dir():
         return

@@ -22,7 +22,7 @@ from search.tuning.prior_run import reuse_prior_run
 from search.tuning.progress import Progress
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.errors import InputError
-from trainables.store.leases import HeldError, held
+from trainables.store.leases import HeldError, hold_lease
 from trainables.trainable import panel_stages
 
 
@@ -36,7 +36,7 @@ def run_search(resolved: ResolvedPlan, lanes: int, start: float) -> int:
     except OSError as error:
         raise InputError(f'"{resolved.run}" cannot be made: {error.strerror}') from error
     try:
-        with held(resolved.run / "lease", patience=0.0):
+        with hold_lease(resolved.run / "lease", patience=0.0):
             save_plan(resolved)
             interrupted = run_trials(resolved, lanes)
             add_seconds(resolved.run / "plan.json", time.monotonic() - start)

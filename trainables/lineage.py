@@ -9,14 +9,13 @@ from strategies import StageContext, StartFrom
 from strategies.similarity import similarities
 from trainables.config import TrialConfig
 from trainables.panel import Panel, Prefix
-from trainables.stage_job import (
-    Expert,
-    Fingerprints,
+from trainables.stage_job import Expert, Fingerprints
+from trainables.store.stage_keys import (
     base_key,
+    embedding_key,
     kept_key,
     routed_key,
     scored_key,
-    signature_key,
     trained_key,
 )
 from trainables.store.stage_store import StageStore
@@ -38,42 +37,42 @@ class Lineage:
     panel: Panel
     fingerprints: Fingerprints
     store: StageStore
-    _holders: dict[Prefix, list[WeightsOwner]] = field(default_factory=dict)
-    _standings: dict[Prefix, StageContext] = field(default_factory=dict)
+    _owners: dict[Prefix, list[WeightsOwner]] = field(default_factory=dict)
+    _contexts: dict[Prefix, StageContext] = field(default_factory=dict)
     _keys: dict[Prefix, str] = field(default_factory=dict)
     _kept: dict[Prefix, list[tuple[str, str]]] = field(default_factory=dict)
     _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
     def context(self, path: Prefix) -> StageContext:
         """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
-        if path not in self._standings:
+        if path not in self._contexts:
             before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
             new, old = path[-1] if path else self.panel.first, before if path else ()
             similarity = {}
             if path and old and self.config.strategy.needs_similarity:
                 signatures = [
-                    self.store.tensors(signature_key(self.fingerprints, self.config, task))
+                    self.store.tensors(embedding_key(self.fingerprints, self.config, task))
                     for task in (new[0], *(task for group in old for task in group))
                 ]
                 similarity = similarities(signatures[0], signatures[1:])
-            self._standings[path] = StageContext(new, old, similarity)
-        return self._standings[path]
+            self._contexts[path] = StageContext(new, old, similarity)
+        return self._contexts[path]
 
-    def holders(self, path: Prefix) -> list[WeightsOwner]:
+    def owners(self, path: Prefix) -> list[WeightsOwner]:
         """All weights that answer after a path; the last of them are those that its last stage trained."""
         if not path:
             return [WeightsOwner((), self.panel.initial)]
-        if path not in self._holders:
-            begin, before = self.begin(path), self.holders(path[:-1])
-            old = self._holder(begin.task, before)
+        if path not in self._owners:
+            begin, before = self.begin(path), self.owners(path[:-1])
+            old = self._owner(begin.task, before)
             if begin.expert:
                 made = [*before, WeightsOwner(path, path[-1])]
             else:
                 made = [h for h in before if h is not old] + [
                     WeightsOwner(path, old.tasks + path[-1])
                 ]
-            self._holders[path] = made
-        return self._holders[path]
+            self._owners[path] = made
+        return self._owners[path]
 
     def begin(self, path: Prefix) -> StartFrom:
         """What the strategy decides about the last stage of a path."""
@@ -81,9 +80,9 @@ class Lineage:
 
     def source(self, path: Prefix) -> Prefix:
         """The stage whose weights the last stage of a path begins with."""
-        return self._holder(self.begin(path).task, self.holders(path[:-1])).path
+        return self._owner(self.begin(path).task, self.owners(path[:-1])).path
 
-    def _holder(self, task: str | None, known: list[WeightsOwner]) -> WeightsOwner:
+    def _owner(self, task: str | None, known: list[WeightsOwner]) -> WeightsOwner:
         if task is None:
             return next((h for h in known if not h.path), WeightsOwner((), ()))
         return next(h for h in known if task in h.tasks)
@@ -129,7 +128,7 @@ class Lineage:
         kept = self.kept_before(path) | dict(self.kept(path))
         return tuple(
             Expert(self.key(h.path), h.tasks, tuple(kept[task] for task in h.tasks))
-            for h in self.holders(path)
+            for h in self.owners(path)
             if h.tasks
         )
 
@@ -145,9 +144,9 @@ class Lineage:
             return routed_key(self.fingerprints, self.config, experts, task, split)
         return scored_key(self.fingerprints, self.key(path), task, split)
 
-    def signed(self) -> list[tuple[str, str]]:
+    def embeddings(self) -> list[tuple[str, str]]:
         """The signatures that the strategy asks for: (task, key)."""
         if not self.config.strategy.needs_similarity:
             return []
         tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])
-        return [(task, signature_key(self.fingerprints, self.config, task)) for task in tasks]
+        return [(task, embedding_key(self.fingerprints, self.config, task)) for task in tasks]

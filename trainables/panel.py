@@ -20,7 +20,7 @@ SCORING = {
 "cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2; what
 a task lost between its own stage and the end is not seen.
 """
-LEARNT = ("trained", "known")
+INITIAL_STATES = ("trained", "known")
 """Initial tasks are trained jointly before the first stage, or the model has learned them already."""
 
 
@@ -34,7 +34,7 @@ class Panel:
     initial: tuple[str, ...] = ()
     """Tasks learned jointly before the orderings, and never trained again."""
     learnt: str = "trained"
-    """Where the initial tasks were learned: one of `LEARNT`."""
+    """Where the initial tasks were learned: one of `INITIAL_STATES`."""
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class StageTrainable(tune.Trainable):
         if self.lane is None:
             workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.place, workers, self.search.run / "lanes")
-        self.walk = PanelTrial(
+        self.trial = PanelTrial(
             TrialConfig.from_dict(config["trial"]),
             self.search.panel,
             self.search.fingerprints,
@@ -65,32 +65,32 @@ class StageTrainable(tune.Trainable):
         """One stage. A configuration that diverges ends here, with NaN for every metric."""
         diverged = ""
         try:
-            if self.walk.done == 0:
-                signed = [key for _, key in self.walk.lineage.signed()]
+            if self.trial.completed == 0:
+                signed = [key for _, key in self.trial.lineage.embeddings()]
                 if signed:  # which tell what else is needed
-                    self.pins.enter_context(pinned(self.walk.store, signed))
-                    self.walk.sign()
-                self.pins.enter_context(pinned(self.walk.store, self.walk.needs))
-            self.walk.step()
+                    self.pins.enter_context(pinned(self.trial.store, signed))
+                    self.trial.embed_tasks()
+                self.pins.enter_context(pinned(self.trial.store, self.trial.needs))
+            self.trial.step()
         except DivergedError as error:
             diverged = str(error)
         except Exception as error:
             self._write("failed", str(error))
             raise
-        state = "diverged" if diverged else "finished" if self.walk.finished else "running"
+        state = "diverged" if diverged else "finished" if self.trial.finished else "running"
         metrics = self._write(state, diverged)["metrics"]
         nan = float("nan")
         return {
             **{name: nan if diverged or v is None else v for name, v in metrics.items()},
-            "seen": [] if diverged else self.walk.seen(),
+            "seen": [] if diverged else self.trial.seen(),
             "state": state,
-            "stages_done": stages_done(self.walk),
-            "stages": [s["trained"] for s in self.walk.stages],
+            "stages_done": stages_done(self.trial),
+            "stages": [s["trained"] for s in self.trial.stages],
             "done": state != "running",
         }
 
     def _write(self, state: str, message: str) -> dict[str, Any]:
-        record = trial_record(self.name, self.walk, state, message, self.before)
+        record = trial_record(self.name, self.trial, state, message, self.before)
         write_record(self.search.run / "trials", record)
         return record
 
@@ -121,9 +121,9 @@ def trained_before(path: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def stages_done(walk: PanelTrial) -> int:
+def stages_done(trial: PanelTrial) -> int:
     """Stages of the panel done, on the scale of a sequential strategy; joint tuning jumps to its end."""
-    return panel_stages(walk.panel) if walk.finished else walk.done
+    return panel_stages(trial.panel) if trial.finished else trial.completed
 
 
 def panel_stages(panel: Panel) -> int:
@@ -133,7 +133,7 @@ def panel_stages(panel: Panel) -> int:
 
 def trial_record(
     name: str,
-    walk: PanelTrial,
+    trial: PanelTrial,
     state: str,
     message: str = "",
     own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
@@ -142,30 +142,30 @@ def trial_record(
 
     `own`: by key, the stages that it trained before it was interrupted: no gifts of the store.
     """
-    records = walk.records()
+    records = trial.records()
     return {
         "name": name,
         "state": state,
         "message": message,
-        "config": walk.told["config"],
-        "metrics": {k: None if v != v else v for k, v in walk.metrics().items()},
-        "orderings": [m.to_dict() for m in walk.matrices()],
-        **{name: [m.to_dict() for m in walk.matrices(name)] for name in _beside(walk)},
+        "config": trial.config_values,
+        "metrics": {k: None if v != v else v for k, v in trial.metrics().items()},
+        "orderings": [m.to_dict() for m in trial.matrices()],
+        **{name: [m.to_dict() for m in trial.matrices(name)] for name in _beside(trial)},
         "records": records,
-        "keys": sorted(walk.needs | {record["key"] for record in records}),
-        "before": walk.before,
-        "stages": [stage | own.get(stage["key"], {}) for stage in walk.stages],
-        "ahead": walk.ahead(),
-        "seen": walk.seen(),
-        "stages_done": stages_done(walk),
-        "stages_total": panel_stages(walk.panel),
-        "panel": walk.told["panel"],
+        "keys": sorted(trial.needs | {record["key"] for record in records}),
+        "before": trial.before,
+        "stages": [stage | own.get(stage["key"], {}) for stage in trial.stages],
+        "ahead": trial.ahead(),
+        "seen": trial.seen(),
+        "stages_done": stages_done(trial),
+        "stages_total": panel_stages(trial.panel),
+        "panel": trial.panel_values,
     }
 
 
-def _beside(walk: PanelTrial) -> tuple[str, ...]:
+def _beside(trial: PanelTrial) -> tuple[str, ...]:
     """What stands beside the scores of this trial."""
-    return (*EXTRA_SCORES, *(RETRIEVAL if walk.config.strategy.has_experts else ()))
+    return (*EXTRA_SCORES, *(RETRIEVAL if trial.config.strategy.has_experts else ()))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

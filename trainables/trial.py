@@ -18,8 +18,9 @@ from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary, summary_names
 from trainables.panel import Panel, Prefix
-from trainables.stage_job import DIVERGED, DivergedError, Fingerprints, StageJob
+from trainables.stage_job import DivergedError, Fingerprints, StageJob
 from trainables.store.leases import POLL_SECONDS, HeldError
+from trainables.store.records import DIVERGED
 from trainables.store.stage_store import StageStore
 
 
@@ -44,18 +45,19 @@ class PanelTrial:
     fingerprints: Fingerprints
     store: StageStore
     runner: Runner
-    done: int = 0
-    until: int | None = None
+    completed: int = 0
+    """Stages of the panel that are done."""
+    stop_after: int | None = None
     """Stages after which it is stopped, if that is known: what only later ones need is not made again."""
     scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
-    beside: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
-    """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
+    extra_scores: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
+    """What stands beside the scores, by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     """What it took to have the initial tasks trained, and all tasks scored, before any stage."""
     _ahead: dict[Prefix, dict[str, Any]] = field(default_factory=dict)
     """Stages made before their turn, and at what cost."""
-    _signing: dict[str, float] = field(default_factory=dict)
+    _embedding_seconds: dict[str, float] = field(default_factory=dict)
     """What making signatures took."""
     _waited: float = 0.0
     """Seconds for signatures that another trial was making."""
@@ -73,27 +75,28 @@ class PanelTrial:
         self.inner = {path[:i] for path in self.paths for i in range(len(path))}
         self._rows = {ordering: self._rows_of(ordering) for ordering in self.panel.orderings}
         # Made once: both go into every job and record.
-        self.told = {"config": self.config.to_dict(), "panel": dataclasses.asdict(self.panel)}
+        self.config_values = self.config.to_dict()
+        self.panel_values = dataclasses.asdict(self.panel)
 
     @property
     def finished(self) -> bool:
         """Whether every stage of the panel is done."""
-        return self.done == len(self.paths)
+        return self.completed == len(self.paths)
 
     def step(self) -> None:
         """Make the next stage of the panel, or take from the store what is there of it."""
-        if self.done == 0:
-            self.sign()
+        if self.completed == 0:
+            self.embed_tasks()
             self._make(())
-        self._make(self.paths[self.done])
-        self.done += 1
+        self._make(self.paths[self.completed])
+        self.completed += 1
 
     @property
     def at_hand(self) -> bool:
         """Whether the next step finds all that it needs in the store, or that a stage diverged."""
-        if self.done == 0 and self._unsigned():
+        if self.completed == 0 and self._unembedded():
             return False
-        paths = [self.paths[self.done]] if self.done else [(), self.paths[0]]
+        paths = [self.paths[self.completed]] if self.completed else [(), self.paths[0]]
         for path in paths:
             try:
                 self._check_sound(path)
@@ -117,7 +120,7 @@ class PanelTrial:
         keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
         lacks = key != lineage.base and self._lacks(key, path)
         return StageJob(
-            config=self.told["config"],
+            config=self.config_values,
             key=key,
             base=lineage.base,
             parent=self.key(lineage.source(path)) if path else lineage.base,
@@ -143,9 +146,9 @@ class PanelTrial:
         """
         if self.store.has(key):
             return False
-        return self.store.head(key) is None or any(
+        return self.store.header(key) is None or any(
             not self.store.has(self.lineage.scored(longer, task))
-            for longer in [path, *self.paths[: self.until]]
+            for longer in [path, *self.paths[: self.stop_after]]
             if longer[: len(path)] == path
             for task in self.cells(longer)
         )
@@ -155,7 +158,7 @@ class PanelTrial:
         """Keys of all that the trial comes from; the tasks' signatures must have been made."""
         paths = [(), *self.paths]
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
-        pairs = [*kept, *self.lineage.signed()]
+        pairs = [*kept, *self.lineage.embeddings()]
         scores = (self.lineage.scored(path, task) for path in paths for task in self.cells(path))
         return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 
@@ -165,19 +168,21 @@ class PanelTrial:
             self._cells[path] = self.panel.cells(self.config, path)
         return self._cells[path]
 
-    def sign(self) -> None:
+    def embed_tasks(self) -> None:
         """Have the tasks' signatures made, which decide where the stages of some strategies begin."""
-        if not self._unsigned():
+        if not self._unembedded():
             return
         base = self.lineage.base
-        start = StageJob(self.told["config"], base, base, base, 0, self.lineage.context(()))
-        with self.store.lease(f"signatures-{base}") as lease:
+        start = StageJob(self.config_values, base, base, base, 0, self.lineage.context(()))
+        with self.store.lease(f"embeddings-{base}") as lease:
             self._waited += lease.waited
-            if lacking := self._unsigned():  # whoever held the lease may have made them
-                self._signing |= self.runner.run(dataclasses.replace(start, sign=lacking))
+            if lacking := self._unembedded():  # whoever held the lease may have made them
+                self._embedding_seconds |= self.runner.run(
+                    dataclasses.replace(start, embed=lacking)
+                )
 
-    def _unsigned(self) -> tuple[tuple[str, str], ...]:
-        return tuple(pair for pair in self.lineage.signed() if not self.store.has(pair[1]))
+    def _unembedded(self) -> tuple[tuple[str, str], ...]:
+        return tuple(pair for pair in self.lineage.embeddings() if not self.store.has(pair[1]))
 
     def _make(self, path: Prefix) -> None:
         """Have a stage made; while another trial makes it, make others of the panel ahead, else wait."""
@@ -190,7 +195,7 @@ class PanelTrial:
                 waited += time.monotonic() - since if ready else 0.0
             made = self._tried(path)
         if not path:
-            made = {**made, "seconds": {**self._signing, **made["seconds"]}}
+            made = {**made, "seconds": {**self._embedding_seconds, **made["seconds"]}}
             waited += self._waited
         self._take(path, {**made, "waited": waited})
 
@@ -211,7 +216,7 @@ class PanelTrial:
 
     def _check_sound(self, path: Prefix) -> None:
         """Raise `DivergedError` for a stage that has diverged before, here or in another trial."""
-        record = self.store.head(self.key(path)) or {}
+        record = self.store.header(self.key(path)) or {}
         if record.get("kind") == DIVERGED:
             raise DivergedError(record["message"])
 
@@ -236,15 +241,15 @@ class PanelTrial:
     def _take(self, path: Prefix, made: dict[str, Any]) -> None:
         self.scores[path] = {}
         for task in self.cells(path):
-            record = self.store.head(self.lineage.scored(path, task))
+            record = self.store.header(self.lineage.scored(path, task))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
             for name in (*EXTRA_SCORES, *RETRIEVAL):
-                cells = self.beside.setdefault(name, {}).setdefault(path, {})
+                cells = self.extra_scores.setdefault(name, {}).setdefault(path, {})
                 value = record.get(name)
                 cells[task] = float("nan") if value is None else value
         key = self.key(path)
-        record = self.store.head(key) or {}
+        record = self.store.header(key) or {}
         cost = record.get("seconds", 0.0)
         if path:
             context = self.lineage.context(path)
@@ -275,7 +280,7 @@ class PanelTrial:
 
     def matrices(self, beside: str = "") -> list[ScoreMatrix]:
         """One score matrix for each ordering, or one of what is beside; stages not made yet are NaN."""
-        cells = self.beside.get(beside, {}) if beside else self.scores
+        cells = self.extra_scores.get(beside, {}) if beside else self.scores
         made = []
         for ordering in self.panel.orderings:
             rows = {row: cells[path] for row, path in self._rows[ordering].items() if path in cells}
@@ -336,26 +341,26 @@ class PanelTrial:
 
     def seen(self) -> list[dict[str, float]]:
         """After each stage done (of all orderings), the scores of the tasks seen: what rungs compare."""
-        found = [(self.scores[path], path) for path in self.paths[: self.done]]
+        found = [(self.scores[path], path) for path in self.paths[: self.completed]]
         return [{t: row[t] for group in path for t in group if t in row} for row, path in found]
 
     def _whole(self, ordering: Sequence[str]) -> bool:
-        return self.config.strategy.curriculum(ordering) in self.paths[: self.done]
+        return self.config.strategy.curriculum(ordering) in self.paths[: self.completed]
 
     def _stored(self, path: Prefix) -> float:
         """Bytes held at a path's end beside the model: memories, importances, keys, further experts."""
-        records = [self.store.head(key) or {} for key in self.lineage.kept_before(path).values()]
+        records = [self.store.header(key) or {} for key in self.lineage.kept_before(path).values()]
         if self.config.strategy.has_experts:
             experts = self.lineage.experts(path)
             keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
-            records = [self.store.head(key) or {} for key in keys]
+            records = [self.store.header(key) or {} for key in keys]
         kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
-        memory = (self.store.head(self.key(path)) or {}).get("memory", {})
+        memory = (self.store.header(self.key(path)) or {}).get("memory", {})
         return kept + memory.get("bytes", 0)
 
     def _added(self, path: Prefix) -> float:
         """Parameters that the model has more than one tuned without any strategy: further experts, keys."""
         experts = self.lineage.experts(path)
-        trained = (self.store.head(self.key(path)) or {}).get("parameters", 0)
-        kept = [self.store.head(key) or {} for e in experts for key in e.kept]
+        trained = (self.store.header(self.key(path)) or {}).get("parameters", 0)
+        kept = [self.store.header(key) or {} for e in experts for key in e.kept]
         return trained * len(experts[1:]) + sum(record.get("parameters", 0) for record in kept)

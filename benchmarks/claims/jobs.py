@@ -16,7 +16,8 @@ from search.results.run_folder import write_json
 from strategies.similarity import SIGNALS, combine_signals, similarities
 from strategies.strategy import StageContext
 from trainables.panel import Panel
-from trainables.stage_job import StageJob, base_key, signature_key
+from trainables.stage_job import StageJob
+from trainables.store.stage_keys import base_key, embedding_key
 from trainables.store.stage_store import StageStore
 
 FINALS = "finals"
@@ -157,11 +158,11 @@ def write_similarity(preset: Preset, work: Path) -> None:
     )
     store = StageStore(place.store)
     config = preset.resolved.space.reference("finetune")
-    keys = {task: signature_key(fingerprints, config, task) for task in tasks}
+    keys = {task: embedding_key(fingerprints, config, task) for task in tasks}
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
         base = base_key(fingerprints, config)
-        start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), sign=lacking)
+        start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), embed=lacking)
         runner(place).run(start)
     signatures = {task: store.tensors(key) for task, key in keys.items()}
     found = {}

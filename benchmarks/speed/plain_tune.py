@@ -58,7 +58,7 @@ def matrices(config: dict[str, Any]) -> dict[str, Any]:
                 walk.store.put(key, record)
             found += [matrix.to_dict() for matrix in walked(walk).matrices()]
             keys = [walk.lineage.scored((), task) for task in walk.cells(())]
-            untrained = {key: walk.store.head(key) for key in keys}
+            untrained = {key: walk.store.header(key) for key in keys}
             shutil.rmtree(store)
     return {"matrices": found, "inside": time.perf_counter() - begun}
 

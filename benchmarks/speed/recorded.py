@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from search.plan.space import ConfigSpace, config_space
 from tasks import parse_orderings
-from trainables.stage_job import code_version
+from trainables.store.code_fingerprint import code_version
 
 TRIALS, TRAIN, VALIDATION = 320, 64, 48
 ORDERINGS = tuple(ordering.tasks for ordering in parse_orderings("shared:4", TASKS))

@@ -28,7 +28,7 @@ def main() -> None:
             chosen = config({"name": "eproj", "threshold": number / (COUNT - 1)})
             walk = made.walk(chosen, root / "stages", [TASKS], runner)
             runner = walk.runner
-            walk.sign()
+            walk.embed_tasks()
             runs.add(tuple(walk.key(path) for path in walk.paths))
         stages = {key for run in runs for key in run}
         exact(

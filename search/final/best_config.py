@@ -20,8 +20,9 @@ from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
 from trainables.metrics.score_matrix import ScoreMatrix
-from trainables.panel import LEARNT, Panel
-from trainables.stage_job import Fingerprints, strategy_code
+from trainables.panel import INITIAL_STATES, Panel
+from trainables.stage_job import Fingerprints
+from trainables.store.code_fingerprint import strategy_code
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
 KEYS = (
@@ -142,8 +143,8 @@ def _best(
     folder = model_folder(model or _found(values["model"]))
     data = load_benchmark(benchmark or _found(values["benchmark"]))
     orderings, initial = _tuples(values["panel"]["orderings"]), tuple(values["panel"]["initial"])
-    if values["panel"]["learnt"] not in LEARNT:
-        raise unknown("way to learn initial tasks", values["panel"]["learnt"], LEARNT)
+    if values["panel"]["learnt"] not in INITIAL_STATES:
+        raise unknown("way to learn initial tasks", values["panel"]["learnt"], INITIAL_STATES)
     panel = Panel(**{**values["panel"], "orderings": orderings, "initial": initial})
     encoder = text_encoder or str(values["text_encoder"]["path"])
     if encoder:  # absolute: on other nodes, and in a lane, the working directory is another

@@ -131,8 +131,8 @@ def _walked(
     walk = PanelTrial(found.config, panel, found.fingerprints, store, runner)
     while not walk.finished:
         walk.step()
-        tasks = ">".join("+".join(group) for group in walk.paths[walk.done - 1])
-        print(f"{what:11s} {walk.done}/{len(walk.paths)}  {tasks}", flush=True)
+        tasks = ">".join("+".join(group) for group in walk.paths[walk.completed - 1])
+        print(f"{what:11s} {walk.completed}/{len(walk.paths)}  {tasks}", flush=True)
     return walk
 
 

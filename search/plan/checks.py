@@ -22,7 +22,7 @@ from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
 from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
 from trainables.metrics.score_matrix import METRICS
-from trainables.panel import LEARNT, SCORING, Panel
+from trainables.panel import INITIAL_STATES, SCORING, Panel
 
 REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""
@@ -175,8 +175,8 @@ def check_routed(strategy: Strategy, adapter: Adapter) -> None:
 
 def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:
     """The tasks that were learned before the orderings; raises `InputError` if they are learned again."""
-    if plan.initial not in (*LEARNT, "none"):
-        raise unknown("initial", plan.initial, (*LEARNT, "none"))
+    if plan.initial not in (*INITIAL_STATES, "none"):
+        raise unknown("initial", plan.initial, (*INITIAL_STATES, "none"))
     initial = () if plan.initial == "none" else benchmark.initial
     again = [task for task in tasks if task in initial]
     if again:

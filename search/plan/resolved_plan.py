@@ -17,7 +17,9 @@ from tasks import SPLITS, Benchmark, scale_note
 from tasks.data.shards import MANIFEST, read_manifest
 from trainables.config import TrialConfig
 from trainables.panel import Panel
-from trainables.stage_job import Fingerprints, WorkerSpec, digest, strategy_code
+from trainables.stage_job import Fingerprints, WorkerSpec
+from trainables.store.code_fingerprint import strategy_code
+from trainables.store.digest import digest
 from trainables.store.stage_store import StageStore
 
 if TYPE_CHECKING:  # they import transformers, and --help answers at once

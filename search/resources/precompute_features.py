@@ -34,7 +34,7 @@ from trainables.rank.features import (
     features_folder,
 )
 from trainables.stage_job import FeatureCache
-from trainables.store.leases import held
+from trainables.store.leases import hold_lease
 
 SPLITS = ("train", "validation")
 """What a search looks at."""
@@ -139,7 +139,7 @@ def look(resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = 
     if not _missing(resolved, folder):
         return True
     try:
-        with held(folder / "looking"):  # of two searches that begin at once, one looks
+        with hold_lease(folder / "looking"):  # of two searches that begin at once, one looks
             return _look(resolved, seen, folder, lookers, tell)
     except OSError as error:
         if error.errno not in FULL:

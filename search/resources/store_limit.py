@@ -10,7 +10,7 @@ from ray import tune
 
 from search.plan.checks import STAGES, check_store_limit
 from spaces.errors import InputError
-from trainables.store.eviction import Evicted, stored, sweep
+from trainables.store.eviction import Eviction, evict_unneeded, stored
 from trainables.store.stage_store import StageStore
 
 GB = 1e9
@@ -27,10 +27,10 @@ def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
             "give the one that --storage named"
         )
     check_store_limit(limit)
-    return told(sweep(store, storage, None if limit is None else limit * GB, dry), dry)
+    return told(evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry)
 
 
-def told(swept: Evicted, dry: bool = False) -> str:
+def told(swept: Eviction, dry: bool = False) -> str:
     """A sweep in a line."""
     would = "would be " if dry else ""
     parts = [
@@ -65,7 +65,7 @@ class StoreLimit(tune.Callback):
         store = StageStore(self.storage / STAGES)
         if stored(store) <= self.limit * GB:
             return
-        swept = sweep(store, self.storage, self.limit * GB)
+        swept = evict_unneeded(store, self.storage, self.limit * GB)
         if not swept.removed + swept.evicted:
             self._next = time.monotonic() + 10 * PAUSE_SECONDS
         if swept.left > self.limit * GB and not self._warned:

@@ -55,7 +55,7 @@ def _costs(trial: TrialRecord) -> dict[str, float]:
         "seconds_shared": initial - own + math.fsum(s.get("train_seconds") or 0.0 for s in shared),
         "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in every),
         "seconds_scored": math.fsum(
-            p.get(n, 0.0) for p in parts for n in ("score", "keep", "sign")
+            p.get(n, 0.0) for p in parts for n in ("score", "keep", "embed")
         ),
         "seconds_prefixes": math.fsum(_prefix_savings(trial)),
         "seconds_spared": _spared_by_stopping(trial),

@@ -116,14 +116,14 @@ def _walked(
     """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
     walk, message = resolved.walk(config), ""
     state = "stopped" if there.state == "stopped" else "finished"
-    walk.until = there.stages_done if state == "stopped" else None
+    walk.stop_after = there.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:
-        if signed := [key for _, key in walk.lineage.signed()]:
+        if signed := [key for _, key in walk.lineage.embeddings()]:
             pins.enter_context(pinned(walk.store, signed))
         if not walk.at_hand:  # signatures, too, which tell what else is needed
             return None
         pins.enter_context(pinned(walk.store, walk.needs))
-        while not walk.finished and walk.done != walk.until:
+        while not walk.finished and walk.completed != walk.stop_after:
             if not walk.at_hand:
                 return None
             try:

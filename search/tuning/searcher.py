@@ -23,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 from search.plan.space import ConfigSpace, Space
 from spaces import Domain, OneOf
 from trainables.config import TrialConfig
-from trainables.stage_job import digest
+from trainables.store.digest import digest
 from trainables.trainable import write_record
 
 STUDY = "citune"

@@ -210,7 +210,7 @@ def test_a_worker_looks_examples_up_with_it(toy: Toy, folder: Path, tmp_path: Pa
         )
     )
     encoder = SentenceEncoder(folder)
-    for task, key in walk.lineage.signed():
+    for task, key in walk.lineage.embeddings():
         signature = walk.store.tensors(key)
         (expected,) = encoder.encode([PROMPTS[task]])
         assert torch.allclose(signature["instruction"], expected, atol=1e-5)

@@ -99,9 +99,9 @@ def test_the_search_begun_last_is_resumed(tmp_path: Path) -> None:
 def test_one_process_at_a_time_runs_a_search(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trainables.store.leases import held
+    from trainables.store.leases import hold_lease
 
-    with held(begun / "lease"):
+    with hold_lease(begun / "lease"):
         assert main(["--resume", "--storage", str(begun.parent)]) == 2
     assert "one process at a time" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import permutation
-from trainables.stage_job import digest
+from trainables.store.digest import digest
 from trainables.trial import PanelTrial
 
 NEW, OLD = [("c", row) for row in range(6)], {"a": 100, "b": 37}

@@ -108,8 +108,8 @@ def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path:
         told = walk.stages[number]["similarity"]
         for name, values in record["similarity"].items():
             assert told[name] == dict(zip(record["old"], values, strict=True))
-    signed = [walk.store.tensors(key) for _, key in walk.lineage.signed()]
-    assert [task for task, _ in walk.lineage.signed()] == sorted(PROMPTS)
+    signed = [walk.store.tensors(key) for _, key in walk.lineage.embeddings()]
+    assert [task for task, _ in walk.lineage.embeddings()] == sorted(PROMPTS)
     for signature in signed:
         assert [float(v.norm()) for v in signature.values()] == pytest.approx([1.0] * 3)
     by_task = dict(zip(sorted(PROMPTS), signed, strict=True))

@@ -17,11 +17,11 @@ from spaces import InputError
 from trainables.metrics.glossary import OF_INITIAL
 from trainables.metrics.score_matrix import METRICS, ScoreMatrix
 from trainables.metrics.summary import summary
-from trainables.panel import LEARNT, Panel
+from trainables.panel import INITIAL_STATES, Panel
 from trainables.store.stage_store import StageStore
 
 NAN = math.nan
-BOTH = pytest.mark.parametrize("learnt", LEARNT)
+BOTH = pytest.mark.parametrize("learnt", INITIAL_STATES)
 INITIAL = ("a", "b")
 ORDERINGS = (("c", "d"), ("d", "c"))
 
@@ -40,7 +40,7 @@ def panel(learnt: str = "trained", **knobs) -> Panel:
 
 def test_they_are_trained_jointly_once_for_all_orderings_and_strategies(scribe: Scribe) -> None:
     for name in ("finetune", "ewc", "replay", "joint", "tir"):
-        scribes.walk(config(name), scribe, panel())
+        scribes.run_trial(config(name), scribe, panel())
     assert scribe.trained.count(("a+b",)) == 1
     assert scribe.trained[:5] == [
         ("a+b",),
@@ -54,7 +54,7 @@ def test_they_are_trained_jointly_once_for_all_orderings_and_strategies(scribe: 
 
 
 def test_what_the_model_knows_already_is_not_trained(scribe: Scribe) -> None:
-    found = scribes.walk(config("ewc"), scribe, panel("known"))
+    found = scribes.run_trial(config("ewc"), scribe, panel("known"))
     assert scribe.trained[0] == ("a", "b", "c")
     assert found.key(()) == found.lineage.base
     parents = {job.parent for job in scribe.jobs if job.train and job.stage == 1}
@@ -63,7 +63,7 @@ def test_what_the_model_knows_already_is_not_trained(scribe: Scribe) -> None:
 
 
 def test_stages_begin_with_what_was_trained_before(scribe: Scribe) -> None:
-    found = scribes.walk(config(), scribe, panel())
+    found = scribes.run_trial(config(), scribe, panel())
     jobs = {job.tasks: job for job in scribe.jobs if job.train and len(job.context.before) < 2}
     assert jobs["a", "b"].parent == found.lineage.base
     assert jobs["c",].parent == jobs["d",].parent == jobs["a", "b"].key == found.key(())
@@ -90,7 +90,7 @@ def test_what_was_learned_before_and_how_names_the_stages_after_it(scribe: Scrib
 
 @BOTH
 def test_they_are_old_tasks_of_the_first_stage(learnt: str, scribe: Scribe) -> None:
-    found = scribes.walk(config("tir"), scribe, panel(learnt))
+    found = scribes.run_trial(config("tir"), scribe, panel(learnt))
     job = found.job(path("c"))
     assert job.context.before == (INITIAL,)
     assert job.context.old == INITIAL
@@ -103,29 +103,29 @@ def test_they_are_old_tasks_of_the_first_stage(learnt: str, scribe: Scribe) -> N
 
 
 def test_they_are_scored_before_the_first_stage_and_after_the_last(scribe: Scribe) -> None:
-    for matrix in scribes.walk(config(), scribe, panel()).matrices():
+    for matrix in scribes.run_trial(config(), scribe, panel()).matrices():
         assert matrix.initial == INITIAL
         rows = [[math.isnan(matrix.row(row)[task]) for task in INITIAL] for row in range(3)]
         assert rows == [[False] * 2, [True] * 2, [False] * 2]
-    for matrix in scribes.walk(config(), scribe, panel(scoring="all")).matrices():
+    for matrix in scribes.run_trial(config(), scribe, panel(scoring="all")).matrices():
         assert not np.isnan(matrix.values).any()
-    (matrix, _) = scribes.walk(config("joint"), scribe, panel()).matrices()
+    (matrix, _) = scribes.run_trial(config("joint"), scribe, panel()).matrices()
     assert [math.isnan(matrix.row(row)["a"]) for row in range(3)] == [False, True, False]
 
 
 def test_an_ordering_that_ends_within_another_is_scored_there(scribe: Scribe) -> None:
     chosen = Panel((("c", "d"), ("c",)), initial=INITIAL)
-    long, short = scribes.walk(config(), scribe, chosen).matrices()
+    long, short = scribes.run_trial(config(), scribe, chosen).matrices()
     assert short.row(1)["a"] == long.row(1)["a"]
     assert not math.isnan(short.initial_average())
 
 
 def test_metrics_of_them_are_there_where_they_are(scribe: Scribe) -> None:
-    found = scribes.walk(config(), scribe, panel())
+    found = scribes.run_trial(config(), scribe, panel())
     # As the scribe has it: a tenth less for every task learned since.
     assert found.metrics()["initial_average"] == pytest.approx((0.6 + 0.7) / 2)
     assert found.metrics()["initial_forgetting"] == pytest.approx(0.2)
-    without = scribes.walk(config(), scribe, Panel(ORDERINGS))
+    without = scribes.run_trial(config(), scribe, Panel(ORDERINGS))
     assert not set(OF_INITIAL) & set(without.metrics())
     assert found.metrics()["final_average"] == without.metrics()["final_average"]
     cells = [(r["ordering"], r["stage"], r["task"]) for r in found.records()]

@@ -10,7 +10,7 @@ from toy import Toy, blobs, config, walked
 
 from trainables.lanes.in_process import InProcessRunner
 from trainables.metrics.glossary import RETRIEVAL
-from trainables.panel import LEARNT, Panel
+from trainables.panel import INITIAL_STATES, Panel
 from trainables.rank.engine import set_weights
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("initial")
 
 
-@pytest.fixture(scope="module", params=LEARNT)
+@pytest.fixture(scope="module", params=INITIAL_STATES)
 def plain(request: pytest.FixtureRequest, toy: Toy, store: Path) -> PanelTrial:
     """Finetune after the initial task was trained, and where it is known."""
     return walked(started(toy, store, request.param, "finetune"))
@@ -93,10 +93,10 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
     assert len(found.job(found.paths[1]).kept) == 2
     assert blobs(found)[0] != blobs(plain)[0]
 
-    def moved(walk: PanelTrial) -> float:
-        worker = walk.runner.worker
+    def moved(trial: PanelTrial) -> float:
+        worker = trial.runner.worker
         start = worker.weights(found.key(()), found.job(()))
-        end = walk.store.tensors(walk.stages[0]["key"])
+        end = trial.store.tensors(trial.stages[0]["key"])
         return sum(float((kept[n] * (end[n] - start[n]).square()).sum()) for n in kept)
 
     assert moved(found) < 0.5 * moved(plain)

@@ -11,7 +11,8 @@ from toy import config
 from strategies import StartFrom
 from trainables.lineage import Lineage
 from trainables.panel import Panel
-from trainables.stage_job import Expert, signature_key
+from trainables.stage_job import Expert
+from trainables.store.stage_keys import embedding_key
 from trainables.store.stage_store import StageStore
 
 TASKS = ("a", "b", "c", "d")
@@ -125,7 +126,7 @@ def test_thresholds_that_decide_alike_share_their_stages(scribe: Scribe) -> None
     panel = Panel((TASKS,))
     for number in range(50):
         knobs = {"name": "eproj", "signal": "image", "threshold": number / 49}
-        found = scribes.walk(config(knobs), scribe, panel)
+        found = scribes.run_trial(config(knobs), scribe, panel)
         keys = tuple(stage["key"] for stage in found.stages)
         decided.setdefault(tuple(sources(found.lineage, "a>b>c>d")), set()).add(keys)
     assert 2 < len(decided) <= len(TASKS)
@@ -170,7 +171,7 @@ def test_another_text_encoder_makes_other_keys_and_retrieves_other_experts(scrib
     first, second = of(scribe), of(scribe, fingerprints=other)
     assert first.kept(path("a")) != second.kept(path("a"))
     assert first.scored(path("a"), "a") != second.scored(path("a"), "a")
-    assert first.signed() != second.signed()
+    assert first.embeddings() != second.embeddings()
     plain, same = of(scribe, "ewc"), of(scribe, "ewc", other)
     assert plain.kept(path("a")) == same.kept(path("a"))
     assert plain.scored(path("a"), "a") == same.scored(path("a"), "a")
@@ -224,14 +225,14 @@ def test_an_initial_expert_that_is_used_again_is_still_there_to_begin_with(
     apart = of(scribe, initial=("a",), learnt=learnt, signal="image", threshold=0.75)
     assert sources(apart, "d>b>c") == ["", "", "d>b"]
     assert [e.tasks for e in apart.experts(path("d>b"))] == [("a", "d"), ("b",)]
-    assert apart.holders(path("d>b"))[-1].path == path("d>b")
+    assert apart.owners(path("d>b"))[-1].path == path("d>b")
 
 
 def test_signatures_are_asked_for_by_those_who_use_them(scribe: Scribe) -> None:
-    assert of(scribe, "ewc").signed() == of(scribe, "replay").signed() == []
-    signed = of(scribe, "tir", initial=("d",)).signed()
+    assert of(scribe, "ewc").embeddings() == of(scribe, "replay").embeddings() == []
+    signed = of(scribe, "tir", initial=("d",)).embeddings()
     assert [task for task, _ in signed] == ["d", "a", "b", "c"]
     tir = of(scribe, "tir", initial=("d",))
-    assert signed[0][1] == signature_key(SETTING, tir.config, "d")
+    assert signed[0][1] == embedding_key(SETTING, tir.config, "d")
     held = replace(tir.config, training=replace(tir.config.training, precision="bf16"))
-    assert signature_key(SETTING, held, "d") != signed[0][1]
+    assert embedding_key(SETTING, held, "d") != signed[0][1]

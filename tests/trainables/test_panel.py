@@ -25,8 +25,8 @@ def scribe(tmp_path: Path) -> Scribe:
     return Scribe(StageStore(tmp_path))
 
 
-def walk(chosen, scribe: Scribe, *orderings: tuple[str, ...], **panel: str) -> PanelTrial:
-    return scribes.walk(chosen, scribe, Panel(orderings or BRANCHED, **panel))
+def run_trial(chosen, scribe: Scribe, *orderings: tuple[str, ...], **panel: str) -> PanelTrial:
+    return scribes.run_trial(chosen, scribe, Panel(orderings or BRANCHED, **panel))
 
 
 # Paths and sharing -------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def test_the_paths_are_the_distinct_prefixes_each_after_its_parent(scribe: Scrib
 
 
 def test_a_common_prefix_is_trained_once_in_a_trial(scribe: Scribe) -> None:
-    walk(config(), scribe)
+    run_trial(config(), scribe)
     assert scribe.trained == [
         ("a",),
         ("a", "b"),
@@ -50,18 +50,18 @@ def test_a_common_prefix_is_trained_once_in_a_trial(scribe: Scribe) -> None:
 
 
 def test_another_strategy_shares_the_first_stage_and_trains_the_others(scribe: Scribe) -> None:
-    walk(config(), scribe)
+    run_trial(config(), scribe)
     scribe.jobs.clear()
-    shared = walk(config("replay"), scribe)
+    shared = run_trial(config("replay"), scribe)
     assert ("a",) not in scribe.trained
     assert len(scribe.trained) == 4
     assert [stage["trained"] for stage in shared.stages] == [False, True, True, True, True]
 
 
 def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scribe: Scribe) -> None:
-    first = walk(config("ewc"), scribe)
+    first = run_trial(config("ewc"), scribe)
     scribe.jobs.clear()
-    second = walk(config("ewc"), scribe)
+    second = run_trial(config("ewc"), scribe)
     assert not scribe.jobs
     assert second.matrices() == first.matrices()
     assert not any(stage["trained"] for stage in second.stages)
@@ -69,7 +69,7 @@ def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scrib
 
 
 def test_a_stage_is_kept_for_later_ones_only_where_there_are_any(scribe: Scribe) -> None:
-    walk(config("ewc"), scribe, ("a", "b", "c"))
+    run_trial(config("ewc"), scribe, ("a", "b", "c"))
     keeps = {job.stage: [task for task, _ in job.keep] for job in scribe.jobs}
     assert keeps == {0: [], 1: ["a"], 2: ["b"], 3: []}
     assert [len(job.kept) for job in scribe.jobs] == [0, 0, 1, 2]
@@ -77,9 +77,9 @@ def test_a_stage_is_kept_for_later_ones_only_where_there_are_any(scribe: Scribe)
 
 
 def test_a_longer_panel_later_makes_what_was_not_kept_before(scribe: Scribe) -> None:
-    walk(config("ewc"), scribe, ("a", "b"))
+    run_trial(config("ewc"), scribe, ("a", "b"))
     scribe.jobs.clear()
-    walk(config("ewc"), scribe, ("a", "b", "c"))
+    run_trial(config("ewc"), scribe, ("a", "b", "c"))
     assert [(job.stage, job.train, bool(job.keep)) for job in scribe.jobs if job.stage] == [
         (2, False, True),
         (3, True, False),
@@ -88,12 +88,12 @@ def test_a_longer_panel_later_makes_what_was_not_kept_before(scribe: Scribe) -> 
 
 def _jobs_of(chosen, scribe: Scribe) -> list[StageJob]:
     scribe.jobs.clear()
-    walk(chosen, scribe, ("c", "b", "a"))
+    run_trial(chosen, scribe, ("c", "b", "a"))
     return scribe.jobs
 
 
 def test_joint_tuning_is_one_stage_for_all_orderings(scribe: Scribe) -> None:
-    walk(config("joint"), scribe)
+    run_trial(config("joint"), scribe)
     assert scribe.trained == [("a+b+c",)]
 
 
@@ -110,27 +110,27 @@ MATRICES = {
 
 @pytest.mark.parametrize("scoring", MATRICES)
 def test_the_schedule_says_which_cells_are_scored(scoring: str, scribe: Scribe) -> None:
-    (matrix,) = walk(config(), scribe, TASKS, scoring=scoring).matrices()
+    (matrix,) = run_trial(config(), scribe, TASKS, scoring=scoring).matrices()
     assert matrix.values == pytest.approx(np.array(MATRICES[scoring]), nan_ok=True)
 
 
 def test_where_orderings_branch_every_next_task_is_scored(scribe: Scribe) -> None:
-    first, second = walk(config(), scribe, scoring="next").matrices()
+    first, second = run_trial(config(), scribe, scoring="next").matrices()
     assert first.row(1) == pytest.approx({"a": 0.9, "b": 0.1, "c": 0.1})
     assert second.row(1) == pytest.approx({"a": 0.9, "c": 0.1, "b": 0.1})
     assert not math.isnan(summary(first)["forward_transfer"])
 
 
 def test_the_split_asked_for_is_scored_and_has_scores_of_its_own(scribe: Scribe) -> None:
-    walk(config(), scribe)
+    run_trial(config(), scribe)
     scribe.jobs.clear()
-    walk(config(), scribe, split="test")
+    run_trial(config(), scribe, split="test")
     assert {cell[1] for job in scribe.jobs for cell in job.score} == {"test"}
     assert not scribe.trained
 
 
 def test_joint_tuning_stands_where_each_sequence_ends(scribe: Scribe) -> None:
-    for matrix in walk(config("joint"), scribe).matrices():
+    for matrix in run_trial(config("joint"), scribe).matrices():
         assert matrix.row(3) == pytest.approx({"a": 0.7, "b": 0.8, "c": 0.9})
         assert math.isnan(matrix.values[1:3].min())
         assert math.isnan(summary(matrix)["forgetting"])
@@ -158,7 +158,7 @@ def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe:
 
 
 def test_what_rungs_compare_is_the_same_whatever_the_schedule(scribe: Scribe) -> None:
-    seen = {s: walk(config(), scribe, TASKS, scoring=s).seen() for s in MATRICES}
+    seen = {s: run_trial(config(), scribe, TASKS, scoring=s).seen() for s in MATRICES}
     assert seen["next"] == seen["all"] == seen["seen"]
     assert seen["cheap"] == [
         {"a": pytest.approx(0.9)},
@@ -168,7 +168,7 @@ def test_what_rungs_compare_is_the_same_whatever_the_schedule(scribe: Scribe) ->
 
 
 def test_the_cheap_schedule_tells_what_is_forgotten_by_the_end(scribe: Scribe) -> None:
-    found = walk(config(), scribe, scoring="cheap")
+    found = run_trial(config(), scribe, scoring="cheap")
     assert sum(len(job.score) for job in scribe.jobs if job.stage) == 3 + 2 * (2 + 3)
     metrics = found.metrics()
     assert metrics["final_average"] == pytest.approx(0.8)

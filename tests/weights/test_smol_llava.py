@@ -80,10 +80,10 @@ def walks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Panel
 
 def told(name: str, walk: PanelTrial) -> str:
     """The scores after a walk's last stage, and what making it cost."""
-    scores = walk.scores[walk.paths[walk.done - 1]]
+    scores = walk.scores[walk.paths[walk.completed - 1]]
     cells = ", ".join(f"{task} {score:.2f}" for task, score in scores.items())
     seconds = sum(walk.stages[-1]["seconds"].values())
-    return f"{name:8s} after {ORDER[walk.done - 1]:8s} {cells}  ({seconds:.0f} s)"
+    return f"{name:8s} after {ORDER[walk.completed - 1]:8s} {cells}  ({seconds:.0f} s)"
 
 
 def commonest(toy: Toy, task: str) -> float:

@@ -16,7 +16,7 @@ from strategies import ExampleId
 from tasks import Benchmark
 from tasks.data.rows import Rows
 from trainables.rank.features import FeatureReader
-from trainables.stage_job import digest
+from trainables.store.digest import digest
 
 CACHE_BYTES = 1 << 30
 SORTED_BATCHES = 16

@@ -25,7 +25,9 @@ from models.batching import FEATURES, QFORMER, QUERIES, Encoded, encode
 from models.lmm import LMM
 from spaces.loading import Loading
 from tasks.data.rows import Example
-from trainables.stage_job import ROOT, FeatureCache, digest
+from trainables.stage_job import FeatureCache
+from trainables.store.code_fingerprint import ROOT
+from trainables.store.digest import digest
 
 warnings.filterwarnings("ignore", message="The given buffer is not writable")
 

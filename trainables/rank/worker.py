@@ -30,8 +30,10 @@ from trainables.rank.loop import Loop
 from trainables.rank.routing import Routing
 from trainables.rank.task_embeddings import TaskEmbedder
 from trainables.rank.teacher import Teacher
-from trainables.stage_job import DIVERGED, DivergedError, StageJob, WorkerSpec, stage_seed
-from trainables.store.stage_store import Kept, StageStore
+from trainables.stage_job import DivergedError, StageJob, WorkerSpec
+from trainables.store.digest import stage_seed
+from trainables.store.records import DIVERGED
+from trainables.store.stage_store import LazyTensors, StageStore
 
 
 class Worker:
@@ -52,8 +54,8 @@ class Worker:
         "unlooked" are those that a tower would have taken that looks at every example it meets.
         """
         config, seconds = TrialConfig.from_dict(job.config), {}
-        if job.sign:
-            seconds["sign"] = self._sign(job, config)
+        if job.embed:
+            seconds["embed"] = self._embed(job, config)
         if not (job.train or job.keep or job.score):
             return seconds
         self._take_up(config)
@@ -86,7 +88,7 @@ class Worker:
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
         """The stage's batches, once the strategy knows where it starts and what was kept."""
-        strategy.prepare(start, Kept(self.store, job.kept), job.context)
+        strategy.prepare(start, LazyTensors(self.store, job.kept), job.context)
         new, old = self.data.sizes(job.tasks), self.data.sizes(job.context.old)
         picks = [(task, row) for task, size in new.items() for row in range(size)]
         picks = strategy.mix(picks, old, self.data.shuffled)
@@ -197,17 +199,17 @@ class Worker:
             self._publish(key, record | {"parameters": count} | timer.cost(), kept)
         return whole.seconds
 
-    def _sign(self, job: StageJob, config: TrialConfig) -> float:
+    def _embed(self, job: StageJob, config: TrialConfig) -> float:
         """The tasks' signatures, by the vision tower as the model came with it."""
         timer = Timer()
         frozen = dataclasses.replace(config.adapter, parts="projection")
         self._load(config)
         if self.lmm.tower is None:  # of a trial before, which trained it
             self._take_up(dataclasses.replace(config, adapter=frozen))
-        for task, key in job.sign:
+        for task, key in job.embed:
             own = Timer()
             signature = dict(self.embedder.signature(task))
-            self._publish(key, {"kind": "signature", "task": task} | own.cost(), signature)
+            self._publish(key, {"kind": "task embedding", "task": task} | own.cost(), signature)
         return timer.seconds
 
     def _publish(

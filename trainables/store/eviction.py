@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.store.leases import alive, held
+from trainables.store.leases import alive, hold_lease
 from trainables.store.stage_store import EVICTED, StageStore
 
 GRACE_SECONDS = 600.0
@@ -23,7 +23,7 @@ PINS = "pins"
 
 
 @dataclass(frozen=True)
-class Evicted:
+class Eviction:
     """What a sweep did, or would do, in bytes."""
 
     removed: int
@@ -63,7 +63,7 @@ def pinned(store: StageStore, keys: Collection[str]) -> Iterator[None]:
     """No sweep takes the tensors of `keys` meanwhile, whether they are there or still to be made."""
     path = store.root / PINS / uuid.uuid4().hex
     listed = path.with_suffix(".json")
-    with held(path):
+    with hold_lease(path):
         with _alone(store):  # a sweep that has begun does not know of it
             listed.write_text(json.dumps(sorted(keys)))
         try:
@@ -72,7 +72,9 @@ def pinned(store: StageStore, keys: Collection[str]) -> Iterator[None]:
             listed.unlink(missing_ok=True)
 
 
-def sweep(store: StageStore, searches: Path, limit: float | None, dry: bool = False) -> Evicted:
+def evict_unneeded(
+    store: StageStore, searches: Path, limit: float | None, dry: bool = False
+) -> Eviction:
     """Remove what no search in the folder `searches` needs, then tensors until `limit` bytes are left.
 
     With `dry` only tell what would be removed. What running trials need stays, even beyond the limit.
@@ -108,7 +110,7 @@ def sweep(store: StageStore, searches: Path, limit: float | None, dry: bool = Fa
             for file in _files(store, "", ".*.*"):  # of writers that were killed
                 if "leases" not in file.parts and file.stat().st_mtime < young:
                     file.unlink(missing_ok=True)
-        return Evicted(removed, evicted, size - evicted, sum(sizes[s] for s in needed))
+        return Eviction(removed, evicted, size - evicted, sum(sizes[s] for s in needed))
 
 
 def stored(store: StageStore) -> int:

@@ -81,7 +81,7 @@ def alive(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(path: Path, patience: float = math.inf) -> Iterator[Lease]:
+def hold_lease(path: Path, patience: float = math.inf) -> Iterator[Lease]:
     """The lease at `path`, after waiting for whoever has it; renewed until it is given back.
 
     Raises `HeldError` after `patience` seconds.

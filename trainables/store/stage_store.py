@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from trainables.store.leases import Lease, held
+from trainables.store.leases import Lease, hold_lease
 
 EVICTED = "evicted"
 """Field of a record whose tensors were removed to save space."""
@@ -41,7 +41,7 @@ class StageStore:
         record = _read(self._record(key))
         return record if record is not None and self._blobs_whole(record) else None
 
-    def head(self, key: str) -> Mapping[str, Any] | None:
+    def header(self, key: str) -> Mapping[str, Any] | None:
         """The record without its `ANSWERS`, which is kept in memory: trials ask for it again and again."""
         path = f"{self.root}/records/{key[:2]}/{key}.json"  # a `Path` takes longer than the lookup
         try:
@@ -53,7 +53,7 @@ class StageStore:
 
     def has(self, key: str) -> bool:
         """Whether there is a whole record, with its tensors."""
-        record = self.head(key)
+        record = self.header(key)
         return record is not None and not record.get(EVICTED)
 
     def put(
@@ -127,10 +127,10 @@ class StageStore:
         Two trials that want one stage train it once: whoever waited finds it in the store. Raises
         `HeldError` after `patience` seconds.
         """
-        return held(self.root / "leases" / key, patience)
+        return hold_lease(self.root / "leases" / key, patience)
 
 
-class Kept(Sequence[dict[str, torch.Tensor]]):
+class LazyTensors(Sequence[dict[str, torch.Tensor]]):
     """What was kept of several tasks, each read when it is asked for: all at once may be much."""
 
     def __init__(self, store: StageStore, keys: Sequence[str]) -> None:

@@ -22,7 +22,8 @@ from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
-from trainables.stage_job import DIVERGED, DivergedError
+from trainables.stage_job import DivergedError
+from trainables.store.records import DIVERGED
 from trainables.store.stage_store import StageStore
 from trainables.trainable import trial_record, write_record
 from trainables.trial import PanelTrial
@@ -64,7 +65,7 @@ def walked(
 ) -> dict[str, Any]:
     store, config = StageStore(resolved.place.store), TrialConfig.from_dict(given["trial"])
     walk = PanelTrial(config, resolved.panel, resolved.fingerprints, store, runner)
-    while not walk.finished and walk.done < STOPPED.get(given["name"], 99):
+    while not walk.finished and walk.completed < STOPPED.get(given["name"], 99):
         walk.step()
     state = "finished" if walk.finished else "running"
     record = trial_record(given["name"], walk, state) | {"message": ""}

@@ -12,7 +12,7 @@ from spaces import InputError, Training
 from tasks import load_benchmark
 from trainables.rank.data import Data, batches, micro_batches, permutation
 from trainables.rank.task_embeddings import spread
-from trainables.store.stage_store import Kept, StageStore
+from trainables.store.stage_store import LazyTensors, StageStore
 
 PICKS = [("a", row) for row in range(13)]
 
@@ -147,9 +147,9 @@ def test_rows_are_spread_over_a_task_in_whole_blocks(size: int, most: int) -> No
 
 def test_what_was_kept_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     store, keys = StageStore(tmp_path), ["a" * 40, "b" * 40]
-    kept = Kept(store, keys)
+    kept = LazyTensors(store, keys)
     assert len(kept) == 2
     for number, key in enumerate(keys):
         store.put(key, {"kind": "kept"}, {"w": torch.full((2,), float(number))})
     assert [float(own["w"][0]) for own in kept] == [0.0, 1.0]
-    assert not Kept(store, [])
+    assert not LazyTensors(store, [])

@@ -13,7 +13,7 @@ from toy import Toy, blobs, config, walked
 
 from trainables.panel import Panel
 from trainables.store import eviction as sweeping
-from trainables.store.eviction import pinned, stored, sweep
+from trainables.store.eviction import evict_unneeded, pinned, stored
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
@@ -56,10 +56,10 @@ def test_what_no_search_names_goes_and_what_one_names_stays(
     store.put("dd", {"score": 0.5})
     names(tmp_path, "aa", "bb")
     aged(store)
-    told = sweep(store, tmp_path, None, dry=True)
+    told = evict_unneeded(store, tmp_path, None, dry=True)
     assert store.has("cc")
     assert store.has("dd")
-    done = sweep(store, tmp_path, None)
+    done = evict_unneeded(store, tmp_path, None)
     assert told == done
     assert [store.has(key) for key in ("aa", "bb", "cc", "dd")] == [True, True, False, False]
     assert torch.equal(store.tensors("bb")["w"], torch.full((2500,), 2.0))  # cc had the same
@@ -69,10 +69,10 @@ def test_what_no_search_names_goes_and_what_one_names_stays(
 
 def test_what_is_young_may_be_in_use(store: StageStore, tmp_path: Path) -> None:
     put(store, "aa", 1)
-    assert sweep(store, tmp_path, None).removed == 0
+    assert evict_unneeded(store, tmp_path, None).removed == 0
     assert store.has("aa")
     aged(store)
-    assert sweep(store, tmp_path, None).removed > 10 * KILO
+    assert evict_unneeded(store, tmp_path, None).removed > 10 * KILO
     assert not list(store.root.rglob("*.safetensors"))
     assert not list(store.root.rglob("*.json"))
 
@@ -84,7 +84,7 @@ def test_over_the_limit_the_tensors_used_last_stay(store: StageStore, tmp_path: 
     names(tmp_path, "aa", "bb", "cc")
     aged(store)
     store.tensors("aa")
-    done = sweep(store, tmp_path, 21 * KILO + 3 * RECORD)
+    done = evict_unneeded(store, tmp_path, 21 * KILO + 3 * RECORD)
     assert done.evicted == pytest.approx(10 * KILO, rel=0.05)
     assert [store.has(key) for key in ("aa", "bb", "cc")] == [True, False, True]
     assert store.get("bb")["seconds"] == 1.0
@@ -101,11 +101,11 @@ def test_what_a_running_trial_needs_stays_beyond_the_limit(
     names(tmp_path, "aa", "bb")
     aged(store)
     with pinned(store, ["aa", "to be made"]):
-        done = sweep(store, tmp_path, 0)
+        done = evict_unneeded(store, tmp_path, 0)
         assert [store.has("aa"), store.has("bb")] == [True, False]
         assert done.pinned == pytest.approx(10 * KILO, rel=0.05)
     assert not list((store.root / "pins").iterdir())
-    sweep(store, tmp_path, 0)
+    evict_unneeded(store, tmp_path, 0)
     assert not store.has("aa")
 
 
@@ -120,7 +120,7 @@ def test_the_pins_of_a_process_that_was_killed_hold_nothing(
             os._exit(0)
     os.waitpid(child, 0)
     assert len(list((store.root / "pins").iterdir())) == 2
-    sweep(store, tmp_path, 0)
+    evict_unneeded(store, tmp_path, 0)
     assert not store.has("aa")
     assert not list((store.root / "pins").iterdir())
 
@@ -128,13 +128,13 @@ def test_the_pins_of_a_process_that_was_killed_hold_nothing(
 def test_scores_that_a_running_trial_will_report_stay_however_long_it_takes(
     store: StageStore, tmp_path: Path
 ) -> None:
-    walk = PanelTrial(config(), PANEL, SETTING, store, Heavy(store))
-    with pinned(store, walk.needs):
-        walk.step()  # its record is not written yet
+    trial = PanelTrial(config(), PANEL, SETTING, store, Heavy(store))
+    with pinned(store, trial.needs):
+        trial.step()  # its record is not written yet
         aged(store)
-        sweep(store, tmp_path, 0)
-        for path in ((), walk.paths[0]):
-            assert all(store.has(walk.lineage.scored(path, task)) for task in walk.cells(path))
+        evict_unneeded(store, tmp_path, 0)
+        for path in ((), trial.paths[0]):
+            assert all(store.has(trial.lineage.scored(path, task)) for task in trial.cells(path))
 
 
 # A trial whose stages were evicted ---------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_a_trial_is_there_again_without_the_weights_that_it_came_from(
     first = walked(PanelTrial(config("ewc"), PANEL, SETTING, store, scribe))
     names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
     heavy = {key for key in first.needs if "blob" in (store.get(key) or {})}
-    sweep(store, tmp_path, 0)
+    evict_unneeded(store, tmp_path, 0)
     assert heavy
     assert not any(store.has(key) for key in heavy)
     scribe.jobs.clear()
@@ -177,7 +177,7 @@ def test_another_trial_makes_anew_what_it_begins_with_and_no_more(
     scribe = Heavy(store)
     first = walked(PanelTrial(config(), PANEL, SETTING, store, scribe))
     names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
-    sweep(store, tmp_path, 0)
+    evict_unneeded(store, tmp_path, 0)
     scribe.jobs.clear()
     walked(PanelTrial(config("replay"), PANEL, SETTING, store, scribe))
     assert scribe.trained == [("a",), ("a", "b"), ("a", "c")]
@@ -189,7 +189,7 @@ def test_stages_made_anew_after_a_sweep_have_the_same_bits(toy: Toy, tmp_path: P
     first = walked(toy.walk(quick, store.root))
     before = blobs(first)
     names(tmp_path, *first.needs, *(record["key"] for record in first.records()))
-    sweep(store, tmp_path, 0)
+    evict_unneeded(store, tmp_path, 0)
     assert not list(store.root.rglob("*.safetensors"))
     longer = walked(toy.walk(quick, store.root, ("hue", "light", "half"), runner=first.runner))
     assert blobs(longer)[:2] == before

@@ -9,7 +9,10 @@ from toy import adapted, config
 
 from strategies import StageContext
 from trainables.panel import Panel
-from trainables.stage_job import ROOT, TRAINING_CODE, Fingerprints, kept_key, stage_seed
+from trainables.stage_job import Fingerprints
+from trainables.store.code_fingerprint import ROOT, TRAINING_CODE
+from trainables.store.digest import stage_seed
+from trainables.store.stage_keys import kept_key
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 

@@ -1,0 +1,114 @@
+"""The keys of all that stages make.
+
+A key holds what has effect, not what was configured: trials that train a stage alike share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from strategies import Composed, StageContext
+from trainables.config import TrialConfig
+from trainables.stage_job import Expert, Fingerprints, in_order
+from trainables.store.code_fingerprint import code_version, source_of, strategy_source
+from trainables.store.digest import digest
+
+
+def base_key(fingerprints: Fingerprints, config: TrialConfig) -> str:
+    """Return the key of the untrained model.
+
+    LoRA starts at zero, so only loading options matter.
+    """
+    loading = dataclasses.asdict(config.training.loading)
+    training = config.training
+    return digest("base", *_shared(fingerprints), loading, training.zero, training.longest)
+
+
+def trained_key(
+    fingerprints: Fingerprints,
+    config: TrialConfig,
+    parent: str,
+    context: StageContext,
+    stage: int,
+    kept: Sequence[str] = (),
+) -> str:
+    """Return the key of a stage's weights.
+
+    `parent`: key of the weights it starts from. `kept`: keys of the old tasks' consolidated tensors.
+    """
+    effective = config.strategy.effective(context)
+    acting: list[object] = []
+    if effective:
+        # Experts of other tasks are no ancestors of these weights, but their tensors are read.
+        acting = [_identity(config), effective, _named(fingerprints, context.old), list(kept)]
+        if config.strategy.needs_similarity:
+            acting.append(fingerprints.text_encoder)
+    return digest(
+        "trained",
+        *_shared(fingerprints),
+        parent,
+        _named(fingerprints, context.new),
+        stage,
+        dataclasses.asdict(config.training),
+        config.adapter.effective(),
+        acting,
+    )
+
+
+def kept_key(
+    fingerprints: Fingerprints, config: TrialConfig, trained: str, task: str
+) -> str | None:
+    """Return the key of a task's consolidated tensors after a stage; None if there are none."""
+    knobs, strategy = config.strategy.consolidation_knobs(), config.strategy
+    if knobs is None:
+        return None
+    # Strategies that inherit `consolidate`, and keep the same, share it.
+    composed = isinstance(strategy, Composed)
+    source = strategy_source(type(strategy)) if composed else source_of(strategy.consolidate)
+    encoder = fingerprints.text_encoder if strategy.has_experts else ""
+    # The weights' key does not tell which parts of them were trained where nothing is trained.
+    adapter = config.adapter.effective()
+    data = (task, fingerprints.tasks[task])
+    return digest("kept", trained, *data, strategy.kept_name, source, knobs, encoder, adapter)
+
+
+def embedding_key(fingerprints: Fingerprints, config: TrialConfig, task: str) -> str:
+    """Return the key of a task embedding, which depends on the loading options of the model."""
+    loading = dataclasses.asdict(config.training.loading)
+    data = (fingerprints.model, fingerprints.tasks[task], fingerprints.text_encoder)
+    return digest("task embedding", *data, loading, code_version())
+
+
+def scored_key(fingerprints: Fingerprints, trained: str, task: str, split: str) -> str:
+    """Return the key of a stage's score on one split of a task."""
+    return digest("scored", trained, fingerprints.tasks[task], split)
+
+
+def routed_key(
+    fingerprints: Fingerprints,
+    config: TrialConfig,
+    experts: Sequence[Expert],
+    task: str,
+    split: str,
+) -> str:
+    """Return the key of a score for which one of several experts answers each example."""
+    known = [dataclasses.asdict(expert) for expert in in_order(experts)]
+    strategy = config.strategy
+    answering = [strategy_source(type(strategy)), strategy.routing_knobs(), fingerprints.text_encoder]
+    return digest("routed", known, answering, fingerprints.tasks[task], split)
+
+
+def _shared(fingerprints: Fingerprints) -> list[object]:
+    """Return the part of most keys that no trial changes."""
+    return [fingerprints.model, fingerprints.seed, fingerprints.workers, code_version()]
+
+
+def _named(fingerprints: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """Return tasks by name, which seeds depend on, and contents."""
+    return [(task, fingerprints.tasks[task]) for task in tasks]
+
+
+def _identity(config: TrialConfig) -> dict[str, object]:
+    """Return a strategy's name and code: where it acts, another version makes another stage."""
+    return {"name": config.strategy.name, "code": strategy_source(type(config.strategy))}
