@@ -51,7 +51,7 @@ class PanelTrial:
     """Stages after which it is stopped, if that is known: what only later ones need is not made again."""
     scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
     extra_scores: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
-    """What stands beside the scores, by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
+    """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[dict[str, Any]] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     """What it took to have the initial tasks trained, and all tasks scored, before any stage."""

@@ -95,7 +95,11 @@ def routed_key(
     """Return the key of a score for which one of several experts answers each example."""
     known = [dataclasses.asdict(expert) for expert in in_order(experts)]
     strategy = config.strategy
-    answering = [strategy_source(type(strategy)), strategy.routing_knobs(), fingerprints.text_encoder]
+    answering = [
+        strategy_source(type(strategy)),
+        strategy.routing_knobs(),
+        fingerprints.text_encoder,
+    ]
     return digest("routed", known, answering, fingerprints.tasks[task], split)
 
 
