@@ -31,12 +31,12 @@ def colours(verdict: Outcome) -> dict[str, str]:
 
 def pareto(verdict: Outcome) -> go.Figure:
     """Every trial that has both objectives, the front as a line, floor and ceiling."""
-    y, x = verdict.objectives[0][0], _second(verdict)
+    y, x = verdict.objectives[0][0], _other_metric(verdict)
     figure = _figure(480)
     _bounds(figure, verdict, y)
     _front_line(figure, verdict, x, y)
     for strategy in sorted(verdict.strategies):
-        rows = [r for r in _plotted(verdict, x, y) if r["strategy"] == strategy]
+        rows = [r for r in _drawable(verdict, x, y) if r["strategy"] == strategy]
         whole = [row for row in rows if row["state"] == "finished"]
         rest = [row for row in rows if row["state"] != "finished"]
         _points(figure, verdict, whole, (x, y))
@@ -47,10 +47,10 @@ def pareto(verdict: Outcome) -> go.Figure:
     return figure
 
 
-def unplotted(verdict: Outcome) -> int:
+def count_undrawn(verdict: Outcome) -> int:
     """Unfinished trials that walked no whole ordering, so that no plot can show them."""
     unfinished = sum(row["state"] != "finished" for row in verdict.trials.values())
-    plotted = _plotted(verdict, _second(verdict), verdict.objectives[0][0])
+    plotted = _drawable(verdict, _other_metric(verdict), verdict.objectives[0][0])
     return unfinished - sum(row["state"] != "finished" for row in plotted)
 
 
@@ -124,7 +124,7 @@ def _figure(height: int) -> go.Figure:
     return figure
 
 
-def _second(verdict: Outcome) -> str:
+def _other_metric(verdict: Outcome) -> str:
     """What the front is plotted against: the second objective, or a stand-in where there is one."""
     (first, _), *others = verdict.objectives
     if others:
@@ -132,7 +132,7 @@ def _second(verdict: Outcome) -> str:
     return "forgetting" if first != "forgetting" else "final_average"
 
 
-def _plotted(verdict: Outcome, x: str, y: str) -> list[Mapping[str, Any]]:
+def _drawable(verdict: Outcome, x: str, y: str) -> list[Mapping[str, Any]]:
     return [r for r in verdict.trials.values() if None not in (r.get(x), r.get(y))]
 
 
@@ -184,7 +184,7 @@ def _points(
         y=[row[metrics[1]] for row in rows],
         mode="markers+text",
         name=escape(strategy) + ("" if whole else ", unfinished"),
-        marker=_look(verdict, strategy, whole),
+        marker=_marker(verdict, strategy, whole),
         opacity=1 if whole else 0.45,
         showlegend=legend,
         text=[f"{NBSP * 3}best" if row["name"] == verdict.best_trial else "" for row in rows],
@@ -194,7 +194,7 @@ def _points(
     )
 
 
-def _look(verdict: Outcome, strategy: str, whole: bool) -> dict[str, Any]:
+def _marker(verdict: Outcome, strategy: str, whole: bool) -> dict[str, Any]:
     symbol = SYMBOLS[sorted(verdict.strategies).index(strategy) % len(SYMBOLS)]
     return {
         "color": colours(verdict)[strategy],

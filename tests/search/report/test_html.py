@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jinja2
 import pytest
+from markupsafe import escape
 from records import ORDERINGS, TASKS, joint_matrix, matrix, record, references, sampled, write_run
 
-from search.report import page, plots
-from search.report.html import write_report
+from search.report import plots
+from search.report.html import environment, write_report
 from search.results.formatting import format_duration
 from search.results.outcome import read_outcome
 from spaces.errors import InputError
@@ -58,7 +59,7 @@ def test_the_report_names_every_trial_task_metric_and_message(run: Path) -> None
     for name in ("0000", "0001", "0002", "0003", "0004", "finetune", "joint", *TASKS):
         assert f">{name}<" in body
     for name in GLOSSARY:
-        assert html.escape(GLOSSARY[name].formula) in body
+        assert str(escape(GLOSSARY[name].formula)) in body
     assert "stage 2 on digits diverged" in body
     assert "made-up" in body and "plan <b>default</b>" in body
     assert "<b>llava-aligned</b>" in body and "<b>mini</b>" in body
@@ -93,6 +94,13 @@ def test_names_and_messages_are_escaped(tmp_path: Path) -> None:
     assert "&lt;img src=x" in body
 
 
+def test_a_value_that_is_missing_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="missing"):
+        environment().from_string("{{ missing }}").render()
+    with pytest.raises(jinja2.UndefinedError, match="missing"):
+        environment().from_string("{{ row.missing }}").render(row={})
+
+
 def test_a_report_without_a_finished_trial_says_why(tmp_path: Path) -> None:
     trials = [t for t in sampled() if t["state"] != "finished"]
     body = report(write_run(tmp_path / "run", trials))
@@ -116,8 +124,13 @@ def test_a_broken_record_is_named_in_the_report(run: Path) -> None:
     assert "0009.json" in body and "skipped" in body
 
 
+def heat_map(scores: ScoreMatrix) -> str:
+    macros = environment().get_template("macros.html").module
+    return str(macros.heat_map(scores, 1.0, "caption"))  # type: ignore[attr-defined]
+
+
 def test_heat_maps_print_scores_and_leave_unscored_cells_empty() -> None:
-    text = page.heat_map(matrix(TASKS, 0.8, 0.5), 1.0, "caption")
+    text = heat_map(matrix(TASKS, 0.8, 0.5))
     assert text.count('class="never"') == 3
     assert text.count('class="learned"') == 3
     assert text.count("<tr>") == 5 and ">before</th>" in text
@@ -125,7 +138,7 @@ def test_heat_maps_print_scores_and_leave_unscored_cells_empty() -> None:
 
 
 def test_joint_tuning_is_shown_as_one_stage() -> None:
-    text = page.heat_map(joint_matrix(TASKS, 0.85), 1.0, "caption")
+    text = heat_map(joint_matrix(TASKS, 0.85))
     assert ">all at once</th>" in text and text.count("<tr>") == 3
     assert "never" not in text and "learned" not in text
 
@@ -138,7 +151,7 @@ def test_the_front_line_holds_the_front_and_unfinished_trials_are_told_apart(run
     assert traces["ewc, unfinished"].opacity < 1
     assert "joint" not in traces, "it has no forgetting: a line marks it"
     assert [a.text for a in figure.layout.annotations][-1] == "ceiling: joint 0.850"
-    assert plots.unplotted(verdict) == 1
+    assert plots.count_undrawn(verdict) == 1
 
 
 def test_one_objective_is_plotted_against_forgetting(tmp_path: Path) -> None:

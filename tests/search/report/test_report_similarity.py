@@ -4,8 +4,7 @@ from pathlib import Path
 
 from records import ORDERINGS, matrix, record, references, write_run
 
-from search.report.html import write_report
-from search.report.similarity import NOBODY, similarity
+from search.report.html import render, write_report
 from search.results.outcome import read_outcome
 from search.results.tables import write_tables
 from trainables.metrics.glossary import RETRIEVAL
@@ -14,7 +13,7 @@ SIMILAR = {name: {"animals": 0.9, "digits": 0.3} for name in ("image", "instruct
 
 
 def stages() -> list[dict]:
-    """What a trial of eproj says of the three stages of the first ordering."""
+    """Return the three stages of the first ordering, as a trial of eproj records them."""
     begins = [{"task": None, "expert": True}, {"task": "animals", "expert": True}]
     begins += [{"task": "animals", "expert": False}]
     known = [{}, {name: {"animals": 0.5} for name in SIMILAR}, SIMILAR]
@@ -29,16 +28,20 @@ def run_of(folder: Path, *trials: dict) -> Path:
     return write_run(folder / "run", [*references(), *trials])
 
 
+def section(folder: Path) -> str:
+    return render("similarity.html", read_outcome(folder))
+
+
 def test_a_search_without_an_informed_strategy_says_so(tmp_path: Path) -> None:
-    body = similarity(read_outcome(run_of(tmp_path, record("0000"))))
-    assert NOBODY in body
+    body = section(run_of(tmp_path, record("0000")))
+    assert "No finished trial of this search computed task similarities." in body
 
 
-def test_the_nearest_task_comes_first_and_the_parts_are_told(tmp_path: Path) -> None:
+def test_the_nearest_task_comes_first_with_the_factors_of_its_similarity(tmp_path: Path) -> None:
     knobs = {"signal": "image*instruction*answer"}
     marks = {name: [matrix(o, 1.0, 0.8).to_dict() for o in ORDERINGS] for name in RETRIEVAL}
     trial = record("0000", "eproj", knobs=knobs, stages=stages(), **marks)
-    body = similarity(read_outcome(run_of(tmp_path, trial)))
+    body = section(run_of(tmp_path, trial))
     assert "animals 0.729 (image 0.90, instruction 0.90, answer 0.90), digits 0.027" in body
     assert "animals, as a new expert" in body
     assert "animals, trained further" in body
@@ -49,7 +52,7 @@ def test_retrieval_and_the_oracles_score_stand_beside_the_score(tmp_path: Path) 
     oracle = [matrix(o, 0.9, 1.0).to_dict() for o in ORDERINGS]
     marks = {"retrieval_accuracy": right, "oracle_score": oracle}
     folder = run_of(tmp_path, record("0000", "eproj", stages=stages(), **marks))
-    body = similarity(read_outcome(folder))
+    body = section(folder)
     assert "Experts of eproj, trial 0000" in body
     assert "score with oracle" in body
     cells = write_tables(folder).cells

@@ -1,0 +1,151 @@
+"""Facts of a search that the report's sections list: names and values, rows of tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from search.results.formatting import format_duration, format_metric
+from search.results.outcome import Outcome
+from search.results.pareto import is_reference
+from tasks import EXTRA_SCORES, METRICS, Metric, scale_note
+from trainables.metrics.score_matrix import ScoreMatrix
+
+OPTIONAL = ("initial_forgetting", "stored_bytes", "added_parameters")
+"""Metrics that older records, and searches without initial tasks, do not have."""
+
+
+def header(outcome: Outcome) -> dict[str, str]:
+    """Return the facts of the page's first lines; unknown ones are omitted."""
+    plan = outcome.run.plan
+    start, took = _start_and_duration(outcome)
+    facts = {
+        **{name: _label(plan.get(name)) for name in ("plan", "model", "benchmark")},
+        "date": f"{start:%Y-%m-%d %H:%M}",
+        "duration": format_duration(took),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _start_and_duration(outcome: Outcome) -> tuple[datetime, float]:
+    """Return when the search began and its seconds: by the plan, else by the files' times."""
+    plan, folder = outcome.run.plan, outcome.run.folder
+    files = [folder / "plan.json", *(folder / "trials").glob("*.json")]
+    stamps = [file.stat().st_mtime for file in files]
+    try:
+        start = datetime.fromisoformat(str(plan["started"]))
+    except (KeyError, ValueError):
+        start = datetime.fromtimestamp(stamps[0])
+    took = plan.get("seconds")
+    return start, float(took) if isinstance(took, int | float) else max(stamps) - stamps[0]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name") or value.get("plan") or ""
+    return Path(str(value)).name if value else ""
+
+
+def optional_metrics(outcome: Outcome) -> list[str]:
+    """Return the optional metrics that some strategy has."""
+    rows = outcome.strategies.values()
+    return [name for name in OPTIONAL if any(row.get(name) is not None for row in rows)]
+
+
+def front_status(outcome: Outcome, trial: str) -> str:
+    """Return whether a trial is on the front; of a finished one, why it could not be."""
+    row = outcome.trials[trial]
+    if row["state"] != "finished":
+        return ""
+    if is_reference(row["strategy"]):
+        return "reference"
+    return outcome.excluded.get(trial, "yes" if trial in outcome.front else "no")
+
+
+# Tasks -------------------------------------------------------------------------------------------
+
+
+def range_note(outcome: Outcome) -> str:
+    """Return a warning if the averaged metrics have different ranges; empty if not."""
+    return scale_note({t: name for t, name in outcome.run.metrics.items() if name in METRICS})
+
+
+def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
+    """Yield a row for each task: its final score, and what separates lost form from lost content."""
+    assert outcome.best_trial is not None
+    trial = outcome.run.trial(outcome.best_trial)
+    for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
+        metric = METRICS.get(outcome.run.metrics.get(task, ""))
+        beside = [_final_mean(trial.beside.get(name, ()), task) for name in EXTRA_SCORES]
+        yield [
+            task,
+            metric.name if metric else "-",
+            "{:g} to {:g}".format(*metric.range) if metric else "-",
+            _final_mean(trial.matrices, task),
+            *("-" if value is None else value for value in beside),
+        ]
+
+
+def _final_mean(matrices: Sequence[ScoreMatrix], task: str) -> float | None:
+    """Return the mean over the orderings of a task's last value; None if it has none."""
+    values = [m.row(m.stages)[task] for m in matrices if task in m.tasks]
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else None
+
+
+def answer_metrics(outcome: Outcome) -> list[Metric]:
+    """Return the metrics of the tasks' answers, by name."""
+    names = sorted({name for name in outcome.run.metrics.values() if name in METRICS})
+    return [METRICS[name] for name in names]
+
+
+# Cost and plan -----------------------------------------------------------------------------------
+
+
+def cost(outcome: Outcome) -> dict[str, Any]:
+    """Return what was spent and what was saved, in stages and in workers' time."""
+    plan = outcome.run.plan
+
+    def duration(column: str, less: float = 0.0) -> str:
+        return format_duration(max(0.0, outcome.worker_seconds(column) - less))
+
+    facts = {
+        "stages trained": f"{outcome.total('stages_trained'):.0f}",
+        "stages taken from the store": f"{outcome.total('stages_shared'):.0f}",
+        "worker time training": duration("seconds_trained"),
+        "saved by stages in the store": duration("seconds_shared"),
+        "saved by common prefixes of orderings": duration("seconds_prefixes"),
+        "saved by cached vision features": duration(
+            "seconds_unlooked", less=outcome.run.precompute_seconds
+        ),
+        "saved by stopping weak trials, about": duration("seconds_spared"),
+        "worker time scoring and consolidating": duration("seconds_scored"),
+        "worker time waiting for another trial's stage": duration("seconds_waited"),
+        "stages configured": plan.get("stages_configured"),
+        "stages distinct": plan.get("stages_distinct"),
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def plan(outcome: Outcome) -> dict[str, str]:
+    """Return the plan's fields, and what they were resolved to."""
+    saved = dict(outcome.run.plan)
+    panel, fields = saved.pop("panel", None) or {}, saved.pop("plan", None)
+    fields = fields if isinstance(fields, Mapping) else {"plan": fields}
+    facts = {**fields, **saved, **{k: v for k, v in panel.items() if k != "orderings"}}
+    return {format_metric(name): _plain(value) for name, value in facts.items()}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        shown = {k: v for k, v in value.items() if k != "path"}  # of no use to another reader
+        if list(shown) == ["name"]:
+            return str(shown["name"])
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in shown.items()) or "none"
+    if isinstance(value, list):
+        nested = [f"{v[0]} ({v[1]})" if isinstance(v, list) and len(v) == 2 else v for v in value]
+        return ", ".join(map(str, nested)) or "none"
+    return "none" if value is None else str(value)
