@@ -3,8 +3,8 @@
     python -m tasks.rescore results/NAME --metric captions=cider --metric signs=anls
     python -m tasks.rescore results/NAME --benchmark tasks.yaml
 
-Reads `tables/predictions.arrow` of a search, or of what search/train.py trained; prints the old and the
-new score of every cell, and writes `rescore_cells.json` beside it.
+Reads `tables/predictions.arrow` in the folder of a search or of search/train.py; prints the old and the
+new score of every cell, and writes `rescored.json` into the folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, first_line, unknown
+from spaces.files import write_atomically
 from tasks.data.benchmark import Benchmark, load_benchmark, read_benchmark_file
 from tasks.scoring.answers import METRICS
 from tasks.scoring.split_scores import answered_from_rows, score_split
@@ -30,29 +30,30 @@ from tasks.scoring.split_scores import answered_from_rows, score_split
 PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
 PREDICTIONS_FILE = Path("tables") / "predictions.arrow"
 CELL_COLUMNS = ("trial", "tasks", "ordering", "stage", "task", "split")
-"""The columns that name a cell of a score matrix."""
+"""Columns that name a cell of a score matrix."""
 ANSWER_COLUMNS = ("id", "prompt", "prediction", "answers")
-"""The columns that scores are made of."""
+"""Columns that scores are computed from."""
 
 
 @dataclass(frozen=True)
 class NewMetrics:
-    """What each task is to be scored by."""
+    """Metric and answer format by which each task is scored anew."""
 
     metrics: Mapping[str, str]
+    """Metrics given with --metric, by task."""
     benchmark: Benchmark | None = None
-    written: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Tasks as a YAML file of raw data has them: their data need not be converted for this."""
+    raw_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Tasks as a YAML file of raw data describes them; their data need not be converted."""
 
-    def of(self, task: str, before: str) -> dict[str, Any]:
-        """The arguments of `tasks.score_split` for a task that was scored by `before`."""
+    def of(self, task: str, old_metric: str) -> dict[str, Any]:
+        """Return the arguments of `tasks.score_split` for a task."""
+        if task in self.raw_tasks:
+            raw = self.raw_tasks[task]
+            metric = self.metrics.get(task, str(raw.get("metric", old_metric)))
+            return {"metric": metric, "answer_format": str(raw.get("answer_format", ""))}
         known = self.benchmark.tasks.get(task) if self.benchmark else None
-        if task in self.written:
-            says = self.written[task]
-            chosen = self.metrics.get(task, str(says.get("metric", before)))
-            return {"metric": chosen, "answer_format": str(says.get("answer_format", ""))}
         if known is None:
-            return {"metric": self.metrics.get(task, before)}
+            return {"metric": self.metrics.get(task, old_metric)}
         return {
             "metric": self.metrics.get(task, known.metric),
             "answer_format": known.answer_format or ("closed" if known.closed else ""),
@@ -63,9 +64,15 @@ class NewMetrics:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score stored answers anew, without model or GPU, and print each cell's old and new score."""
     p = argparse.ArgumentParser(prog="python -m tasks.rescore", description=main.__doc__)
-    p.add_argument("run", type=Path, help="a search's folder, or what search/train.py made")
-    p.add_argument("--metric", action="append", default=[], metavar="TASK=METRIC")
-    p.add_argument("--benchmark", help="a benchmark whose metrics and answer formats to take")
+    p.add_argument("run", type=Path, help="folder of a search or of search/train.py")
+    p.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="TASK=METRIC",
+        help="new metric of one task",
+    )
+    p.add_argument("--benchmark", help="benchmark whose metrics and formats are used")
     args = p.parse_args(argv)
     try:
         return run(args.run, args.metric, args.benchmark)
@@ -75,81 +82,79 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(folder: Path, metrics: Sequence[str], benchmark: str | None) -> int:
-    """Score a folder's answers anew, print what changes and write it down."""
+    """Score a folder's answers anew, print the changes and write `rescored.json`."""
     table = read_predictions(folder)
-    plan = _plan(_parsed(metrics), benchmark)
+    new_metrics = _new_metrics(_parse_metrics(metrics), benchmark)
     tasks = set(table.column("task").unique().to_pylist())
-    for task in plan.metrics:
+    for task in new_metrics.metrics:
         if task not in tasks:
             raise unknown("task", task, tasks)
-    cells = list(rescore_cells(table, plan))
+    cells = list(rescore_cells(table, new_metrics))
     for line in _lines(cells):
         print(line)
     path = folder / "rescored.json"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps({"cells": cells}, indent=1))
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps({"cells": cells}, indent=1))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     print(f"written: {path}")
     return 0
 
 
-def _plan(metrics: Mapping[str, str], name: str | None) -> NewMetrics:
-    """The benchmark's metrics, and its answers where its data are there and need no conversion."""
-    if name is None:
+def _new_metrics(metrics: Mapping[str, str], benchmark: str | None) -> NewMetrics:
+    """Add a benchmark's metrics, and its answer sets if its data is here and needs no conversion."""
+    if benchmark is None:
         return NewMetrics(metrics)
-    name = str(PRESET_FILES.get(name, name))
-    _, written = read_benchmark_file(name)
+    name = str(PRESET_FILES.get(benchmark, benchmark))
+    _, content = read_benchmark_file(name)
     try:
         return NewMetrics(metrics, load_benchmark(name))
-    except InputError:  # raw data, or none here
-        return NewMetrics(metrics, written=written["tasks"])
+    except InputError:  # raw data, or data that is not on this machine
+        return NewMetrics(metrics, raw_tasks=content["tasks"])
 
 
 def read_predictions(folder: Path) -> pa.Table:
-    """The table of a run's answers; raises `InputError` if there is none."""
+    """Read the table of stored answers; raises `InputError` if it is missing or damaged."""
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         raise InputError(
-            f'a run with stored answers must hold {PREDICTIONS_FILE}, and "{folder}" does not: give '
-            "the folder of a search, and run search/analyze.py on it first if it was interrupted"
+            f'the folder must hold {PREDICTIONS_FILE}, and "{folder}" does not: give the folder of a '
+            "search; if the search was interrupted, run search/analyze.py on it first"
         )
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"cannot read {path}: {first_line(error)}") from error
     wanted = (*CELL_COLUMNS, *ANSWER_COLUMNS, "metric", "task_score")
     if missing := [name for name in wanted if name not in table.column_names]:
         raise InputError(f"{path} must hold the columns {', '.join(missing)}; it does not")
-    for name, (fits, kind) in TYPES.items():
+    for name, (has_type, title) in TYPES.items():
         column = table.column(name)
-        if not fits(column.type) or column.null_count:
+        if not has_type(column.type) or column.null_count:
             raise InputError(
-                f'column "{name}" of {path} must be {kind} without gaps, got {column.type} with '
+                f'column "{name}" of {path} must be {title} without gaps, got {column.type} with '
                 f"{column.null_count} gaps: run search/analyze.py again"
             )
     return table
 
 
-def _text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _is_text(data_type: pa.DataType) -> bool:
+    return pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
 
 
-def _texts(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) and _text(kind.value_type)
+def _is_text_list(data_type: pa.DataType) -> bool:
+    return pa.types.is_list(data_type) and _is_text(data_type.value_type)
 
 
 TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
-    **{name: (_text, "text") for name in ("task", "split", "id", "prediction", "metric")},
-    "answers": (_texts, "lists of texts"),
+    **{name: (_is_text, "text") for name in ("task", "split", "id", "prediction", "metric")},
+    "answers": (_is_text_list, "lists of texts"),
     "task_score": (pa.types.is_floating, "numbers"),
 }
-"""What the columns that scores are made of hold."""
+"""Test and title of the type of each column that scores are computed from."""
 
 
-def _parsed(metrics: Sequence[str]) -> dict[str, str]:
+def _parse_metrics(metrics: Sequence[str]) -> dict[str, str]:
     parsed = {}
     for text in metrics:
         task, equals, metric = text.partition("=")
@@ -161,37 +166,33 @@ def _parsed(metrics: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def rescore_cells(table: pa.Table, plan: NewMetrics) -> Iterator[dict[str, Any]]:
-    """Each cell with its old metric and score and its new ones."""
-    made: dict[str, dict[str, Any]] = {}
-    for rows in _cells(table):
+def rescore_cells(table: pa.Table, new_metrics: NewMetrics) -> Iterator[dict[str, Any]]:
+    """Yield each cell with its old metric and score and its new ones."""
+    arguments: dict[str, dict[str, Any]] = {}
+    for rows in _rows_by_cell(table):
         first = rows[0]
-        if first["task"] not in made:  # the answer set is read once
-            made[first["task"]] = plan.of(first["task"], first["metric"])
-        given = made[first["task"]]
-        marks = score_split(answered=answered_from_rows(rows), **given)
+        task = first["task"]
+        if task not in arguments:  # the answer set of a task is read once
+            arguments[task] = new_metrics.of(task, first["metric"])
+        scores = score_split(answered=answered_from_rows(rows), **arguments[task])
         yield {
             **{name: first[name] for name in CELL_COLUMNS},
             "metric_before": first["metric"],
             "score_before": first["task_score"],
-            "metric": given["metric"],
-            **marks.values(),
+            "metric": arguments[task]["metric"],
+            **scores.values(),
         }
 
 
-def _cells(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each cell, which lie together."""
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for batch in table.to_batches():
-            yield from batch.to_pylist()
-
-    for _, cell in groupby(rows(), key=lambda row: tuple(row[name] for name in CELL_COLUMNS)):
+def _rows_by_cell(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each cell; they are neighbours in the table."""
+    rows = (row for batch in table.to_batches() for row in batch.to_pylist())
+    for _, cell in groupby(rows, key=lambda row: tuple(row[name] for name in CELL_COLUMNS)):
         yield list(cell)
 
 
 def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The table that is printed."""
+    """Yield the lines of the printed table: old and new score of each cell."""
     head = ["trial", "ordering", "stage", "task", "split", "before", "", "now", "", "change"]
     rows = [head]
     for cell in cells:

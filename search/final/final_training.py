@@ -208,7 +208,7 @@ def _write_answers(
         name: list(scored_cells(name, made.panel.orderings, made.records()))
         for name, made in walks.items()
     }
-    chosen = {cell for cell in cells["test"] if cell.last}
+    chosen = {cell for cell in cells["test"] if cell.is_final}
     write_predictions(out, [c for own in cells.values() for c in own], store.root, chosen)
     print(f"answers     {out / FOLDER}, {out / PREDICTIONS_FILE}")
 

@@ -1,19 +1,21 @@
-"""What the models answered, out of the stage store: an Arrow table, and JSONL as other scripts read it.
+"""Stored answers as an Arrow table, and as JSONL that other evaluation scripts read.
 
-Of each strategy its best trial, all cells; of the best trial also `predictions/ordering-N/TASK.jsonl`,
-the answers at the end of an ordering. `python -m tasks.rescore` scores the table by other metrics.
+The table holds all cells of each strategy's best trial. Of the best trial of all,
+`predictions/ordering-N/TASK.jsonl` holds the answers at the end of each ordering.
+`python -m tasks.rescore` scores the table by other metrics.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from spaces.files import replacing, write_atomically
 from tasks import EXTRA_SCORES
 from tasks.rescore import ANSWER_COLUMNS, CELL_COLUMNS, PREDICTIONS_FILE
 from trainables.store.stage_store import StageStore
@@ -29,11 +31,11 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("score", *EXTRA_SCORES)),
     ]
 )
-"""A row an answer; `task_score` is that of its whole cell."""
+"""Columns of a row per answer; `task_score` is the score of its whole cell."""
 
 
 class ScoredCell(NamedTuple):
-    """One cell of a score matrix, and the key of its record in the store."""
+    """One cell of a score matrix, and the key of its score record in the store."""
 
     trial: str
     tasks: str
@@ -42,84 +44,73 @@ class ScoredCell(NamedTuple):
     task: str
     split: str
     key: str
-    last: bool
+    is_final: bool
     """Whether it is at the end of its ordering."""
 
 
 def scored_cells(
     trial: str, orderings: Sequence[Sequence[str]], records: Iterable[Mapping[str, Any]]
 ) -> Iterator[ScoredCell]:
-    """The cells that a trial's record, or a walk, names."""
+    """Yield the cells that the `records` of a trial name."""
     for record in records:
-        number: int = record["ordering"]
-        tasks = orderings[number - 1]
+        tasks = orderings[record["ordering"] - 1]
         yield ScoredCell(
             trial=trial,
             tasks=" > ".join(tasks),
-            ordering=number,
+            ordering=record["ordering"],
             stage=record["stage"],
             task=record["task"],
             split=record["split"],
             key=record["key"],
-            last=record["stage"] == len(tasks),
+            is_final=record["stage"] == len(tasks),
         )
 
 
 def write_predictions(
     folder: Path, cells: Iterable[ScoredCell], store: Path, chosen: set[ScoredCell]
-) -> int:
-    """Write the table and, of the `chosen` cells, JSONL files; returns how many answers were found.
+) -> None:
+    """Write the table and, for the `chosen` cells, JSONL files.
 
-    Where nothing is found, as in a search's folder moved away from its storage, what is there stays.
+    If the store has no answers, as for a folder moved away from its storage, old files stay.
     """
-    stages, count = StageStore(store), 0
+    stages = StageStore(store)
+    # One record at a time: all answers of a search may exceed memory.
+    known = ((cell, record) for cell in cells if (record := stages.get(cell.key)) is not None)
+    first = next(known, None)
+    if first is None:
+        return
     target = folder / PREDICTIONS_FILE
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     target.parent.mkdir(parents=True, exist_ok=True)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with (
+        replacing(target) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, SCHEMA, options=options) as out,
+        pa.ipc.new_file(sink, SCHEMA, options=options) as table,
     ):
-        for cell in cells:  # one at a time: all answers of a search need not fit into memory
-            record = stages.get(cell.key)
-            if record is None or "answers" not in record["predictions"][0]:
-                continue  # a store that was cleared, or one of an earlier version
-            batch = pa.RecordBatch.from_pylist(list(_rows(cell, record)), SCHEMA)
-            out.write_batch(batch)
-            count += len(batch)
+        for cell, record in itertools.chain([first], known):
+            table.write_batch(pa.RecordBatch.from_pylist(list(_answer_rows(cell, record)), SCHEMA))
             if cell in chosen:
                 _write_lines(folder / FOLDER / f"ordering-{cell.ordering}", cell, record)
-    if count:
-        os.replace(temporary, target)
-    else:
-        temporary.unlink()
-    return count
 
 
-def _rows(cell: ScoredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    place = {name: getattr(cell, name) for name in CELL_COLUMNS}
-    whole = {"metric": record["metric"], "task_score": record["score"]}
-    for one in record["predictions"]:
-        yield (
-            place | whole | {name: one[name] for name in (*ANSWER_COLUMNS, "score", *EXTRA_SCORES)}
-        )
+def _answer_rows(cell: ScoredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    of_cell = {name: getattr(cell, name) for name in CELL_COLUMNS}
+    of_cell |= {"metric": record["metric"], "task_score": record["score"]}
+    for answer in record["predictions"]:
+        yield of_cell | {n: answer[n] for n in (*ANSWER_COLUMNS, "score", *EXTRA_SCORES)}
 
 
 def _write_lines(folder: Path, cell: ScoredCell, record: Mapping[str, Any]) -> None:
-    """`question_id`, `prompt` and `text`, as LLaVA's and CoIN's evaluations take them, and more."""
+    """Write `question_id`, `prompt` and `text`, as LLaVA's and CoIN's evaluations read, and scores."""
     lines = [
         {
-            "question_id": one["id"],
-            "prompt": one["prompt"],
-            "text": one["prediction"],
-            "answers": one["answers"],
-            **{name: one[name] for name in ("score", *EXTRA_SCORES)},
+            "question_id": answer["id"],
+            "prompt": answer["prompt"],
+            "text": answer["prediction"],
+            "answers": answer["answers"],
+            **{name: answer[name] for name in ("score", *EXTRA_SCORES)},
         }
-        for one in record["predictions"]
+        for answer in record["predictions"]
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{cell.task}.{os.getpid()}"
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / f"{cell.task}.jsonl")
+    write_atomically(folder / f"{cell.task}.jsonl", text)

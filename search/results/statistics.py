@@ -1,4 +1,4 @@
-"""Student's t, for intervals of few values."""
+"""Quantiles of Student's t, for intervals over few values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def _probability_within(t: float, df: int) -> float:
-    """P(-t < T < t) of Student's t with `df` degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    """Return P(-t < T < t) for `df` degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle, odd = math.atan(t / math.sqrt(df)), df % 2
     sine, cosine = math.sin(angle), math.cos(angle)
     term, total = cosine if odd else 1.0, 0.0
@@ -17,7 +17,7 @@ def _probability_within(t: float, df: int) -> float:
 
 
 def t_quantile(level: float, df: int) -> float:
-    """The t with P(-t < T < t) = level, by halving the angle whose tangent is t / sqrt(df)."""
+    """Return t with P(-t < T < t) = level, by bisection of the angle whose tangent is t / sqrt(df)."""
     low, high = 0.0, math.pi / 2
     for _ in range(100):
         middle = (low + high) / 2

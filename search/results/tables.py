@@ -112,7 +112,7 @@ def _write_answers(run: RunFolder, tables: Tables) -> None:
         return
     front = pareto_front(tables.trials, run.objectives)
     best = choose_best(tables.trials, run.objectives) if front else names[0]
-    chosen = {cell for cell in cells if cell.last and cell.trial == best}
+    chosen = {cell for cell in cells if cell.is_final and cell.trial == best}
     write_predictions(run.folder, cells, run.folder.parent / STAGES, chosen)
 
 
