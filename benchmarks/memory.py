@@ -124,14 +124,14 @@ def measure(name: str, work: Path) -> None:
 
 def estimated(name: str, work: Path) -> dict[str, int]:
     """What the dry run of such a search would print, in bytes."""
-    from search.resources.rank_memory import rank_memory, rehearsal
+    from search.resources.rank_memory import probe_processor, rank_memory
     from spaces import Adapter, Training
     from tasks import load_benchmark
 
     training, adapter = CONFIGURATIONS[name]
     tasks = list(load_benchmark(work / "task").tasks.values())
     knobs = Training(**training)
-    return rank_memory(rehearsal(work / "model", tasks, knobs), Adapter(**adapter), knobs, 1)
+    return rank_memory(probe_processor(work / "model", tasks, knobs), Adapter(**adapter), knobs, 1)
 
 
 SHAPES = {

@@ -95,14 +95,14 @@ def main() -> None:
 def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, work: Path) -> Made:
     """Every single task, and the strategies on the five-task ordering."""
     folder = model_folder(f"{family}-{start}")
-    place = WorkerSpec(folder, benchmark.file, work / "stages", seed)
+    worker_spec = WorkerSpec(folder, benchmark.file, work / "stages", seed)
     fingerprints = Fingerprints(
         model=model_fingerprint(folder),
         tasks={t: benchmark.tasks[t].fingerprint() for t in benchmark.order},
         seed=seed,
         workers=1,
     )
-    store, runner = StageStore(place.store), InProcessRunner(place)
+    store, runner = StageStore(worker_spec.store), InProcessRunner(worker_spec)
     shared = {"training": TRAINING[family, parts], "adapter": {"parts": parts, "rank": 8}}
 
     def walked(strategy: Mapping[str, object], orderings: Sequence[tuple[str, ...]]) -> PanelTrial:

@@ -90,23 +90,23 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, search, and write the report."""
     start = time.monotonic()
     from search.plan.resolve import check_unchanged, resolve_plan
-    from search.resources.packing import packed
+    from search.resources.packing import pack_lanes
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
-    name = args.name or (latest(storage) if args.resume else None)
-    plan = plan_of(args, storage / name if args.resume and name else None)
+    name = args.name or (latest_search(storage) if args.resume else None)
+    plan = plan_from_flags(args, storage / name if args.resume and name else None)
     resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
         check_unchanged(resolved)
-    packing = packed(resolved)
-    place = dataclasses.replace(resolved.place, gpus=packing.share)
-    resolved = dataclasses.replace(resolved, place=place)
+    packing = pack_lanes(resolved)
+    worker_spec = dataclasses.replace(resolved.worker_spec, gpus=packing.share)
+    resolved = dataclasses.replace(resolved, worker_spec=worker_spec)
     if args.measure:
         from search.resources.cost_estimate import measure
-        from search.resources.packing import proposal
+        from search.resources.packing import propose_packing
 
         print("training and scoring one stage, to measure it", flush=True)
-        print(f"measured    {proposal(resolved, measure(resolved))}")
+        print(f"measured    {propose_packing(resolved, measure(resolved))}")
     from search.dry_run import describe
 
     print(describe(resolved, packing), flush=True)
@@ -117,10 +117,10 @@ def run(args: argparse.Namespace) -> int:
     return run_search(resolved, packing.lanes, start)
 
 
-def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
+def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
     """The named, read or saved plan with the flags' values in place of its own."""
-    from search.plan.plan_file import amended, named_plan
-    from search.plan.resolve import saved_plan
+    from search.plan.plan_file import named_plan, with_fields
+    from search.plan.resolve import resumed_plan
     from spaces.errors import InputError
 
     free = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
@@ -143,14 +143,14 @@ def plan_of(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
                 "and only --samples, --concurrent, --gpus-per-worker, --time-budget and --store-limit may "
                 "differ"
             )
-        return amended(saved_plan(resumed), values, "the flags")
-    plan = amended(named_plan(args.plan or "default"), values, "the flags")
+        return with_fields(resumed_plan(resumed), values, "the flags")
+    plan = with_fields(named_plan(args.plan or "default"), values, "the flags")
     if args.zero is not None:
         plan = dataclasses.replace(plan, training={**plan.training, "zero": args.zero})
     return plan
 
 
-def latest(storage: Path) -> str:
+def latest_search(storage: Path) -> str:
     """The search in `storage` that was begun last."""
     from spaces.errors import InputError
 

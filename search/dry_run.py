@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.plan.resolved_plan import ResolvedPlan
-from search.resources.cost_estimate import told as estimated
+from search.resources.cost_estimate import describe_estimate
 from search.resources.packing import Packing
-from search.resources.precompute_features import on_disk
+from search.resources.precompute_features import cached_on_disk
 
 INITIAL = {"trained": "trained jointly before the first stage", "known": "known to the model"}
 
@@ -30,9 +30,9 @@ def describe(resolved: ResolvedPlan, packing: Packing) -> str:
         f"stages      {resolved.configured_stages()} configured, at most {resolved.distinct_stages()} "
         f"distinct, {resolved.known_stages()} known to be in the store: at most {resolved.most_stages()} "
         "to be trained",
-        f"memory      {told(resolved.memory)}",
-        f"features    about {resolved.seen_bytes / 1e9:.2f} GB, {kept(resolved)}",
-        f"estimate    {estimated(resolved, packing.lanes)}",
+        f"memory      {memory_line(resolved.memory)}",
+        f"features    about {resolved.feature_bytes / 1e9:.2f} GB, {kept(resolved)}",
+        f"estimate    {describe_estimate(resolved, packing.lanes)}",
         f"results     {resolved.run}",
         *(
             [f"again       {again(resolved)}"]
@@ -57,10 +57,10 @@ def again(resolved: ResolvedPlan) -> str:
 def kept(resolved: ResolvedPlan) -> str:
     """Where what the frozen vision tower sees is kept."""
     disk = "on disk, looked at once before the lanes start"
-    return disk if on_disk(resolved) else "in each worker's memory"
+    return disk if cached_on_disk(resolved) else "in each worker's memory"
 
 
-def told(memory: Mapping[str, int]) -> str:
+def memory_line(memory: Mapping[str, int]) -> str:
     """The estimate of one rank's memory in a line, the largest parts first."""
     parts = sorted(memory.items(), key=lambda part: -part[1])
     each = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts if size >= 5e6)

@@ -14,7 +14,7 @@ from search.plan.resolved_plan import ResolvedPlan
 from search.report.html import write_report
 from search.report.terminal import show_results
 from search.resources.cluster import connect
-from search.resources.precompute_features import with_features
+from search.resources.precompute_features import precompute_features
 from search.resources.store_limit import StoreLimit
 from search.results.run_folder import write_json
 from search.results.tables import write_tables
@@ -79,7 +79,7 @@ def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
         connect(lanes * resolved.plan.workers_per_trial + 1)  # one for the trials themselves
     except InputError as error:
         raise InputError(f"{error}; then --resume --name {resolved.run.name} goes on") from error
-    resolved = with_features(resolved, lanes)
+    resolved = precompute_features(resolved, lanes)
     trials = resolved.plan.samples + len(resolved.references)
     progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
     callbacks: list[Callback] = [progress]

@@ -28,7 +28,7 @@ from trainables.trial import PanelTrial
 class SearchContext:
     """What all trials of a search share."""
 
-    place: WorkerSpec
+    worker_spec: WorkerSpec
     fingerprints: Fingerprints
     panel: Panel
     run: Path
@@ -52,12 +52,12 @@ class StageTrainable(tune.Trainable):
         self.before = trained_before(self.search.run / "trials" / f"{self.name}.json")
         if self.lane is None:
             workers = self.search.fingerprints.workers
-            self.lane = Lane(self.search.place, workers, self.search.run / "lanes")
+            self.lane = Lane(self.search.worker_spec, workers, self.search.run / "lanes")
         self.trial = PanelTrial(
             TrialConfig.from_dict(config["trial"]),
             self.search.panel,
             self.search.fingerprints,
-            StageStore(self.search.place.store),
+            StageStore(self.search.worker_spec.store),
             self.lane,
         )
 
@@ -171,7 +171,7 @@ def _beside(trial: PanelTrial) -> tuple[str, ...]:
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Replace a trial's record in one move."""
     # Strings, for a `Path` takes longer, and every stage writes a record.
-    place, temporary = (
+    path, temporary = (
         f"{folder}/{record['name']}.json",
         f"{folder}/.{record['name']}.{os.getpid()}",
     )
@@ -179,4 +179,4 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     with open(temporary, "w") as file:
         # In one line: with indents, a pure-Python encoder takes ten times as long.
         file.write(json.dumps(record))
-    os.replace(temporary, place)
+    os.replace(temporary, path)

@@ -48,11 +48,11 @@ def other_start(first: Preset, second: Preset, seeds: Iterable[int], work: Path)
     panel = dataclasses.replace(second.resolved.panel, initial=())
     panels = _panels(panel, second.held_out)
     jobs = [_job(second, ALIGNED, config, panels, seed, work) for seed in seeds]
-    model, print_ = first.resolved.place.model, first.resolved.fingerprints.model
+    model, print_ = first.resolved.worker_spec.model, first.resolved.fingerprints.model
     return [
         dataclasses.replace(
             job,
-            place=dataclasses.replace(job.place, model=model),
+            worker_spec=dataclasses.replace(job.worker_spec, model=model),
             fingerprints=dataclasses.replace(job.fingerprints, model=print_),
         )
         for job in jobs
@@ -120,7 +120,7 @@ def _job(
         name=name,
         config=config,
         panels=panels,
-        place=dataclasses.replace(preset.resolved.place, seed=seed),
+        worker_spec=dataclasses.replace(preset.resolved.worker_spec, seed=seed),
         fingerprints=dataclasses.replace(preset.resolved.fingerprints, seed=seed),
         folder=work / FINALS,
     )
@@ -151,19 +151,19 @@ def similarity_file(work: Path, preset: str) -> Path:
 
 def write_similarity(preset: Preset, work: Path) -> None:
     """By modality, and their product: of every task to every other, standardised over all pairs."""
-    tasks, place, fingerprints = (
+    tasks, worker_spec, fingerprints = (
         preset.resolved.panel.tasks,
-        preset.resolved.place,
+        preset.resolved.worker_spec,
         preset.resolved.fingerprints,
     )
-    store = StageStore(place.store)
+    store = StageStore(worker_spec.store)
     config = preset.resolved.space.reference("finetune")
     keys = {task: embedding_key(fingerprints, config, task) for task in tasks}
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
         base = base_key(fingerprints, config)
         start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), embed=lacking)
-        runner(place).run(start)
+        runner(worker_spec).run(start)
     signatures = {task: store.tensors(key) for task, key in keys.items()}
     found = {}
     for task in tasks:

@@ -40,14 +40,14 @@ class Job:
     config: Mapping[str, Any]
     panels: tuple[Panel, ...]
     """Each of one ordering, so that every ordering has costs of its own."""
-    place: WorkerSpec
+    worker_spec: WorkerSpec
     fingerprints: Fingerprints
     folder: Path
 
     @property
     def file(self) -> Path:
         """Where the result is written."""
-        return self.folder / f"{self.preset}-{self.name}-{self.place.seed}.json"
+        return self.folder / f"{self.preset}-{self.name}-{self.worker_spec.seed}.json"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -102,7 +102,7 @@ def make(job: Job) -> None:
         orderings = [walked(job, panel) for panel in job.panels]
     except DivergedError as error:
         message, orderings = str(error), []
-    about = {"preset": job.preset, "name": job.name, "seed": job.place.seed}
+    about = {"preset": job.preset, "name": job.name, "seed": job.worker_spec.seed}
     about |= {"identity": job.identity, "config": dict(job.config), "message": message}
     spent = {"seconds": time.perf_counter() - start}
     write_json(job.file, about | spent | {"orderings": orderings})
@@ -110,9 +110,9 @@ def make(job: Job) -> None:
 
 def walked(job: Job, panel: Panel) -> dict[str, Any]:
     """The matrices of one ordering, of the scores and of what stands beside them, and every figure."""
-    store = StageStore(job.place.store)
+    store = StageStore(job.worker_spec.store)
     config = TrialConfig.from_dict(job.config)
-    walk = PanelTrial(config, panel, job.fingerprints, store, runner(job.place))
+    walk = PanelTrial(config, panel, job.fingerprints, store, runner(job.worker_spec))
     while not walk.finished:
         walk.step()
     routed = RETRIEVAL if config.strategy.has_experts else ()
@@ -142,8 +142,8 @@ def core_seconds(walk: PanelTrial) -> float:
 
 
 @functools.lru_cache(maxsize=1)
-def runner(place: WorkerSpec) -> InProcessRunner:
+def runner(worker_spec: WorkerSpec) -> InProcessRunner:
     """This process as the one rank, with the model loaded once."""
     from trainables.lanes.in_process import InProcessRunner
 
-    return InProcessRunner(place)
+    return InProcessRunner(worker_spec)

@@ -20,7 +20,7 @@ from benchmarks.speed.live import Pixels, looking
 from benchmarks.speed.measure import PAIRS, Result, in_turns
 from benchmarks.speed.small import MODEL, TASKS, config, one_thread, small
 from models.location import model_folder
-from search.resources.precompute_features import FeatureExtractor, Writer
+from search.resources.precompute_features import FeatureExtractor, FeatureWriter
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import batches
 from trainables.rank.engine import open_engine
@@ -39,11 +39,11 @@ def main() -> None:
         root, chosen = Path(folder), config()
         made = small(root / "data", STEPS * chosen.training.batch_size)
         seen = FeatureCache(root / "features", made.fingerprints.model, made.fingerprints.tasks)
-        loading, place = chosen.training.loading, made.worker_spec(root / "stages")
-        write(seen, place.benchmark, loading)
-        kept = InProcessRunner(dataclasses.replace(place, features=seen)).worker
+        loading, worker_spec = chosen.training.loading, made.worker_spec(root / "stages")
+        write(seen, worker_spec.benchmark, loading)
+        kept = InProcessRunner(dataclasses.replace(worker_spec, features=seen)).worker
         with looking(Pixels):
-            live = InProcessRunner(place).worker
+            live = InProcessRunner(worker_spec).worker
             live._take_up(chosen)
         kept._take_up(chosen)
         picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
@@ -105,7 +105,7 @@ def write(seen: FeatureCache, benchmark: Path | str, loading) -> None:
     import pyarrow as pa
 
     looker = FeatureExtractor(MODEL, benchmark, loading, 0)
-    writer = Writer(features_folder(seen.root, seen.model, loading), seen)
+    writer = FeatureWriter(features_folder(seen.root, seen.model, loading), seen)
     size = len(looker.benchmark.tasks[TASKS[0]].examples("train"))
     for first in range(0, size, 8):
         block = {"task": [TASKS[0]], "split": ["train"], "first": [first]}

@@ -56,10 +56,10 @@ def train_final(
     tasks = (*found.panel.tasks, *found.panel.initial)
     check_rows(found.benchmark, tasks, demands=demands).raise_if_broken()
     store = StageStore(out / "stages")
-    place = WorkerSpec(
+    worker_spec = WorkerSpec(
         found.model, found.benchmark.file, store.root, found.seed, text_encoder=found.text_encoder
     )
-    with _runner(place, found.workers, out) as runner:
+    with _runner(worker_spec, found.workers, out) as runner:
         walk = _walked(found, found.panel, store, runner, "training")
         compared = _compare(found, walk)
         test = _walked(found, _on_test(found.panel), store, runner, "test split")
@@ -100,12 +100,12 @@ def _others(found: BestConfig, spec: str | None) -> tuple[tuple[str, ...], ...]:
 
 
 @contextmanager
-def _runner(place: WorkerSpec, workers: int, out: Path) -> Iterator[Runner]:
+def _runner(worker_spec: WorkerSpec, workers: int, out: Path) -> Iterator[Runner]:
     """This process for one rank; a lane for several."""
     if workers == 1:
         from trainables.lanes.in_process import InProcessRunner
 
-        yield InProcessRunner(place)
+        yield InProcessRunner(worker_spec)
         return
     import ray
 
@@ -113,7 +113,7 @@ def _runner(place: WorkerSpec, workers: int, out: Path) -> Iterator[Runner]:
     from trainables.lanes.lane import Lane
 
     connect(workers + 1)
-    lane = Lane(place, workers, out / "lanes")
+    lane = Lane(worker_spec, workers, out / "lanes")
     try:
         yield lane
     finally:

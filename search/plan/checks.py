@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
-from search.plan.search_plan import KEPT, STOPPING, SearchPlan
+from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from search.resources.packing import check_share
 from search.results.pareto import TRIAL_DIRECTIONS
@@ -32,15 +32,15 @@ DATA = "data"
 """Folder of converted data there."""
 FEATURES = "features"
 """Folder of what the frozen vision tower saw."""
-OWN = (STAGES, DATA, FEATURES)
+RESERVED = (STAGES, DATA, FEATURES)
 TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
 
 
-def check_place(name: str | None, storage: Path) -> None:
+def check_run_folder(name: str | None, storage: Path) -> None:
     """Raise `InputError` if there can be no folder of this name in the storage."""
-    if name is not None and (name in OWN or not re.fullmatch(r"[\w][\w.-]*", name)):
+    if name is not None and (name in RESERVED or not re.fullmatch(r"[\w][\w.-]*", name)):
         raise InputError(
-            f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(OWN)}, '
+            f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(RESERVED)}, '
             f'got "{name}"'
         )
     if "://" in str(storage) or ":/" in str(storage):
@@ -79,8 +79,8 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
         raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
     check_store_limit(plan.store_limit)
     check_share(plan.gpus_per_worker, plan.workers_per_trial)
-    if plan.features not in KEPT:
-        raise unknown("features", plan.features, KEPT)
+    if plan.features not in FEATURE_CACHES:
+        raise unknown("features", plan.features, FEATURE_CACHES)
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
     if plan.stopping not in STOPPING:

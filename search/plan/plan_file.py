@@ -43,7 +43,7 @@ def read_plan(path: Path, extended: tuple[Path, ...] = ()) -> SearchPlan:
         raise InputError(f'"{path}" must be a mapping of plan fields, got {type(values).__name__}')
     values = {name: _beside(path, name, _numbers(value)) for name, value in values.items()}
     base = named_plan(str(values.pop("extends", "default")), (*extended, path))
-    return amended(dataclasses.replace(base, plan=path.stem), values, str(path))
+    return with_fields(dataclasses.replace(base, plan=path.stem), values, str(path))
 
 
 def _numbers(value: Any) -> Any:
@@ -65,7 +65,7 @@ def _beside(path: Path, name: str, value: Any) -> Any:
     return str(path.parent / value) if (path.parent / value).exists() else value
 
 
-def amended(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
+def with_fields(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
     """The plan with some fields replaced; raises `InputError` for no field or a wrong type."""
     kinds = {f.name: type(getattr(plan, f.name)) for f in dataclasses.fields(plan)}
     optional: dict[str, type] = {"concurrent": int, "gpus_per_worker": float}

@@ -8,9 +8,9 @@ from typing import Any
 
 from search.plan.search_plan import SearchPlan
 
-SMALL = {"precision": "fp32", "checkpointing": False}
+NO_MEMORY_SAVING = {"precision": "fp32", "checkpointing": False}
 """What saves memory is not for the embedded models."""
-MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, **SMALL}
+MINI_TRAINING = {"epochs": 2, "learning_rate": 4e-3, "batch_size": 8, **NO_MEMORY_SAVING}
 """For the embedded models: small, so far larger steps than the published ones of 7B models."""
 MINI_SPACE = {
     **{
@@ -59,12 +59,12 @@ PUBLISHED_TRAINING = {
 
 CONNECTOR_TRAINING = {**MINI_TRAINING, "epochs": 3, "learning_rate": 7e-3}
 """The connector alone, as He et al. train it, needs more steps than with LoRA beside it."""
-STEEP = {
+MINI_STRENGTHS = {
     **{f"{name}.strength": {"low": 1e2, "high": 1e5} for name in ("ewc", "mas", "tir")},
     "lwf.strength": {"low": 0.03, "high": 3.0},
 }
 """Where those learning rates are held back at all, and not altogether."""
-EVERY = ("replay", "der", "a_gem", "ewc", "mas", "lwf", "tir", "eproj")
+SEARCHED = ("replay", "der", "a_gem", "ewc", "mas", "lwf", "tir", "eproj")
 
 
 def mini_1() -> SearchPlan:
@@ -75,15 +75,15 @@ def mini_1() -> SearchPlan:
         model="llava-aligned",
         tasks=("emoji_caption", "sign_meaning", "animal", "word", "flag_continent"),
         orderings="given+reverse",
-        strategies=EVERY,
-        samples=5 * len(EVERY),
+        strategies=SEARCHED,
+        samples=5 * len(SEARCHED),
         balanced=True,
         # With forgetting beside it, a proposal that learns nothing, and forgets nothing, is a good one.
         objectives=("final_average",),
         stopping="none",
         training=CONNECTOR_TRAINING,
         adapter={"parts": "connector"},
-        space={**MINI_SPACE, **STEEP},
+        space={**MINI_SPACE, **MINI_STRENGTHS},
     )
 
 

@@ -23,13 +23,13 @@ from search.plan.checks import (
     check_experts,
     check_model_named,
     check_objectives,
-    check_place,
+    check_run_folder,
     check_training,
     demands_of,
     initial_tasks,
     searched_strategies,
 )
-from search.plan.plan_file import amended
+from search.plan.plan_file import with_fields
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
@@ -47,7 +47,7 @@ PLACED = ".presets"
 def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
     """Check a plan; raises `InputError` for the first thing that does not hold."""
     storage = storage.expanduser().resolve()
-    check_place(name, storage)
+    check_run_folder(name, storage)
     strategies = searched_strategies(plan)
     check_model_named(plan)
     space = config_space(
@@ -78,8 +78,8 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
             plan, strategies=strategies, model=model, benchmark=data, text_encoder=encoder
         ),
         run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
-        folder=folder,
-        place=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
+        model_folder=folder,
+        worker_spec=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
         fingerprints=Fingerprints(
             model=model_fingerprint(folder),
             tasks={task: benchmark.tasks[task].fingerprint() for task in every},
@@ -132,7 +132,7 @@ def _located(plan: SearchPlan, storage: Path) -> str | Path:
     return write_preset(plan.benchmark, data_folder(plan.data), storage / PLACED)
 
 
-def saved_plan(run: Path) -> SearchPlan:
+def resumed_plan(run: Path) -> SearchPlan:
     """The plan of a search that was begun; raises `InputError` if there is none."""
     try:
         saved = json.loads((run / "plan.json").read_text())["fields"]
@@ -142,7 +142,7 @@ def saved_plan(run: Path) -> SearchPlan:
         ) from error
     name = saved.pop("plan")
     values = {k: v for k, v in saved.items() if v is not None}
-    return amended(SearchPlan(plan=name), values, str(run / "plan.json"))
+    return with_fields(SearchPlan(plan=name), values, str(run / "plan.json"))
 
 
 def check_unchanged(resolved: ResolvedPlan) -> None:

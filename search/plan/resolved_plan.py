@@ -42,9 +42,9 @@ class ResolvedPlan:
 
     plan: SearchPlan
     run: Path
-    folder: Path
+    model_folder: Path
     """Of the model."""
-    place: WorkerSpec
+    worker_spec: WorkerSpec
     fingerprints: Fingerprints
     panel: Panel
     space: ConfigSpace
@@ -52,12 +52,12 @@ class ResolvedPlan:
     resumed: bool
 
     @functools.cached_property
-    def rehearsal(self) -> ProcessorProbe:
+    def processor_probe(self) -> ProcessorProbe:
         """The longest examples as the model's processor makes them: its faults show here."""
-        from search.resources.rank_memory import rehearsal
+        from search.resources.rank_memory import probe_processor
 
         tasks = [self.benchmark.task(name) for name in self.all_tasks]
-        return rehearsal(self.folder, tasks, self.space.reference("finetune").training)
+        return probe_processor(self.model_folder, tasks, self.space.reference("finetune").training)
 
     @functools.cached_property
     def memory(self) -> dict[str, int]:
@@ -65,15 +65,15 @@ class ResolvedPlan:
         from search.resources.rank_memory import rank_memory
 
         found = [
-            rank_memory(self.rehearsal, adapter, training, self.plan.workers_per_trial)
+            rank_memory(self.processor_probe, adapter, training, self.plan.workers_per_trial)
             for adapter, training in self.space.largest()
         ]
         return max(found, key=lambda parts: sum(parts.values()))
 
     @functools.cached_property
-    def seen_bytes(self) -> int:
+    def feature_bytes(self) -> int:
         """About the bytes of what the frozen vision tower sees of all examples."""
-        return self.rehearsal.seen_bytes(self.space.reference("finetune").training)
+        return self.processor_probe.feature_bytes(self.space.reference("finetune").training)
 
     def counts(self, name: str) -> str:
         """A task's examples in each split, and the rows that were left out of its data."""
@@ -118,7 +118,7 @@ class ResolvedPlan:
                 "with cheap scoring, trials are compared in mid-ordering by what they just learned, and "
                 "by what they forget only at its end; scoring: seen or --stopping none would do"
             )
-        return [caution for caution in [*found, note, *self.rehearsal.notes()] if caution]
+        return [caution for caution in [*found, note, *self.processor_probe.notes()] if caution]
 
     def configured_stages(self) -> int:
         """Stages of all trials if every one walked every ordering for itself."""
@@ -134,7 +134,7 @@ class ResolvedPlan:
 
         If the same plan was searched before, also of what was proposed then.
         """
-        store = StageStore(self.place.store)
+        store = StageStore(self.worker_spec.store)
         again = self.prior_run.stage_keys if self.prior_run else set()
         return sum(store.has(key) for key in again.union(*map(self.keys, REFERENCES)))
 
@@ -158,16 +158,16 @@ class ResolvedPlan:
 
     def keys(self, strategy: str) -> set[str]:
         """Keys of the stages of a reference trial."""
-        walk = self.walk(self.space.reference(strategy))
+        walk = self.new_trial(self.space.reference(strategy))
         before = [()] if self.panel.first else []
         return {walk.key(path) for path in [*before, *walk.paths]}
 
-    def walk(self, config: TrialConfig) -> PanelTrial:
+    def new_trial(self, config: TrialConfig) -> PanelTrial:
         """A configuration at the start of its way: to be counted, or walked as far as the store reaches."""
         from trainables.trial import PanelTrial
 
         return PanelTrial(
-            config, self.panel, self.fingerprints, StageStore(self.place.store), _NoRunner()
+            config, self.panel, self.fingerprints, StageStore(self.worker_spec.store), _NoRunner()
         )
 
     @functools.cached_property
@@ -196,7 +196,7 @@ class ResolvedPlan:
             "panel": dataclasses.asdict(self.panel),
             "references": REFERENCES,
             "seed": self.plan.seed,
-            "model": {"name": self.plan.model, "path": str(self.folder)},
+            "model": {"name": self.plan.model, "path": str(self.model_folder)},
             "benchmark": {"name": self.plan.benchmark, "path": str(self.benchmark.file)},
             "fingerprints": {
                 "model": self.fingerprints.model,
@@ -205,7 +205,7 @@ class ResolvedPlan:
             "code": self.code(),
             "search_code": self.search_code(),
             "text_encoder": {
-                "path": self.place.text_encoder,
+                "path": self.worker_spec.text_encoder,
                 "print": self.fingerprints.text_encoder,
             },
             "metrics": {t: self.benchmark.task(t).metric for t in self.all_tasks},

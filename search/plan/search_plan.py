@@ -16,7 +16,7 @@ STOPPING = {
     "none": "every trial walks the whole panel",
 }
 
-KEPT = {
+FEATURE_CACHES = {
     "auto": "on disk if it is more than a worker keeps in memory",
     "disk": "in memory-mapped files, made once before the lanes start, for all workers and searches",
     "memory": "in each worker's memory, as far as it goes: each looks for itself",
@@ -68,7 +68,7 @@ class SearchPlan:
     time_budget: float | None = None
     """Seconds; None = until the samples are done."""
     features: str = "auto"
-    """Where what the frozen vision tower sees of each image is kept, by `KEPT`."""
+    """Where what the frozen vision tower sees of each image is kept, by `FEATURE_CACHES`."""
     store_limit: float | None = None
     """GB of stages kept in the storage; None = all of them."""
 

@@ -54,12 +54,12 @@ class Estimate:
     """Bytes."""
 
 
-class Measured:
+class MeasuredStages:
     """The stages of plain tuning that the store has, of this very plan or of another that shares them."""
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         self.resolved = resolved
-        self.walk = resolved.walk(resolved.space.reference(FLOOR))
+        self.walk = resolved.new_trial(resolved.space.reference(FLOOR))
         self.sizes = {
             (task, split): len(resolved.benchmark.task(task).examples(split))
             for task in resolved.all_tasks
@@ -114,9 +114,9 @@ class Measured:
         return sum(self.sizes[task, "train"] for task in tasks)
 
 
-def told(resolved: ResolvedPlan, lanes: int) -> str:
+def describe_estimate(resolved: ResolvedPlan, lanes: int) -> str:
     """The estimate in a line."""
-    measured = Measured(resolved)
+    measured = MeasuredStages(resolved)
     found = measured.estimate()
     if found is None or measured.pace is None:
         return "unknown, for no stage of this plan was trained here yet; --measure trains the first"
@@ -146,8 +146,13 @@ def measure(resolved: ResolvedPlan) -> int:
     panel = dataclasses.replace(resolved.panel, orderings=first)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    told = (resolved.place, resolved.fingerprints, panel, resolved.space.reference(FLOOR).to_dict())
-    process = context.Process(target=_first_stage, args=(theirs, *told))
+    job = (
+        resolved.worker_spec,
+        resolved.fingerprints,
+        panel,
+        resolved.space.reference(FLOOR).to_dict(),
+    )
+    process = context.Process(target=_first_stage, args=(theirs, *job))
     process.start()
     theirs.close()
     try:
@@ -159,16 +164,16 @@ def measure(resolved: ResolvedPlan) -> int:
 
 
 def _first_stage(
-    pipe: Any, place: WorkerSpec, fingerprints: Fingerprints, panel: Panel, config: Any
+    pipe: Any, worker_spec: WorkerSpec, fingerprints: Fingerprints, panel: Panel, config: Any
 ) -> None:
     from trainables.lanes.in_process import InProcessRunner
 
-    chosen, there = TrialConfig.from_dict(config), StageStore(place.store)
+    chosen, there = TrialConfig.from_dict(config), StageStore(worker_spec.store)
     with tempfile.TemporaryDirectory() as other:
-        walk = PanelTrial(chosen, panel, fingerprints, there, InProcessRunner(place))
+        walk = PanelTrial(chosen, panel, fingerprints, there, InProcessRunner(worker_spec))
         if there.has(walk.key(walk.paths[0])):
             aside = Path(other)
-            runner = InProcessRunner(dataclasses.replace(place, store=aside))
+            runner = InProcessRunner(dataclasses.replace(worker_spec, store=aside))
             walk = PanelTrial(chosen, panel, fingerprints, StageStore(aside), runner)
         walk.step()
     if torch.cuda.is_available():

@@ -51,7 +51,7 @@ class Packing:
         return f"{asked} --gpus-per-worker {self.share:g}" if self.share else asked
 
 
-def here() -> Devices:
+def this_machine() -> Devices:
     """This machine."""
     import psutil
     import torch
@@ -63,11 +63,11 @@ def here() -> Devices:
     return Devices(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
 
-def packed(resolved: ResolvedPlan) -> Packing:
+def pack_lanes(resolved: ResolvedPlan) -> Packing:
     """Lanes as asked for, else as many as this machine holds; raises `InputError` if it holds none."""
     from search.resources.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit
 
-    plan, machine = resolved.plan, here()
+    plan, machine = resolved.plan, this_machine()
     workers, rank = plan.workers_per_trial, sum(resolved.memory.values())
     most = plan.samples + len(resolved.references)
     # A cluster's memory lies on machines that may not even run yet.
@@ -162,7 +162,7 @@ def check_share(share: float | None, workers: int) -> None:
 # Proposing ---------------------------------------------------------------------------------------
 
 
-def best(
+def best_packing(
     machine: Devices, trials: int, rank: Callable[[int], float], possible: Iterator[int]
 ) -> Packing | None:
     """The packing that trains most at once; None if a rank fits nowhere.
@@ -192,25 +192,27 @@ def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packin
     return Packing(max(1, min(fit // workers, trials)), workers, share)
 
 
-def proposal(resolved: ResolvedPlan, peak: int) -> str:
+def propose_packing(resolved: ResolvedPlan, peak: int) -> str:
     """What a measured stage of one worker, with `peak` bytes, leaves room for."""
     from search.resources.rank_memory import rank_memory
 
-    machine, trials = here(), resolved.plan.samples + len(resolved.references)
+    machine, trials = this_machine(), resolved.plan.samples + len(resolved.references)
     adapter, training = max(
         resolved.space.largest(),
-        key=lambda pair: sum(rank_memory(resolved.rehearsal, *pair, 1).values()),
+        key=lambda pair: sum(rank_memory(resolved.processor_probe, *pair, 1).values()),
     )
 
     def estimated(workers: int) -> float:
-        return sum(rank_memory(resolved.rehearsal, adapter, training, workers).values())
+        return sum(rank_memory(resolved.processor_probe, adapter, training, workers).values())
 
     # The estimate says how a rank shrinks among more workers, and grows with the largest knobs; the
     # measured stage, of plain tuning, how large it is.
     plain = resolved.space.reference("finetune")
-    known = rank_memory(resolved.rehearsal, plain.adapter, plain.training, 1)
+    known = rank_memory(resolved.processor_probe, plain.adapter, plain.training, 1)
     scale = peak / sum(known.values())
-    found = best(machine, trials, lambda n: scale * estimated(n), _workers(resolved, machine))
+    found = best_packing(
+        machine, trials, lambda n: scale * estimated(n), _workers(resolved, machine)
+    )
     has = f"{machine.gpus} GPUs" if machine.gpus else f"{machine.cores} cores"
     fits = found.flags() if found else "no number of workers makes a rank fit"
     return f"a worker took {peak / 1e9:.2f} GB at its peak; on {has} for {trials} trials: {fits}"

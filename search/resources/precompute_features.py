@@ -42,12 +42,12 @@ TOLD_SECONDS = 10.0
 LOOKED_FILE = "looked.json"
 """In the search's folder: what it took to look at the images."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-TOO_SHORT = "the disk is too short for what is seen: each worker looks for itself"
+DISK_FULL = "the disk is too short for what is seen: each worker looks for itself"
 SPARE = 1.1
 """The disk must hold so much more than what is to be written."""
-BRINGS = ("image", "read")
+VECTORS = ("image", "read")
 """What an example may bring with it: what was seen of its images, and what was read in that."""
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class FeatureExtractor:
@@ -73,7 +73,7 @@ class FeatureExtractor:
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
         rows = [row for block in blocks.to_pylist() for row in self._looked(**block)]
-        return pa.Table.from_pylist(rows, LOOKED)
+        return pa.Table.from_pylist(rows, EXTRACTED)
 
     def _looked(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
         known = self.benchmark.tasks[task].examples(split)
@@ -83,52 +83,56 @@ class FeatureExtractor:
         )
         seen = {image["image"]: image for image in images}
         for one in inputs:
-            place = {"task": task, "split": split, "longest": self.longest}
+            location = {"task": task, "split": split, "longest": self.longest}
             # Of examples with the same images, the first brings what was seen of them.
-            new = {key: seen.pop(one[key], {}) for key in BRINGS}
+            new = {key: seen.pop(one[key], {}) for key in VECTORS}
             brought = {f"{key}_{n}": v for key, image in new.items() for n, v in image.items()}
-            yield {**place, **one, **brought}
+            yield {**location, **one, **brought}
 
 
-LOOKED = pa.schema(
+EXTRACTED = pa.schema(
     [*EXAMPLE_SCHEMA, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
-    + [(f"{key}_{field.name}", field.type) for key in BRINGS for field in IMAGE_SCHEMA]
+    + [(f"{key}_{field.name}", field.type) for key in VECTORS for field in IMAGE_SCHEMA]
 )
 
 
-def with_features(resolved: ResolvedPlan, lookers: int) -> ResolvedPlan:
+def precompute_features(resolved: ResolvedPlan, lookers: int) -> ResolvedPlan:
     """The plan with what the frozen tower sees on disk, if that is wanted and the disk holds it."""
-    if not on_disk(resolved):
+    if not cached_on_disk(resolved):
         return resolved
     root = resolved.run.parent / FEATURES
     seen = FeatureCache(root, resolved.fingerprints.model, resolved.fingerprints.tasks)
     begun = time.monotonic()
-    if not look(resolved, seen, lookers):
+    if not extract_missing(resolved, seen, lookers):
         return resolved
     # Of all lookers together: what is saved later on is told less this.
     spent = {"seconds": (time.monotonic() - begun) * lookers}
     if not (looked := resolved.run / LOOKED_FILE).exists():
         looked.write_text(json.dumps(spent))
-    return dataclasses.replace(resolved, place=dataclasses.replace(resolved.place, features=seen))
+    return dataclasses.replace(
+        resolved, worker_spec=dataclasses.replace(resolved.worker_spec, features=seen)
+    )
 
 
-def on_disk(resolved: ResolvedPlan) -> bool:
+def cached_on_disk(resolved: ResolvedPlan) -> bool:
     """Whether what is seen is to be kept on disk: where asked for, or memory would not hold it."""
     if all(adapter.trains("vision_lora") for adapter in resolved.space.adapters()):
         return False
     kept = resolved.plan.features
-    return kept == "disk" or (kept == "auto" and resolved.seen_bytes > CACHE_BYTES)
+    return kept == "disk" or (kept == "auto" and resolved.feature_bytes > CACHE_BYTES)
 
 
-def reads(resolved: ResolvedPlan) -> bool:
+def reads_qformer(resolved: ResolvedPlan) -> bool:
     """Whether some configurations leave a Q-Former frozen, and it is to read what the tower sees."""
     whole = resolved.space.adapters()
     trained = ("connector", "qformer", "vision_lora")
-    family = folder_family(model_folder(resolved.place.model))
+    family = folder_family(model_folder(resolved.worker_spec.model))
     return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in whole)
 
 
-def look(resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = print) -> bool:
+def extract_missing(
+    resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Notify = print
+) -> bool:
     """Have all images looked at that were not yet; returns whether the disk held what was seen.
 
     Ray must be there. What is written is there as a whole, or not at all; a search that is interrupted
@@ -140,16 +144,16 @@ def look(resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Tell = 
         return True
     try:
         with hold_lease(folder / "looking"):  # of two searches that begin at once, one looks
-            return _look(resolved, seen, folder, lookers, tell)
+            return _extract(resolved, seen, folder, lookers, tell)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        tell(TOO_SHORT)
+        tell(DISK_FULL)
         return False
 
 
-def _look(
-    resolved: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Tell
+def _extract(
+    resolved: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Notify
 ) -> bool:
     training, missing = resolved.space.reference("finetune").training, _missing(resolved, folder)
     if not missing:
@@ -159,7 +163,7 @@ def _look(
         for task, split in missing
         for first in range(0, _size(resolved, task, split), IMAGES_PER_CALL)
     ]
-    writer = Writer(folder, seen, reads(resolved))
+    writer = FeatureWriter(folder, seen, reads_qformer(resolved))
     count, begun, told = 0, time.monotonic(), time.monotonic()
     whole = sum(_size(resolved, task, split) for task, split in missing)
     tell(f"looking at the images of {whole} examples, {lookers} at once")
@@ -167,7 +171,7 @@ def _look(
         for table in _results(resolved, blocks, training.loading, training.longest, lookers):
             count += len(table)
             if not writer.fits(table, whole / count):
-                tell(TOO_SHORT)
+                tell(DISK_FULL)
                 return False
             writer.add(table)
             if time.monotonic() - told > TOLD_SECONDS:
@@ -191,20 +195,26 @@ def _results(
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    place = resolved.place
+    worker_spec = resolved.worker_spec
     made = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * lookers))
     looked = made.map_batches(
         FeatureExtractor,  # type: ignore[arg-type]
-        fn_constructor_args=(place.model, place.benchmark, loading, longest, reads(resolved)),
+        fn_constructor_args=(
+            worker_spec.model,
+            worker_spec.benchmark,
+            loading,
+            longest,
+            reads_qformer(resolved),
+        ),
         batch_format="pyarrow",
         batch_size=1,
         concurrency=lookers,
-        num_gpus=place.gpus or None,
+        num_gpus=worker_spec.gpus or None,
     )
     yield from looked.iter_batches(batch_format="pyarrow", batch_size=None)  # type: ignore[misc]
 
 
-class Writer:
+class FeatureWriter:
     """Writes what comes in beside its place, and moves it there when it is whole."""
 
     def __init__(self, folder: Path, seen: FeatureCache, read: bool = False) -> None:
@@ -221,7 +231,7 @@ class Writer:
         """Some looked-at examples, with what was seen of images that are new."""
         images = []
         for row in table.to_pylist():
-            for key in BRINGS:
+            for key in VECTORS:
                 name, brought = row[key], row[f"{key}_features"] is not None
                 if brought and name not in self._new and not self.known.has_features(name):
                     self._new.add(name)
@@ -264,8 +274,8 @@ def _size(resolved: ResolvedPlan, task: str, split: str) -> int:
 def _missing(resolved: ResolvedPlan, folder: Path) -> list[tuple[str, str]]:
     """The splits that were not looked at yet."""
     # Where no Q-Former is to read, what one has read will do.
-    asked = (True,) if reads(resolved) else (True, False)
-    task_of, limit = resolved.fingerprints.tasks, resolved.rehearsal.limit
+    asked = (True,) if reads_qformer(resolved) else (True, False)
+    task_of, limit = resolved.fingerprints.tasks, resolved.processor_probe.limit
     return [
         (task, split)
         for task in resolved.all_tasks

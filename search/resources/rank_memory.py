@@ -52,7 +52,7 @@ class ProcessorProbe:
         config: Any = AutoConfig.from_pretrained(self.folder)
         patches = max(_patches(config.vision_config, e) for e in known)
         text = max(e.bytes - (e.prompt[PIXELS].nbytes if PIXELS in e.prompt else 0) for e in known)
-        kept = self.seen_bytes(training) + text * self._count
+        kept = self.feature_bytes(training) + text * self._count
         answer = max(len(e.answer) for e in known)
         longest = max(len(e.prompt["input_ids"]) for e in known)
         return ExampleSizes(
@@ -64,7 +64,7 @@ class ProcessorProbe:
             examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
         )
 
-    def seen_bytes(self, training: Training) -> int:
+    def feature_bytes(self, training: Training) -> int:
         """What the frozen vision tower sees of all examples, if each shows as much as the largest."""
         config: Any = AutoConfig.from_pretrained(self.folder)
         patches = max(_patches(config.vision_config, e) for e in self._known)
@@ -81,7 +81,7 @@ class ProcessorProbe:
         return sum(counts[split] for counts in self.counts.values() for split in SCORED)
 
 
-def rehearsal(folder: Path, tasks: Sequence[Task], training: Training) -> ProcessorProbe:
+def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> ProcessorProbe:
     """Encode the longest examples.
 
     Raises `InputError` if one cannot be made to fit, or if processor and model do not go together.
@@ -124,13 +124,13 @@ def longest(task: Task) -> Iterator[tuple[str, int, Example]]:
 
 
 def rank_memory(
-    rehearsed: ProcessorProbe, adapter: Adapter, training: Training, workers: int
+    probe: ProcessorProbe, adapter: Adapter, training: Training, workers: int
 ) -> dict[str, int]:
     """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
     machine = GPU if torch.cuda.is_available() else CPU
-    sizes = rehearsed.sizes(training)
+    sizes = probe.sizes(training)
     shared = dataclasses.replace(sizes, asked=-(-sizes.asked // workers))
-    return estimate_bytes(rehearsed.folder, adapter, training, workers, shared, machine)
+    return estimate_bytes(probe.folder, adapter, training, workers, shared, machine)
 
 
 def _patches(vision: Any, encoded: Encoded) -> int:

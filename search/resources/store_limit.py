@@ -27,10 +27,10 @@ def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
             "give the one that --storage named"
         )
     check_store_limit(limit)
-    return told(evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry)
+    return describe_sweep(evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry)
 
 
-def told(swept: Eviction, dry: bool = False) -> str:
+def describe_sweep(swept: Eviction, dry: bool = False) -> str:
     """A sweep in a line."""
     would = "would be " if dry else ""
     parts = [
@@ -70,4 +70,7 @@ class StoreLimit(tune.Callback):
             self._next = time.monotonic() + 10 * PAUSE_SECONDS
         if swept.left > self.limit * GB and not self._warned:
             self._warned = True
-            print(f"note: --store-limit {self.limit:g} cannot be kept: {told(swept)}", flush=True)
+            print(
+                f"note: --store-limit {self.limit:g} cannot be kept: {describe_sweep(swept)}",
+                flush=True,
+            )

@@ -114,7 +114,7 @@ def _walked(
     resolved: ResolvedPlan, name: str, config: TrialConfig, there: TrialRecord
 ) -> Mapping[str, Any] | None:
     """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
-    walk, message = resolved.walk(config), ""
+    walk, message = resolved.new_trial(config), ""
     state = "stopped" if there.state == "stopped" else "finished"
     walk.stop_after = there.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:

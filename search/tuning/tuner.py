@@ -32,7 +32,9 @@ def build_tuner(
 ) -> tune.Tuner:
     """The search as Tune runs it; metric and mode are the searcher's and the scheduler's own."""
     plan = resolved.plan
-    search = SearchContext(resolved.place, resolved.fingerprints, resolved.panel, resolved.run)
+    search = SearchContext(
+        resolved.worker_spec, resolved.fingerprints, resolved.panel, resolved.run
+    )
     return tune.Tuner(
         # The lane's ranks hold the devices; the trial itself only hands them stages.
         tune.with_resources(

@@ -313,7 +313,7 @@ def test_the_controls_differ_from_what_they_control_in_one_thing(tmp_path: Path)
     for job in slower:
         assert job.config["training"]["learning_rate"] == float(job.name.partition("@")[2])
         start = both[0 if job.name.startswith(ALIGNED) else 1]
-        assert job.place.model == start.prepared.plan.model
+        assert job.worker_spec.model == start.prepared.plan.model
         assert job.fingerprints.model == start.prepared.fingerprints.model
         assert {o for panel in job.panels for o in panel.orderings} == set(both[1].held_out)
     controls = informed(both[1], (1, 2), tmp_path)
@@ -329,7 +329,7 @@ def test_the_controls_differ_from_what_they_control_in_one_thing(tmp_path: Path)
     plain, random = controls[0].config, controls[1].config
     assert {**random, "strategy": {**random["strategy"], "control": "none"}} == plain
     for aligned, own in zip(slower[0:2] + slower[4:6], slower[2:4] + slower[6:8], strict=True):
-        assert aligned.config == own.config and aligned.place.seed == own.place.seed
+        assert aligned.config == own.config and aligned.worker_spec.seed == own.worker_spec.seed
     assert len({job.identity for job in [*slower, *controls]}) == len(slower) + len(controls)
 
 

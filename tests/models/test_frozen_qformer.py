@@ -15,7 +15,7 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 from models.batching import FEATURES, PIXELS, QUERIES, encode
 from models.lmm import LMM
 from models.loading import IMAGES_PER_CALL
-from search.resources.precompute_features import FeatureExtractor, Writer
+from search.resources.precompute_features import FeatureExtractor, FeatureWriter
 from spaces import Adapter
 from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner
@@ -110,7 +110,7 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
 ) -> None:
     toy, root = toy_instructblip, tmp_path / "features"
     chosen = config({"name": "eproj", "key_steps": 5}, epochs=1, zero=zero)
-    writer = Writer(
+    writer = FeatureWriter(
         features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root), read=True
     )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
@@ -120,10 +120,10 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
                 writer.add(images_embedded(looker, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
-    place = dataclasses.replace(
+    worker_spec = dataclasses.replace(
         toy.worker_spec(tmp_path / "kept"), features=toy.feature_cache(root)
     )
-    kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(place)))
+    kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(worker_spec)))
     worker = kept.runner.worker
     assert worker.data.images_embedded == 0 and worker.lmm.qformer is not None
     assert blobs(kept) == blobs(live)
@@ -135,7 +135,7 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
     toy_instructblip: Toy, tmp_path: Path
 ) -> None:
     toy, task = toy_instructblip, next(iter(PROMPTS))
-    writer = Writer(
+    writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)

@@ -197,7 +197,7 @@ def test_the_fingerprint_is_of_the_contents(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_worker_looks_examples_up_with_it(toy: Toy, folder: Path, tmp_path: Path) -> None:
-    place = replace(toy.worker_spec(tmp_path), text_encoder=str(folder))
+    worker_spec = replace(toy.worker_spec(tmp_path), text_encoder=str(folder))
     fingerprints = replace(toy.fingerprints(), text_encoder=text_encoder_fingerprint(folder))
     chosen = config({"name": "eproj", "key_steps": 200, "key_rate": 0.02}, epochs=1)
     walk = walked(
@@ -206,7 +206,7 @@ def test_a_worker_looks_examples_up_with_it(toy: Toy, folder: Path, tmp_path: Pa
             Panel((("hue", "light"),)),
             fingerprints,
             StageStore(tmp_path),
-            InProcessRunner(place),
+            InProcessRunner(worker_spec),
         )
     )
     encoder = SentenceEncoder(folder)

@@ -14,7 +14,7 @@ import yaml
 from toy import PROMPTS, Toy
 
 from search import commands
-from search.cli import latest, main, parser, plan_of
+from search.cli import latest_search, main, parser, plan_from_flags
 from search.run_search import save_plan
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def begun(plan: Callable, tmp_path: Path) -> Path:
     from search.plan.resolve import resolve_plan
 
     args = parser().parse_args(["--plan", plan()])
-    resolved = resolve_plan(plan_of(args, None), "begun", tmp_path / "storage", False)
+    resolved = resolve_plan(plan_from_flags(args, None), "begun", tmp_path / "storage", False)
     resolved.run.mkdir(parents=True)
     save_plan(resolved)
     return resolved.run
@@ -69,12 +69,12 @@ def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable)
 
 
 def test_what_a_resumed_search_is_given_anew_is_kept(begun: Path) -> None:
-    from search.plan.resolve import resolve_plan, saved_plan
+    from search.plan.resolve import resolve_plan, resumed_plan
 
     before = json.loads((begun / "plan.json").read_text())
     args = parser().parse_args(["--resume", "--samples", "20"])
-    save_plan(resolve_plan(plan_of(args, begun), begun.name, begun.parent, True))
-    assert saved_plan(begun).samples == 20
+    save_plan(resolve_plan(plan_from_flags(args, begun), begun.name, begun.parent, True))
+    assert resumed_plan(begun).samples == 20
     assert json.loads((begun / "plan.json").read_text())["started"] == before["started"]
 
 
@@ -93,7 +93,7 @@ def test_the_search_begun_last_is_resumed(tmp_path: Path) -> None:
         (tmp_path / name / "plan.json").write_text(json.dumps({"started": started}))
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "plan.json").write_text("{")  # a broken one is passed over
-    assert latest(tmp_path) == "b"
+    assert latest_search(tmp_path) == "b"
 
 
 def test_one_process_at_a_time_runs_a_search(
@@ -125,11 +125,11 @@ def test_another_model_and_other_data_leave_the_embedded_ones_settings_behind(
     flags = ["--model", str(toy.model), "--benchmark", str(toy.benchmark), "--orderings", "given"]
     assert main([*flags, "--storage", str(tmp_path), "--dry-run"]) == 0
     assert f"tasks       {', '.join(sorted(PROMPTS))}\n" in capsys.readouterr().out
-    plan = plan_of(parser().parse_args([*flags, "--zero", "2"]), None)
+    plan = plan_from_flags(parser().parse_args([*flags, "--zero", "2"]), None)
     assert (plan.tasks, plan.training, plan.adapter, plan.space) == ((), {"zero": 2}, {}, {})
     assert Training(**plan.training).learning_rate == Training().learning_rate
     assert Adapter(**plan.adapter) == Adapter()
-    embedded = plan_of(parser().parse_args(["--model", "llava-instructed"]), None)
+    embedded = plan_from_flags(parser().parse_args(["--model", "llava-instructed"]), None)
     assert embedded.training and embedded.tasks
 
 

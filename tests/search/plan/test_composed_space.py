@@ -11,9 +11,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 from toy import TRAINING, Toy
 
-from search.cli import parser, plan_of
+from search.cli import parser, plan_from_flags
 from search.plan.checks import check_experts, searched_strategies
-from search.plan.presets import EVERY, PLANS
+from search.plan.presets import PLANS, SEARCHED
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
@@ -185,7 +185,7 @@ def test_a_sentence_encoder_is_looked_for_before_anything_starts(resolved, tmp_p
 
 def test_flags_name_initial_tasks_and_the_encoder(tmp_path: Path) -> None:
     flags = ["--initial", "known", "--text-encoder", str(tmp_path)]
-    plan = plan_of(parser().parse_args(flags), None)
+    plan = plan_from_flags(parser().parse_args(flags), None)
     assert (plan.initial, plan.text_encoder) == ("known", str(tmp_path))
 
 
@@ -193,7 +193,7 @@ def test_flags_name_initial_tasks_and_the_encoder(tmp_path: Path) -> None:
 
 
 def test_the_papers_presets_search_every_strategy_with_an_equal_budget() -> None:
-    assert set(EVERY) == set(STRATEGIES) - {"finetune", "joint"}
+    assert set(SEARCHED) == set(STRATEGIES) - {"finetune", "joint"}
     for name, model, count, initial in (
         ("mini_1", "llava-aligned", 5, "none"),
         ("mini_2", "llava-instructed", 4, "known"),
@@ -202,4 +202,4 @@ def test_the_papers_presets_search_every_strategy_with_an_equal_budget() -> None
         assert (plan.model, len(plan.tasks), plan.initial) == (model, count, initial)
         assert plan.balanced
         assert plan.stopping == "none"
-        assert searched_strategies(plan) == EVERY
+        assert searched_strategies(plan) == SEARCHED

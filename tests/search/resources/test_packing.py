@@ -9,7 +9,7 @@ import pytest
 from search.resources.packing import (
     Devices,
     Packing,
-    best,
+    best_packing,
     check_gpus,
     check_share,
     gpu_share,
@@ -85,12 +85,12 @@ def split(whole: float, kept: float = 0.0) -> Callable[[int], float]:
 def test_the_best_packing_keeps_most_devices_busy_with_fewest_workers(
     machine: Devices, trials: int, rank: Callable[[int], float], packing: Packing
 ) -> None:
-    assert best(machine, trials, rank, iter((1, 2, 4, 8))) == packing
+    assert best_packing(machine, trials, rank, iter((1, 2, 4, 8))) == packing
 
 
 def test_a_rank_that_fits_nowhere_has_no_packing() -> None:
-    assert best(gpus(1), 4, split(0.0, 90 * GB), iter((1,))) is None
-    assert best(CPUS, 4, split(0.0, 90 * GB), iter((1, 2))) is None
+    assert best_packing(gpus(1), 4, split(0.0, 90 * GB), iter((1,))) is None
+    assert best_packing(CPUS, 4, split(0.0, 90 * GB), iter((1, 2))) is None
 
 
 def test_the_flags_of_a_packing_ask_for_it() -> None:

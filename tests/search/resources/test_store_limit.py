@@ -11,10 +11,10 @@ import torch
 from searches import stages, trials, write_plan
 from toy import Toy, walked
 
-from search.cli import main, parser, plan_of
+from search.cli import main, parser, plan_from_flags
 from search.commands import clean
 from search.plan.resolve import resolve_plan
-from search.resources.cost_estimate import Measured
+from search.resources.cost_estimate import MeasuredStages
 from search.resources.store_limit import StoreLimit
 from trainables.lanes.in_process import InProcessRunner
 from trainables.stage_job import WorkerSpec
@@ -26,7 +26,7 @@ from trainables.trial import PanelTrial
 
 def prepared_of(plan: Path, storage: Path, *flags: str):
     args = parser().parse_args(["--plan", str(plan), *flags])
-    return resolve_plan(plan_of(args, None), "it", storage, False)
+    return resolve_plan(plan_from_flags(args, None), "it", storage, False)
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_hours_are_unknown_until_a_stage_was_trained_and_known_then(
 
 def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path) -> None:
     resolved = prepared_of(plan, tmp_path)
-    assert Measured(resolved).estimate() is None
+    assert MeasuredStages(resolved).estimate() is None
     model, benchmark = resolved.plan.model, resolved.plan.benchmark
-    place = WorkerSpec(model, benchmark, resolved.place.store, resolved.plan.seed)
-    floor = resolved.walk(resolved.space.reference("finetune"))
+    worker_spec = WorkerSpec(model, benchmark, resolved.worker_spec.store, resolved.plan.seed)
+    floor = resolved.new_trial(resolved.space.reference("finetune"))
     walk = PanelTrial(
-        floor.config, floor.panel, floor.fingerprints, floor.store, InProcessRunner(place)
+        floor.config, floor.panel, floor.fingerprints, floor.store, InProcessRunner(worker_spec)
     )
     walk.step()
-    one = Measured(resolved)
+    one = MeasuredStages(resolved)
     before = one.estimate()
     assert one.pace is not None
     assert one.pace.stages == 1
@@ -73,7 +73,7 @@ def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path)
     assert before is not None
     assert before.seconds * (1 - before.scoring) == pytest.approx(training)
     walked(walk)
-    after = Measured(resolved).estimate()
+    after = MeasuredStages(resolved).estimate()
     assert after is not None
     assert resolved.most_stages() == stages_left - 2 - 4
 

@@ -13,7 +13,7 @@ import ray
 from searches import trials, write_plan
 from toy import Toy
 
-from search.cli import main, parser, plan_of
+from search.cli import main, parser, plan_from_flags
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.run_search import save_plan
@@ -39,7 +39,7 @@ def plan(toy: Toy, tmp_path: Path) -> Path:
 
 def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
     args = parser().parse_args(["--plan", str(plan), *flags])
-    return resolve_plan(plan_of(args, None), name, plan.parent / "storage", False)
+    return resolve_plan(plan_from_flags(args, None), name, plan.parent / "storage", False)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def first(plan: Path) -> ResolvedPlan:
     resolved.run.mkdir(parents=True)
     save_plan(resolved)
     searcher = build_searcher(resolved)
-    runner = InProcessRunner(resolved.place)
+    runner = InProcessRunner(resolved.worker_spec)
     searcher.stopped_names |= STOPPED.keys()
     for number in range(searcher.trials_left()):
         given = searcher.suggest(f"trial-{number}")
@@ -63,7 +63,7 @@ def first(plan: Path) -> ResolvedPlan:
 def walked(
     resolved: ResolvedPlan, given: Mapping[str, Any], runner: InProcessRunner
 ) -> dict[str, Any]:
-    store, config = StageStore(resolved.place.store), TrialConfig.from_dict(given["trial"])
+    store, config = StageStore(resolved.worker_spec.store), TrialConfig.from_dict(given["trial"])
     walk = PanelTrial(config, resolved.panel, resolved.fingerprints, store, runner)
     while not walk.finished and walk.completed < STOPPED.get(given["name"], 99):
         walk.step()
@@ -115,7 +115,7 @@ def test_a_whole_search_needs_no_ray(
     path = first.run / "trials" / f"{FAILED}.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"state": "diverged", "message": "as if"}))
-    before = {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+    before = {f: f.stat().st_mtime_ns for f in Path(first.worker_spec.store).rglob("*.json")}
     flags = ["--plan", str(plan), "--storage", str(first.run.parent), "--name", "second"]
     assert main([*flags, "--dry-run"]) == 0
     assert "at most 0 to be trained" in capsys.readouterr().out
@@ -125,13 +125,15 @@ def test_a_whole_search_needs_no_ray(
     assert '"first" had the same plan' in said
     assert "Stages: 0 trained" in said
     assert not ray.is_initialized()
-    assert before == {f: f.stat().st_mtime_ns for f in Path(first.place.store).rglob("*.json")}
+    assert before == {
+        f: f.stat().st_mtime_ns for f in Path(first.worker_spec.store).rglob("*.json")
+    }
 
 
 def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: Path) -> None:
     theirs = told(first.run)["0000"]
     key = next(r["key"] for r in theirs["records"] if r["stage"] == 2)
-    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
     file.unlink()
     second = prepared_as("second", plan)
     suggested = left(again(second))
@@ -175,11 +177,11 @@ def test_a_broken_journal_is_no_twin(first: ResolvedPlan, plan: Path, broken: st
 
 def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -> None:
     config = TrialConfig.from_dict(told(first.run)["0000"]["config"])
-    walk = first.walk(config)
+    walk = first.new_trial(config)
     walk.step()
     key = walk.key(walk.paths[1])
     record = walk.store.get(key) or {}
-    (file,) = Path(first.place.store).rglob(f"{key}.json")
+    (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
     file.write_text(json.dumps(record | {"kind": DIVERGED, "message": "it diverged"}))
     assert walk.at_hand
     with pytest.raises(DivergedError, match="it diverged"):
@@ -192,11 +194,11 @@ def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -
 def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    walk = first.walk(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
+    walk = first.new_trial(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
     base = next(r["key"] for r in told(first.run)["0000"]["records"] if r["stage"] == 0)
     diverged = walk.key(walk.paths[0])
     for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
-        (file,) = Path(first.place.store).rglob(f"{key}.json")
+        (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
         if more:
             file.write_text(json.dumps(json.loads(file.read_text()) | more))
         else:
@@ -205,7 +207,7 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
 
 
 def test_weights_removed_to_save_space_are_not_made_again(first: ResolvedPlan, plan: Path) -> None:
-    store, alike = StageStore(first.place.store), defaultdict(set)
+    store, alike = StageStore(first.worker_spec.store), defaultdict(set)
     for stage in (s for t in trials(first.run).values() for s in t["stages"]):
         record = store.get(stage["key"])
         assert record is not None
@@ -278,7 +280,7 @@ def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     )
     given = searcher.suggest("last")
     assert given is not None and given["name"] == FAILED
-    result = walked(second, given, InProcessRunner(second.place))
+    result = walked(second, given, InProcessRunner(second.worker_spec))
     searcher.on_trial_complete("last", result)
     prior_run = prepared_as("third", plan).prior_run
     assert prior_run is not None and prior_run.name == "second"

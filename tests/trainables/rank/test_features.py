@@ -15,7 +15,7 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 from models.batching import FEATURES, PIXELS
 from models.lmm import LMM
 from models.loading import IMAGES_PER_CALL
-from search.resources.precompute_features import LOOKED, FeatureExtractor, Writer
+from search.resources.precompute_features import EXTRACTED, FeatureExtractor, FeatureWriter
 from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner
@@ -46,7 +46,9 @@ def images_embedded(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
 def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything looked at and written down."""
     root = tmp_path_factory.mktemp("features")
-    writer = Writer(features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root))
+    writer = FeatureWriter(
+        features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root)
+    )
     for table in images_embedded(toy):
         writer.add(table)
     writer.publish()
@@ -79,10 +81,10 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     live = walked(toy.walk(config("ewc", epochs=1), tmp_path / "live"))
-    place = dataclasses.replace(
+    worker_spec = dataclasses.replace(
         toy.worker_spec(tmp_path / "kept"), features=toy.feature_cache(root)
     )
-    kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(place))
+    kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(worker_spec))
     worker = kept.runner.worker
     kept.step()
     assert worker.data.images_embedded == 0  # in this process
@@ -97,8 +99,8 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     trained = adapted(config(epochs=1), parts="vision_lora")
-    place = dataclasses.replace(toy.worker_spec(tmp_path), features=toy.feature_cache(root))
-    walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(place)))
+    worker_spec = dataclasses.replace(toy.worker_spec(tmp_path), features=toy.feature_cache(root))
+    walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(worker_spec)))
     assert len(walk.runner.worker.data._encoded) >= 24
     assert PIXELS in walk.runner.worker.data.encoded("hue", "train", 0).prompt
 
@@ -122,7 +124,7 @@ def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:
 
 def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
     bf16 = Loading(precision="bf16")
-    writer = Writer(
+    writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, bf16), toy.feature_cache(tmp_path)
     )
     for table in images_embedded(toy, bf16):
@@ -145,7 +147,7 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
     )
     same = dataclasses.replace(toy, benchmark=benchmark)
     folder = features_folder(tmp_path, same.fingerprints().model, FP32)
-    writer = Writer(folder, same.feature_cache(tmp_path))
+    writer = FeatureWriter(folder, same.feature_cache(tmp_path))
     for table in images_embedded(same):
         writer.add(table)
     writer.publish()
@@ -165,7 +167,7 @@ def test_names_tell_how_many_images_there_are() -> None:
 
 def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
     folder = features_folder(tmp_path, toy.fingerprints().model, FP32)
-    writer = Writer(folder, toy.feature_cache(tmp_path))
+    writer = FeatureWriter(folder, toy.feature_cache(tmp_path))
     writer.add(next(images_embedded(toy)))
     assert not FeatureFiles(folder).example(
         examples_file(folder, toy.fingerprints().tasks["hue"], "train", 0), 0
@@ -178,7 +180,7 @@ def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Pa
 def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(
+    writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
     table = next(images_embedded(toy))
@@ -189,4 +191,4 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     )
     assert not writer.fits(table, 10.0)
     assert writer.fits(table, 2.0)
-    assert LOOKED.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
+    assert EXTRACTED.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
