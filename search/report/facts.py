@@ -68,8 +68,8 @@ def front_status(outcome: Outcome, trial: str) -> str:
 # Tasks -------------------------------------------------------------------------------------------
 
 
-def range_note(outcome: Outcome) -> str:
-    """Return a warning if the averaged metrics have different ranges; empty if not."""
+def range_note(outcome: Outcome) -> str | None:
+    """Return a warning if the averaged metrics have different ranges."""
     return scale_note({t: name for t, name in outcome.run.metrics.items() if name in METRICS})
 
 

@@ -1,4 +1,4 @@
-"""The outcome of a search on the screen: strategies, front, costs, and what to do next."""
+"""The outcome of a search on the terminal: strategies, Pareto front, cost and next steps."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from search.results.formatting import format_duration, format_knobs, format_mean
 from search.results.outcome import Outcome, read_outcome
 
 WIDTH = 100
-"""Columns of a log; a terminal says its own."""
+"""Columns of a log; a terminal has its own."""
 
 LEGEND = (
     "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed.\n"
-    "front (n): so many of a strategy's trials are on the front."
+    "front (n): n trials of the strategy are on the Pareto front."
 )
 
 
 def show_results(folder: Path, console: Console | None = None) -> None:
-    """Print the outcome; raises `InputError` if `folder` is no search's folder."""
+    """Print the outcome of a search; raise `InputError` for a folder that holds none."""
     console = console or _console()
-    verdict = read_outcome(folder)
+    outcome = read_outcome(folder)
     console.print()
-    console.print(_strategies(verdict))
+    console.print(_strategy_table(outcome))
     console.print(Text(LEGEND, style="dim"), soft_wrap=True)
-    console.print(Text(f"\n{verdict.summary()}\n"))
-    more = [*_costs(verdict), *unfinished(verdict), *_skipped(verdict), *_next(verdict)]
-    for line in [*_front(verdict), "", *more]:
+    console.print(Text(f"\n{outcome.summary()}\n"))
+    notes = [_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
+    for line in [*_front(outcome), "", *notes]:
         # One line stays one line in a log: a command broken in two cannot be pasted.
         console.print(Text(line), soft_wrap=True)
 
@@ -43,63 +43,61 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def _strategies(verdict: Outcome) -> Table:
+def _strategy_table(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("strategy", overflow="fold")
     table.add_column("trial")
     for name in ("final average", "worst", "forgetting", "learning", "train s", "trials*"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for strategy, row in verdict.strategies.items():
-        marks = ", ".join(verdict.labels(strategy))
-        style = "bold green" if "best" in verdict.labels(strategy) else ""
-        table.add_row(*(Text(cell) for cell in [*_cells(row), marks]), style=style)
+    for strategy, row in outcome.strategies.items():
+        labels = outcome.labels(strategy)
+        style = "bold green" if "best" in labels else ""
+        table.add_row(*(Text(cell) for cell in [*_cells(row), ", ".join(labels)]), style=style)
     return table
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    cost = row.get("train_seconds")
+    seconds = row.get("train_seconds")
     return [
         row["strategy"],
         row["best"] or "-",
         format_mean_std(row, "final_average"),
-        format_number(row.get("worst_ordering")),
-        format_number(row.get("forgetting")),
-        format_number(row.get("learning_average")),
-        "-" if cost is None else f"{cost:.0f}",
+        *(format_number(row.get(m)) for m in ("worst_ordering", "forgetting", "learning_average")),
+        "-" if seconds is None else f"{seconds:.0f}",
         f"{row['finished']}/{row['stopped']}/{row['failed']}",
     ]
 
 
-def _front(verdict: Outcome) -> list[str]:
-    aims = ", ".join(f"{metric} {mode}" for metric, mode in verdict.objectives)
-    if not verdict.front:
-        return [f"Pareto front ({aims}): empty"]
-    lines = [f"Pareto front ({aims}) over finished trials:"]
-    for name in verdict.front:
-        row = verdict.trials[name]
+def _front(outcome: Outcome) -> list[str]:
+    objectives = ", ".join(f"{metric} {mode}" for metric, mode in outcome.objectives)
+    if not outcome.front:
+        return [f"Pareto front ({objectives}): empty"]
+    lines = [f"Pareto front ({objectives}) over finished trials:"]
+    for name in outcome.front:
+        row = outcome.trials[name]
         scores = "  ".join(
-            f"{metric} {format_number(row[metric])}" for metric, _ in verdict.objectives
+            f"{metric} {format_number(row[metric])}" for metric, _ in outcome.objectives
         )
-        knobs = format_knobs(verdict.varied_knobs(name))
+        knobs = format_knobs(outcome.varied_knobs(name))
         lines.append(f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip())
     return lines
 
 
-def _costs(verdict: Outcome) -> list[str]:
-    trained, shared = verdict.total("stages_trained"), verdict.total("stages_shared")
+def _cost(outcome: Outcome) -> str:
+    trained, shared = outcome.total("stages_trained"), outcome.total("stages_shared")
     spent, saved = (
-        format_duration(verdict.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
+        format_duration(outcome.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
     )
-    return [
+    return (
         f"Stages: {trained:.0f} trained in {spent} of workers' time, {shared:.0f} taken from the store, "
         f"which saved {saved}."
-    ]
+    )
 
 
-def unfinished(verdict: Outcome) -> list[str]:
-    """Trials that are under way, or were when their search ended."""
-    names = sorted(name for name, row in verdict.trials.items() if row["state"] == "running")
+def unfinished(outcome: Outcome) -> list[str]:
+    """Return a line that names the trials without an end, if there are any."""
+    names = sorted(name for name, row in outcome.trials.items() if row["state"] == "running")
     if not names:
         return []
     return [
@@ -108,24 +106,24 @@ def unfinished(verdict: Outcome) -> list[str]:
     ]
 
 
-def _skipped(verdict: Outcome) -> list[str]:
-    return [f"Left out: trials/{file}: {reason}" for file, reason in verdict.run.skipped.items()]
+def _skipped(outcome: Outcome) -> list[str]:
+    return [f"Left out: trials/{file}: {reason}" for file, reason in outcome.run.skipped.items()]
 
 
-def _next(verdict: Outcome) -> list[str]:
-    folder = shown(verdict.run.folder)
+def _next_steps(outcome: Outcome) -> list[str]:
+    folder = _from_here(outcome.run.folder)
     lines = [f"Tables: {folder / 'tables'}   Report: {folder / 'report.html'}"]
-    return [*lines, f"Export the best configuration: {export_command(folder)}"][
-        : 1 + bool(verdict.best_trial)
-    ]
-
-
-def shown(folder: Path) -> Path:
-    """The folder as one would type it here."""
-    absolute, here = folder.resolve(), Path.cwd()
-    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+    if outcome.best_trial:
+        lines.append(f"Export the best configuration: {export_command(folder)}")
+    return lines
 
 
 def export_command(folder: Path) -> str:
-    """What exports the best trial of a search."""
-    return f"python search/export.py {shlex.quote(str(folder))}"
+    """Return the command that exports the best trial of a search."""
+    return f"python search/export.py {shlex.quote(str(_from_here(folder)))}"
+
+
+def _from_here(folder: Path) -> Path:
+    """Return the folder relative to the working directory, if it lies below it."""
+    absolute, here = folder.resolve(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
