@@ -15,14 +15,11 @@ from models.location import folder_family, image_token
 from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from search.resources.packing import check_share
-from search.results.pareto import TRIAL_DIRECTIONS
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
-from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
-from trainables.metrics.score_matrix import METRICS
-from trainables.panel import INITIAL_STATES, SCORING, Panel
+from trainables.panel import INITIAL_STATES, SCORING
 
 REFERENCES = ("finetune", "joint")
 """Run first in every search: the floor and the ceiling."""
@@ -33,7 +30,6 @@ DATA = "data"
 FEATURES = "features"
 """Folder of what the frozen vision tower saw."""
 RESERVED = (STAGES, DATA, FEATURES)
-TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
 
 
 def check_run_folder(name: str | None, storage: Path) -> None:
@@ -185,25 +181,3 @@ def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) 
             "would leave them out before"
         )
     return initial
-
-
-def check_objectives(plan: SearchPlan, panel: Panel) -> None:
-    """Every objective must be defined for the trials of this panel."""
-    for objective in plan.objectives:
-        if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
-            raise unknown("objective", name, TRIAL_METRICS)
-    names = [name for name, _ in plan.directions()]
-    if set(OF_INITIAL) & set(names) and not panel.initial:
-        raise InputError(
-            f"{' and '.join(OF_INITIAL)} need tasks that were learned before: the benchmark names none "
-            "under initial, or the plan leaves them out"
-        )
-    shortest = min(len(ordering) for ordering in panel.orderings)
-    if "forward_transfer" in names and plan.scoring == "seen":
-        raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
-    if "average_over_stages" in names and plan.scoring == "cheap":
-        raise InputError(
-            'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
-        )
-    if shortest < 2 and {"forgetting", "backward_transfer"} & set(names):
-        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")

@@ -22,13 +22,13 @@ from search.plan.checks import (
     check_batches,
     check_experts,
     check_model_named,
-    check_objectives,
     check_run_folder,
     check_training,
     demands_of,
     initial_tasks,
     searched_strategies,
 )
+from search.plan.objectives import check_objectives
 from search.plan.plan_file import with_fields
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
@@ -64,7 +64,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     benchmark = load_benchmark(prepare_benchmark(_located(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
     every = (*panel.tasks, *panel.initial)
-    check_objectives(plan, panel)
+    check_objectives(plan.objectives, plan.scoring, panel)
     demands = demands_of(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )

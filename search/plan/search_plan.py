@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.results.pareto import direction
-from spaces.errors import InputError
+from search.plan.objectives import Objective, parse_objectives
 
 STOPPING = {
     "asha": "successive halving: the best part of those at a rung goes on, rungs are stages",
@@ -72,18 +71,6 @@ class SearchPlan:
     store_limit: float | None = None
     """GB of stages kept in the storage; None = all of them."""
 
-    def directions(self) -> list[tuple[str, str]]:
+    def directions(self) -> list[Objective]:
         """The objectives as (metric, "max" or "min")."""
-        pairs = []
-        for objective in self.objectives:
-            name, _, given = objective.partition(":")
-            if given not in ("", "max", "min"):
-                raise InputError(f'an objective must end in ":max" or ":min", got "{objective}"')
-            pairs.append((name, given or direction(name)))
-        names = [name for name, _ in pairs]
-        if not names or len(set(names)) != len(names):
-            raise InputError(
-                "objectives must be one metric or more that differ, got "
-                + (", ".join(names) or "none")
-            )
-        return pairs
+        return parse_objectives(self.objectives)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.plan.objectives import Objective
 from search.results.formatting import format_mean_std, format_metric, format_number
 from search.results.pareto import (
-    Objective,
     Row,
     choose_best,
     excluded,

@@ -6,31 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from search.plan.objectives import TRIAL_DIRECTIONS, Objective, direction
 from spaces.errors import InputError, unknown
 from strategies import STRATEGIES
 from trainables.metrics.glossary import GLOSSARY
 
-Objective = tuple[str, str]
-"""A metric and its direction, "max" or "min"."""
-
-TRIAL_DIRECTIONS = {
-    **{"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"},
-    **{"stored_bytes": "min", "added_parameters": "min"},
-}
-"""Metrics of a trial over its orderings, beside those of a score matrix."""
-
 Row = Mapping[str, Any]
 """A trial by column of the table `trials`; None where a metric is undefined."""
-
-
-def objectives_of(values: object) -> tuple[Objective, ...]:
-    """The objectives of a plan, `[[metric, "max" or "min"], ...]`; raises `InputError`."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise InputError(f'objectives must be a list of [metric, "max" or "min"], got {values!r}')
-    for value in values:
-        if not isinstance(value, Sequence) or len(value) != 2 or value[1] not in ("max", "min"):
-            raise InputError(f'an objective must be [metric, "max" or "min"], got {value!r}')
-    return tuple((str(metric), str(mode)) for metric, mode in values)
 
 
 def is_reference(strategy: str) -> bool:
@@ -110,12 +92,3 @@ def why_front_is_empty(trials: Sequence[Row], objectives: Sequence[Objective]) -
     reasons = [f"{name} {reason}" for name, reason in excluded(trials, objectives).items()]
     more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     return ("; ".join(reasons[:5]) + more) or "the search has no trial yet"
-
-
-def direction(metric: str) -> str:
-    """Which way a trial's metric is good, "max" or "min"; raises `InputError` for none that is known."""
-    if metric in TRIAL_DIRECTIONS:
-        return TRIAL_DIRECTIONS[metric]
-    if metric not in GLOSSARY:
-        raise unknown("metric", metric, {*GLOSSARY, *TRIAL_DIRECTIONS})
-    return "max" if GLOSSARY[metric].higher_is_better else "min"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.results.pareto import Objective, objectives_of
+from search.plan.objectives import Objective, objectives_of
 from spaces.errors import InputError, unknown
 from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from search.plan.checks import STAGES
+from search.plan.objectives import Objective
 from search.results.arrow_files import to_arrow, write_table
 from search.results.pareto import (
-    Objective,
     Row,
     choose_best,
     has_all_objectives,

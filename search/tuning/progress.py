@@ -16,8 +16,8 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from search.plan.objectives import Objective
 from search.results.formatting import format_duration, format_number
-from search.results.pareto import Objective
 from search.results.run_folder import read_run_folder
 from search.tuning.progress_state import Entry, ProgressState
 from spaces.errors import InputError

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.results.pareto import Objective, has_all_objectives, is_reference, maximised
+from search.plan.objectives import Objective
+from search.results.pareto import has_all_objectives, is_reference, maximised
 from search.results.run_folder import TrialRecord
 from spaces.references import CEILING
 

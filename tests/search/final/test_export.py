@@ -11,9 +11,8 @@ import yaml
 from records import record, write_run
 
 from search import commands
-from search.plan.checks import TRIAL_METRICS
+from search.plan.objectives import TRIAL_METRICS, direction
 from search.plan.search_plan import SearchPlan
-from search.results.pareto import direction
 from spaces import InputError
 
 FIELDS = {

@@ -21,9 +21,10 @@ from records import (
 )
 from rich.console import Console
 
+from search.plan.objectives import objectives_of
 from search.report.terminal import show_results
 from search.results.outcome import read_outcome
-from search.results.pareto import choose_best, excluded, objectives_of, pareto_front
+from search.results.pareto import choose_best, excluded, pareto_front
 from search.results.run_folder import TrialRecord, read_run_folder
 from search.results.tables import (
     TIME_COLUMNS,

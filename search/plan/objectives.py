@@ -1,0 +1,79 @@
+"""Objectives of a search: metrics of a trial, each with the direction in which it is good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spaces.errors import InputError, unknown
+from trainables.metrics.glossary import GLOSSARY, OF_INITIAL, WITH_REFERENCE
+from trainables.metrics.score_matrix import METRICS
+from trainables.panel import Panel
+
+Objective = tuple[str, str]
+"""A metric and its direction, "max" or "min"."""
+
+TRIAL_DIRECTIONS = {
+    **{"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"},
+    **{"stored_bytes": "min", "added_parameters": "min"},
+}
+"""Directions of a trial's metrics over its orderings, beside those of a score matrix."""
+TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
+"""Metrics that a trial reports, and that may be objectives."""
+
+
+def direction(metric: str) -> str:
+    """Return "max" or "min", whichever is good; raises `InputError` for an unknown metric."""
+    if metric in TRIAL_DIRECTIONS:
+        return TRIAL_DIRECTIONS[metric]
+    if metric not in GLOSSARY:
+        raise unknown("metric", metric, {*GLOSSARY, *TRIAL_DIRECTIONS})
+    return "max" if GLOSSARY[metric].higher_is_better else "min"
+
+
+def parse_objectives(objectives: Sequence[str]) -> list[Objective]:
+    """Parse `metric`, `metric:max` or `metric:min`; raises `InputError` unless all metrics differ."""
+    parsed = []
+    for objective in objectives:
+        metric, _, given = objective.partition(":")
+        if given not in ("", "max", "min"):
+            raise InputError(f'an objective must end in ":max" or ":min", got "{objective}"')
+        parsed.append((metric, given or direction(metric)))
+    metrics = [metric for metric, _ in parsed]
+    if not metrics or len(set(metrics)) != len(metrics):
+        raise InputError(
+            "objectives must be one metric or more that differ, got "
+            + (", ".join(metrics) or "none")
+        )
+    return parsed
+
+
+def objectives_of(values: object) -> tuple[Objective, ...]:
+    """Check a saved plan's objectives, `[[metric, "max" or "min"], ...]`; raises `InputError`."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise InputError(f'objectives must be a list of [metric, "max" or "min"], got {values!r}')
+    for value in values:
+        if not isinstance(value, Sequence) or len(value) != 2 or value[1] not in ("max", "min"):
+            raise InputError(f'an objective must be [metric, "max" or "min"], got {value!r}')
+    return tuple((str(metric), str(mode)) for metric, mode in values)
+
+
+def check_objectives(objectives: Sequence[str], scoring: str, panel: Panel) -> None:
+    """Raise `InputError` for an objective that is undefined for the trials of this panel."""
+    for objective in objectives:
+        if (name := objective.partition(":")[0]) not in TRIAL_METRICS:
+            raise unknown("objective", name, TRIAL_METRICS)
+    names = {name for name, _ in parse_objectives(objectives)}
+    if set(OF_INITIAL) & names and not panel.initial:
+        raise InputError(
+            f"{' and '.join(OF_INITIAL)} need tasks that were learned before: the benchmark names none "
+            "under initial, or the plan leaves them out"
+        )
+    if "forward_transfer" in names and scoring == "seen":
+        raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if "average_over_stages" in names and scoring == "cheap":
+        raise InputError(
+            'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
+        )
+    shortest = min(len(ordering) for ordering in panel.orderings)
+    if shortest < 2 and {"forgetting", "backward_transfer"} & names:
+        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")
