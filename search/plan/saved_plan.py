@@ -1,0 +1,92 @@
+"""The plan of a search as `plan.json` in the search's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from search.plan.search_plan import SearchPlan
+from spaces.errors import InputError
+from spaces.files import write_atomically
+from spaces.records import Record
+from trainables.panel import Panel
+
+PLAN_FILE = "plan.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Located(_Part):
+    """A model or benchmark: its name, and its path on the machine of the search."""
+
+    name: str
+    path: str
+
+
+class DataFingerprints(_Part):
+    """Fingerprints of the model's folder and of each task."""
+
+    model: str
+    tasks: dict[str, str]
+
+
+class SavedEncoder(_Part):
+    """The sentence encoder's folder and fingerprint; both empty for the model's own embeddings."""
+
+    path: str = ""
+    fingerprint: str = ""
+
+
+class SavedPlan(Record):
+    """A search as it was begun: enough to resume it, to report it, and to train its best again."""
+
+    SCHEMA: ClassVar[int] = 1
+    TITLE: ClassVar[str] = "search's plan"
+
+    name: str
+    """The search's name: that of its folder."""
+    plan: SearchPlan
+    """The plan as resolved: strategies, model and benchmark by their full names."""
+    objectives: tuple[tuple[str, Literal["max", "min"]], ...]
+    panel: Panel
+    model: Located
+    benchmark: Located
+    text_encoder: SavedEncoder = SavedEncoder()
+    fingerprints: DataFingerprints
+    code: dict[str, str]
+    """Fingerprints of the code that trains each strategy, by name."""
+    search_code: str
+    """Fingerprint of the code that proposes and stops trials."""
+    metrics: dict[str, str]
+    """The metric of each task's answers."""
+    stages_configured: int = 0
+    stages_distinct: int = 0
+    started: str = ""
+    """ISO time at which the search was begun."""
+    seconds: float = 0.0
+    """Wall time of all its sessions."""
+
+
+def read_saved_plan(folder: Path) -> SavedPlan:
+    """Read the plan of a search's folder; raises `InputError` if it holds none."""
+    path = folder / PLAN_FILE
+    if not folder.is_dir():
+        raise InputError(f"a search's folder must exist, got {folder}: give the folder of a search")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} is no search's folder: it must hold {PLAN_FILE}; give one that a search wrote"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return SavedPlan.from_json(content, str(path))
+
+
+def write_saved_plan(folder: Path, plan: SavedPlan) -> None:
+    """Replace the plan of a search's folder."""
+    write_atomically(folder / PLAN_FILE, plan.to_json())
