@@ -37,7 +37,7 @@ def export(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.final.best_config import export_best
+        from search.final.best_record import export_best
         from search.report.terminal import unfinished
         from search.results.outcome import read_outcome
 

@@ -1,10 +1,12 @@
-"""`export.py` and the reading of `best.yaml`, on made-up searches; tests/search/test_search.py has real ones."""
+"""`export.py` and `best.yaml` on made-up searches; tests/search/test_search.py has real ones."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,7 +30,7 @@ FIELDS = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A search that is over, as its files say."""
+    """A finished search, made up of its files."""
     folder = write_run(tmp_path / "run")
     plan = json.loads((folder / "plan.json").read_text())
     own = {"split": "validation", "scoring": "seen", "initial": [], "learnt": "trained"}
@@ -49,7 +51,30 @@ def test_the_best_goes_into_one_file_with_the_code_of_its_strategy(run: Path) ->
     assert exported(run, "--trial", "0000")["trial"] == "0000"
 
 
-def test_an_export_says_that_trials_are_not_over(
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": None}, "names no schema, as files of an older citune"),
+        ({"schema": 99}, "has schema 99.*a newer citune would read it"),
+        ({"seed": "first"}, "must hold a best configuration of schema 1; seed"),
+        ({"sede": 0}, "sede: Extra inputs are not permitted"),
+    ],
+)
+def test_a_best_yaml_of_another_schema_is_one_clear_error(
+    run: Path,
+    change: dict[str, Any],
+    message: str,
+    refused: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = {name: value for name, value in (exported(run) | change).items() if value is not None}
+    (run / "best.yaml").write_text(yaml.safe_dump(values))
+    capsys.readouterr()
+    error = refused(str(run / "best.yaml"), command=commands.train, where=False)
+    assert re.search(message, error) and str(run / "best.yaml") in error
+
+
+def test_an_export_names_the_trials_that_are_unfinished(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported(run)
@@ -61,12 +86,12 @@ def test_an_export_says_that_trials_are_not_over(
 
 
 @pytest.mark.parametrize("metric", ["train_seconds", "worst_ordering", "learning_average"])
-def test_any_metric_of_the_table_may_choose(run: Path, metric: str) -> None:
+def test_any_metric_of_the_table_may_choose_the_best(run: Path, metric: str) -> None:
     assert exported(run, "--by", metric)["trial"]
 
 
 @pytest.mark.parametrize("metric", ["format_compliance", "relative_final", "strategy", "fgt"])
-def test_what_is_no_metric_of_the_table_may_not(
+def test_a_name_that_is_not_a_metric_of_the_table_is_refused(
     run: Path, metric: str, refused: Callable[..., str]
 ) -> None:
     error = refused(str(run), "--by", metric, command=commands.export, where=False)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +9,7 @@ from readme import assert_says_the_same
 from models.batching import encode
 from models.lmm import LMM
 from search.final.adapter_export import save_model
-from search.final.final_training import _others
+from search.final.final_training import _held_out_orderings
 from spaces import Adapter, InputError
 from tasks import load_benchmark
 from trainables.panel import Panel
@@ -19,7 +17,7 @@ from trainables.panel import Panel
 
 @pytest.mark.parametrize("family", ["toy", "toy_instructblip"])
 @pytest.mark.parametrize("parts", ["connector", "lm_lora", "connector+lm_lora"])
-def test_what_is_saved_loads_in_plain_transformers_and_peft_as_its_readme_says(
+def test_a_saved_model_loads_in_plain_transformers_and_peft_as_its_readme_says(
     family: str, parts: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     toy = request.getfixturevalue(family)
@@ -35,12 +33,12 @@ def test_what_is_saved_loads_in_plain_transformers_and_peft_as_its_readme_says(
     assert_says_the_same(tmp_path / "saved", lmm, examples, tmp_path)
 
 
-def test_held_out_orderings_that_the_search_knew_are_left_out_aloud(
+def test_orderings_of_the_search_are_left_out_with_a_line_on_the_screen(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found: Any = SimpleNamespace(panel=Panel((("a", "b", "c"), ("c", "b", "a"))))
-    assert _others(found, None) == ()
-    assert _others(found, "given+b>a>c") == (("b", "a", "c"),)
-    assert capsys.readouterr().out == "left out, for the search knew it: a>b>c\n"
-    with pytest.raises(InputError, match=r"must be other than the search's.*a>b>c; c>b>a"):
-        _others(found, "given+reverse")
+    panel = Panel((("a", "b", "c"), ("c", "b", "a")))
+    assert _held_out_orderings(panel, None) == ()
+    assert _held_out_orderings(panel, "given+b>a>c") == (("b", "a", "c"),)
+    assert capsys.readouterr().out == "not held out, because the search used it: a>b>c\n"
+    with pytest.raises(InputError, match=r"must differ from the search's.*a>b>c; c>b>a"):
+        _held_out_orderings(panel, "given+reverse")
