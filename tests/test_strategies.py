@@ -42,8 +42,8 @@ def served(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path
         walked(toy.walk(lively("ewc", epochs=1, zero=zero), root, runner=runner))
 
     def at(store: Path) -> InProcessRunner:
-        runner.worker.spec = replace(runner.worker.spec, store=store)
-        runner.worker.store = StageStore(store)
+        runner.worker.context.spec = replace(runner.worker.context.spec, store=store)
+        runner.worker.context.store = StageStore(store)
         return runner
 
     return at

@@ -54,9 +54,9 @@ def main() -> None:
 
         def run(name, worker) -> None:
             torch.manual_seed(0)
-            start = worker.lmm.initial()
-            with open_engine(worker.lmm, chosen.training, 1, start, len(plan)) as engine:
-                losses[name] = Loop(worker, engine, chosen, chosen.fresh_strategy()).train(
+            start = worker.context.lmm.initial()
+            with open_engine(worker.context.lmm, chosen.training, 1, start, len(plan)) as engine:
+                losses[name] = Loop(worker.context, engine, chosen, chosen.fresh_strategy()).train(
                     plan, start
                 )
 

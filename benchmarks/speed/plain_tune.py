@@ -52,7 +52,7 @@ def matrices(config: dict[str, Any]) -> dict[str, Any]:
         for ordering in orderings:
             store = Path(tempfile.mkdtemp())
             walk = made.walk(chosen, store, [tuple(ordering)], runner)
-            runner.worker.store = walk.store
+            runner.worker.context.store = walk.store
             # Nor would anybody score the model as it came more than once a trial.
             for key, record in untrained.items():
                 walk.store.put(key, record)

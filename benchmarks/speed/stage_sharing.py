@@ -42,7 +42,7 @@ def main() -> None:
         distinct: set[str] = set()
 
         def shared() -> None:
-            runner.worker.store = made.walk(config(), root / "shared", panel, runner).store  # type: ignore[attr-defined]
+            runner.worker.context.store = made.walk(config(), root / "shared", panel, runner).store  # type: ignore[attr-defined]
             walks = [walked(made.walk(c, root / "shared", panel, runner)) for c in CONFIGS]
             distinct.update(stage["key"] for walk in walks for stage in walk.stages)
             matrices["shared"] = [m for walk in walks for m in walk.matrices()]
@@ -53,7 +53,7 @@ def main() -> None:
             for c in CONFIGS:
                 for ordering in panel:
                     walk = made.walk(c, root / "alone", [ordering], runner)
-                    runner.worker.store = walk.store  # type: ignore[attr-defined]
+                    runner.worker.context.store = walk.store  # type: ignore[attr-defined]
                     matrices["alone"] += walked(walk).matrices()
                     shutil.rmtree(root / "alone")
 

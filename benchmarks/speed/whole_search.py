@@ -130,7 +130,7 @@ def cache_gain(root: Path, made: Small) -> float:
     def trial(kind: type[Data]) -> float:
         with looking(kind):
             runner = InProcessRunner(made.worker_spec(root / "gain"))
-            runner.worker._take_up(config())  # loads the model
+            runner.worker.context.adapt(config())  # loads the model
             walk = made.walk(config(), root / "gain", orderings, runner)
             begun = time.perf_counter()
             walked(walk)

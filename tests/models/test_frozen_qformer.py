@@ -125,7 +125,7 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     )
     kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(worker_spec)))
     worker = kept.runner.worker
-    assert worker.data.images_embedded == 0 and worker.lmm.qformer is not None
+    assert worker.context.data.images_embedded == 0 and worker.context.lmm.qformer is not None
     assert blobs(kept) == blobs(live)
     assert kept.matrices() == live.matrices()
     assert adapted(chosen).adapter.parts == "projection"

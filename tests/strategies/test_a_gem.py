@@ -130,13 +130,13 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
     worker, job = noting.runner.worker, noting.job(noting.paths[1])
     assert len(Noting.noted) == noting.store.get(noting.stages[1]["key"])["steps"] == 3
     weights = noting.store.tensors(job.parent)
-    lmm = worker.lmm
+    lmm = worker.context.lmm
     for name, parameter in lmm.trainable().items():
         parameter.data.copy_(weights[name])
-    held: list[ExampleId] = [("hue", row) for row in worker.data.shuffled("hue")[:7]]
+    held: list[ExampleId] = [("hue", row) for row in worker.context.data.shuffled("hue")[:7]]
     batch = [*held, held[0]]
-    tokens = worker.answer_tokens(batch)
-    loss = lmm.answer_loss(worker.data.training(batch)) / tokens
+    tokens = worker.context.answer_tokens(batch)
+    loss = lmm.answer_loss(worker.context.data.training(batch)) / tokens
     found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
     _, memory_gradient, _ = Noting.noted[0]
     for name, value in zip(lmm.trainable(), found, strict=True):

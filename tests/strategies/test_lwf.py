@@ -89,9 +89,9 @@ def second_stage(walk: PanelTrial) -> tuple[Worker, Teacher, list]:
     start = walk.store.tensors(job.parent)
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), start)
     # In an engine, without which nothing puts together what ZeRO-3 has split.
-    with open_engine(worker.lmm, walk.config.training, 1, start, len(plan)) as engine:
-        teacher = Teacher(worker, engine, plan, walk.config, start)
-        teacher.learn(0)
+    with open_engine(worker.context.lmm, walk.config.training, 1, start, len(plan)) as engine:
+        teacher = Teacher(worker.context, engine, plan, walk.config, start)
+        teacher.start_step(0)
     return worker, teacher, plan
 
 
@@ -103,8 +103,8 @@ def walk(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
 def test_the_teacher_says_what_the_model_says_at_the_stages_start(walk: PanelTrial) -> None:
     worker, teacher, plan = second_stage(walk)
     for batch in plan:
-        said, answers = worker.lmm.inference_logits(worker.data.training(batch))
-        kept = teacher.of(batch, said)
+        said, answers = worker.context.lmm.inference_logits(worker.context.data.training(batch))
+        kept = teacher.logits_of(batch, said)
         within = answers != ENDED
         assert torch.allclose(kept[within], said[within], rtol=1e-4, atol=1e-5)
         assert not kept[~within].any()
@@ -134,12 +134,12 @@ def test_windows_hold_as_many_batches_as_fit(
     walk: PanelTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker, teacher, plan = second_stage(walk)
-    text = worker.lmm.base.config.get_text_config()
-    tokens = [sum(worker.data.answer_length(pick) for pick in batch) for batch in plan]
+    text = worker.context.lmm.base.config.get_text_config()
+    tokens = [sum(worker.context.data.answer_length(pick) for pick in batch) for batch in plan]
     monkeypatch.setattr(teachers, "WINDOW", 4 * text.vocab_size * (tokens[0] + tokens[1]))
     assert teacher._windows() == {0: 2, 2: 3}
     for batch, count in zip(plan, tokens, strict=True):
-        assert count == worker.answer_tokens(batch)
+        assert count == worker.context.answer_tokens(batch)
 
 
 # In the loop -------------------------------------------------------------------------------------
@@ -151,9 +151,9 @@ def test_the_stronger_it_is_the_nearer_the_model_stays_to_what_it_said(
     def away(strength: float) -> float:
         made = walked(toy.walk(config({"name": "lwf", "strength": strength}), tmp_path))
         worker, teacher, plan = second_stage(made)
-        set_weights(worker.lmm, made.store.tensors(made.key(made.paths[1])))
-        said, answers = worker.lmm.inference_logits(worker.data.training(plan[0]))
-        return float(divergence(teacher.of(plan[0], said), said, answers != ENDED))
+        set_weights(worker.context.lmm, made.store.tensors(made.key(made.paths[1])))
+        said, answers = worker.context.lmm.inference_logits(worker.context.data.training(plan[0]))
+        return float(divergence(teacher.logits_of(plan[0], said), said, answers != ENDED))
 
     free, weak, strong = away(0), away(0.1), away(100.0)
     assert free > weak > strong >= 0

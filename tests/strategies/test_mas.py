@@ -73,10 +73,10 @@ def test_the_penalty_is_that_of_ewc_with_the_same_importance() -> None:
 
 def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
     """The mean absolute gradient of the mean squared length of the logits, by autograd alone."""
-    lmm, found = worker.lmm, {}
+    lmm, found = worker.context.lmm, {}
     for first in range(0, 24, batch):
         picks = [(task, row) for row in range(first, first + batch)]
-        logits, answers = lmm.answer_logits(worker.data.training(picks))
+        logits, answers = lmm.answer_logits(worker.context.data.training(picks))
         mean = logits.square().sum(-1)[answers != ENDED].mean()
         gradients = torch.autograd.grad(mean, list(lmm.trainable().values()), allow_unused=True)
         for name, gradient in zip(lmm.trainable(), gradients, strict=True):
@@ -89,6 +89,6 @@ def test_what_is_kept_of_a_stage_is_what_autograd_says(toy: Toy, tmp_path: Path)
     walk = walked(toy.walk(config({"name": "mas", "importance_batch": 12}, epochs=1), tmp_path))
     kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
     worker = walk.runner.worker
-    set_weights(worker.lmm, walk.store.tensors(walk.key(walk.paths[0])))
+    set_weights(worker.context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
     for name, value in by_hand(worker, "hue", 12).items():
         assert torch.allclose(kept[name], value, rtol=1e-3, atol=1e-9), name

@@ -74,7 +74,7 @@ def test_their_examples_are_replayed_from_the_first_stage_on(
         seen = {task for batch in plan for task, _ in batch}
         assert seen == {*old, *job.tasks}
         drawn = {row for batch in plan for task, row in batch if task == "half"}
-        assert drawn <= set(worker.data.shuffled("half")[:7])
+        assert drawn <= set(worker.context.data.shuffled("half")[:7])
         record = found.store.get(found.stages[number]["key"])
         assert record["old"] == old
         assert record["steps"] == len(plan) == (24 + 7 * len(old)) // 8
@@ -95,7 +95,7 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
 
     def moved(trial: PanelTrial) -> float:
         worker = trial.runner.worker
-        start = worker.weights(found.key(()), found.job(()))
+        start = worker.context.weights(found.key(()), found.job(()))
         end = trial.store.tensors(trial.stages[0]["key"])
         return sum(float((kept[n] * (end[n] - start[n]).square()).sum()) for n in kept)
 
@@ -140,12 +140,12 @@ def test_the_scores_of_known_tasks_are_those_of_the_model_as_it_came(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
     worker = plain.runner.worker
-    worker._take_up(plain.config)
-    start = worker.weights(plain.key(()), plain.job(()))
-    assert (start is worker.lmm.initial()) is (plain.panel.learnt == "known")
-    set_weights(worker.lmm, start)
-    encoded = [worker.data.encoded("half", "validation", row) for row in range(10)]
-    said = worker.lmm.answers(encoded, 6)
+    worker.context.adapt(plain.config)
+    start = worker.context.weights(plain.key(()), plain.job(()))
+    assert (start is worker.context.lmm.initial()) is (plain.panel.learnt == "known")
+    set_weights(worker.context.lmm, start)
+    encoded = [worker.context.data.encoded("half", "validation", row) for row in range(10)]
+    said = worker.context.lmm.answers(encoded, 6)
     (cell,) = [r for r in plain.records() if (r["stage"], r["task"]) == (0, "half")]
     record = plain.store.get(cell["key"])
     assert [p["prediction"] for p in record["predictions"]] == said

@@ -1,87 +1,84 @@
-"""Scoring where a strategy holds several experts: each example is answered by the one retrieved for it."""
+"""Scoring of several experts: each example is answered by the expert retrieved for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainables.config import TrialConfig
 from trainables.rank.engine import set_weights
 from trainables.rank.evaluate import generate_answers, score_record
+from trainables.rank.rank_context import RankContext
 from trainables.stage_job import StageJob, in_order
-
-if TYPE_CHECKING:
-    from trainables.rank.worker import Worker
 
 
 class Routing:
-    """The experts after a stage, for a worker whose engine is open."""
+    """The experts after a stage, for a rank whose engine is open."""
 
-    def __init__(self, worker: Worker, job: StageJob, config: TrialConfig) -> None:
-        self.worker, self.job, self.experts = worker, job, in_order(job.experts)
-        self.strategy = config.fresh_strategy()
-        self.owners: Mapping[str, int] = {
+    def __init__(self, context: RankContext, job: StageJob, config: TrialConfig) -> None:
+        self.context, self.job, self.experts = context, job, in_order(job.experts)
+        self.strategy, self.zero = config.fresh_strategy(), config.training.zero
+        self.expert_of: Mapping[str, int] = {
             task: number for number, expert in enumerate(self.experts) for task in expert.tasks
         }
         kept = {task: key for e in self.experts for task, key in zip(e.tasks, e.kept, strict=True)}
         self.tasks = list(kept)
-        self.kept = [worker.store.tensors(key) for key in kept.values()]
-        self._known: dict[tuple[str, str], dict[int, str]] = {}
+        self.kept = [context.store.tensors(key) for key in kept.values()]
+        self._answers: dict[tuple[str, str], dict[int, str]] = {}
+        """By (key of an expert, task): its answers so far, by row."""
         for task, key in job.answered:
-            record = worker.store.get(key) or {}
-            for row, said in enumerate(record.get("predictions", ())):
-                for expert, text in said.get("by", {}).items():
-                    self._known.setdefault((expert, task), {})[row] = text
+            record = context.store.get(key) or {}
+            for row, prediction in enumerate(record.get("predictions", ())):
+                for expert, text in prediction.get("by", {}).items():
+                    self._answers.setdefault((expert, task), {})[row] = text
 
-    def scored(self, task: str, split: str, zero: int) -> dict[str, Any]:
-        """The record of a score, with `RETRIEVAL` beside it and what each expert was heard to say.
+    def score(self, task: str, split: str) -> dict[str, Any]:
+        """Return the record of a score, with `RETRIEVAL` and the answers of each expert that was asked.
 
-        `RETRIEVAL` is unknown of a task that has no expert yet.
+        `RETRIEVAL` is left out for a task that has no expert yet.
         """
-        texts, beside = self._answers(task, split, zero)
-        record = score_record(self.worker.benchmark.tasks[task], split, texts)
-        for row, said in enumerate(record["predictions"]):
-            said["by"] = {
-                expert.key: known[row]
+        known = task in self.expert_of
+        queries = self.context.embedder.queries(task, split)
+        owner = self.tasks.index(task) if known else None
+        retrieved = self.strategy.route(queries, self.kept, owner)
+        experts = [self.expert_of[self.tasks[number]] for number in retrieved]
+        texts = self._retrieved_answers(task, split, experts)
+        retrieval = self._retrieval(task, split, experts, texts) if known else {}
+        record = score_record(self.context.benchmark.tasks[task], split, texts)
+        for row, prediction in enumerate(record["predictions"]):
+            prediction["by"] = {
+                expert.key: answers[row]
                 for expert in self.experts
-                if row in (known := self._known.get((expert.key, task), {}))
+                if row in (answers := self._answers.get((expert.key, task), {}))
             }
-        return record | beside
+        return record | retrieval
 
-    def _answers(
-        self, task: str, split: str, zero: int
-    ) -> tuple[list[str], dict[str, float | None]]:
-        place = self.tasks.index(task) if task in self.owners else None
-        queries = self.worker.embedder.queries(task, split)
-        found = self.strategy.route(queries, self.kept, place)
-        chosen = [self.owners[self.tasks[number]] for number in found]
-        retrieved = self._answered(task, split, zero, chosen)
-        if place is None:
-            return retrieved, {}
-        own = self.owners[task]
-        missed = [row for row, number in enumerate(chosen) if number != own]
-        ideal = dict(enumerate(retrieved))
-        ideal |= zip(missed, self._by(own, task, split, zero, missed), strict=True)
-        oracle = score_record(self.worker.benchmark.tasks[task], split, list(ideal.values()))[
-            "score"
-        ]
-        accuracy = 1 - len(missed) / len(chosen)
-        return retrieved, {"retrieval_accuracy": accuracy, "oracle_score": oracle}
+    def _retrieval(
+        self, task: str, split: str, experts: Sequence[int], texts: Sequence[str]
+    ) -> dict[str, float | None]:
+        """Return the share of examples that reached the task's own expert, and its score on all of them."""
+        own = self.expert_of[task]
+        missed = [row for row, number in enumerate(experts) if number != own]
+        own_texts = dict(enumerate(texts))
+        own_texts |= zip(missed, self._expert_answers(own, task, split, missed), strict=True)
+        oracle = score_record(self.context.benchmark.tasks[task], split, list(own_texts.values()))
+        accuracy = 1 - len(missed) / len(experts)
+        return {"retrieval_accuracy": accuracy, "oracle_score": oracle["score"]}
 
-    def _answered(self, task: str, split: str, zero: int, chosen: Sequence[int]) -> list[str]:
-        said: dict[int, str] = {}
-        for number in sorted(set(chosen)):
-            rows = [row for row, expert in enumerate(chosen) if expert == number]
-            said |= zip(rows, self._by(number, task, split, zero, rows), strict=True)
-        return [said[row] for row in range(len(chosen))]
+    def _retrieved_answers(self, task: str, split: str, experts: Sequence[int]) -> list[str]:
+        """Answer each example of a split by the expert of its row in `experts`."""
+        texts: dict[int, str] = {}
+        for number in sorted(set(experts)):
+            rows = [row for row, expert in enumerate(experts) if expert == number]
+            texts |= zip(rows, self._expert_answers(number, task, split, rows), strict=True)
+        return [texts[row] for row in range(len(experts))]
 
-    def _by(self, number: int, task: str, split: str, zero: int, rows: Sequence[int]) -> list[str]:
-        """One expert's answers to some rows; it is asked for those that it has not given before."""
-        worker, key = self.worker, self.experts[number].key
-        known = self._known.setdefault((key, task), {})
-        if new := [row for row in rows if row not in known]:
-            set_weights(worker.lmm, worker.weights(key, self.job))
-            known |= zip(
-                new, generate_answers(worker.lmm, worker.data, task, split, zero, new), strict=True
-            )
-        return [known[row] for row in rows]
+    def _expert_answers(self, number: int, task: str, split: str, rows: Sequence[int]) -> list[str]:
+        """Answer some rows by one expert; rows that it has answered before are not generated again."""
+        context, key = self.context, self.experts[number].key
+        answers = self._answers.setdefault((key, task), {})
+        if new := [row for row in rows if row not in answers]:
+            set_weights(context.lmm, context.weights(key, self.job))
+            texts = generate_answers(context.lmm, context.data, task, split, self.zero, new)
+            answers |= zip(new, texts, strict=True)
+        return [answers[row] for row in rows]

@@ -1,9 +1,8 @@
-"""What the model said of a stage's examples before the stage, learned a window of batches at a time."""
+"""Teacher logits: those of the model at the stage's start, computed a window of batches at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -12,84 +11,83 @@ from models.loading import DTYPES
 from strategies import ExampleId, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.data import Batch, micro_batches
-
-if TYPE_CHECKING:
-    from trainables.rank.engine import Engine
-    from trainables.rank.worker import Worker
+from trainables.rank.engine import Engine
+from trainables.rank.rank_context import RankContext
 
 WINDOW = 1 << 30
 """Bytes of logits that all ranks together hold at once."""
 
 
 class Teacher:
-    """Logits (answer tokens, vocabulary) of the examples that this rank meets in a window of batches.
+    """Logits (answer tokens, vocabulary) of the examples that this rank trains on in a window of batches.
 
-    Where not all of a stage fits into a window, the start weights come back for a moment at the start of
-    each further one.
+    Where a stage needs several windows, the start weights are put back for a moment at the start of each.
     """
 
     def __init__(
         self,
-        worker: Worker,
+        context: RankContext,
         engine: Engine,
         plan: Sequence[Batch],
         config: TrialConfig,
         start: Tensors,
     ) -> None:
-        self.worker, self.engine, self.plan, self.start = worker, engine, plan, start
-        self.micro = config.training.per_pass(worker.workers)
+        self.context, self.engine, self.plan, self.start = context, engine, plan, start
+        self.micro_batch = config.training.per_pass(context.workers)
         self.precision = DTYPES[config.training.precision]
         self.windows = self._windows()
+        """The step after the last of each window, by its first step; the same on every rank."""
         self._logits: dict[ExampleId, torch.Tensor] = {}
 
-    def learn(self, step: int) -> None:
-        """Before each step: where a window begins, what the model said of its examples."""
+    def start_step(self, step: int) -> None:
+        """Replace the cached logits where a window begins; call it before each step."""
         if step not in self.windows:
             return
         self._logits = {}
-        mine = self._mine(self.plan[step : self.windows[step]])
+        picks = self._picks(self.plan[step : self.windows[step]])
         if step == 0:
-            self._look(mine)
+            self._compute_logits(picks)
             return
         with self.engine.temporary_weights(self.start):
-            self._look(mine)
+            self._compute_logits(picks)
 
-    def of(self, picks: Sequence[ExampleId], like: torch.Tensor) -> torch.Tensor:
-        """The logits of some examples, padded with zeros to the shape of `like`, and where it is."""
-        found = torch.zeros_like(like)
-        for place, pick in enumerate(picks):
+    def logits_of(self, picks: Sequence[ExampleId], like: torch.Tensor) -> torch.Tensor:
+        """Return the logits of some examples, padded with zeros to the shape and device of `like`."""
+        padded = torch.zeros_like(like)
+        for index, pick in enumerate(picks):
             logits = self._logits[pick]
-            found[place, : len(logits)] = logits.to(like)
-        return found
+            padded[index, : len(logits)] = logits.to(like)
+        return padded
 
     def _windows(self) -> dict[int, int]:
-        """Where windows begin and end, the same on every rank: in steps."""
-        text = self.worker.lmm.base.config.get_text_config()
-        each = text.vocab_size * torch.empty(0, dtype=self.precision).element_size()
-        found, begin, held = {}, 0, 0
+        """Split the steps into windows of at most `WINDOW` bytes of logits, or of one step."""
+        text = self.context.lmm.base.config.get_text_config()
+        token_bytes = text.vocab_size * torch.empty(0, dtype=self.precision).element_size()
+        windows, begin, window_bytes = {}, 0, 0
         for step, batch in enumerate(self.plan):
-            size = each * sum(self.worker.data.answer_length(pick) for pick in batch)
-            if held and held + size > WINDOW:
-                found[begin], begin, held = step, step, 0
-            held += size
-        return found | {begin: len(self.plan)}
+            size = token_bytes * sum(self.context.data.answer_length(pick) for pick in batch)
+            if window_bytes and window_bytes + size > WINDOW:
+                windows[begin], begin, window_bytes = step, step, 0
+            window_bytes += size
+        return windows | {begin: len(self.plan)}
 
-    def _mine(self, window: Sequence[Batch]) -> list[ExampleId]:
-        """The examples of a window that this rank meets, in the order of their rows."""
-        rank, workers = self.worker.rank, self.worker.workers
-        shares = [s for batch in window for s in micro_batches(batch, self.micro, rank, workers)]
+    def _picks(self, window: Sequence[Batch]) -> list[ExampleId]:
+        """List the examples of a window that this rank trains on, in the order of their rows."""
+        rank, workers = self.context.rank, self.context.workers
+        shares = [s for b in window for s in micro_batches(b, self.micro_batch, rank, workers)]
         return sorted({pick for share in shares for pick in share})
 
-    def _look(self, mine: Sequence[ExampleId]) -> None:
-        lmm, data = self.worker.lmm, self.worker.data
+    def _compute_logits(self, picks: Sequence[ExampleId]) -> None:
+        """Cache the logits of `picks` on the CPU, in the precision of training."""
+        lmm, data, size = self.context.lmm, self.context.data, self.micro_batch
         # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
-        calls = torch.tensor(-(-len(mine) // self.micro), device=lmm.device)
-        if self.worker.workers > 1:
+        calls = torch.tensor(-(-len(picks) // size), device=lmm.device)
+        if self.context.workers > 1:
             dist.all_reduce(calls, op=dist.ReduceOp.MAX)
-        for start in range(0, int(calls) * self.micro, self.micro):
-            part = list(mine[start : start + self.micro]) or [mine[-1]]
-            logits, answers = lmm.inference_logits(data.training(part))
-            for pick, of_one, tokens in zip(part, logits, answers, strict=True):
-                # Not a view, which would keep the whole batch.
-                kept = of_one[: int((tokens >= 0).sum())].to("cpu", self.precision)
-                self._logits[pick] = kept.clone()
+        for start in range(0, int(calls) * size, size):
+            batch = list(picks[start : start + size]) or [picks[-1]]
+            logits, answers = lmm.inference_logits(data.training(batch))
+            for pick, row, tokens in zip(batch, logits, answers, strict=True):
+                # Cloned, since a view would keep the whole batch in memory.
+                cached = row[: int((tokens >= 0).sum())].to("cpu", self.precision)
+                self._logits[pick] = cached.clone()

@@ -1,39 +1,27 @@
-"""What each DeepSpeed rank does for a stage: train, keep, score. Runs in a lane or in-process."""
+"""The stages of one DeepSpeed rank, in a lane or in-process: embed, train, consolidate, score."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gc
 import math
 import time
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.distributed as dist
-from safetensors import SafetensorError
 
-from models.lmm import LMM
-from models.location import model_folder
-from spaces.adapter import Adapter
-from spaces.loading import Loading
-from strategies import ExampleId, Outputs, Strategy, Tensors
-from tasks import load_benchmark
+from strategies import Strategy, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.consolidation import StageLearner
-from trainables.rank.data import Batch, Data, batches
+from trainables.rank.data import Batch, batches
 from trainables.rank.engine import Engine, open_engine
 from trainables.rank.evaluate import generate_answers, score_record
-from trainables.rank.features import feature_reader, idle_weights_folder
-from trainables.rank.gc_policy import collect_as_usual
 from trainables.rank.loop import Loop
+from trainables.rank.rank_context import RankContext
 from trainables.rank.routing import Routing
-from trainables.rank.task_embeddings import TaskEmbedder
-from trainables.rank.teacher import Teacher
 from trainables.stage_job import DivergedError, StageJob, WorkerSpec
 from trainables.store.digest import stage_seed
 from trainables.store.records import DIVERGED
-from trainables.store.stage_store import LazyTensors, StageStore
+from trainables.store.stage_store import LazyTensors
 
 
 class Worker:
@@ -41,65 +29,66 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         torch.set_num_threads(spec.threads)
-        self.spec = spec
-        self.rank, self.workers = dist.get_rank(), dist.get_world_size()
-        self.benchmark = load_benchmark(spec.benchmark)
-        self.store = StageStore(spec.store)
-        self._loaded: tuple[Loading, int, int] | None = None
-        self._adapter: Adapter | None = None
+        self.context = RankContext(spec)
 
     def run(self, job: StageJob) -> dict[str, float]:
-        """Make what the job asks for and publish it; returns the seconds that each part took.
+        """Produce and publish the parts that the job names; return the seconds of each part.
 
-        "unlooked" are those that a tower would have taken that looks at every example it meets.
+        "unlooked" are the seconds of the vision tower that cached features saved.
         """
-        config, seconds = TrialConfig.from_dict(job.config), {}
+        context, config, seconds = self.context, TrialConfig.from_dict(job.config), {}
         if job.embed:
             seconds["embed"] = self._embed(job, config)
         if not (job.train or job.keep or job.score):
             return seconds
-        self._take_up(config)
-        strategy, routed = config.fresh_strategy(), bool(job.experts)
-        images_embedded, met = self.data.images_embedded, self._asked(job)
+        context.adapt(config)
+        training, workers, data = config.training, context.workers, context.data
+        embedded, used = data.images_embedded, self._count_scored(job)
+        scores_in_training = job.train and not job.experts
         if job.train:
-            start = self.weights(job.parent, job)
+            strategy, start = config.fresh_strategy(), context.weights(job.parent, job)
             plan = self._plan(job, config, strategy, start)
-            met += sum(map(len, plan))
-            with open_engine(self.lmm, config.training, self.workers, start, len(plan)) as engine:
+            used += sum(map(len, plan))
+            with open_engine(context.lmm, training, workers, start, len(plan)) as engine:
                 seconds["train"] = self._train(engine, plan, config, strategy, start, job)
-                if not routed:
+                if scores_in_training:
                     seconds |= self._score(job, config)
         if job.keep:
-            seconds["keep"] = self._keep(job, config, strategy)
-        if job.score and (routed or not job.train):
-            weights = self.weights(job.key, job)
-            with open_engine(self.lmm, config.training, self.workers, weights, 0):
+            seconds["keep"] = self._consolidate(job, config)
+        if job.score and not scores_in_training:
+            weights = context.weights(job.key, job)
+            with open_engine(context.lmm, training, workers, weights, 0):
                 seconds |= self._score(job, config)
-        if self.lmm.tower is not None:
-            again = met // self.workers - (self.data.images_embedded - images_embedded)
-            seconds["unlooked"] = max(0, again) * self.data.pace
+        if context.lmm.tower is not None:
+            cached = used // workers - (data.images_embedded - embedded)
+            seconds["unlooked"] = max(0, cached) * data.pace
         return seconds
 
-    def _asked(self, job: StageJob) -> int:
-        """Examples that are scored, whichever rank answers."""
-        return sum(len(self.data.examples(task, split)) for task, split, _ in job.score)
+    def _count_scored(self, job: StageJob) -> int:
+        """Count the examples that all ranks together score."""
+        return sum(len(self.context.data.examples(task, split)) for task, split, _ in job.score)
+
+    # Train -------------------------------------------------------------------------------------
 
     def _plan(
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
-        """The stage's batches, once the strategy knows where it starts and what was kept."""
-        strategy.prepare(start, LazyTensors(self.store, job.kept), job.context)
-        new, old = self.data.sizes(job.tasks), self.data.sizes(job.context.old)
+        """Prepare the strategy for the stage and return the stage's batches."""
+        data, training = self.context.data, config.training
+        strategy.prepare(start, LazyTensors(self.context.store, job.kept), job.context)
+        new, old = data.sizes(job.tasks), data.sizes(job.context.old)
         picks = [(task, row) for task, size in new.items() for row in range(size)]
-        picks = strategy.mix(picks, old, self.data.shuffled)
-        lengths = self.data.lengths(picks) if config.training.grouped else None
-        seed, size = stage_seed(self.spec.seed, job.tasks, job.stage), config.training.batch_size
-        replayed = strategy.replayed_per_batch(size)
-        cut = dataclasses.replace(config.training, batch_size=size - replayed)
+        picks = strategy.mix(picks, old, data.shuffled)
+        lengths = data.lengths(picks) if training.grouped else None
+        replayed = strategy.replayed_per_batch(training.batch_size)
+        mixed = dataclasses.replace(training, batch_size=training.batch_size - replayed)
         return [
             batch + strategy.replay_batch(step, replayed) if replayed else batch
-            for step, batch in enumerate(batches(picks, cut, seed, lengths))
+            for step, batch in enumerate(batches(picks, mixed, self._seed(job), lengths))
         ]
+
+    def _seed(self, job: StageJob) -> int:
+        return stage_seed(self.context.spec.seed, job.tasks, job.stage)
 
     def _train(
         self,
@@ -110,32 +99,25 @@ class Worker:
         start: Tensors,
         job: StageJob,
     ) -> float:
-        """Train and publish the weights; returns the seconds that training took."""
-        timer = Timer()
-        torch.manual_seed(stage_seed(self.spec.seed, job.tasks, job.stage) + self.rank)
-        loop = Loop(self, engine, config, strategy)
+        """Train and publish the weights; return the seconds of training."""
+        timer, context = Timer(), self.context
+        torch.manual_seed(self._seed(job) + context.rank)
+        loop = Loop(context, engine, config, strategy)
         losses, cost = loop.train(plan, start), timer.cost()
-        memory = self._memory([pick for pick in loop.seen if pick[0] in job.context.old])
+        old = [pick for pick in loop.trained_on if pick[0] in job.context.old]
+        memory = context.data.memory_size(old) if context.rank == 0 else {}
         self._publish_weights(job, config, engine, losses, {"memory": memory, **cost})
         return cost["seconds"]
-
-    def outputs(self, engine: Engine, share: Batch, teacher: Teacher | None = None) -> Outputs:
-        """What the model says of a micro-batch, and what it said at the stage's start."""
-        logits, answers = engine.answer_logits(self.data.training(share))
-        return Outputs(share, logits, answers, teacher.of(share, logits) if teacher else None)
-
-    def answer_tokens(self, batch: Batch) -> int:
-        """Of all answers of a batch."""
-        return sum(len(e.answer) for e in self.data.training(batch))
 
     def _publish_weights(
         self,
         job: StageJob,
         config: TrialConfig,
         engine: Engine,
-        losses: list[float],
+        losses: Sequence[float],
         about: Mapping[str, object],
     ) -> None:
+        """Publish the trained weights; raise `DivergedError` if losses or weights are not finite."""
         weights = engine.weights()
         finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
         if engine.skipped or not finite or not all(map(math.isfinite, losses)):
@@ -143,7 +125,7 @@ class Worker:
                 f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its losses, gradients and weights "
                 "must be finite; a lower learning_rate or strength would do"
             )
-            self._publish(job.key, {"kind": DIVERGED, "message": message, **about})
+            self.context.publish(job.key, {"kind": DIVERGED, "message": message, **about})
             raise DivergedError(message)
         record = {
             "kind": "trained",
@@ -154,131 +136,77 @@ class Worker:
             "first_loss": losses[0],
             "last_loss": losses[-1],
             "parameters": sum(w.numel() for w in weights.values()),
-            **self._before(job, config),
         }
-        self._publish(job.key, {**record, **about}, weights)
+        if config.strategy.effective(job.context):
+            # Only then do the old tasks name the stage; otherwise trials with other old tasks share it.
+            similarity = dict(job.context.similarity)
+            record |= {"old": job.context.old, "similarity": similarity}
+        self.context.publish(job.key, {**record, **about}, weights)
 
-    def _memory(self, picks: Sequence[ExampleId]) -> dict[str, int]:
-        """How many old examples the stage saw, and their bytes; of no interest to other ranks."""
-        return self.data.memory_size(picks) if self.rank == 0 else {}
+    # Consolidate, score, embed -----------------------------------------------------------------
 
-    def _before(self, job: StageJob, config: TrialConfig) -> dict[str, object]:
-        """The old tasks and their similarity, where they had part in it: else others share the stage."""
-        if not config.strategy.effective(job.context):
-            return {}
-        return {"old": job.context.old, "similarity": dict(job.context.similarity)}
+    def _consolidate(self, job: StageJob, config: TrialConfig) -> float:
+        """Publish what the strategy consolidates of each task; return the seconds of it.
 
-    def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
-        """Answer and score; the engine that is open holds the stage's weights."""
-        whole = Timer()
-        routing = Routing(self, job, config) if job.experts else None
-        # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
-        self.lmm.recompute_queries = job.key == job.base and not routing
-        for task, split, key in job.score:
-            timer, zero = Timer(), config.training.zero
-            if routing:
-                record = routing.scored(task, split, zero)
-            else:
-                predictions = generate_answers(self.lmm, self.data, task, split, zero)
-                record = score_record(self.benchmark.tasks[task], split, predictions)
-            if self.rank == 0:
-                self.store.put(key, record | timer.cost())
-        self.lmm.recompute_queries = False
-        return {"score": whole.seconds} if job.score else {}
-
-    def _keep(self, job: StageJob, config: TrialConfig, strategy: Strategy) -> float:
-        whole = Timer()
+        The instance is a fresh one, as if another trial had trained the stage.
+        """
+        timer, context = Timer(), self.context
+        strategy, weights = config.fresh_strategy(), context.weights(job.key, job)
         for task, key in job.keep:
-            timer = Timer()
-            # Dropout again, and not from wherever training or scoring left off: they may not have run.
-            torch.manual_seed(stage_seed(self.spec.seed, job.tasks, job.stage) + self.rank)
-            learner = StageLearner(self, config, self.weights(job.key, job))
-            kept = strategy.consolidate(learner, task, self.data.sizes([task])[task])
+            task_timer = Timer()
+            # Seeded again for dropout: training and scoring may or may not have drawn numbers before.
+            torch.manual_seed(self._seed(job) + context.rank)
+            learner = StageLearner(context, config, weights)
+            kept = strategy.consolidate(learner, task, context.data.sizes([task])[task])
             count = sum(value.numel() for value in strategy.routing_tensors(kept).values())
             record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
-            self._publish(key, record | {"parameters": count} | timer.cost(), kept)
-        return whole.seconds
-
-    def _embed(self, job: StageJob, config: TrialConfig) -> float:
-        """The tasks' signatures, by the vision tower as the model came with it."""
-        timer = Timer()
-        frozen = dataclasses.replace(config.adapter, parts="projection")
-        self._load(config)
-        if self.lmm.tower is None:  # of a trial before, which trained it
-            self._take_up(dataclasses.replace(config, adapter=frozen))
-        for task, key in job.embed:
-            own = Timer()
-            signature = dict(self.embedder.signature(task))
-            self._publish(key, {"kind": "task embedding", "task": task} | own.cost(), signature)
+            context.publish(key, record | {"parameters": count} | task_timer.cost(), kept)
         return timer.seconds
 
-    def _publish(
-        self, key: str, record: Mapping[str, object], tensors: Tensors | None = None
-    ) -> None:
-        if self.rank == 0:
-            self.store.put(key, record, tensors)
-        if self.workers > 1:
-            dist.barrier()  # no rank may look for it before it is there
+    def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
+        """Score the tasks with the weights of the open engine; publish each score from rank 0."""
+        timer, context = Timer(), self.context
+        routing = Routing(context, job, config) if job.experts else None
+        # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
+        context.lmm.recompute_queries = job.key == job.base and not routing
+        for task, split, key in job.score:
+            task_timer, zero = Timer(), config.training.zero
+            if routing:
+                record = routing.score(task, split)
+            else:
+                texts = generate_answers(context.lmm, context.data, task, split, zero)
+                record = score_record(context.benchmark.tasks[task], split, texts)
+            if context.rank == 0:
+                context.store.put(key, record | task_timer.cost())
+        context.lmm.recompute_queries = False
+        return {"score": timer.seconds} if job.score else {}
 
-    def _take_up(self, config: TrialConfig) -> None:
-        """Load the model if need be, and put this configuration's adapters on it."""
-        changed = self._adapter is not None and self._adapter != config.adapter
-        # ZeRO-3 leaves its parameters split up, and a language model that was trained is another: other
-        # adapters need a clean copy of the base.
-        spoilt = config.training.zero == 3 or (self._adapter and self._adapter.trains("lm"))
-        self._load(config, anew=bool(changed and spoilt))
-        if self._adapter != config.adapter:
-            self.lmm.adapt(config.adapter, self.spec.seed)
-            self._adapter = config.adapter
-
-    def _load(self, config: TrialConfig, anew: bool = False) -> None:
-        """Load the model as this configuration holds it, unless it is there and need not be `anew`."""
-        wanted = (config.training.loading, config.training.zero, config.training.longest)
-        if self._loaded != wanted or anew:
-            self._release()
-            self.lmm = LMM(model_folder(self.spec.model), config.training.loading)
-            if self.spec.features:
-                folder = idle_weights_folder(self.spec.features, config.training.loading)
-                with contextlib.suppress(OSError, SafetensorError):  # short of space, or damaged
-                    self.lmm.offload(folder)
-            if torch.cuda.is_available():
-                self.lmm.to("cuda")
-            longest, seed = config.training.longest, self.spec.seed
-            seen = feature_reader(self.spec.features, config.training.loading)
-            self.data = Data(self.benchmark, self.lmm, seed, longest, seen)
-            self.embedder = TaskEmbedder(self.data, self.spec.text_encoder)
-            self._loaded, self._adapter = wanted, None
-            # What is there by now stays: the collection after each stage need not go through it.
-            gc.collect()
-            gc.freeze()
-            collect_as_usual()
-
-    def _release(self) -> None:
-        """Let go of the model at hand, so that no two are held at once; its parts know each other."""
-        if self._loaded:
-            del self.lmm, self.data, self.embedder
-            self._loaded = None
-            gc.unfreeze()
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-
-    def weights(self, key: str, job: StageJob) -> Tensors:
-        """Weights by their key; the adapters' initial ones for the model before any training."""
-        return self.lmm.initial() if key == job.base else self.store.tensors(key)
+    def _embed(self, job: StageJob, config: TrialConfig) -> float:
+        """Publish task embeddings by the pretrained vision tower; return the seconds of it."""
+        timer, context = Timer(), self.context
+        context.load(config)
+        if context.lmm.tower is None:  # a trial before trained it
+            frozen = dataclasses.replace(config.adapter, parts="projection")
+            context.adapt(dataclasses.replace(config, adapter=frozen))
+        for task, key in job.embed:
+            task_timer = Timer()
+            embedding = dict(context.embedder.signature(task))
+            record = {"kind": "task embedding", "task": task}
+            context.publish(key, record | task_timer.cost(), embedding)
+        return timer.seconds
 
 
 class Timer:
-    """Seconds on the clock, and of this process on the processor, since it was made."""
+    """Wall-clock and processor seconds of this process since the timer was made."""
 
     def __init__(self) -> None:
         self._clock, self._cpu = time.perf_counter(), time.process_time()
 
     @property
     def seconds(self) -> float:
-        """On the clock."""
+        """Wall-clock seconds."""
         return time.perf_counter() - self._clock
 
     def cost(self) -> dict[str, float]:
-        """What records hold."""
+        """Return both as the fields of a record."""
         return {"seconds": self.seconds, "cpu_seconds": time.process_time() - self._cpu}

@@ -87,7 +87,7 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(worker_spec))
     worker = kept.runner.worker
     kept.step()
-    assert worker.data.images_embedded == 0  # in this process
+    assert worker.context.data.images_embedded == 0  # in this process
     assert (
         idle_weights_folder(toy.feature_cache(root), FP32) / "tower.safetensors"
     ).exists()  # where its tower's weights rest
@@ -101,8 +101,8 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
     trained = adapted(config(epochs=1), parts="vision_lora")
     worker_spec = dataclasses.replace(toy.worker_spec(tmp_path), features=toy.feature_cache(root))
     walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(worker_spec)))
-    assert len(walk.runner.worker.data._encoded) >= 24
-    assert PIXELS in walk.runner.worker.data.encoded("hue", "train", 0).prompt
+    assert len(walk.runner.worker.context.data._encoded) >= 24
+    assert PIXELS in walk.runner.worker.context.data.encoded("hue", "train", 0).prompt
 
 
 def test_what_was_not_looked_at_is_looked_at_live(toy: Toy, root: Path) -> None:

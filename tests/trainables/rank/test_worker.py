@@ -34,11 +34,11 @@ def test_the_loss_falls_and_what_is_frozen_stays_to_the_last_bit(
     assert last < 0.8 * first
     weights = walk.store.tensors(walk.stages[0]["key"])
     before = {n.removeprefix("base_model.model."): p for n, p in _named(LMM(toy.model))}
-    after = dict(_named(walk.runner.worker.lmm))
+    after = dict(_named(walk.runner.worker.context.lmm))
     for name, parameter in after.items():
         if name not in weights:
             assert torch.equal(parameter, before[name]), name
-    lmm = walk.runner.worker.lmm
+    lmm = walk.runner.worker.context.lmm
     assert set(weights) == set(lmm.trainable())
     moved = [n for n in weights if n not in before or not torch.equal(weights[n], before[n])]
     for prefix in lmm.family.connector if "connector" in parts else ():
@@ -196,4 +196,4 @@ def test_a_stage_that_diverges_says_so_once_for_all_trials_and_leaves_the_worker
 def test_a_worker_of_one_rank_needs_no_launcher(toy: Toy, tmp_path: Path) -> None:
     worker = toy.walk(config(), tmp_path).runner.worker
     assert isinstance(worker, Worker)
-    assert (worker.rank, worker.workers) == (0, 1)
+    assert (worker.context.rank, worker.context.workers) == (0, 1)
