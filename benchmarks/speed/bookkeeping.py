@@ -26,7 +26,9 @@ from rich.console import Console
 from benchmarks.speed.measure import Result, exact, say
 from benchmarks.speed.small import TASKS, config
 from search.tuning.progress import Progress
-from search.tuning.stopping import OverStages, Racing, StageHalving, StageMedian
+from search.tuning.stage_scheduler import StageScheduler
+from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
+from spaces.references import REFERENCES
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, StageJob
 from trainables.store.stage_store import StageStore
@@ -37,9 +39,9 @@ ORDERINGS = (TASKS, TASKS[::-1])
 STAGES = 10
 ANSWERS = 120
 FIRST = 1000
-RULES: dict[str, Callable[[], OverStages]] = {
-    "asha": lambda: StageHalving(5, STAGES, 2),
-    "median": lambda: StageMedian(5),
+RULES: dict[str, Callable[[], StoppingRule]] = {
+    "asha": lambda: SuccessiveHalving(5, STAGES, 2),
+    "median": lambda: MedianRule(5),
     "racing": lambda: Racing(ORDERINGS),
 }
 
@@ -82,15 +84,15 @@ def main() -> None:
         exact("memory of the driver", size, "<= 1", "GB").tell()
 
 
-def growth(rule: Callable[[], OverStages], trials: int) -> float:
+def growth(rule: Callable[[], StoppingRule], trials: int) -> float:
     """What the last `FIRST` trials' decisions take over what the first ones' did, scores being noise."""
     draw, spent = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         reached = [{"tasks": TASKS, "values": [[0.9] * len(TASKS)]}]
         write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": reached})
-        scheduler, controller = rule(), None
-        scheduler.over(run, ("finetune", "joint"), set())
+        scheduler = StageScheduler(rule(), run, REFERENCES, set())
+        controller = None
         for number in range(trials):
             stub = Trial("simulated", config={"name": f"{number:05d}"}, stub=True)
             quality, seen, begun = draw.random(), [], time.process_time()
@@ -117,8 +119,8 @@ class Simulation:
         self.store = StageStore(run.parent / "stages")
         self.fingerprints = Fingerprints("model", {task: task for task in TASKS}, 0, 1)
         self.panel = Panel(ORDERINGS)
-        self.scheduler = StageHalving(5, STAGES, 2)
-        self.scheduler.over(run, ("finetune", "joint"), set())
+        rule = SuccessiveHalving(5, STAGES, 2)
+        self.scheduler = StageScheduler(rule, run, REFERENCES, set())
         self.progress = Progress(
             run, 10_000, STAGES, 2, [("final_average", "max")], Console(file=io.StringIO())
         )

@@ -25,9 +25,10 @@ from ray.tune.experiment import Trial
 
 from benchmarks.speed.measure import Result, say
 from benchmarks.speed.recorded import FILE, ORDERINGS, space
-from search.tuning.rung_score import rung_score
+from search.tuning.rung_score import stage_scores
 from search.tuning.searcher import StudySearcher
-from search.tuning.stopping import StageHalving
+from search.tuning.stage_scheduler import StageScheduler
+from search.tuning.stopping import SuccessiveHalving
 from trainables.trainable import write_record
 
 SEEDS, LANES, NEAR = 50, 2, 0.01
@@ -81,7 +82,7 @@ def main() -> None:
 
 def tau(table: Sequence[Mapping[str, Any]], scale: Mapping[str, float], stage: int) -> float:
     """Kendall's tau-b between the score at a rung and the final average."""
-    at = np.array([rung_score(trial["seen"][:stage], scale) for trial in table])
+    at = np.array([statistics.fmean(stage_scores(t["seen"][:stage], scale)) for t in table])
     end = np.array([trial["final_average"] for trial in table])
     signs = [np.sign(np.subtract.outer(v, v))[np.triu_indices(len(v), 1)] for v in (at, end)]
     ties = math.prod(math.sqrt(float((s != 0).sum())) for s in signs)
@@ -136,8 +137,8 @@ def replayed(
         searcher = StudySearcher(
             space(), [("final_average", "max")], run, seed=seed, samples=len(table), references=()
         )
-        halving = StageHalving(FIRST_RUNG, STAGES, 2)
-        halving.over(run, (), searcher.stopped_names)
+        rule = SuccessiveHalving(FIRST_RUNG, STAGES, 2)
+        halving = StageScheduler(rule, run, (), searcher.stopped_names)
         return Replay(table, best, searcher, halving, share).run()
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # they import transformers, and --help answers at once
 
 
 SEARCH_CODE = (
-    *("tuning/searcher.py", "tuning/stopping.py", "tuning/rung_score.py", "tuning/ranked.py"),
+    *("tuning/searcher.py", "tuning/stopping.py", "tuning/rung_score.py", "tuning/stage_scheduler.py"),
     "plan/space.py",
 )
 RACED = 3

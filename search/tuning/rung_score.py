@@ -1,4 +1,7 @@
-"""What trials are compared by while they run: scores on a common scale, after the same stages."""
+"""Scores by which running trials are compared: on a common scale, after the same stages.
+
+The rung score of a trial is the mean of its `stage_scores` so far.
+"""
 
 from __future__ import annotations
 
@@ -9,77 +12,71 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Seen = Sequence[Mapping[str, float]]
-"""`PanelTrial.seen`: after each stage, the scores of the tasks seen so far."""
-CEILING, LEAST = "joint", 0.1
+from spaces.references import CEILING
+
+SeenScores = Sequence[Mapping[str, float]]
+"""Scores of the tasks seen so far, after each stage: `PanelTrial.seen`."""
+LEAST_SHARE = 0.1
+"""Least scale of a task, as a share of the mean over all tasks."""
 
 
 @dataclass
-class Scale:
-    """What each task's scores are divided by: what joint tuning reaches, once that trial is over.
+class CeilingScale:
+    """Score of each task in joint tuning, by which the scores of other trials are divided.
 
-    Scores of one metric may run to 1 and those of another to 10, and an easy task's moves more than a
-    hard one's; without a scale some tasks would decide alone which trials are stopped.
+    Some metrics run to 1 and others to 10, and scores of easy tasks spread more than those of hard
+    ones. Without a scale, a few tasks would decide which trials are stopped.
     """
 
     run: Path
-    """Of the search, whose references run first."""
-    _known: dict[str, float] | None = field(default=None, init=False)
+    """Folder of the search; its references run first."""
+    _scores: dict[str, float] | None = field(default=None, init=False)
 
-    def known(self) -> Mapping[str, float] | None:
-        """By task; None while joint tuning is under way, and empty where it came to nothing."""
-        if self._known:
-            return self._known
+    def read(self) -> Mapping[str, float] | None:
+        """Return the scale by task: None while joint tuning is running, empty if it failed."""
+        if self._scores:
+            return self._scores
         try:
             record = json.loads((self.run / "trials" / f"{CEILING}.json").read_text())
         except (OSError, ValueError):
             return None
         if record.get("state") == "finished":
-            self._known = _reached(record)
-            return self._known
+            self._scores = _ceiling_scores(record)
+            return self._scores
         # One that failed may be tried once more.
         return {} if record.get("state") in ("diverged", "failed") else None
 
 
-def _reached(record: Mapping[str, Any]) -> dict[str, float]:
-    """What joint tuning reached; of a task that it hardly learned, a tenth of what it did of the others.
+def _ceiling_scores(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the mean score of each task in joint tuning, at least `LEAST_SHARE` of their mean.
 
-    Else such a task would decide alone: the least answer more would be many times the ceiling.
+    Otherwise a task that joint tuning hardly learned would decide alone: one more right answer would
+    be worth many times the ceiling.
     """
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for matrix in record["orderings"]:
         for task, score in zip(matrix["tasks"], matrix["values"][-1], strict=False):
             if score:  # neither 0 nor never evaluated
-                found.setdefault(task, []).append(score)
-    means = {task: statistics.fmean(scores) for task, scores in found.items()}
-    least = LEAST * statistics.fmean(means.values()) if means else 0.0
+                scores.setdefault(task, []).append(score)
+    means = {task: statistics.fmean(values) for task, values in scores.items()}
+    least = LEAST_SHARE * statistics.fmean(means.values()) if means else 0.0
     return {task: max(mean, least) for task, mean in means.items()}
 
 
-def mean_score(scores: Mapping[str, float], scale: Mapping[str, float]) -> float:
-    """Mean of the tasks' scores, each on its scale."""
-    return statistics.fmean(score / scale.get(task, 1.0) for task, score in scores.items())
+def stage_scores(seen: SeenScores, scale: Mapping[str, float]) -> list[float]:
+    """Return the mean of the scaled scores after each stage, over the tasks seen by then."""
+    return [
+        statistics.fmean(score / scale.get(task, 1.0) for task, score in scores.items())
+        for scores in seen
+    ]
 
 
-def rung_score(seen: Seen, scale: Mapping[str, float]) -> float:
-    """Mean over the stages done, of all orderings, of the mean score of the tasks seen by then."""
-    return statistics.fmean(mean_score(scores, scale) for scores in seen)
-
-
-def ends(orderings: Collection[Sequence[str]], seen: Seen) -> list[Mapping[str, float]]:
-    """The scores after the last stage of each ordering that is whole, in the order of the panel."""
-    paths = dict.fromkeys(tuple(o[:i]) for o in orderings for i in range(1, len(o) + 1))
-    places = {path: place for place, path in enumerate(paths)}
-    last = [places[tuple(ordering)] for ordering in orderings]
-    return [seen[place] for place in last if place < len(seen)]
-
-
-def records_of(run: Path, but: Collection[str]) -> dict[str, dict[str, Any]]:
-    """The records of the trials that ended by themselves or were stopped, by name."""
-    found = {}
+def ended_records(run: Path, but: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return by name the records of the finished and stopped trials, except those named in `but`."""
+    records = {}
     for path in sorted((run / "trials").glob("[0-9]*.json")):
         record = json.loads(path.read_text())
-        # One killed between its record and the journal is run again, and reports again.
+        # A trial killed between its record and the journal is run again, and reports again.
         if path.stem not in but and record.get("state") in ("finished", "stopped"):
-            found[path.stem] = record
-    return found
+            records[path.stem] = record
+    return records

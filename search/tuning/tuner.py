@@ -1,4 +1,4 @@
-"""A prepared plan as a `tune.Tuner`: resources, scheduler, searcher, storage, failures."""
+"""Construction of the `tune.Tuner` of a resolved plan, its searcher and its scheduler."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.plan.resolved_plan import ResolvedPlan
 from search.tuning.searcher import StudySearcher
-from search.tuning.stopping import OverStages, Racing, StageHalving, StageMedian
+from search.tuning.stage_scheduler import StageScheduler
+from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
 from trainables.trainable import SearchContext, StageTrainable, panel_stages
 
 
 def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
-    """What proposes configurations, at the point where an interrupted search left it."""
+    """Return the searcher of a plan, where an interrupted search left it."""
     return StudySearcher(
         resolved.space,
         resolved.plan.directions(),
@@ -23,14 +24,14 @@ def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
         samples=resolved.plan.samples,
         references=resolved.references,
         balanced=resolved.plan.balanced,
-        proposed=resolved.prior_run.proposals if resolved.prior_run else (),
+        prior_proposals=resolved.prior_run.proposals if resolved.prior_run else (),
     )
 
 
 def build_tuner(
     resolved: ResolvedPlan, searcher: StudySearcher, lanes: int, callbacks: Sequence[tune.Callback]
 ) -> tune.Tuner:
-    """The search as Tune runs it; metric and mode are the searcher's and the scheduler's own."""
+    """Return the search as Tune runs it; searcher and scheduler have their own metric and mode."""
     plan = resolved.plan
     search = SearchContext(
         resolved.worker_spec, resolved.fingerprints, resolved.panel, resolved.run
@@ -43,7 +44,7 @@ def build_tuner(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=scheduler(resolved, searcher),
+            scheduler=build_scheduler(resolved, searcher),
             num_samples=searcher.trials_left(),
             max_concurrent_trials=lanes,
             reuse_actors=True,
@@ -59,18 +60,25 @@ def build_tuner(
     )
 
 
-def scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
-    """The plan's way to stop weak trials, filled with what an interrupted search had reached."""
+def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
+    """Return the scheduler with the plan's stopping rule.
+
+    Nothing is stopped before the first ordering ends, nor before the second stage: replay and
+    regularisation do nothing on the first task, and forgetting shows late.
+    """
     plan, panel = resolved.plan, resolved.panel
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
-    rules: dict[str, Callable[[], OverStages]] = {
-        "asha": lambda: StageHalving(first, panel_stages(panel), plan.halving),
-        "median": lambda: StageMedian(first),
+    rules: dict[str, Callable[[], StoppingRule]] = {
+        "asha": lambda: SuccessiveHalving(first, panel_stages(panel), plan.halving),
+        "median": lambda: MedianRule(first),
         "racing": lambda: Racing(panel.orderings),
     }
     if plan.stopping not in rules or (plan.stopping == "asha" and plan.halving < 2):
         return FIFOScheduler()
-    rule = rules[plan.stopping]()
-    rule.over(resolved.run, resolved.references, searcher.stopped_names)
-    rule.remember(resolved.run, searcher.unfinished)
-    return rule
+    return StageScheduler(
+        rules[plan.stopping](),
+        resolved.run,
+        resolved.references,
+        searcher.stopped_names,
+        unfinished=searcher.unfinished,
+    )

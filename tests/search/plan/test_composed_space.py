@@ -105,7 +105,7 @@ def proposed(run: Path, samples: int, count: int) -> list[str]:
         said.append(given["trial"]["strategy"]["name"])
         values = {"final_average": number / 9, "forgetting": 0.1}
         found.on_trial_complete(f"{run.name}{number}", {"state": "finished", **values})
-    assert found.left() == max(0, samples - len(found.study.trials) + waiting(found))
+    assert found.trials_left() == max(0, samples - len(found.study.trials) + waiting(found))
     return said
 
 

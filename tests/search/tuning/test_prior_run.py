@@ -245,7 +245,7 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
         samples=4,
         references=(),
         balanced=True,
-        proposed=second.prior_run.proposals[:2],
+        prior_proposals=second.prior_run.proposals[:2],
     )
     searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
