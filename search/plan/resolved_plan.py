@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # they import transformers, and --help answers at once
 
 
 SEARCH_CODE = (
-    *("tuning/searcher.py", "tuning/stopping.py", "tuning/rung_score.py", "tuning/stage_scheduler.py"),
+    *("tuning/searcher.py", "tuning/define_by_run.py", "tuning/stage_scheduler.py"),
+    *("tuning/stopping.py", "tuning/rung_score.py"),
     "plan/space.py",
 )
 RACED = 3
