@@ -14,7 +14,7 @@ PARTS = ("patch_embed", "pos_embed", "blocks")
 
 
 class FrozenBlocks(Frozen):
-    """Stands for the patch embedding and the blocks of such a tower; the mergers stay in the model.
+    """Stand-in for the patch embedding and blocks of such a tower; the mergers stay in the model.
 
     Features are the outputs of the blocks that the mergers read, side by side: (patches, layers * width).
     """
@@ -24,29 +24,29 @@ class FrozenBlocks(Frozen):
         assert family.vision_blocks is not None
         tower = base.get_submodule(family.vision_tower)
         count = len(tower.blocks)
-        also = getattr(base.config.vision_config, family.deepstack) if family.deepstack else ()
-        self.read = sorted({*also, count - 1})
+        deepstack = getattr(base.config.vision_config, family.deepstack) if family.deepstack else ()
+        self.blocks_read = sorted({*deepstack, count - 1})
         self.features: tuple[torch.Tensor, ...] = ()
         # Neither a tuple nor a dict makes them parts of the model.
         self._tower = (tower,)
         self._parts = {n: getattr(tower, n).eval() for n in PARTS if hasattr(tower, n)}
-        tower.patch_embed = _Patches(self, tower.patch_embed)
+        tower.patch_embed = _PatchEmbedding(self, tower.patch_embed)
         if "pos_embed" in self._parts:
-            tower.pos_embed = _Aside(tower.pos_embed)
+            tower.pos_embed = _Unregistered(tower.pos_embed)
         tower.blocks = torch.nn.ModuleList(
             _Block(self, number, block) for number, block in enumerate(tower.blocks)
         )
 
-    def through(self, hidden: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-        """What is read of all blocks, one after the other, with no merger's turn in between.
+    def run_blocks(self, hidden: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        """Run all blocks in a row, with no merger in between, and return those that are read.
 
-        A merger in mid-tower would be gathered by ZeRO-3, in which all ranks would have to take part.
+        ZeRO-3 would gather a merger in mid-tower, in which all ranks would have to take part.
         """
-        found = []
+        outputs = []
         for number, block in enumerate(self._parts["blocks"]):
             hidden = block(hidden, **options)
-            found += [hidden] if number in self.read else []
-        return torch.cat(found, dim=-1)
+            outputs += [hidden] if number in self.blocks_read else []
+        return torch.cat(outputs, dim=-1)
 
     def hooked_module(self) -> torch.nn.Module:
         return self._tower[0]
@@ -63,11 +63,11 @@ class FrozenBlocks(Frozen):
             setattr(self._tower[0], name, part)
 
     def image_vector(self, features: torch.Tensor) -> torch.Tensor:
-        return features.chunk(len(self.read), dim=-1)[-1].float().mean(0)
+        return features.chunk(len(self.blocks_read), dim=-1)[-1].float().mean(0)
 
 
-class _Patches(torch.nn.Module):
-    """Pixels are embedded; features are taken apart into the layers that they hold."""
+class _PatchEmbedding(torch.nn.Module):
+    """Embeds pixels; splits features into the layers that they hold."""
 
     def __init__(self, frozen: FrozenBlocks, embed: Any) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Patches(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         frozen = self._frozen[0]
         if frozen.feature_input:
-            parts = pixels.chunk(len(frozen.read), dim=-1)
+            parts = pixels.chunk(len(frozen.blocks_read), dim=-1)
             frozen.features = tuple(part.contiguous() for part in parts)
             return frozen.features[-1]
         frozen.load()
@@ -84,8 +84,8 @@ class _Patches(torch.nn.Module):
             return self._embed[0](pixels)
 
 
-class _Aside(torch.nn.Module):
-    """A module that is used and no part of the model."""
+class _Unregistered(torch.nn.Module):
+    """Module that runs without being a part of the model."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
@@ -102,13 +102,14 @@ class _Block(torch.nn.Module):
         self._frozen, self._number, self._block = (frozen,), number, (block,)
 
     def forward(self, hidden: torch.Tensor, **options: Any) -> torch.Tensor:
-        frozen, wanted = self._frozen[0], self._number in self._frozen[0].read
+        frozen = self._frozen[0]
+        is_read = self._number in frozen.blocks_read
         if frozen.feature_input:
-            return frozen.features[frozen.read.index(self._number)] if wanted else hidden
-        if frozen.capturing and len(frozen.read) > 1:
-            raise CapturedFeatures(frozen.through(hidden, options))
+            return frozen.features[frozen.blocks_read.index(self._number)] if is_read else hidden
+        if frozen.capturing and len(frozen.blocks_read) > 1:
+            raise CapturedFeatures(frozen.run_blocks(hidden, options))
         with torch.no_grad():
             hidden = self._block[0](hidden, **options)
-        if frozen.capturing and wanted:
+        if frozen.capturing and is_read:
             raise CapturedFeatures(hidden)
         return hidden

@@ -1,6 +1,6 @@
-"""The Q-Former while it is frozen, as where only what comes after it is trained: read once an example.
+"""A frozen Q-Former: it runs once an example, as only what comes after it is trained.
 
-Its output is then a property of the example, and far smaller than the tower's: (queries, width).
+Its output, the queries, is a property of the example and far smaller than the features: (queries, width).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from models.frozen import CapturedFeatures, Frozen
 
 
 class FrozenQFormer(Frozen):
-    """Stands where the Q-Former stood; what it read earlier comes by way of the tower's stand-in.
+    """Stand-in for the Q-Former; cached queries come by way of the tower's stand-in.
 
-    As a part that is not trained it is without dropout, like the tower.
+    It runs without dropout, like the frozen tower.
     """
 
     def __init__(self, base: Any) -> None:
@@ -30,7 +30,7 @@ class FrozenQFormer(Frozen):
         base.query_tokens = self._queries[0].detach()
 
     def forward(self, **inputs: Any) -> Any:
-        """The Q-Former's output; given it, no more than its dress."""
+        """Return the Q-Former's output; queries are passed on in the stock output class."""
         if self.feature_input:
             return BaseModelOutputWithPooling(last_hidden_state=inputs["encoder_hidden_states"])
         with torch.no_grad():

@@ -127,11 +127,6 @@ def image_token(folder: Path) -> str | None:
     return next((token["content"] for token in added if token["id"] == number), None)
 
 
-def weight_bytes(folder: Path) -> int:
-    """Size of the weights on disk."""
-    return sum(f.stat().st_size for f in folder.glob("*.safetensors"))
-
-
 def model_fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of all files at the top of the folder that are loaded."""
     files = sorted({f for pattern in LOADED for f in folder.glob(pattern)})

@@ -14,12 +14,13 @@ SPARE_DISK = 1.1
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = True, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move it to `path` when the block succeeds.
 
     The name is random, so that writers on several nodes of a shared file system cannot meet. If the
     block or the move fails, the temporary file is removed: on a full disk each try would leave one.
-    `durable` syncs the content to disk first, so that a power cut leaves no empty file behind.
+    `durable` syncs the content to disk first, so that a power cut leaves no empty file behind. Without
+    `overwrite`, a file that another writer has put there meanwhile stays.
     """
     folder, name = os.path.split(path)
     temporary = Path(folder, f".{name}.{uuid.uuid4().hex}")
@@ -28,7 +29,12 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+            temporary.unlink()
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -37,6 +37,17 @@ def test_two_writers_of_one_file_use_different_temporary_files(tmp_path: Path) -
     assert (tmp_path / "a").read_text() == "one"
 
 
+def test_the_first_of_two_writers_stands_without_overwriting(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a", overwrite=False) as one:
+        one.write_text("one")
+        write_atomically(tmp_path / "a", "other")
+    assert (tmp_path / "a").read_text() == "other"
+    with replacing(tmp_path / "b", overwrite=False) as one:
+        one.write_text("one")
+    assert (tmp_path / "b").read_text() == "one"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
 def test_a_file_larger_than_the_disk_does_not_fit(tmp_path: Path) -> None:
     assert fits_on_disk(tmp_path, 1)
     assert not fits_on_disk(tmp_path, 1e18)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from losses import answer_loss
 from toy import Toy, blobs, config, walked
 
 from strategies import AGEM, STRATEGIES, ExampleId, StageContext, Tensors
@@ -136,7 +137,7 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
     held: list[ExampleId] = [("hue", row) for row in worker.context.data.shuffled("hue")[:7]]
     batch = [*held, held[0]]
     tokens = worker.context.answer_tokens(batch)
-    loss = lmm.answer_loss(worker.context.data.training(batch)) / tokens
+    loss = answer_loss(lmm, worker.context.data.training(batch)) / tokens
     found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
     _, memory_gradient, _ = Noting.noted[0]
     for name, value in zip(lmm.trainable(), found, strict=True):

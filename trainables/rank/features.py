@@ -51,8 +51,8 @@ EXAMPLE_SCHEMA = pa.schema(
 ANSWER = "answer"
 """Among an example's inputs, the tokens of its answer."""
 FEATURE_CODE = (
-    *("lmm", "batching", "family", "frozen", "frozen_blocks", "frozen_qformer"),
-    *("loading", "processors"),
+    *("lmm", "batching", "family", "frozen", "frozen_blocks", "frozen_parts", "frozen_qformer"),
+    *("frozen_tower", "loading", "processors"),
 )
 """The modules of `models` that decide what is seen."""
 

@@ -31,6 +31,7 @@ TRAINING_CODE = (
     *("strategies/similarity.py", "strategies/composed.py"),
     *("models/lmm.py", "models/batching.py", "models/family.py", "models/frozen.py"),
     *("models/frozen_blocks.py", "models/frozen_qformer.py", "models/loading.py"),
+    *("models/frozen_parts.py", "models/frozen_tower.py"),
     *("models/parts.py", "models/processors.py", "models/text_encoder.py"),
     *("tasks/data/task.py", "tasks/data/rows.py", "tasks/scoring/answers.py"),
     *("tasks/scoring/answer_formats.py", "tasks/scoring/split_scores.py"),
