@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import uuid
@@ -47,6 +48,12 @@ def write_atomically(path: str | Path, content: str | bytes, durable: bool = Tru
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with replacing(path, durable) as temporary:
         temporary.write_bytes(data)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fits_on_disk(folder: Path, size: float) -> bool:

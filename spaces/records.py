@@ -25,6 +25,8 @@ class Record(BaseModel):
     SCHEMA: ClassVar[int] = 1
     TITLE: ClassVar[str] = "record"
     """Name of this kind of file in messages."""
+    REMEDY: ClassVar[str] = "write it again"
+    """Advice to a user who has an older file."""
 
     @classmethod
     def from_values(cls, values: object, source: str) -> Self:
@@ -65,7 +67,7 @@ class Record(BaseModel):
     def _other_version(cls, version: object) -> str:
         known = f"this citune reads schema {cls.SCHEMA} of a {cls.TITLE}"
         if not isinstance(version, int):
-            return f"names no schema, as files of an older citune: {known}; write it again"
+            return f"names no schema, as files of an older citune: {known}; {cls.REMEDY}"
         if version > cls.SCHEMA:
             return f"has schema {version}: {known}; a newer citune would read it"
-        return f"has schema {version}: {known}; write it again, or use the citune that wrote it"
+        return f"has schema {version}: {known}; {cls.REMEDY}, or use the citune that wrote it"

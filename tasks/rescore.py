@@ -24,6 +24,7 @@ import pyarrow as pa
 from spaces.errors import InputError, first_line, unknown
 from spaces.files import write_atomically
 from tasks.data.benchmark import Benchmark, load_benchmark, read_benchmark_file
+from tasks.data.benchmark_file import TaskEntry
 from tasks.scoring.answers import METRICS
 from tasks.scoring.split_scores import answered_from_rows, score_split
 
@@ -42,15 +43,15 @@ class NewMetrics:
     metrics: Mapping[str, str]
     """Metrics given with --metric, by task."""
     benchmark: Benchmark | None = None
-    raw_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    raw_tasks: Mapping[str, TaskEntry] = field(default_factory=dict)
     """Tasks as a YAML file of raw data describes them; their data need not be converted."""
 
     def of(self, task: str, old_metric: str) -> dict[str, Any]:
         """Return the arguments of `tasks.score_split` for a task."""
         if task in self.raw_tasks:
             raw = self.raw_tasks[task]
-            metric = self.metrics.get(task, str(raw.get("metric", old_metric)))
-            return {"metric": metric, "answer_format": str(raw.get("answer_format", ""))}
+            metric = self.metrics.get(task, raw.metric)
+            return {"metric": metric, "answer_format": raw.answer_format}
         known = self.benchmark.tasks.get(task) if self.benchmark else None
         if known is None:
             return {"metric": self.metrics.get(task, old_metric)}
@@ -110,7 +111,7 @@ def _new_metrics(metrics: Mapping[str, str], benchmark: str | None) -> NewMetric
     try:
         return NewMetrics(metrics, load_benchmark(name))
     except InputError:  # raw data, or data that is not on this machine
-        return NewMetrics(metrics, raw_tasks=content["tasks"])
+        return NewMetrics(metrics, raw_tasks=content.tasks)
 
 
 def read_predictions(folder: Path) -> pa.Table:

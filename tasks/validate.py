@@ -1,14 +1,13 @@
-"""Look through data before a search: `python -m tasks.validate PATH`.
+"""Check of data before a search: `python -m tasks.validate PATH`.
 
-PATH is a data file, a folder of them, or the YAML file of a benchmark. Prints what was detected and why,
-and every fault. The exit status is 0 if all is good, 1 if rows were rejected, 2 if nothing could be read.
+PATH is a data file, a folder of them, or the YAML file of a benchmark. Prints the format of each file,
+with the reason for it, and every fault. The exit status is 0 if all is good, 1 if rows were rejected, 2
+if nothing could be read.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import sys
 from collections import Counter
@@ -19,40 +18,43 @@ from pathlib import Path
 from typing import TextIO
 
 from spaces.errors import InputError
-from tasks.data.benchmark import FILE, read_benchmark_file
-from tasks.data.shards import MANIFEST
+from tasks.data.benchmark import read_benchmark_file
+from tasks.data.benchmark_file import BENCHMARK_FILE
+from tasks.data.manifest import MANIFEST
 from tasks.formats import FORMATS, Rejected
-from tasks.user_data.inspection import Inspection, Tokens, inspect
-from tasks.user_data.inspection_page import page
-from tasks.user_data.raw_files import data_files, raw_task, split_of
+from tasks.user_data.inspection import CountTokens, Inspection, inspect_file
+from tasks.user_data.inspection_page import render_page
+from tasks.user_data.raw_files import data_files, split_of
+from tasks.user_data.raw_task import raw_task
 
-NAMED = 20  # rejected rows on the screen; the rest are counted
+NAMED = 20
+"""Rejected rows on the screen; the others are counted."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Return the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="python -m tasks.validate",
-        description="Say what is in instruction data, and every row that cannot be used.",
+        description="Report what instruction data hold, and every row that cannot be used.",
     )
     p.add_argument("path", type=Path, help="a data file, a folder, or the YAML file of a benchmark")
-    p.add_argument("--format", help=f"do not detect it: {', '.join(FORMATS)}")
+    p.add_argument("--format", help=f"format of the files: {', '.join(FORMATS)}; default: detected")
     p.add_argument("--images", type=Path, help="folder that image paths start from")
-    p.add_argument("--limit", type=int, help="rows looked at in each file (default: all)")
-    p.add_argument("--model", type=Path, help="folder of a model: lengths in its tokens, too")
+    p.add_argument("--limit", type=int, help="number of rows to check in each file (default: all)")
+    p.add_argument("--model", type=Path, help="model folder; lengths are also given in its tokens")
     p.add_argument("--rejected", type=Path, help="write every rejected row here, as JSON Lines")
     p.add_argument("--html", type=Path, help="write a page with some examples here")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; return the exit status."""
     args = parser().parse_args(argv)
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that knows ASCII alone must not end it
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal of ASCII alone must not end the command
         sys.stdout.reconfigure(errors="replace")
     try:
         return run(args)
-    except BrokenPipeError:  # whoever read along has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except InputError as error:
@@ -61,17 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Inspect every file and print what was found."""
+    """Inspect every file and print the reports; return the exit status."""
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1 row, got {args.limit}")
     if args.images is not None and not args.images.is_dir():
         raise InputError(f'--images must be a folder: no "{args.images}"')
-    tokens = _tokens(args.model) if args.model else None
+    count_tokens = _token_counter(args.model) if args.model else None
     unread: list[str] = []
-    inspections = list(_inspections(args, tokens, unread))
+    inspections = list(_inspections(args, count_tokens, unread))
     if not inspections:
         raise InputError("\n".join(unread))
-    faults = Faults(args.rejected)
+    faults = RejectedRows(args.rejected)
     with faults:
         for inspection in inspections:
             inspection.run(lambda fault, of=inspection: faults.add(of, fault), args.limit)
@@ -80,21 +82,21 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_totals(inspections)))
     print("\n".join([*faults.lines(), *(f"not read    {text}" for text in unread)]))
     if args.html:
-        _write(args.html, page(str(args.path), inspections, faults.lines()))
+        _write(args.html, render_page(str(args.path), inspections, faults.lines()))
         print(f"page        {args.html}")
     return int(faults.count > 0 or bool(unread))
 
 
-class Faults:
-    """Rejected rows: the first are kept for the screen, all go into the file that was asked for."""
+class RejectedRows:
+    """Rejected rows: the first are kept for the screen, all are written to the file of --rejected."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.count = path, 0
-        self._named: list[str] = []
+        self._first: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._stack, self._file = ExitStack(), None
 
-    def __enter__(self) -> Faults:
+    def __enter__(self) -> RejectedRows:
         if self.path is not None:
             self._file = self._stack.enter_context(_opened(self.path))
         return self
@@ -106,31 +108,29 @@ class Faults:
         """Count a rejected row."""
         self.count += 1
         self._reasons[fault.reason] += 1
-        if len(self._named) < NAMED:
-            self._named.append(f"{inspection.found.source.path.name} {fault}")
+        if len(self._first) < NAMED:
+            self._first.append(f"{inspection.path.name} {fault}")
         if self._file is not None:
-            line = {"split": inspection.split, "file": str(inspection.found.source.path)}
-            line |= dataclasses.asdict(fault)
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.write(fault.to_line(inspection.split, inspection.path))
 
     def lines(self) -> list[str]:
-        """The first faults, and how many there are for each reason."""
+        """Return lines with the first rows, and the count of each reason."""
         if not self.count:
             return ["rejected    none"]
         more = [f"  ... and {self.count - NAMED} more"] if self.count > NAMED else []
         counts = [f"  {count:8d}  {reason}" for reason, count in self._reasons.most_common()]
         where = [f"  all of them: {self.path}"] if self.path else []
-        named = [f"  {line}" for line in self._named]
-        return [f"rejected    {self.count}", *named, *more, "by reason", *counts, *where]
+        first = [f"  {line}" for line in self._first]
+        return [f"rejected    {self.count}", *first, *more, "by reason", *counts, *where]
 
 
 def _inspections(
-    args: argparse.Namespace, tokens: Tokens | None, unread: list[str]
+    args: argparse.Namespace, count_tokens: CountTokens | None, unread: list[str]
 ) -> Iterator[Inspection]:
-    """One for each file; of a file that is in no known format, what is said goes into `unread`."""
+    """Yield an inspection of each file; messages about files of no known format go into `unread`."""
     path: Path = args.path
-    if path.suffix in (".yaml", ".yml") or (path / FILE).is_file():
-        yield from _of_benchmark(args, tokens)
+    if path.suffix in (".yaml", ".yml") or (path / BENCHMARK_FILE).is_file():
+        yield from _inspections_of_benchmark(args, count_tokens)
         return
     if not path.exists():
         raise InputError(f'PATH must be a data file, a folder or a YAML file: no "{path}"')
@@ -140,40 +140,42 @@ def _inspections(
     for file in files:
         split = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
         try:
-            yield inspect(file, split, args.images, args.format, tokens)
+            yield inspect_file(file, split, args.images, args.format, count_tokens)
         except InputError as error:
             unread.append(str(error))
 
 
-def _of_benchmark(args: argparse.Namespace, tokens: Tokens | None) -> Iterator[Inspection]:
-    path, written = read_benchmark_file(args.path)
-    for name, entry in written["tasks"].items():
+def _inspections_of_benchmark(
+    args: argparse.Namespace, count_tokens: CountTokens | None
+) -> Iterator[Inspection]:
+    path, benchmark = read_benchmark_file(args.path)
+    for name, entry in benchmark.tasks.items():
         where = f"{path}: task {name}"
-        folder = path.parent / str(entry.get("path", name))
-        if (folder / MANIFEST).is_file():
-            raise InputError(f"{where} is converted already; {folder / MANIFEST} says of what")
+        manifest = entry.data_path(name, path.parent) / MANIFEST
+        if manifest.is_file():
+            raise InputError(f"{where} is converted already; {manifest} lists its sources")
         task = raw_task(where, path.parent, name, entry)
         form = args.format or task.format
-        for split, own in task.files.items():
-            for file in own:
+        for split, files in task.files.items():
+            for file in files:
                 images = args.images or task.image_folder(file)
-                yield inspect(
-                    file, f"{name}/{split}", images, form, tokens, task.metric, task.prompt
+                yield inspect_file(
+                    file, f"{name}/{split}", images, form, count_tokens, task.metric, task.prompt
                 )
 
 
 def _totals(inspections: Sequence[Inspection]) -> list[str]:
-    """Counts of each split over its files."""
+    """Return the counts of each split over its files."""
     lines = ["splits"]
     for split in dict.fromkeys(inspection.split for inspection in inspections):
-        own = [i for i in inspections if i.split == split]
-        counts = f"{sum(i.read for i in own)} rows, {sum(i.examples for i in own)} examples"
-        lines.append(f"  {split}: {counts} in {len(own)} files")
+        parts = [i for i in inspections if i.split == split]
+        counts = f"{sum(i.read for i in parts)} rows, {sum(i.examples for i in parts)} examples"
+        lines.append(f"  {split}: {counts} in {len(parts)} files")
     return lines
 
 
-def _tokens(folder: Path) -> Tokens:
-    """How many tokens a text is to a model's tokenizer."""
+def _token_counter(folder: Path) -> CountTokens:
+    """Return a function that counts a text's tokens with a model's tokenizer."""
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"

@@ -14,7 +14,7 @@ from search.plan.checks import REFERENCES
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace
 from tasks import SPLITS, Benchmark, scale_note
-from tasks.data.shards import MANIFEST, read_manifest
+from tasks.data.manifest import MANIFEST, read_manifest
 from trainables.config import TrialConfig
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
@@ -81,7 +81,7 @@ class ResolvedPlan:
         task = self.benchmark.task(name)
         each = "/".join(str(len(task.examples(split))) for split in SPLITS)
         folder = task.split_files("train")[0].parent
-        broken = read_manifest(folder)["rows"]["rejected"] if (folder / MANIFEST).is_file() else 0
+        broken = read_manifest(folder).rows.rejected if (folder / MANIFEST).is_file() else 0
         return f"{name} {each}" + (f", {broken} broken rows left out" if broken else "")
 
     @property

@@ -1,4 +1,4 @@
-"""Encoded images: whether a picture can be made of one, and of what size."""
+"""Encoded images: format and size of those that can be decoded, and the fault of the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image
 
 MOST_PIXELS = 89_478_485
 """Pillow's own limit for what may be a decompression bomb: a quarter of a gigabyte of RGB."""
-# Readers that only decode: Pillow's reader of EPS starts another program.
-READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
+DECODED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
+"""Formats whose readers only decode: Pillow's reader of EPS starts another program."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is known of a picture: format, mode, and size in pixels."""
+class ImageInfo:
+    """Format, mode, and size in pixels of an image."""
 
     format: str
     mode: str
@@ -24,25 +24,25 @@ class Picture:
     height: int
 
 
-def look(image: bytes) -> Picture | str:
-    """The picture, decoded once to see that it is whole; or what is wrong with it."""
+def inspect_image(image: bytes) -> ImageInfo | str:
+    """Decode an image once to see that it is whole; return its description, or its fault."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about bombs, which are refused here, and odd EXIF
-            with Image.open(io.BytesIO(image), formats=READ) as picture:
+            with Image.open(io.BytesIO(image), formats=DECODED_FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     return f"{picture.width} x {picture.height} pixels are more than {MOST_PIXELS}"
-                found = Picture(picture.format or "", picture.mode, picture.width, picture.height)
+                info = ImageInfo(picture.format or "", picture.mode, picture.width, picture.height)
                 picture.load()  # all of it: a truncated file has a good header
     except Image.DecompressionBombError:
         return f"more than {MOST_PIXELS} pixels"
-    except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
+    except Exception as error:  # Pillow's readers raise many types for broken bytes
         # Without the address of the buffer, which differs from run to run.
         return "no image format known" if "BytesIO" in str(error) else f"{error}"
-    return found
+    return info
 
 
 def decoding_fault(image: bytes) -> str | None:
-    """What is wrong with an encoded image, or None."""
-    found = look(image)
-    return found if isinstance(found, str) else None
+    """Return the fault of an encoded image, or None if it can be decoded."""
+    info = inspect_image(image)
+    return info if isinstance(info, str) else None

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from spaces.errors import InputError
+from spaces.errors import InputError, first_line
 
 TEXT_COLUMNS = ("id", "prompt", "answer", "answers", "history", "system", "images")
 COLUMNS = (*TEXT_COLUMNS, "image")
@@ -134,7 +134,7 @@ def _open_mapped(path: Path) -> pa.Table:
     try:
         return _open_arrow(path).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {path}: {_first_line(error)}; convert it again") from error
+        raise InputError(f"cannot read {path}: {first_line(error)}; convert it again") from error
 
 
 def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
@@ -142,7 +142,7 @@ def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
     try:
         table = _reader(path)(path, tuple(columns))
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {path}: {_first_line(error)}; write it again") from error
+        raise InputError(f"cannot read {path}: {first_line(error)}; write it again") from error
     wanted = {*columns} - {"image" if "images" in table.column_names else "images"}
     faults = column_faults(table.schema, [name for name in columns if name in wanted])
     if faults:
@@ -190,10 +190,6 @@ def _schema(path: Path) -> pa.Schema:
 
 def _listed(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from spaces.errors import unknown
-from tasks.data.rows import Example, Rows, read_tables
-from tasks.data.shards import file_sha256, known_sha256
-
-__all__ = ["SPLITS", "Example", "Task"]
+from spaces.errors import InputError, unknown
+from spaces.files import file_sha256
+from tasks.data.manifest import recorded_sha256
+from tasks.data.rows import Rows, read_tables
 
 SPLITS = ("train", "validation", "test")
 
@@ -75,4 +74,7 @@ def _file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=1024)  # a search asks again for every stage
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    return known_sha256(path) or file_sha256(path)
+    try:
+        return recorded_sha256(path) or file_sha256(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from tasks.formats.detect import FORMATS, Detection, detect, known_format
+from tasks.formats.detect import FORMATS, Detection, check_format_name, detect
+from tasks.formats.raw_example import Accepted, ImageReference, Item, RawExample, Rejected
 from tasks.formats.reader import read_items
-from tasks.formats.record import Accepted, Item, Record, Reference, Rejected
 
 __all__ = [
     "FORMATS",
     "Accepted",
     "Detection",
+    "ImageReference",
     "Item",
-    "Record",
-    "Reference",
+    "RawExample",
     "Rejected",
+    "check_format_name",
     "detect",
-    "known_format",
     "read_items",
 ]

@@ -10,9 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.formats.fields import as_references, check_marks, first, text
-from tasks.formats.record import Accepted, Item, Record, Reference, Refused, Rejected, shown
-from tasks.formats.source import CAPTIONS, Source, Told, Unreadable, ignore
+from tasks.formats.fields import as_references, as_text, check_marks, first_value
+from tasks.formats.raw_example import (
+    Accepted,
+    ImageReference,
+    Item,
+    RawExample,
+    Rejected,
+    RowError,
+    brief,
+)
+from tasks.formats.source import CAPTIONS, ReportShare, Source, Unreadable, no_report
 
 NAME = "coco"
 TITLE = "COCO captions: an object with images and annotations {image_id, caption}"
@@ -25,41 +33,45 @@ def fits_keys(keys: tuple[str, ...]) -> bool:
     return set(keys) >= CAPTIONS
 
 
-def items(source: Source, told: Told = ignore) -> Iterator[Item]:
+def items(source: Source, report: ReportShare = no_report) -> Iterator[Item]:
     """One example an image. Rows are the captions, then the images that are broken or have none."""
     images, broken = _images(source)
     grouped: dict[str, tuple[list[int], list[str]]] = {}
     row = -1
-    for row, annotation in enumerate(source.listed("annotations", told)):
+    for row, annotation in enumerate(source.listed("annotations", report)):
         try:
             name, caption = _caption(annotation, images)
-        except Refused as refused:
+        except RowError as refused:
             yield Rejected(row, _name(annotation, "image_id"), refused.reason, refused.detail)
             continue
         rows, captions = grouped.setdefault(name, ([], []))
         rows.append(row)
         captions.append(caption)
     for name, (rows, captions) in grouped.items():
-        record = Record(name, images[name], PROMPT, captions[0], tuple(captions))
-        yield Accepted(tuple(rows), (record,))
+        example = RawExample(name, images[name], PROMPT, captions[0], tuple(captions))
+        yield Accepted(tuple(rows), (example,))
     broken += [(name, "image has no caption", "") for name in images if name not in grouped]
     for number, (name, reason, detail) in enumerate(broken, start=row + 1):
         yield Rejected(number, name, reason, detail)
 
 
-def _images(source: Source) -> tuple[dict[str, tuple[Reference, ...]], list[tuple[str, str, str]]]:
+def _images(
+    source: Source,
+) -> tuple[dict[str, tuple[ImageReference, ...]], list[tuple[str, str, str]]]:
     """Files by id, and (id, reason, detail) of the entries that name none."""
-    found: dict[str, tuple[Reference, ...]] = {}
+    found: dict[str, tuple[ImageReference, ...]] = {}
     broken = []
     for entry in source.listed("images"):
         name = _name(entry, "id")
         try:
-            reference = as_references(first(_object(entry), ("file_name", "filename", "path")))
+            reference = as_references(
+                first_value(_object(entry), ("file_name", "filename", "path"))
+            )
             if not name or not reference:
-                raise Refused("an image needs id and file_name", shown(entry))
+                raise RowError("an image needs id and file_name", brief(entry))
             if found.setdefault(name, reference) != reference:
-                raise Refused("two images have one id", shown(entry))
-        except Refused as refused:
+                raise RowError("two images have one id", brief(entry))
+        except RowError as refused:
             broken.append((name, refused.reason, refused.detail))
     return found, broken
 
@@ -67,17 +79,17 @@ def _images(source: Source) -> tuple[dict[str, tuple[Reference, ...]], list[tupl
 def _caption(annotation: Any, images: Mapping[str, Any]) -> tuple[str, str]:
     name = _name(_object(annotation), "image_id")
     if name not in images:
-        raise Refused("no image has the id that the caption names", shown(annotation))
-    caption = text(annotation.get("caption"), "caption")
+        raise RowError("no image has the id that the caption names", brief(annotation))
+    caption = as_text(annotation.get("caption"), "caption")
     check_marks((), (), [caption])
     return name, caption
 
 
 def _object(value: Any) -> Mapping[str, Any]:
     if isinstance(value, Unreadable):
-        raise Refused(value.reason, value.detail)
+        raise RowError(value.reason, value.detail)
     if not isinstance(value, Mapping):
-        raise Refused("the row is no object", shown(value))
+        raise RowError("the row is no object", brief(value))
     return value
 
 

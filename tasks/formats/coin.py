@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tasks.formats.fields import Row, check_marks, question, references, row_name, text
-from tasks.formats.record import Record, Refused, shown
+from tasks.formats.fields import Row, as_text, check_marks, images_of, question, row_id
+from tasks.formats.raw_example import RawExample, RowError, brief
 
 NAME = "coin"
 TITLE = "CoIN/UCIT test: question_id, text, answer or answer_bbox"
@@ -26,17 +26,17 @@ def fits(row: Row) -> bool:
     return "question_id" in row and "text" in row and ("answer" in row or "answer_bbox" in row)
 
 
-def records(row: Row, number: int) -> tuple[Record, ...]:
-    """The one example of a row; raises `Refused`."""
+def examples(row: Row, number: int) -> tuple[RawExample, ...]:
+    """The one example of a row; raises `RowError`."""
     if row.get("answer_bbox") is None:
         return question(row, number)
-    images, prompt = references(row), text(row.get("text"), "prompt")
+    images, prompt = images_of(row), as_text(row.get("text"), "prompt")
     check_marks(images, [prompt], [])
-    answer = written(_box(row["answer_bbox"], row.get("size")))
-    return (Record(row_name(row, number), images, prompt, answer, (answer,)),)
+    answer = box_text(_box(row["answer_bbox"], row.get("size")))
+    return (RawExample(row_id(row, number), images, prompt, answer, (answer,)),)
 
 
-def written(box: list[float]) -> str:
+def box_text(box: list[float]) -> str:
     """A box as the text that a model is to say: `[0.1,0.25,0.5,0.9]`, three decimals at the most."""
     return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
 
@@ -53,18 +53,18 @@ def _box(value: Any, size: Any) -> list[float]:
     if max(box) > 1:
         width, height = _numbers(size, 2, "a box in pixels needs size: [width, height]", size)
         if min(width, height) <= 0:
-            raise Refused("a box in pixels needs size: [width, height]", shown(size))
+            raise RowError("a box in pixels needs size: [width, height]", brief(size))
         box = [side / whole for side, whole in zip(box, (width, height) * 2, strict=True)]
     if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise Refused("answer_bbox must be x1 < x2 and y1 < y2 within the picture", shown(value))
+        raise RowError("answer_bbox must be x1 < x2 and y1 < y2 within the picture", brief(value))
     return box
 
 
-def _numbers(values: Any, count: int, reason: str, said: Any) -> list[float]:
+def _numbers(values: Any, count: int, reason: str, got: Any) -> list[float]:
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError, OverflowError):
-        raise Refused(reason, shown(said)) from None
+        raise RowError(reason, brief(got)) from None
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise Refused(reason, shown(said))
+        raise RowError(reason, brief(got))
     return numbers

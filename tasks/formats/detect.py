@@ -12,7 +12,7 @@ from typing import Any
 from spaces.errors import InputError, unknown
 from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
 from tasks.formats.fields import Row
-from tasks.formats.record import Record, shown
+from tasks.formats.raw_example import RawExample, brief
 from tasks.formats.source import WRAPPED, Source, open_source
 
 SAMPLE = 50  # rows looked at
@@ -25,12 +25,12 @@ class Format:
     name: str
     title: str
     fits: Callable[[Row], bool]
-    records: Callable[[Row, int], tuple[Record, ...]]
+    examples: Callable[[Row, int], tuple[RawExample, ...]]
 
 
 # Of two that fit as many rows, the first: the more telling ones come before.
 ROWWISE = {
-    m.NAME: Format(m.NAME, m.TITLE, m.fits, m.records)
+    m.NAME: Format(m.NAME, m.TITLE, m.fits, m.examples)
     for m in (coin, sharegpt, llava, swift, table, pairs)
 }
 FORMATS = {f.name: f.title for f in ROWWISE.values()} | {coco.NAME: coco.TITLE}
@@ -48,7 +48,7 @@ class Detection:
         return f"{FORMATS[self.format]}; {self.source.title}; {self.why}"
 
 
-def known_format(name: str) -> str:
+def check_format_name(name: str) -> str:
     """The name itself; `InputError` with the nearest one otherwise."""
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
@@ -61,7 +61,7 @@ def detect(path: Path, format: str | None = None) -> Detection:
     A `format` that is given is taken, whatever the rows look like.
     """
     if format is not None:
-        known_format(format)
+        check_format_name(format)
     source = open_source(path)
     if format is not None:
         if format == coco.NAME and not coco.fits_keys(source.keys):
@@ -84,7 +84,7 @@ def _by_rows(source: Source) -> Detection:
     name = max(found, key=lambda one: found[one])
     keys = sorted({str(key) for row in good for key in row if ROWWISE[name].fits(row)})
     count = f"{found[name]} of the first {len(sample)} rows fit"
-    return Detection(source, name, f"{count}, with the keys {shown(keys)[1:-1]}")
+    return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}")
 
 
 def _votes(rows: list[Row], source: Source) -> dict[str, int]:
@@ -99,7 +99,7 @@ def _seen(sample: list[Any], good: list[Row]) -> str:
     if not sample:
         return "no rows"
     if not good:
-        return f"rows that are no objects, the first of them {shown(sample[0])}"
+        return f"rows that are no objects, the first of them {brief(sample[0])}"
     return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}"
 
 

@@ -1,4 +1,4 @@
-"""Values of a row, taken in whatever form users write them; what cannot be meant is `Refused`."""
+"""Values of a row, taken in whatever form users write them; what cannot be meant is `RowError`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasks.data.rows import IMAGE
-from tasks.formats.record import Record, Reference, Refused, printable, shown
+from tasks.formats.raw_example import ImageReference, RawExample, RowError, brief, printable
 
 Row = Mapping[str, Any]
 
@@ -25,58 +25,58 @@ OPTIONS = ("choices", "options")
 UNSUPPORTED = ("video", "videos", "audio", "audios")
 
 
-def first(row: Row, names: Iterable[str]) -> Any:
+def first_value(row: Row, names: Iterable[str]) -> Any:
     """The value under the first of the names that has one; None if there is none."""
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
-def text(value: Any, what: str) -> str:
+def as_text(value: Any, what: str) -> str:
     """A text that says something; numbers become texts."""
     if value is None:
-        raise Refused(f"no {what}")
+        raise RowError(f"no {what}")
     if isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
         return str(value)
     if not isinstance(value, str):
-        raise Refused(f"{what} is no text", shown(value))
+        raise RowError(f"{what} is no text", brief(value))
     if not value.strip():
-        raise Refused(f"empty {what}")
-    return valid(value, what)
+        raise RowError(f"empty {what}")
+    return valid_utf8(value, what)
 
 
 def _finite(value: float) -> bool:
     return isinstance(value, int) or math.isfinite(value)
 
 
-def valid(value: str, what: str) -> str:
-    """The text itself; `Refused` if no UTF-8 file could hold it."""
+def valid_utf8(value: str, what: str) -> str:
+    """The text itself; `RowError` if no UTF-8 file could hold it."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise Refused(f"{what} is no valid UTF-8", shown(value)) from None
+        raise RowError(f"{what} is no valid UTF-8", brief(value)) from None
     return value
 
 
-def row_name(row: Any, number: int) -> str:
+def row_id(row: Any, number: int) -> str:
     """The row's id as a text; `row-N` where it has none that can be used."""
-    value = first(row, ID) if isinstance(row, Mapping) else None
+    value = first_value(row, ID) if isinstance(row, Mapping) else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of numbers with a gap
     good = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
     return printable(str(value)) if good else f"row-{number}"
 
 
-def references(row: Row) -> tuple[Reference, ...]:
+def images_of(row: Row) -> tuple[ImageReference, ...]:
     """The images of a row, one or several, however they are written."""
     unsupported = [name for name in UNSUPPORTED if row.get(name)]
     if unsupported:
-        raise Refused(f"{unsupported[0]} is not supported")
+        raise RowError(f"{unsupported[0]} is not supported")
     given = {name: found for name in IMAGES if (found := as_references(row.get(name)))}
     if len(set(given.values())) > 1:
-        raise Refused("images under several names", ", ".join(given))
+        raise RowError("images under several names", ", ".join(given))
     return next(iter(given.values()), ())
 
 
-def as_references(value: Any) -> tuple[Reference, ...]:
+def as_references(value: Any) -> tuple[ImageReference, ...]:
     """A path, `data:` URI, bytes, {bytes, path}, or a list of them."""
     if value is None or value == "" or value == [] or value in NO_IMAGE:
         return ()
@@ -85,95 +85,97 @@ def as_references(value: Any) -> tuple[Reference, ...]:
     return (_reference(value),)
 
 
-def _reference(value: Any) -> Reference:
+def _reference(value: Any) -> ImageReference:
     if isinstance(value, Mapping):
-        data, path = value.get("bytes"), first(value, ("path", "url"))
+        data, path = value.get("bytes"), first_value(value, ("path", "url"))
         if isinstance(data, str) and data:
             return _decoded(data)
         value = path if data in (None, "", b"") else data
     if isinstance(value, str) and value.strip():
-        return valid(value, "image")
+        return valid_utf8(value, "image")
     if isinstance(value, bytes) and value:
         return value
-    raise Refused("image is neither a path nor bytes", shown(value))
+    raise RowError("image is neither a path nor bytes", brief(value))
 
 
 def _decoded(data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refused("image bytes are no base64", str(error)) from error
+        raise RowError("image bytes are no base64", str(error)) from error
 
 
-def check_marks(images: Sequence[Reference], prompts: Iterable[str], others: Iterable[str]) -> None:
+def check_marks(
+    images: Sequence[ImageReference], prompts: Iterable[str], others: Iterable[str]
+) -> None:
     """As many marks in the prompts as images, or none; and none in answers."""
     if any(IMAGE in other for other in others):
-        raise Refused(f"{IMAGE} outside a prompt")
+        raise RowError(f"{IMAGE} outside a prompt")
     marks = sum(prompt.count(IMAGE) for prompt in prompts)
     if marks not in (0, len(images)):
-        raise Refused(f"number of {IMAGE} marks differs from images", f"{marks} and {len(images)}")
+        raise RowError(f"number of {IMAGE} marks differs from images", f"{marks} and {len(images)}")
 
 
-def references_of_answer(row: Row) -> tuple[str, tuple[str, ...]]:
+def answer_and_references(row: Row) -> tuple[str, tuple[str, ...]]:
     """The answer that is trained on, and all that count as right.
 
     Where there is a list alone, the most frequent one is trained on, the first of them if several are.
     """
-    answer, several = first(row, ANSWER), first(row, ANSWERS)
+    answer, several = first_value(row, ANSWER), first_value(row, ANSWERS)
     if isinstance(answer, list | tuple | Mapping):
         answer, several = None, answer if several is None else several
     if row.get("choices") is not None and isinstance(answer, int):
-        raise Refused("answer is a number among choices", "write out the choices and the letter")
-    texts = tuple(text(one, "answer") for one in _listed(several))
+        raise RowError("answer is a number among choices", "write out the choices and the letter")
+    texts = tuple(as_text(one, "answer") for one in _listed(several))
     if answer is None and texts:
         return Counter(texts).most_common(1)[0][0], texts
-    answer = text(answer, "answer")
+    answer = as_text(answer, "answer")
     return answer, texts or (answer,)
 
 
 def _listed(several: Any) -> Iterable[Any]:
     """The texts of ["a"], [{"answer": "a"}], {"text": ["a"]} or "a"."""
     if isinstance(several, Mapping):
-        several = first(several, ("text", *ANSWER, *ANSWERS))
+        several = first_value(several, ("text", *ANSWER, *ANSWERS))
     if several is None:
         return ()
     if not isinstance(several, list | tuple):
         return (several,)
-    return [first(one, ANSWER) if isinstance(one, Mapping) else one for one in several]
+    return [first_value(one, ANSWER) if isinstance(one, Mapping) else one for one in several]
 
 
-def question(row: Row, number: int) -> tuple[Record, ...]:
+def question(row: Row, number: int) -> tuple[RawExample, ...]:
     """The one example of a row that holds a question and its answers."""
-    images, prompt = references(row), asked(row)
-    answer, answers = references_of_answer(row)
+    images, prompt = images_of(row), full_prompt(row)
+    answer, answers = answer_and_references(row)
     system = row.get("system")
-    system = text(system, "system") if system else ""
-    turns = history(row.get("history"))
+    system = as_text(system, "system") if system else ""
+    turns = history_of(row.get("history"))
     others = [answer, *answers, system, *(said for _, said in turns)]
     check_marks(images, [*(prompt for prompt, _ in turns), prompt], others)
-    return (Record(row_name(row, number), images, prompt, answer, answers, turns, system),)
+    return (RawExample(row_id(row, number), images, prompt, answer, answers, turns, system),)
 
 
-def asked(row: Row) -> str:
+def full_prompt(row: Row) -> str:
     """The prompt with all that belongs to it: what it is about before it, input and options after it."""
-    parts = [text(first(row, PROMPT), "prompt")]
+    parts = [as_text(first_value(row, PROMPT), "prompt")]
     if (context := row.get("context")) and isinstance(context, str) and context not in parts[0]:
-        parts.insert(0, valid(context, "context"))
+        parts.insert(0, valid_utf8(context, "context"))
     if (given := row.get("input")) and isinstance(given, str) and given.strip():  # alpaca's form
-        parts.append(valid(given, "input"))
-    options = first(row, OPTIONS)
+        parts.append(valid_utf8(given, "input"))
+    options = first_value(row, OPTIONS)
     if isinstance(options, list | tuple) and options:
-        names = [text(option, "option") for option in options]
+        names = [as_text(option, "option") for option in options]
         if not all(name in "\n".join(parts) for name in names):
             parts += [f"{chr(ord('A') + n)}. {name}" for n, name in enumerate(names)]
     return "\n".join(parts)
 
 
-def history(value: Any) -> tuple[tuple[str, str], ...]:
+def history_of(value: Any) -> tuple[tuple[str, str], ...]:
     """Earlier turns as [[prompt, answer], ...], the form that ms-swift's older data have."""
     if not value:
         return ()
     pairs = value if isinstance(value, list | tuple) else [value]
     if any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
-        raise Refused("history is no list of [prompt, answer]", shown(value))
-    return tuple((text(one, "prompt"), text(other, "answer")) for one, other in pairs)
+        raise RowError("history is no list of [prompt, answer]", brief(value))
+    return tuple((as_text(one, "prompt"), as_text(other, "answer")) for one, other in pairs)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from tasks.formats.fields import Row
-from tasks.formats.record import Record
+from tasks.formats.raw_example import RawExample
 from tasks.formats.turns import conversation
 
 NAME = "llava"
@@ -19,6 +19,6 @@ def fits(row: Row) -> bool:
     return isinstance(row.get("conversations"), list) and not row.get("images")
 
 
-def records(row: Row, number: int) -> tuple[Record, ...]:
-    """An example for every answer; raises `Refused`."""
+def examples(row: Row, number: int) -> tuple[RawExample, ...]:
+    """An example for every answer; raises `RowError`."""
     return conversation(row, number, row.get("conversations"))

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from tasks.formats.fields import ANSWER, ANSWERS, PROMPT, Row, first
-from tasks.formats.fields import question as records
+from tasks.formats.fields import ANSWER, ANSWERS, PROMPT, Row, first_value
+from tasks.formats.fields import question as examples
 
 NAME = "pairs"
 TITLE = "pairs: prompt (or question), answer (or answers), image"
@@ -15,7 +15,9 @@ TITLE = "pairs: prompt (or question), answer (or answers), image"
 
 def fits(row: Row) -> bool:
     """Whether a row looks like one of this format."""
-    return first(row, PROMPT) is not None and first(row, (*ANSWER, *ANSWERS)) is not None
+    return (
+        first_value(row, PROMPT) is not None and first_value(row, (*ANSWER, *ANSWERS)) is not None
+    )
 
 
-__all__ = ["NAME", "TITLE", "fits", "records"]
+__all__ = ["NAME", "TITLE", "examples", "fits"]

@@ -7,21 +7,21 @@ from typing import Any
 
 from tasks.formats import coco
 from tasks.formats.detect import ROWWISE, Detection, Format
-from tasks.formats.fields import row_name
-from tasks.formats.record import Accepted, Item, Refused, Rejected, shown
-from tasks.formats.source import Told, Unreadable, ignore
+from tasks.formats.fields import row_id
+from tasks.formats.raw_example import Accepted, Item, Rejected, RowError, brief
+from tasks.formats.source import ReportShare, Unreadable, no_report
 
 
-def read_items(found: Detection, told: Told = ignore) -> Iterator[Item]:
+def read_items(found: Detection, report: ReportShare = no_report) -> Iterator[Item]:
     """What each row of the file is, in bounded memory; images are references still.
 
-    `told` hears which share of the file has been read.
+    `report` hears which share of the file has been read.
     """
     if found.format == coco.NAME:
-        yield from coco.items(found.source, told)
+        yield from coco.items(found.source, report)
         return
     format = ROWWISE[found.format]
-    for number, row in enumerate(found.source.rows(told)):
+    for number, row in enumerate(found.source.rows(report)):
         yield _item(format, row, number)
 
 
@@ -29,8 +29,8 @@ def _item(format: Format, row: Any, number: int) -> Item:
     if isinstance(row, Unreadable):
         return Rejected(number, "", row.reason, row.detail)
     if not isinstance(row, Mapping):
-        return Rejected(number, "", "the row is no object", shown(row))
+        return Rejected(number, "", "the row is no object", brief(row))
     try:
-        return Accepted((number,), format.records(row, number))
-    except Refused as refused:
-        return Rejected(number, row_name(row, number), refused.reason, refused.detail)
+        return Accepted((number,), format.examples(row, number))
+    except RowError as refused:
+        return Rejected(number, row_id(row, number), refused.reason, refused.detail)

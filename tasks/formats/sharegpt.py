@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from tasks.formats.fields import Row
-from tasks.formats.llava import records
+from tasks.formats.llava import examples
 
 NAME = "sharegpt"
 TITLE = "LLaMA-Factory sharegpt: conversations of {from, value}, images"
@@ -18,4 +18,4 @@ def fits(row: Row) -> bool:
     return isinstance(row.get("conversations"), list) and isinstance(row.get("images"), list | str)
 
 
-__all__ = ["NAME", "TITLE", "fits", "records"]
+__all__ = ["NAME", "TITLE", "examples", "fits"]

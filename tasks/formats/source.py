@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spaces.errors import InputError
+from spaces.errors import InputError, first_line
 from tasks.formats.json_text import LONGEST, JsonFault, JsonText, parsed_line
-from tasks.formats.record import shown
+from tasks.formats.raw_example import brief
 
 BATCH = 64  # rows of a table that are Python objects at the same time: each may hold an image
 WRAPPED = "data"  # a list of rows under this key of an object is read like the list alone
@@ -33,11 +33,11 @@ class Unreadable:
     detail: str
 
 
-Told = Callable[[float], None]
+ReportShare = Callable[[float], None]
 """Is told now and then which share of the file has been read."""
 
 
-def ignore(share: float) -> None:
+def no_report(share: float) -> None:
     """Nobody wants to know."""
 
 
@@ -59,15 +59,15 @@ class Source:
     def is_table(self) -> bool:
         return self.kind in ("parquet", "arrow")
 
-    def rows(self, told: Told = ignore) -> Iterator[Any]:
+    def rows(self, report: ReportShare = no_report) -> Iterator[Any]:
         """Every row in turn, `Unreadable` for what is none; never more than one bad end of a file."""
         if self.kind == "lines":
-            return self._lines(told)
+            return self._lines(report)
         if self.is_table:
-            return self._table(told)
-        return self.listed(WRAPPED if self.kind == "object" else None, told)
+            return self._table(report)
+        return self.listed(WRAPPED if self.kind == "object" else None, report)
 
-    def listed(self, key: str | None, told: Told = ignore) -> Iterator[Any]:
+    def listed(self, key: str | None, report: ReportShare = no_report) -> Iterator[Any]:
         """The elements of the JSON list under `key` of the object, or of the file where it is None."""
         size = max(1, self.path.stat().st_size)
         with closing(JsonText(self.path)) as text:
@@ -75,12 +75,12 @@ class Source:
                 for part in _lists(text, key):
                     for element in part:
                         yield element
-                        told(text.bytes_read / size)
+                        report(text.bytes_read / size)
                 text.end()
             except JsonFault as fault:
                 yield Unreadable("the file is no JSON from here on", str(fault))
 
-    def _lines(self, told: Told) -> Iterator[Any]:
+    def _lines(self, report: ReportShare) -> Iterator[Any]:
         size, number = max(1, self.path.stat().st_size), 0
         with self.path.open("rb") as file:
             while line := file.readline(LONGEST):
@@ -95,13 +95,13 @@ class Source:
                     yield Unreadable(
                         "line too long", f"line {number} has more than {LONGEST} bytes"
                     )
-                told(file.tell() / size)
+                report(file.tell() / size)
 
-    def _table(self, told: Told) -> Iterator[Any]:
+    def _table(self, report: ReportShare) -> Iterator[Any]:
         try:
             for done, batch in _batches(self.path, self.kind):
                 yield from batch
-                told(done)
+                report(done)
         except _TABLE_FAULTS as error:
             yield Unreadable("the file cannot be read from here on", first_line(error))
 
@@ -114,11 +114,6 @@ _TITLES = {
     "arrow": "Arrow",
 }
 _TABLE_FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, OverflowError)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without what follows on further lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def open_source(path: Path) -> Source:
@@ -135,7 +130,7 @@ def open_source(path: Path) -> Source:
     source = _open_json(path)
     if source is None:
         raise InputError(
-            f"{path} must be {', '.join(_TITLES.values())}: it begins with {shown(start)}; "
+            f"{path} must be {', '.join(_TITLES.values())}: it begins with {brief(start)}; "
             "text must be UTF-8, and nothing compressed"
         )
     return source

@@ -9,7 +9,7 @@ A content may also be a list of parts {type: text, text} and {type: image, image
 from __future__ import annotations
 
 from tasks.formats.fields import Row
-from tasks.formats.record import Record
+from tasks.formats.raw_example import RawExample
 from tasks.formats.turns import conversation
 
 NAME = "swift"
@@ -21,6 +21,6 @@ def fits(row: Row) -> bool:
     return isinstance(row.get("messages"), list)
 
 
-def records(row: Row, number: int) -> tuple[Record, ...]:
-    """An example for every answer; raises `Refused`."""
+def examples(row: Row, number: int) -> tuple[RawExample, ...]:
+    """An example for every answer; raises `RowError`."""
     return conversation(row, number, row.get("messages"))

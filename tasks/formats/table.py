@@ -6,10 +6,10 @@ An image is a struct {bytes, path}, bytes, a path, or a list of them; names of c
 
 from __future__ import annotations
 
-from tasks.formats.fields import question as records
+from tasks.formats.fields import question as examples
 from tasks.formats.pairs import fits
 
 NAME = "table"
 TITLE = "table: columns question (or prompt), answer (or answers), image {bytes, path}"
 
-__all__ = ["NAME", "TITLE", "fits", "records"]
+__all__ = ["NAME", "TITLE", "examples", "fits"]

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from spaces.errors import InputError, unknown
+from spaces.files import write_atomically
 from tasks.data.task import SPLITS
 
 PRESETS = {
@@ -133,11 +134,7 @@ def write_preset(name: str, data: Path | None, folder: Path) -> Path:
         )
     values = {**found.values, "tasks": {n: _absolute(t, data) for n, t in found.tasks.items()}}
     path = folder / f"{name}-{sha256(str(data).encode()).hexdigest()[:8]}.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     return path
 
 

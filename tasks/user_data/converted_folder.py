@@ -1,4 +1,4 @@
-"""Raw data -> a folder of shards. Nothing is half made: the folder appears whole, under its own name."""
+"""The folder of a converted task, which appears whole under a name made of its content."""
 
 from __future__ import annotations
 
@@ -9,61 +9,72 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from tasks.data.shards import MANIFEST
-from tasks.user_data.raw_files import RawTask
-from tasks.user_data.task_converter import Conversion
+from spaces.errors import InputError
+from tasks.data.manifest import MANIFEST, Manifest, read_manifest
+from tasks.user_data.raw_task import RawTask
+from tasks.user_data.task_converter import TaskConverter
 
 ABANDONED = 3600.0
-"""Seconds without a write after which an unfinished conversion is nobody's."""
+"""Seconds without a write after which an unfinished conversion is deleted."""
 
 
 def convert_task(task: RawTask, out: Path) -> tuple[Path, dict[str, tuple[int, int]]]:
-    """Convert a task into a folder of its own in `out`, named for what is in it.
+    """Convert a task into a folder of its own in `out`, named after its content.
 
-    Returns the folder, and size and time of every image file that was read. No folder ever changes:
-    other data make another one, and what a running search has mapped stays as it was.
+    Returns the folder, and (bytes, mtime_ns) of every image file that was read. Other data make
+    another folder, so that shards which a running search has mapped stay as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _sweep(out)
-    # By chance, too: in containers, a process that was killed had this one's number and host.
+    _delete_abandoned(out)
+    # Random, too: in containers, a killed process may have had this one's number and host.
     chance = uuid.uuid4().hex[:8]
     making = out / f".making-{socket.gethostname()}-{os.getpid()}-{chance}-{task.name}"
     making.mkdir()
     try:
-        conversion = Conversion(task, making)
-        manifest = conversion.run()
-        folder = out / f"{task.name}-{_content(manifest)}"
-        try:
-            making.rename(folder)
-        except OSError:
-            if not (folder / MANIFEST).is_file():
-                raise
-        return folder, conversion.image_files
+        converter = TaskConverter(task, making)
+        manifest = converter.run()
+        folder = out / f"{task.name}-{_content_hash(manifest)}"
+        _move(making, folder)
+        return folder, converter.image_files
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _content(manifest: Mapping[str, Any]) -> str:
-    """A short hash of what a conversion made and rejected."""
-    shards = [[e["sha256"] for e in entries] for _, entries in sorted(manifest["shards"].items())]
-    sources = [(entry["file"], entry["sha256"]) for entry in manifest["sources"]]
-    rest = [manifest[name] for name in ("version", "settings", "rows", "reasons")]
+def _move(making: Path, folder: Path) -> None:
+    """Give a finished folder its name; if the name is taken, complete the folder that has it."""
+    try:
+        making.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        with suppress(InputError):
+            read_manifest(folder)
+            return
+        # Equal content by its name, but with an older manifest, or damaged. The manifest goes last.
+        for file in sorted(making.iterdir(), key=lambda file: file.name == MANIFEST):
+            os.replace(file, folder / file.name)
+
+
+def _content_hash(manifest: Manifest) -> str:
+    """Return a short hash of all that a conversion wrote and rejected."""
+    values = manifest.to_values()
+    shards = [[e["sha256"] for e in entries] for _, entries in sorted(values["shards"].items())]
+    sources = [(entry["file"], entry["sha256"]) for entry in values["sources"]]
+    rest = [values[name] for name in ("version", "settings", "rows", "reasons")]
     text = json.dumps([shards, rest, sources], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _sweep(out: Path) -> None:
-    """Take away what was left unfinished, once nothing has been written to it for an hour.
+def _delete_abandoned(out: Path) -> None:
+    """Delete unfinished conversions to which nothing has been written for an hour.
 
-    By its age, for another container on the same storage may have this one's host and process numbers.
+    Only age decides: a container on the same storage may share this one's host and process numbers.
     """
     for left in out.glob(".making-*"):
-        with suppress(OSError):  # its owner, or another that sweeps, is quicker
+        with suppress(OSError):  # its owner, or another process that cleans up, may be quicker
             newest = max(file.stat().st_mtime for file in (left, *left.iterdir()))
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is in a user's data file: counts, rejected rows with reasons, and statistics, in one pass."""
+"""Inspection of a user's data file in one pass: counts, rejected rows with reasons, statistics."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.images import Picture, look
-from tasks.formats import Accepted, Detection, Record, Rejected, detect, read_items
-from tasks.formats.images import ImageFolder, is_file
-from tasks.formats.record import Refused
-from tasks.user_data.progress_line import Waiting
-from tasks.user_data.raw_files import PLACE
-from tasks.user_data.task_converter import check_answer, templated
+from tasks.data.images import ImageInfo, inspect_image
+from tasks.formats import Accepted, Detection, RawExample, Rejected, detect, read_items
+from tasks.formats.images import ImageFolder, is_path
+from tasks.formats.raw_example import RowError
+from tasks.user_data.progress_line import ProgressLine
+from tasks.user_data.raw_task import PROMPT_MARK
+from tasks.user_data.task_converter import check_answer, within_template
 
 SAMPLES = 6
 """Examples of a file that are kept for the page."""
 ANSWER_LENGTH = 60
 """Characters of an answer that are kept to count it."""
 
-Tokens = Callable[[str], int]
+CountTokens = Callable[[str], int]
+"""Function that returns the number of tokens of a text."""
 
 
 @dataclass
-class Numbers:
-    """Minimum, median and maximum of something."""
+class Distribution:
+    """Minimum, median and maximum of some numbers."""
 
     name: str
     values: array[int] = field(default_factory=lambda: array("q"))
@@ -41,131 +42,135 @@ class Numbers:
 
 
 class Inspection:
-    """One file of one split, looked through."""
+    """Inspection of one file of one split."""
 
     def __init__(
         self,
-        found: Detection,
+        detection: Detection,
         split: str,
         images: Path,
-        tokens: Tokens | None,
+        count_tokens: CountTokens | None,
         metric: str = "",
-        around: str = PLACE,
+        template: str = PROMPT_MARK,
     ) -> None:
-        self.around = around
-        """The template that a benchmark puts around each prompt."""
-        self.found, self.split, self.tokens, self.metric = found, split, tokens, metric
+        self.detection, self.split = detection, split
+        self.count_tokens, self.metric = count_tokens, metric
+        self.template = template
+        """Text that a benchmark puts around each prompt."""
         self.folder = ImageFolder(images)
         self.read = self.accepted = self.examples = 0
-        self.rejected: list[Rejected] = []
         self.reasons: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.duplicates = self.repeated_ids = self.references = 0
-        self.turns = Numbers("turns")
+        self.turns = Distribution("turns")
         self.lengths = {
-            f"{what} {unit}": Numbers(f"{what} {unit}")
+            f"{what} {unit}": Distribution(f"{what} {unit}")
             for what in ("prompt", "answer")
-            for unit in ("words", "characters", *(["tokens"] if tokens else []))
+            for unit in ("words", "characters", *(["tokens"] if count_tokens else []))
         }
-        self.sizes = {name: Numbers(name) for name in ("width", "height", "bytes")}
-        self.samples: list[tuple[Record, tuple[bytes, ...]]] = []
-        self._pictures: dict[bytes, Picture | str] = {}
-        self._files: dict[str, bytes | Refused] = {}
-        self._examples: set[bytes] = set()
-        self._ids: set[bytes] = set()
-        self._answers: set[bytes] = set()
+        self.sizes = {name: Distribution(name) for name in ("width", "height", "bytes")}
+        self.samples: list[tuple[RawExample, tuple[bytes, ...]]] = []
+        self._images: dict[bytes, ImageInfo | str] = {}
+        self._files: dict[str, bytes | RowError] = {}
+        self._example_hashes: set[bytes] = set()
+        self._id_hashes: set[bytes] = set()
+        self._answer_hashes: set[bytes] = set()
+
+    @property
+    def path(self) -> Path:
+        """File that is inspected."""
+        return self.detection.source.path
 
     @property
     def images(self) -> int:
-        """Distinct images."""
-        return sum(isinstance(picture, Picture) for picture in self._pictures.values())
+        """Number of distinct images."""
+        return sum(isinstance(image, ImageInfo) for image in self._images.values())
 
     def run(self, keep: Callable[[Rejected], None], limit: int | None) -> None:
-        """Look at every row, or at the first `limit`; `keep` hears of every rejected one."""
-        with Waiting(f"reading {self.found.source.path.name}") as waiting:
-            for item in read_items(self.found, waiting.told):
+        """Inspect every row, or the first `limit`; call `keep` for every rejected one."""
+        with ProgressLine(f"reading {self.path.name}") as progress:
+            for item in read_items(self.detection, progress.report):
                 if limit is not None and self.read >= limit:
                     return
-                for fault in self._look(item):
+                for fault in self._inspect(item):
                     self.reasons[fault.reason] += 1
                     keep(fault)
 
-    def _look(self, item: Accepted | Rejected) -> Sequence[Rejected]:
+    def _inspect(self, item: Accepted | Rejected) -> Sequence[Rejected]:
         if isinstance(item, Rejected):
             self.read += 1
             return [item]
         self.read += len(item.rows)
-        wanted = {image: None for record in item.records for image in record.images}
+        references = {image: None for example in item.examples for image in example.images}
         try:
-            for record in item.records:
-                check_answer(templated(record, self.around), self.metric)
-            loaded = {reference: self._image(reference) for reference in wanted}
-        except Refused as fault:
-            name = item.records[0].id
-            return [Rejected(row, name, fault.reason, fault.detail) for row in item.rows]
+            for example in item.examples:
+                check_answer(within_template(example, self.template), self.metric)
+            hashes = {reference: self._image_hash(reference) for reference in references}
+        except RowError as error:
+            return item.rejected(error)
         self.accepted += len(item.rows)
-        for record in item.records:
-            self._count(record, [loaded[reference] for reference in record.images])
+        for example in item.examples:
+            self._count(example, [hashes[reference] for reference in example.images])
         return []
 
-    def _image(self, reference: str | bytes) -> bytes:
-        """Sha256 of a good image; raises `Refused`. A file is read once."""
-        key = reference if isinstance(reference, str) and is_file(reference) else None
+    def _image_hash(self, reference: str | bytes) -> bytes:
+        """Return the SHA-256 of a good image, else raise `RowError`; a file is read once."""
+        key = reference if isinstance(reference, str) and is_path(reference) else None
         known = self._files.get(key) if key else None
-        if isinstance(known, Refused):
-            raise Refused(known.reason, known.detail)
+        if isinstance(known, RowError):
+            raise RowError(known.reason, known.detail)
         if known is None:
-            known = self._new_image(reference, key)
+            known = self._read_image(reference, key)
         return known
 
-    def _new_image(self, reference: str | bytes, key: str | None) -> bytes:
+    def _read_image(self, reference: str | bytes, key: str | None) -> bytes:
         try:
             image = self.folder.read(reference)
-            name = hashlib.sha256(image).digest()
-            if name not in self._pictures:
-                self._pictures[name] = look(image)
-                self._measure(self._pictures[name], len(image))
-            if isinstance(fault := self._pictures[name], str):
-                raise Refused("image cannot be decoded", fault)
-        except Refused as refused:
+            digest = hashlib.sha256(image).digest()
+            if digest not in self._images:
+                self._images[digest] = inspect_image(image)
+                self._measure(self._images[digest], len(image))
+            if isinstance(fault := self._images[digest], str):
+                raise RowError("image cannot be decoded", fault)
+        except RowError as error:
             if key:
-                self._files[key] = refused
+                self._files[key] = error
             raise
         if key:
-            self._files[key] = name
-        return name
+            self._files[key] = digest
+        return digest
 
-    def _measure(self, picture: Picture | str, size: int) -> None:
-        if isinstance(picture, Picture):
-            for name, value in zip(self.sizes, (picture.width, picture.height, size), strict=True):
+    def _measure(self, image: ImageInfo | str, size: int) -> None:
+        if isinstance(image, ImageInfo):
+            for name, value in zip(self.sizes, (image.width, image.height, size), strict=True):
                 self.sizes[name].values.append(value)
-            self.modes[f"{picture.format} {picture.mode}"] += 1
+            self.modes[f"{image.format} {image.mode}"] += 1
 
-    def _count(self, record: Record, images: list[bytes]) -> None:
+    def _count(self, example: RawExample, images: list[bytes]) -> None:
         self.examples += 1
         self.references += len(images)
-        self.answers[record.answer[:ANSWER_LENGTH]] += 1
-        self._answers.add(hashlib.blake2b(record.answer.encode(), digest_size=8).digest())
-        self.turns.values.append(len(record.history) + 1)
-        for what, text in (("prompt", record.prompt), ("answer", record.answer)):
+        self.answers[example.answer[:ANSWER_LENGTH]] += 1
+        self._answer_hashes.add(hashlib.blake2b(example.answer.encode(), digest_size=8).digest())
+        self.turns.values.append(len(example.history) + 1)
+        for what, text in (("prompt", example.prompt), ("answer", example.answer)):
             self.lengths[f"{what} words"].values.append(len(text.split()))
             self.lengths[f"{what} characters"].values.append(len(text))
-            if self.tokens:
-                self.lengths[f"{what} tokens"].values.append(self.tokens(text))
-        said = repr((record.system, record.history, record.prompt, record.answer)).encode()
-        self.duplicates += not _new(self._examples, said + b"".join(images))
-        self.repeated_ids += not _new(self._ids, record.id.encode())
+            if self.count_tokens:
+                self.lengths[f"{what} tokens"].values.append(self.count_tokens(text))
+        texts = repr((example.system, example.history, example.prompt, example.answer)).encode()
+        self.duplicates += not _add(self._example_hashes, texts + b"".join(images))
+        self.repeated_ids += not _add(self._id_hashes, example.id.encode())
         if len(self.samples) < SAMPLES:
-            shown = tuple(self.folder.read(reference) for reference in record.images)
-            self.samples.append((record, shown))
+            sample = tuple(self.folder.read(reference) for reference in example.images)
+            self.samples.append((example, sample))
 
     def lines(self) -> list[str]:
-        """The report, line by line."""
+        """Return the report, line by line."""
         counts = f"{self.read} read, {self.accepted} accepted, {self.read - self.accepted} rejected"
         lines = [
-            f"{self.found.source.path}",
-            f"  format      {self.found.format}: {self.found}",
+            f"{self.path}",
+            f"  format      {self.detection.format}: {self.detection}",
             f"  split       {self.split}",
             f"  rows        {counts}; {self.examples} examples",
             f"  {self.turns}",
@@ -179,28 +184,28 @@ class Inspection:
                 f"  modes: {modes}",
             ]
         common = [f"{answer[:40]!r} {count}" for answer, count in self.answers.most_common(5)]
-        lines.append(
-            f"  answers     {len(self._answers)} distinct; most common: {', '.join(common)}"
-        )
+        distinct = len(self._answer_hashes)
+        lines.append(f"  answers     {distinct} distinct; most common: {', '.join(common)}")
         lines.append(f"  repeated    {self.duplicates} examples, {self.repeated_ids} ids")
         return lines
 
 
-def _new(seen: set[bytes], what: bytes) -> bool:
-    """Whether it was not seen before."""
-    key, before = hashlib.sha256(what).digest()[:12], len(seen)
-    seen.add(key)
-    return len(seen) > before
+def _add(hashes: set[bytes], content: bytes) -> bool:
+    """Add the hash of some content; return whether it is new."""
+    before = len(hashes)
+    hashes.add(hashlib.sha256(content).digest()[:12])
+    return len(hashes) > before
 
 
-def inspect(
+def inspect_file(
     file: Path,
     split: str,
     images: Path | None = None,
     format: str | None = None,
-    tokens: Tokens | None = None,
+    count_tokens: CountTokens | None = None,
     metric: str = "",
-    around: str = PLACE,
+    template: str = PROMPT_MARK,
 ) -> Inspection:
-    """An inspection of a file that has not begun; `InputError` if the file is in no known format."""
-    return Inspection(detect(file, format), split, images or file.parent, tokens, metric, around)
+    """Make the inspection of a file; raise `InputError` if the file is in no known format."""
+    folder = images or file.parent
+    return Inspection(detect(file, format), split, folder, count_tokens, metric, template)

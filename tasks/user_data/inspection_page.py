@@ -1,67 +1,66 @@
-"""Inspections as one HTML page that needs nothing beside it: the report, and a few examples rendered."""
+"""Inspections as one HTML page that needs nothing beside it: the report, and a few examples."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 
+from jinja2 import Environment
 from PIL import Image
 
-from tasks.data.images import READ
-from tasks.formats import Record
+from tasks.data.images import DECODED_FORMATS
 from tasks.user_data.inspection import Inspection
 
 THUMBNAIL = 240  # pixels
-LONGEST = 1500  # characters of a text
+LONGEST = 6000  # characters of a text
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Data: {title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }}
-article {{ border: 1px solid #ccc; border-radius: 6px; padding: .5rem 1rem; margin: 1rem 0; }}
-img {{ max-height: 240px; margin: .3rem .3rem 0 0; }}
-p {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }}
-b {{ color: #555; font-weight: 600; }}
-</style></head><body><h1>{title}</h1>
-{body}
+<html lang="en"><head><meta charset="utf-8"><title>Data: {{ title }}</title><style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+pre { background: #f4f4f4; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+article { border: 1px solid #ccc; border-radius: 6px; padding: .5rem 1rem; margin: 1rem 0; }
+img { max-height: 240px; margin: .3rem .3rem 0 0; }
+p { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
+b { color: #555; font-weight: 600; }
+</style></head><body><h1>{{ title }}</h1>
+{%- macro line(name, text) %}{% if text %}<p><b>{{ name }}</b> {{ text | cut }}</p>{% endif %}
+{%- endmacro %}
+{% for inspection in inspections %}
+<h2>{{ inspection.path.name }}</h2>
+<pre>{{ inspection.lines() | join("\n") | cut }}</pre>
+{% for example, images in inspection.samples %}
+<article>{{ line("id", example.id) }}
+{%- for image in images %}<img alt="image" src="{{ image | thumbnail }}">{% endfor %}
+{{- line("system", example.system) }}
+{%- for prompt, answer in example.history %}{{ line("prompt", prompt) }}{{ line("answer", answer) }}
+{%- endfor %}
+{{- line("prompt", example.prompt) }}{{ line("answer", example.answer) }}
+{%- if example.answers | length > 1 %}{{ line("answers", example.answers | join(" | ")) }}{% endif -%}
+</article>
+{% endfor %}
+{% endfor %}
+{%- if rejected %}<h2>Rejected</h2><pre>{{ rejected | join("\n") | cut }}</pre>{% endif %}
 </body></html>
 """
 
 
-def page(title: str, inspections: Sequence[Inspection], rejected: Sequence[str]) -> str:
-    """The page. Whatever comes from the data is escaped."""
-    parts = []
-    for inspection in inspections:
-        parts.append(f"<h2>{_text(inspection.found.source.path.name)}</h2>")
-        parts.append(f"<pre>{_text(chr(10).join(inspection.lines()))}</pre>")
-        parts += [_example(record, images) for record, images in inspection.samples]
-    if rejected:
-        parts.append(f"<h2>Rejected</h2><pre>{_text(chr(10).join(rejected))}</pre>")
-    return PAGE.format(title=_text(title), body="\n".join(parts))
+def render_page(title: str, inspections: Sequence[Inspection], rejected: Sequence[str]) -> str:
+    """Render the page; all that comes from the data is escaped."""
+    environment = Environment(autoescape=True)
+    environment.filters.update(cut=_cut, thumbnail=_thumbnail)
+    page = environment.from_string(PAGE)
+    return page.render(title=title, inspections=inspections, rejected=rejected)
 
 
-def _example(record: Record, images: Sequence[bytes]) -> str:
-    said = [("system", record.system)] if record.system else []
-    for prompt, answer in record.history:
-        said += [("prompt", prompt), ("answer", answer)]
-    others = " | ".join(record.answers) if len(record.answers) > 1 else ""
-    said += [("prompt", record.prompt), ("answer", record.answer), ("answers", others)]
-    texts = "".join(f"<p><b>{who}</b> {_text(text)}</p>" for who, text in said if text)
-    pictures = "".join(f'<img alt="image" src="{_thumbnail(image)}">' for image in images)
-    return f"<article><p><b>id</b> {_text(record.id)}</p>{pictures}{texts}</article>"
-
-
-def _text(text: str) -> str:
-    cut = text if len(text) <= 4 * LONGEST else text[: 4 * LONGEST] + " ..."
-    return html.escape(cut)
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
 
 
 def _thumbnail(image: bytes) -> str:
-    """A small PNG of a good image as a data: URI."""
+    """Return a small PNG of a good image as a data: URI."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(image), formats=READ) as picture:
+    with Image.open(io.BytesIO(image), formats=DECODED_FORMATS) as picture:
         small = picture.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         small.save(out, "PNG")

@@ -1,70 +1,83 @@
-"""A benchmark of raw data -> one that `load_benchmark` reads, with what was converted before used again.
+"""Preparation of a benchmark of raw data: converted tasks, and a benchmark file that names them.
 
 DIR/benchmark-HASH.yaml   the prepared benchmark
-DIR/TASK-HASH/            the shards of a task; never changed once they are there
-DIR/known/HASH.json       what data and settings a folder was made of
+DIR/TASK-HASH/            the shards of a task; never changed once they are complete
+DIR/known/HASH.json       the data and settings that a folder was made of, so that it is used again
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
-import yaml
 
 from spaces.errors import InputError
-from tasks.data.benchmark import READY_KEYS, plain_files, read_benchmark_file
+from spaces.files import file_sha256, write_atomically
+from spaces.records import Record
+from tasks.data.benchmark import plain_files, read_benchmark_file
+from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
+from tasks.data.manifest import MANIFEST, REJECTED, SourceFile, read_manifest
 from tasks.data.rows import COLUMNS, column_faults
-from tasks.data.shards import MANIFEST, REJECTED, file_sha256, read_manifest
 from tasks.data.task import SPLITS
 from tasks.user_data.converted_folder import convert_task
-from tasks.user_data.raw_files import KEYS as RAW_KEYS
-from tasks.user_data.raw_files import RawTask, raw_task
+from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
 
-UNREAD = "from here on"  # what follows was not even counted, which skip_broken must not hide
-NAMED = 20  # broken rows that an error names, before the counts
-MOST_PLAIN = 1 << 31  # bytes of plain Parquet that are read into memory as they are
+UNREAD = "from here on"
+"""Part of the reasons after which rows are not even counted: `skip_broken` must not hide them."""
+NAMED = 20
+"""Broken rows that an error names, before the counts."""
+MOST_PLAIN = 1 << 31
+"""Bytes of plain Parquet that are read into memory without a conversion."""
+
+
+class ConversionNote(Record):
+    """Inputs of a conversion, by which it is found again."""
+
+    TITLE: ClassVar[str] = "note of a conversion"
+
+    folder: str
+    sources: tuple[SourceFile, ...]
+    images: Mapping[str, tuple[int, int]]
+    """Path -> (bytes, mtime_ns) of each image file."""
 
 
 def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
-    """The YAML file of a benchmark that needs no conversion: its own, or a prepared one in `out`.
+    """Return the YAML file of a benchmark that needs no conversion: its own, or a prepared one in `out`.
 
-    Raises one `InputError` with the broken rows of all tasks, if any are and the benchmark does not
-    say `skip_broken: true`. What could be converted stays in `out`, and is not converted again.
+    Raises one `InputError` with the broken rows of all tasks, unless the benchmark sets
+    `skip_broken: true`. Tasks that could be converted stay in `out` and are not converted again.
     """
-    path, written = read_benchmark_file(name_or_path)
-    skip = written.get("skip_broken", False)
+    path, file = read_benchmark_file(name_or_path)
     raw = {
         name: raw_task(f"{path}: task {name}", path.parent, name, entry)
-        for name, entry in written["tasks"].items()
-        if skip or is_raw(path.parent / str(entry.get("path", name)), entry)
+        for name, entry in file.tasks.items()
+        if file.skip_broken or is_raw(name, entry, path.parent)
     }
     if not raw:
         return path
-    folders = {name: converted(task, out) for name, task in raw.items()}
-    broken = [folder for folder in folders.values() if read_manifest(folder)["rows"]["rejected"]]
-    cut = [
-        folder for folder in broken if any(UNREAD in r for r in read_manifest(folder)["reasons"])
-    ]
-    if (broken and not skip) or cut:
+    folders = {name: converted_folder(task, out) for name, task in raw.items()}
+    manifests = {folder: read_manifest(folder) for folder in folders.values()}
+    broken = [folder for folder, manifest in manifests.items() if manifest.rows.rejected]
+    cut = [f for f in broken if any(UNREAD in reason for reason in manifests[f].reasons)]
+    if (broken and not file.skip_broken) or cut:
         raise InputError(_broken_rows(path, cut or broken))
     _check_splits(path, folders)
-    return _write(path, written, folders, out)
+    return _write(path, file, folders, out)
 
 
-def is_raw(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a task's data must be converted: it says so, or they are not as they should be."""
-    if any(key in entry for key in RAW_KEYS):
+def is_raw(name: str, entry: TaskEntry, base: Path) -> bool:
+    """Return whether a task's data must be converted: the file asks for it, or the layout is not ours."""
+    if entry.raw_values():
         return True
+    folder = entry.data_path(name, base)
     if (folder / MANIFEST).is_file():
         return False
     plain = [file for files in plain_files(folder).values() for file in files]
@@ -72,11 +85,11 @@ def is_raw(folder: Path, entry: Mapping[str, Any]) -> bool:
         return True
     if sum(file.stat().st_size for file in plain) > MOST_PLAIN:
         return True  # as shards they are mapped into memory
-    return any(_other_columns(file) for file in plain)
+    return any(_has_other_columns(file) for file in plain)
 
 
-def _other_columns(file: Path) -> bool:
-    """Whether a Parquet file has other columns than ours; a broken one is left to the checks of rows."""
+def _has_other_columns(file: Path) -> bool:
+    """Return whether a Parquet file has other columns than ours; broken ones fail later checks."""
     if file.suffix != ".parquet":
         return False
     try:
@@ -86,8 +99,8 @@ def _other_columns(file: Path) -> bool:
     return bool(column_faults(schema, [name for name in COLUMNS if name != "images"]))
 
 
-def converted(task: RawTask, out: Path) -> Path:
-    """The folder of a task's shards: that of an earlier conversion, if nothing has changed since."""
+def converted_folder(task: RawTask, out: Path) -> Path:
+    """Return the folder of a task's shards: an earlier one if nothing has changed since."""
     settings = json.dumps([VERSION, task.settings()], sort_keys=True)
     note = out / "known" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
     earlier = _unchanged(note, out)
@@ -95,50 +108,50 @@ def converted(task: RawTask, out: Path) -> Path:
         return earlier
     print(f"converting  {task.name}", file=sys.stderr, flush=True)
     folder, images = convert_task(task, out)
-    note.parent.mkdir(exist_ok=True)
-    sources = read_manifest(folder)["sources"]
-    _put(note, json.dumps({"folder": folder.name, "sources": sources, "images": images}))
+    sources = read_manifest(folder).sources
+    inputs = ConversionNote(folder=folder.name, sources=sources, images=images)
+    write_atomically(note, json.dumps(inputs.to_values()))
     return folder
 
 
 def _unchanged(note: Path, out: Path) -> Path | None:
+    """Return the folder of an earlier conversion if it is complete and its inputs are the same."""
     try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        folder = out / known["folder"]
-        good = (folder / MANIFEST).is_file() and all(map(_same_source, known["sources"]))
-        same = good and all(file_state(path) == tuple(was) for path, was in known["images"].items())
-        return folder if same and read_manifest(folder) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # also an InputError
+        known = ConversionNote.from_json(note.read_bytes(), str(note))
+        folder = out / known.folder
+        read_manifest(folder)
+        same = all(map(_same_source, known.sources))
+        return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
+    except (OSError, InputError):
         return None
 
 
-def _same_source(entry: Mapping[str, Any]) -> bool:
-    """Whether a file is as it was: by size and time, else by its content."""
-    path = Path(entry["file"])
-    size, mtime_ns = file_state(str(path))
-    if size != entry["bytes"]:
+def _same_source(source: SourceFile) -> bool:
+    """Return whether a file is unchanged: by size and time, else by its content."""
+    size, mtime_ns = file_state(source.file)
+    if size != source.bytes:
         return False
-    return mtime_ns == entry["mtime_ns"] or file_sha256(path) == entry["sha256"]
+    return mtime_ns == source.mtime_ns or file_sha256(source.file) == source.sha256
 
 
 def _broken_rows(path: Path, folders: list[Path]) -> str:
-    """The first broken rows of all tasks, and how many there are for each reason."""
+    """Describe the first broken rows of all tasks, and count them by reason."""
     reasons: Counter[str] = Counter()
     read = 0
     for folder in folders:
         manifest = read_manifest(folder)
-        reasons.update(manifest["reasons"])
-        read += manifest["rows"]["read"]
+        reasons.update(manifest.reasons)
+        read += manifest.rows.read
     lines = [
         f"{fault['file']} {_row(fault)}"
-        for fault in islice((one for folder in folders for one in rejected(folder)), NAMED)
+        for fault in islice((one for folder in folders for one in rejected_rows(folder)), NAMED)
     ]
     total = sum(reasons.values())
     if total > NAMED:
         lines.append(f"... and {total - NAMED} more: python -m tasks.validate {path}")
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     lines.append(
-        f"{total} of {read} rows are broken: {counts}; mend them, or say skip_broken: true"
+        f"{total} of {read} rows are broken: {counts}; mend them, or set skip_broken: true"
     )
     return "\n".join(lines)
 
@@ -148,15 +161,15 @@ def _row(fault: Mapping[str, Any]) -> str:
     return f"row {fault['row']} (id {fault['id']}): {fault['reason']}{detail}"
 
 
-def rejected(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rejected rows of a conversion."""
+def rejected_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rejected rows of a conversion."""
     with (folder / REJECTED).open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 
 def _check_splits(path: Path, folders: Mapping[str, Path]) -> None:
     for name, folder in folders.items():
-        examples = read_manifest(folder)["examples"]
+        examples = read_manifest(folder).examples
         empty = [split for split in SPLITS if not examples[split]]
         if empty:
             counts = ", ".join(f"{split} {examples[split]}" for split in SPLITS)
@@ -166,25 +179,16 @@ def _check_splits(path: Path, folders: Mapping[str, Path]) -> None:
             )
 
 
-def _write(path: Path, written: dict[str, Any], folders: Mapping[str, Path], out: Path) -> Path:
-    """The prepared benchmark, named for its content."""
+def _write(path: Path, file: BenchmarkFile, folders: Mapping[str, Path], out: Path) -> Path:
+    """Write the prepared benchmark under a name made of its content; return the path."""
     tasks = {}
-    for name, entry in written["tasks"].items():
-        kept = {key: entry[key] for key in READY_KEYS if key in entry}
-        folder = path.parent / str(entry.get("path", name))
-        kept["path"] = folders[name].name if name in folders else str(folder.absolute())
-        tasks[name] = kept
-    prepared = {"name": path.parent.name} | {k: v for k, v in written.items() if k != "skip_broken"}
-    prepared["tasks"] = tasks
-    text = "# Made of raw data by a conversion; not to be edited.\n"
-    text += yaml.safe_dump(prepared, sort_keys=False, allow_unicode=True)
-    name = f"benchmark-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
-    _put(out / name, text)
-    return out / name
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    for name, entry in file.tasks.items():
+        here = entry.data_path(name, path.parent).absolute()
+        data = folders[name].name if name in folders else str(here)
+        tasks[name] = TaskEntry(**{**entry.ready_values(), "path": data})
+    kept = {key: getattr(file, key) for key in file.model_fields_set - {"skip_broken", "tasks"}}
+    prepared = BenchmarkFile(**{"name": path.parent.name, **kept, "tasks": tasks})
+    text = f"# Made of raw data by a conversion; not to be edited.\n{prepared.to_yaml()}"
+    target = out / f"benchmark-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
+    write_atomically(target, text)
+    return target

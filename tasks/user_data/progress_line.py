@@ -1,4 +1,7 @@
-"""A line now and then about work that takes long: how far it is, and how long it may take yet."""
+"""Progress of long work: a line to stderr every few seconds, with an estimate of the time left.
+
+Not `rich.progress`, which writes nothing before the end where stderr is a log file.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,38 @@ import sys
 import time
 from types import TracebackType
 
-QUIET = 5.0  # seconds: what takes less says nothing; then the pause between two lines
+INTERVAL = 5.0
+"""Seconds between two lines; shorter work writes none."""
 
 
-class Waiting:
-    """Hears which share is done, and writes a line to stderr every few seconds."""
+class ProgressLine:
+    """Writer of progress lines about `work`."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._begun = self._said = time.monotonic()
+    def __init__(self, work: str) -> None:
+        self.work = work
+        self._begun = self._last_line = time.monotonic()
 
-    def __enter__(self) -> Waiting:
+    def __enter__(self) -> ProgressLine:
         return self
 
-    def told(self, share: float) -> None:
-        """`share` from 0 to 1 of the work is done."""
+    def report(self, share: float) -> None:
+        """Write a line if it is time for one; `share` of the work, from 0 to 1, is done."""
         now = time.monotonic()
-        if now - self._said < QUIET:
+        if now - self._last_line < INTERVAL:
             return
-        self._said, spent = now, now - self._begun
+        self._last_line, spent = now, now - self._begun
         left = f", about {_period(spent / share - spent)} left" if share > 0.01 else ""
-        print(f"{self.what}: {min(share, 1):.0%}{left}", file=sys.stderr, flush=True)
+        print(f"{self.work}: {min(share, 1):.0%}{left}", file=sys.stderr, flush=True)
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         spent = time.monotonic() - self._begun
-        if kind is None and spent >= QUIET:
-            print(f"{self.what}: done in {_period(spent)}", file=sys.stderr, flush=True)
+        if kind is None and spent >= INTERVAL:
+            print(f"{self.work}: done in {_period(spent)}", file=sys.stderr, flush=True)
 
 
 def _period(seconds: float) -> str:

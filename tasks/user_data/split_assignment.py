@@ -1,4 +1,4 @@
-"""A first look over raw data, where splits or limits hang on all of them: the split of every group."""
+"""First pass over raw data, where splits or limits depend on all of them: the split of every group."""
 
 from __future__ import annotations
 
@@ -6,91 +6,104 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
-from tasks.formats import Accepted, Detection, Record, Reference, coco, read_items
-from tasks.formats.images import ImageFolder, is_file
-from tasks.formats.record import Refused
-from tasks.user_data.progress_line import Waiting
-from tasks.user_data.raw_files import RawTask
-from tasks.user_data.splits import Places, SplitRule, limited, place, split_places
+from tasks.formats import Accepted, Detection, ImageReference, coco, read_items
+from tasks.formats.images import ImageFolder, is_path
+from tasks.formats.raw_example import RowError
+from tasks.user_data.progress_line import ProgressLine
+from tasks.user_data.raw_task import RawTask
+from tasks.user_data.splits import (
+    GroupPositions,
+    SplitRule,
+    apply_limits,
+    hash_position,
+    split_positions,
+)
 
 
-def survey(task: RawTask, files: Mapping[str, Sequence[Detection]]) -> Iterator[str] | None:
-    """The split of every accepted group, in the order of the files; None if their file says it all."""
-    if not task.made and not task.limit:
+def assign_splits(task: RawTask, files: Mapping[str, Sequence[Detection]]) -> Iterator[str] | None:
+    """Return the split of every accepted group in the files' order; None if each file names its own."""
+    if not task.made_splits and not task.limit:
         return None
     seed = task.rule.seed if task.rule else 0
-    places, sizes, draws = Places(), array("q"), array("d")
-    captions, given = array("q"), []
-    for split, one_split in files.items():
-        for found in one_split:
-            reader = _Reader(task, seed, split == "train" and bool(task.made))
-            for group in _groups(found, task.name):
-                places.add(reader.places(group, found))
-                first = group.records[0]
-                draws.append(place(seed, "limit", first.id, first.prompt, first.answer))
-                sizes.append(len(group.records))
-                captions.append(len(first.answers) if found.format == coco.NAME else 0)
-                given.append(split)
-    return iter(_splits(task, given, places, sizes, captions, draws))
+    positions, sizes, draws = GroupPositions(), array("q"), array("d")
+    captions, splits = array("q"), []
+    for split, detections in files.items():
+        for detection in detections:
+            reader = _PositionReader(task, seed, split == "train" and bool(task.made_splits))
+            for group in _groups(detection, task.name):
+                positions.add(reader.positions(group, detection))
+                first = group.examples[0]
+                draws.append(hash_position(seed, "limit", first.id, first.prompt, first.answer))
+                sizes.append(len(group.examples))
+                captions.append(len(first.answers) if detection.format == coco.NAME else 0)
+                splits.append(split)
+    return iter(_splits(task, splits, positions, sizes, captions, draws))
 
 
 def _splits(
     task: RawTask,
-    given: list[str],
-    places: Places,
+    splits: list[str],
+    positions: GroupPositions,
     sizes: Sequence[int],
     captions: Sequence[int],
     draws: Sequence[float],
 ) -> list[str]:
-    train = [n for n, split in enumerate(given) if split == "train"]
-    if task.made:
-        where, rule = places.all(), task.rule or SplitRule()
-        made = split_places([where[n] for n in train], [sizes[n] for n in train], rule, task.made)
+    train = [n for n, split in enumerate(splits) if split == "train"]
+    if task.made_splits:
+        all_positions, rule = positions.all(), task.rule or SplitRule()
+        made = split_positions(
+            [all_positions[n] for n in train], [sizes[n] for n in train], rule, task.made_splits
+        )
         for n, split in zip(train, made, strict=True):
-            given[n] = split
+            splits[n] = split
     counted = [
-        captions[n] or sizes[n] if split == "train" else sizes[n] for n, split in enumerate(given)
+        captions[n] or sizes[n] if split == "train" else sizes[n] for n, split in enumerate(splits)
     ]
-    return limited(given, counted, draws, task.limit or {})
+    return apply_limits(splits, counted, draws, task.limit or {})
 
 
-def _groups(found: Detection, name: str) -> Iterator[Accepted]:
-    with Waiting(f"surveying {name} ({found.source.path.name})") as waiting:
-        for item in read_items(found, waiting.told):
+def _groups(detection: Detection, name: str) -> Iterator[Accepted]:
+    with ProgressLine(f"surveying {name} ({detection.source.path.name})") as progress:
+        for item in read_items(detection, progress.report):
             if isinstance(item, Accepted):
                 yield item
 
 
-class _Reader:
-    """Places of groups; a file that several rows name is read once."""
+class _PositionReader:
+    """Reader of groups' positions; a file that several rows name is read once."""
 
     def __init__(self, task: RawTask, seed: int, by_image: bool) -> None:
         self.task, self.seed, self.by_image = task, seed, by_image
-        self._known: dict[str, float | None] = {}
+        self._by_file: dict[str, float | None] = {}
 
-    def places(self, group: Accepted, found: Detection) -> list[float]:
+    def positions(self, group: Accepted, detection: Detection) -> list[float]:
+        """Return the positions of a group's images, or of its text if it has none."""
         if not self.by_image:
             return [0.0]
-        folder = ImageFolder(self.task.image_folder(found.source.path))
-        references = {image: None for record in group.records for image in record.images}
-        places = [self._place(reference, folder) for reference in references]
-        return [p for p in places if p is not None] or [_text_place(self.seed, group)]
+        folder = ImageFolder(self.task.image_folder(detection.source.path))
+        references = {image: None for example in group.examples for image in example.images}
+        positions = [self._image_position(reference, folder) for reference in references]
+        return [p for p in positions if p is not None] or [_text_position(self.seed, group)]
 
-    def _place(self, reference: Reference, folder: ImageFolder) -> float | None:
-        """The place of an image's content; None if it cannot be read, which the conversion will say."""
-        key = reference if isinstance(reference, str) and is_file(reference) else None
-        if key is not None and key in self._known:
-            return self._known[key]
+    def _image_position(self, reference: ImageReference, folder: ImageFolder) -> float | None:
+        """Return the position of an image's content; None if it cannot be read.
+
+        The conversion will report the fault.
+        """
+        key = reference if isinstance(reference, str) and is_path(reference) else None
+        if key is not None and key in self._by_file:
+            return self._by_file[key]
         try:
-            found = place(self.seed, "image", hashlib.sha256(folder.read(reference)).hexdigest())
-        except Refused:
-            found = None
+            content = hashlib.sha256(folder.read(reference)).hexdigest()
+            position = hash_position(self.seed, "image", content)
+        except RowError:
+            position = None
         if key is not None:
-            self._known[key] = found
-        return found
+            self._by_file[key] = position
+        return position
 
 
-def _text_place(seed: int, group: Accepted) -> float:
-    """By what is asked alone: one question under two ids must not lie in two splits."""
-    first: Record = group.records[0]
-    return place(seed, "text", first.system, str(first.history), first.prompt)
+def _text_position(seed: int, group: Accepted) -> float:
+    """Return the position of what is asked: a question under two ids must not lie in two splits."""
+    first = group.examples[0]
+    return hash_position(seed, "text", first.system, str(first.history), first.prompt)

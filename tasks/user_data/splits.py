@@ -1,13 +1,13 @@
-"""Which split an example falls into, where the user has one file, and which examples a limit keeps.
+"""Splits of the user's one file, and the examples that a limit keeps.
 
-Both hang on hashes, not on the order or the number of rows. An example's place is a number from 0 to 1
-made of the seed and its image (the content, not the path), or of id and prompt where it has no image.
-Test takes the places from 0 up, validation those from 1 down, train the rest. So
+Both depend on hashes, not on the order or the number of rows. An example's position is a number from 0
+to 1, hashed from the seed and the content of its image, or from its prompt if it has no image. Test
+takes positions from 0 up, validation those from 1 down, train the rest. So
 
-- examples of one image never lie in two splits: where examples have several images, all that hang
-  together by images they share have one place;
-- added rows move no old one, but where they tie images together that were apart, and but for splits of
-  a fixed number of examples, which new rows can push old ones out of;
+- examples of one image never lie in two splits: examples that are connected by shared images have one
+  position;
+- added rows move no old one, with two exceptions: images that they connect, and splits of a fixed
+  number of examples, from which new rows can push old ones;
 - another share for test does not move validation, and the other way round.
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 
 from spaces.errors import InputError
 
-OUT = "-"
-"""The split of what a limit leaves out."""
+LEFT_OUT = "-"
+"""Split of the examples beyond a limit."""
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    """Shares (below 1) or numbers of examples (from 1) that leave train for the other splits."""
+    """Shares (below 1) or numbers of examples (from 1) that the other splits take from train."""
 
     validation: float = 0.1
     test: float = 0.1
@@ -48,86 +48,88 @@ class SplitRule:
             raise InputError(f"split: shares must leave something to train, got {shares}")
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the rule as plain values."""
         return asdict(self)
 
 
-def place(seed: int, *parts: object) -> float:
-    """A number from 0 to 1 made of a seed and what is to be placed."""
+def hash_position(seed: int, *parts: object) -> float:
+    """Hash a seed and other parts to a number from 0 to 1."""
     text = "|".join(map(str, (seed, *parts))).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "big") / 2**56
 
 
-class Places:
-    """The places of groups of examples, which images tie together."""
+class GroupPositions:
+    """Positions of groups of examples; groups that share images have one position."""
 
     def __init__(self) -> None:
         self._groups: list[float] = []
-        self._tied: dict[float, float] = {}
+        self._lower: dict[float, float] = {}
+        """Position -> a lower one that it is connected to."""
 
-    def add(self, places: Iterable[float]) -> None:
-        """The next group: the places of its images, or of its text where it has none."""
-        least, *others = sorted(set(places))
+    def add(self, positions: Iterable[float]) -> None:
+        """Add a group by the positions of its images, or of its text if it has none."""
+        least, *others = sorted(set(positions))
         self._groups.append(least)
         for other in others:
             one, two = self._least(least), self._least(other)
             if one != two:
-                self._tied[max(one, two)] = min(one, two)
+                self._lower[max(one, two)] = min(one, two)
 
     def all(self) -> list[float]:
-        """The place of every group, in the order in which they came.
+        """Return the position of every group, in the order of `add`.
 
-        The least of many places is near 0, which is test: what stands for a tied group is drawn anew.
+        The least of many positions is near 0, in test: connected groups therefore get a new hash.
         """
-        return [place(0, "group", repr(self._least(own))) for own in self._groups]
+        return [hash_position(0, "group", repr(self._least(first))) for first in self._groups]
 
-    def _least(self, own: float) -> float:
-        while (tied := self._tied.get(own)) is not None:
-            own = tied
-        return own
+    def _least(self, position: float) -> float:
+        while (lower := self._lower.get(position)) is not None:
+            position = lower
+        return position
 
 
-def split_places(
-    places: Sequence[float], sizes: Sequence[int], rule: SplitRule, made: Iterable[str]
+def split_positions(
+    positions: Sequence[float], sizes: Sequence[int], rule: SplitRule, made_splits: Iterable[str]
 ) -> list[str]:
-    """The split of every group: one of `made`, or train.
+    """Return the split of every group: one of `made_splits`, or train.
 
-    `sizes`: how many examples each group is. Groups of one place stay together.
+    `sizes`: number of examples of each group. Groups of one position stay together.
     """
-    made = tuple(made)
-    test = _within(places, sizes, rule.test) if "test" in made else set()
-    mirrored = [1 - place for place in places]
-    validation = _within(mirrored, sizes, rule.validation) if "validation" in made else set()
+    made_splits = tuple(made_splits)
+    test = _lowest(positions, sizes, rule.test) if "test" in made_splits else set()
+    mirrored = [1 - position for position in positions]
+    validation = _lowest(mirrored, sizes, rule.validation) if "validation" in made_splits else set()
     return [
-        "test" if place in test else "validation" if 1 - place in validation else "train"
-        for place in places
+        "test" if position in test else "validation" if 1 - position in validation else "train"
+        for position in positions
     ]
 
 
-def _within(places: Sequence[float], sizes: Sequence[int], share: float) -> set[float]:
-    """The places that a share takes from 0 up, or those of the first so many examples."""
-    if share < 1:
-        return {place for place in places if place < share}
+def _lowest(positions: Sequence[float], sizes: Sequence[int], amount: float) -> set[float]:
+    """Return the positions below a share, or the lowest ones that hold that many examples."""
+    if amount < 1:
+        return {position for position in positions if position < amount}
     examples: dict[float, int] = {}
-    for where, size in zip(places, sizes, strict=True):
-        examples[where] = examples.get(where, 0) + size
-    taken, left = set(), int(share)
-    for where in sorted(examples):
-        if examples[where] <= left:
-            taken.add(where)
-            left -= examples[where]
+    for position, size in zip(positions, sizes, strict=True):
+        examples[position] = examples.get(position, 0) + size
+    taken, left = set(), int(amount)
+    for position in sorted(examples):
+        if examples[position] <= left:
+            taken.add(position)
+            left -= examples[position]
     return taken
 
 
-def limited(
+def apply_limits(
     splits: Sequence[str], sizes: Sequence[int], draws: Sequence[float], limits: Mapping[str, int]
 ) -> list[str]:
-    """The splits again, `OUT` for groups beyond a limit: those of the least draws are kept."""
-    kept, left = list(splits), dict(limits)
-    for group in sorted(range(len(kept)), key=lambda one: draws[one]):
-        split = kept[group]
+    """Return the splits with `LEFT_OUT` for groups beyond a limit: the lowest draws are kept."""
+    limited, left = list(splits), dict(limits)
+    for group in sorted(range(len(limited)), key=lambda one: draws[one]):
+        split = limited[group]
         if split in left:
             if sizes[group] <= left[split]:
                 left[split] -= sizes[group]
             else:
-                kept[group] = OUT
-    return kept
+                limited[group] = LEFT_OUT
+    return limited

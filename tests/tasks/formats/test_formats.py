@@ -25,15 +25,17 @@ from raw import (
 from small import png
 
 from spaces.errors import InputError
-from tasks.formats import Accepted, Item, Record, Rejected, detect, read_items
+from tasks.formats import Accepted, Item, RawExample, Rejected, detect, read_items
 
 
 def read(path: Path, format: str | None = None) -> list[Item]:
     return list(read_items(detect(path, format)))
 
 
-def records(items: Sequence[Item]) -> list[Record]:
-    return [record for item in items if isinstance(item, Accepted) for record in item.records]
+def examples(items: Sequence[Item]) -> list[RawExample]:
+    return [
+        raw_example for item in items if isinstance(item, Accepted) for raw_example in item.examples
+    ]
 
 
 def reasons(items: Sequence[Item]) -> list[str]:
@@ -52,9 +54,11 @@ def test_every_format_is_detected_and_read_whole(name: str, tmp_path: Path) -> N
     assert found.format == name
     items = list(read_items(found))
     assert not reasons(items)
-    assert len(records(items)) == 6
-    assert all(len(record.images) == 1 and record.prompt for record in records(items))
-    said = [record.answer for record in records(items)]
+    assert len(examples(items)) == 6
+    assert all(
+        len(raw_example.images) == 1 and raw_example.prompt for raw_example in examples(items)
+    )
+    said = [raw_example.answer for raw_example in examples(items)]
     assert said[:2] == (["caption 0", "caption 2"] if name == "coco" else ["cat", "dog"])
 
 
@@ -66,17 +70,17 @@ def test_json_and_json_lines_are_one_whatever_the_file_is_called(name: str, tmp_
     (tmp_path / "wrapped.json").write_text("\ufeff" + json.dumps({"version": 1, "data": rows}))
     (tmp_path / "pretty.json").write_text(json.dumps(rows, indent=4))
     assert listed == lines == read(tmp_path / "wrapped.json") == read(tmp_path / "pretty.json")
-    assert len(records(listed)) == 4
+    assert len(examples(listed)) == 4
 
 
 def test_a_single_line_is_json_lines_even_with_lists_in_it(tmp_path: Path) -> None:
-    assert len(records(read(write_lines(tmp_path / "x.json", [swift(0)])))) == 1
+    assert len(examples(read(write_lines(tmp_path / "x.json", [swift(0)])))) == 1
 
 
 def test_conversations_in_parquet_are_conversations(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([swift(0), swift(1)]), tmp_path / "x.parquet")
     found = detect(tmp_path / "x.parquet")
-    assert (found.format, len(records(list(read_items(found))))) == ("swift", 2)
+    assert (found.format, len(examples(list(read_items(found))))) == ("swift", 2)
 
 
 def test_the_error_of_an_unknown_format_says_what_is_there_and_what_was_looked_for(
@@ -99,9 +103,9 @@ def test_every_turn_of_the_assistant_is_an_example_with_the_turns_before_it(tmp_
     system = {"from": "system", "value": "Be kind."}
     row = {"id": 7, "image": ["a.png", "b.png"], "conversations": [system, *told]}
     (item,) = read(write_json(tmp_path / "x.json", [row]))
-    assert records([item]) == [
-        Record("7-1", ("a.png",), turns[0], turns[1], (turns[1],), (), "Be kind."),
-        Record(
+    assert examples([item]) == [
+        RawExample("7-1", ("a.png",), turns[0], turns[1], (turns[1],), (), "Be kind."),
+        RawExample(
             "7-2",
             ("a.png", "b.png"),
             turns[2],
@@ -110,7 +114,7 @@ def test_every_turn_of_the_assistant_is_an_example_with_the_turns_before_it(tmp_
             ((turns[0], turns[1]),),
             "Be kind.",
         ),
-        Record(
+        RawExample(
             "7-3",
             ("a.png", "b.png"),
             turns[4],
@@ -125,8 +129,8 @@ def test_every_turn_of_the_assistant_is_an_example_with_the_turns_before_it(tmp_
 def test_parts_of_a_content_are_text_and_marks(tmp_path: Path) -> None:
     parts = [{"type": "image", "image": "a.png"}, {"type": "text", "text": "What?"}]
     row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "x"}]}
-    (record,) = records(read(write_json(tmp_path / "x.json", [row])))
-    assert (record.images, record.prompt) == (("a.png",), "<image>What?")
+    (raw_example,) = examples(read(write_json(tmp_path / "x.json", [row])))
+    assert (raw_example.images, raw_example.prompt) == (("a.png",), "<image>What?")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_a_broken_conversation_is_rejected(
 ) -> None:
     items = read(write_json(tmp_path / "x.json", [llava(0), llava(1) | change, llava(2)]), "llava")
     assert reasons(items)[0].startswith(reason)
-    assert len(records(items)) == 2
+    assert len(examples(items)) == 2
 
 
 def test_empty_answers_are_rejected_wherever_they_are(tmp_path: Path) -> None:
@@ -165,7 +169,7 @@ def test_empty_answers_are_rejected_wherever_they_are(tmp_path: Path) -> None:
 
 def test_ids_become_texts_whether_they_are_numbers_texts_or_missing(tmp_path: Path) -> None:
     rows = [pairs(0) | {"id": 5}, pairs(1) | {"id": "x"}, pairs(2)]
-    assert [r.id for r in records(read(write_json(tmp_path / "x.json", rows)))] == [
+    assert [r.id for r in examples(read(write_json(tmp_path / "x.json", rows)))] == [
         "5",
         "x",
         "row-2",
@@ -181,14 +185,16 @@ def test_an_image_may_be_a_text_a_list_or_nothing_and_marks_may_be_missing(tmp_p
         pairs(0) | {"image": ""},
         pairs(0) | {"image": None},
     ]
-    found = [record.images for record in records(read(write_json(tmp_path / "x.json", rows)))]
+    found = [
+        raw_example.images for raw_example in examples(read(write_json(tmp_path / "x.json", rows)))
+    ]
     assert found == [("a.png",), ("a.png",), ("a.png", "b.png"), (), (), ()]
 
 
 def test_base64_bytes_in_json_are_bytes(tmp_path: Path) -> None:
     image = {"bytes": base64.b64encode(png()).decode(), "path": "a.png"}
-    (record,) = records([one(tmp_path, pairs(0) | {"image": image})])
-    assert record.images == (png(),)
+    (raw_example,) = examples([one(tmp_path, pairs(0) | {"image": image})])
+    assert raw_example.images == (png(),)
     image = {"bytes": "no base64!"}
     assert reasons([one(tmp_path, pairs(0) | {"image": image})]) == ["image bytes are no base64"]
 
@@ -205,8 +211,8 @@ def test_base64_bytes_in_json_are_bytes(tmp_path: Path) -> None:
 def test_answers_come_as_lists_objects_or_squad_does(
     answers: Any, answer: str, several: tuple[str, ...], tmp_path: Path
 ) -> None:
-    (record,) = records([one(tmp_path, {"question": "q", "answers": answers})])
-    assert (record.answer, record.answers) == (answer, several)
+    (raw_example,) = examples([one(tmp_path, {"question": "q", "answers": answers})])
+    assert (raw_example.answer, raw_example.answers) == (answer, several)
 
 
 @pytest.mark.parametrize("value", [float("nan"), True, {"a": 1}, "\ud800", "<image>"])
@@ -237,7 +243,7 @@ def test_boxes_are_shares_of_the_picture(
 ) -> None:
     row = {"question_id": 1, "image": "a", "text": "Where?", "answer_bbox": box, "size": size}
     items = read(write_json(tmp_path / "x.json", [row]))
-    assert [record.answer for record in records(items)] == ([answer] if answer else [])
+    assert [raw_example.answer for raw_example in examples(items)] == ([answer] if answer else [])
     assert len(reasons(items)) == (answer is None)
 
 
@@ -246,7 +252,7 @@ def test_captions_of_an_image_are_one_example_and_every_caption_counts(tmp_path:
     data["annotations"] += [{"image_id": 9, "caption": "x"}, {"image_id": 0, "caption": " "}, 5]
     data["images"] += [{"id": 2, "file_name": "2.png"}, {"file_name": "3.png"}]
     items = read(write_json(tmp_path / "x.json", data))
-    assert [record.answers for record in records(items)] == [
+    assert [raw_example.answers for raw_example in examples(items)] == [
         ("caption 0", "caption 1"),
         ("caption 2", "caption 3"),
     ]
@@ -288,7 +294,7 @@ def test_a_cut_parquet_file_and_a_broken_text_in_one_are_rejected_rows(tmp_path:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"prompt": text, "answer": ["x", "y"]}), path)
     items = read(path, "table")
-    assert (len(records(items)), len(reasons(items))) == (1, 1)
+    assert (len(examples(items)), len(reasons(items))) == (1, 1)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="in no known format"):
         detect(path)
@@ -311,11 +317,11 @@ def test_a_list_larger_than_the_memory_allowed_is_read(tmp_path: Path) -> None:
     assert peak < 4e6
 
 
-def only(row: dict[str, Any], tmp_path: Path) -> Record:
+def only(row: dict[str, Any], tmp_path: Path) -> RawExample:
     """The one record of a file with this one row."""
     (item,) = read_items(detect(write_lines(tmp_path / "data.jsonl", [row])))
     assert isinstance(item, Accepted), item
-    return item.records[0]
+    return item.examples[0]
 
 
 def test_nothing_that_belongs_to_a_question_is_left_out(tmp_path: Path) -> None:
@@ -351,8 +357,8 @@ def test_an_answer_before_any_question_and_a_question_at_the_end_are_left_out(
 ) -> None:
     turns = [("gpt", "hello"), ("human", "what?"), ("gpt", "a cat"), ("human", "sure?")]
     row = {"conversations": [{"from": who, "value": said} for who, said in turns]}
-    record = only(row, tmp_path)
-    assert (record.prompt, record.answer, record.history) == ("what?", "a cat", ())
+    raw_example = only(row, tmp_path)
+    assert (raw_example.prompt, raw_example.answer, raw_example.history) == ("what?", "a cat", ())
 
 
 def test_shares_rounded_beyond_the_edge_are_no_pixels(tmp_path: Path) -> None:

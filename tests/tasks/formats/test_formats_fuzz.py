@@ -15,7 +15,7 @@ from raw import ROWS, coco, write_images
 from spaces.errors import InputError
 from tasks.formats import Accepted, Item, detect, read_items
 from tasks.formats.images import ImageFolder
-from tasks.formats.record import Refused
+from tasks.formats.raw_example import RowError
 
 VALUES: list[Any] = [
     *(None, "", " ", 0, -1, 2**70, 1.5, float("nan"), float("inf"), True, [], {}, [[]], [None]),
@@ -66,14 +66,20 @@ def check(items: list[Item], rows: int, folder: Path) -> int:
     images = ImageFolder(folder)
     for item in items:
         if isinstance(item, Accepted):
-            assert item.records
-            for record in item.records:
-                texts = (record.id, record.prompt, record.answer, *record.answers, record.system)
+            assert item.examples
+            for raw_example in item.examples:
+                texts = (
+                    raw_example.id,
+                    raw_example.prompt,
+                    raw_example.answer,
+                    *raw_example.answers,
+                    raw_example.system,
+                )
                 assert all(isinstance(text, str) and text.encode() is not None for text in texts)
-                for reference in record.images:
+                for reference in raw_example.images:
                     try:
                         assert isinstance(images.read(reference), bytes)
-                    except Refused as refused:
+                    except RowError as refused:
                         assert refused.reason
         else:
             assert item.reason and str(item).encode()

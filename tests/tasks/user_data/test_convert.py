@@ -32,8 +32,8 @@ from small import png, row, write_benchmark
 
 from spaces.errors import InputError
 from tasks import check_rows, load_benchmark
-from tasks.data.shards import MANIFEST
-from tasks.user_data.prepared_benchmark import prepare_benchmark, rejected
+from tasks.data.manifest import MANIFEST
+from tasks.user_data.prepared_benchmark import prepare_benchmark, rejected_rows
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,7 +133,7 @@ def test_broken_rows_stop_with_one_error_and_skip_broken_leaves_them_out(broken:
     manifest = manifest_of(task)
     assert manifest["reasons"] == REASONS
     assert manifest["rows"] == {"read": 54, "accepted": 40, "rejected": 14, "left_out": 0}
-    assert len(list(rejected(folder_of(task)))) == 14
+    assert len(list(rejected_rows(folder_of(task)))) == 14
     assert sum(sizes(task).values()) == 40
     assert manifest["images"] == 40
 
@@ -192,8 +192,8 @@ def test_the_same_data_elsewhere_have_the_same_fingerprint(tmp_path: Path) -> No
 
 
 def test_several_shards_are_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.data.shards.SHARD_BYTES", 2_000)
-    monkeypatch.setattr("tasks.data.shards.BATCH_BYTES", 500)
+    monkeypatch.setattr("tasks.user_data.shard_writer.SHARD_BYTES", 2_000)
+    monkeypatch.setattr("tasks.user_data.shard_writer.BATCH_BYTES", 500)
     write_good(tmp_path / "t", "llava", 40)
     task = converted(tmp_path)
     assert len(task.files["train"]) > 1 < len(task.images)

@@ -21,7 +21,7 @@ from toy import ADAPTER, TRAINING, Toy, walked
 from search.cli import main
 from search.plan.checks import DATA
 from tasks import load_benchmark
-from tasks.data.benchmark import KEYS, TASK_KEYS
+from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
 from tasks.formats import FORMATS, Accepted, detect, read_items
 from tasks.user_data.prepared_benchmark import prepare_benchmark
 
@@ -82,8 +82,10 @@ def test_the_samples_of_the_page_are_read_as_the_formats_it_names(tmp_path: Path
 
 def test_the_yaml_of_the_page_holds_every_key() -> None:
     written = yaml.safe_load(blocks("yaml")[0])
-    assert {*written, "description"} == set(KEYS)
-    assert {key for entry in written["tasks"].values() for key in entry} == set(TASK_KEYS)
+    assert {*written, "description"} == set(BenchmarkFile.model_fields)
+    assert {key for entry in written["tasks"].values() for key in entry} == set(
+        TaskEntry.model_fields
+    )
 
 
 def write_raw_toy(toy: Toy, root: Path) -> Path:
@@ -163,8 +165,8 @@ def test_broken_rows_stop_a_search_before_anything_starts(
 
 
 def test_pictures_that_pillow_reads_by_other_programs_are_refused() -> None:
-    from tasks.data.images import look
+    from tasks.data.images import inspect_image
 
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "EPS")
-    assert look(out.getvalue()) == "no image format known"
+    assert inspect_image(out.getvalue()) == "no image format known"

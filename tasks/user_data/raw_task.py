@@ -1,0 +1,146 @@
+"""A task whose data are as the user has them: its files, and how a benchmark file says to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import InputError, unknown
+from tasks.data.benchmark_file import TaskEntry
+from tasks.data.task import SPLITS
+from tasks.formats import check_format_name
+from tasks.user_data.raw_files import find_files
+from tasks.user_data.splits import SplitRule
+
+PROMPT_MARK = "{prompt}"
+"""Place of a row's own prompt in a template."""
+
+
+@dataclass(frozen=True)
+class RawTask:
+    """The files of each split, and how they are read."""
+
+    name: str
+    files: Mapping[str, tuple[Path, ...]]
+    images: Path | None = None
+    format: str | None = None
+    rule: SplitRule | None = None
+    """Rule by which splits without files are taken from train; None where all have files."""
+    limit: Mapping[str, int] | None = None
+    prompt: str = PROMPT_MARK
+    metric: str = ""
+    """Metric that must be able to score every answer; empty: any answer is accepted."""
+
+    @property
+    def made_splits(self) -> tuple[str, ...]:
+        """Splits that are taken from train."""
+        return tuple(split for split in SPLITS if split not in self.files)
+
+    def image_folder(self, file: Path) -> Path:
+        """Return the folder that image paths in a file start from."""
+        return self.images or file.parent
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that the conversion depends on, besides the content of the files."""
+        return {
+            "files": {split: [str(file) for file in files] for split, files in self.files.items()},
+            "images": str(self.images) if self.images else None,
+            "format": self.format,
+            "split": self.rule.to_dict() if self.rule else None,
+            "limit": dict(self.limit or {}),
+            "prompt": self.prompt,
+            "metric": self.metric,
+        }
+
+
+def raw_task(where: str, base: Path, name: str, entry: TaskEntry) -> RawTask:
+    """Make a raw task of a benchmark file's entry; `where` begins every error, `base` is its folder."""
+    path, values = entry.data_path(name, base), entry.raw_values()
+    files = _named_files(where, path, values) or find_files(where, path)
+    if "train" not in files:
+        raise InputError(
+            f"{where}: no file of the train split; got {', '.join(sorted(files)) or 'none'}"
+        )
+    complete = all(split in files for split in SPLITS)
+    if "split" in values and complete:
+        raise InputError(f"{where}: split makes missing splits of train, but every split has files")
+    return RawTask(
+        name=name,
+        files=files,
+        images=_image_folder(where, base, path, values.get("images")),
+        format=_format(where, values.get("format")),
+        rule=None if complete else _rule(where, values.get("split", {})),
+        limit=_limit(where, values.get("limit", {})),
+        prompt=_template(where, values.get("prompt", PROMPT_MARK)),
+        metric=entry.metric,
+    )
+
+
+def _named_files(where: str, path: Path, values: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
+    """Return the files that an entry names: relative to `path` if that is a folder, else beside it."""
+    folder, files = path if path.is_dir() else path.parent, {}
+    for split in SPLITS:
+        names = values.get(split)
+        if names is None:
+            continue
+        names = [names] if isinstance(names, str) else names
+        if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):
+            raise InputError(f"{where}: {split} must be a file or a list of files: got {names!r}")
+        files[split] = tuple(folder / name for name in names)
+        missing = [str(file) for file in files[split] if not file.is_file()]
+        if missing:
+            raise InputError(f"{where}: {split} must be a file: no {', '.join(missing)}")
+    return files
+
+
+def _image_folder(where: str, base: Path, path: Path, value: Any) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"{where}: images must be a folder: got {value!r}")
+    candidates = [(path if path.is_dir() else path.parent) / value, base / value]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"{where}: images must be a folder: no {' and no '.join(map(str, candidates))}"
+    )
+
+
+def _format(where: str, value: Any) -> str | None:
+    try:
+        return None if value is None else check_format_name(value)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _rule(where: str, value: Any) -> SplitRule:
+    known = ("validation", "test", "seed")
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: split must hold {', '.join(known)}: got {value!r}")
+    for key in value:
+        if key not in known:
+            raise InputError(f"{where}: {unknown('key of split', key, known)}")
+    try:
+        return SplitRule(**value)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _limit(where: str, value: Any) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: limit must hold numbers of examples by split: got {value!r}")
+    for split, most in value.items():
+        if split not in SPLITS:
+            raise InputError(f"{where}: limit: {unknown('split', split, SPLITS)}")
+        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+            raise InputError(f"{where}: limit: {split} must be at least 1 example: got {most!r}")
+    return value
+
+
+def _template(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{where}: prompt must be a text with {PROMPT_MARK} in it: got {value!r}")
+    return value
