@@ -56,15 +56,15 @@ def page(studies: Sequence[Study], about: Mapping[str, Any], drawn: Path | None)
 def _protocol(studies: Sequence[Study]) -> list[str]:
     seeds = sorted({seed for s in studies for own in s.evidence.units.values() for seed, _ in own})
     budgets = {
-        study.evidence.preset: int(study.search.run.plan["samples"])
-        // max(1, len(study.search.run.plan["strategies"]))
+        study.evidence.preset: study.search.run.plan.plan.samples
+        // max(1, len(study.search.run.plan.plan.strategies))
         for study in studies
     }
     each = ", ".join(f"{count} in {name}" for name, count in budgets.items())
     return [
         "Each strategy but the bounds finetune and joint, which have nothing to search, is given the same "
         "number of configurations to try on the tuning orderings, "
-        f"validation split, seed {studies[0].search.run.plan['seed']} ({each}). The best of each by "
+        f"validation split, seed {studies[0].search.run.plan.plan.seed} ({each}). The best of each by "
         f"{studies[0].search.objectives[0][0]} is then trained anew from the start model on two "
         "other orderings, with "
         f"the seeds {joined(map(str, seeds)) or '-'}, and scored on the test split. A unit is one seed on "
@@ -118,13 +118,13 @@ def _differences(found: Sequence[Difference]) -> list[str]:
 
 def _preset(study: Study, drawn: Path | None) -> list[str]:
     evidence, plan = study.evidence, study.search.run.plan
-    initial = plan["panel"].get("initial") or ()
+    initial = plan.panel.initial
     learnt = {"known": "which the model knows", "trained": "trained before"}
-    known = learnt.get(plan["panel"].get("learnt", ""), "")
+    known = learnt.get(plan.panel.learnt, "")
     lines = [
         f"## {evidence.preset}",
         "",
-        f"Start: `{plan['model']['name']}`. Tasks: {joined(study.search.run.orderings[0])}."
+        f"Start: `{plan.model.name}`. Tasks: {joined(study.search.run.orderings[0])}."
         + (f" Initial tasks, {known}: {joined(initial)}." if initial else ""),
         "",
         f"Tuned on {_orders(study.search.run.orderings)}; held out {_orders(held_out(evidence))}.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
 from search.final.best_record import BestRecord, library_versions, read_best_record
+from search.plan.saved_plan import Located
 from spaces import InputError, unknown
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
@@ -61,8 +62,8 @@ def read_best(
     panel = record.panel
     if panel.learnt not in INITIAL_STATES:
         raise unknown("way to learn initial tasks", panel.learnt, INITIAL_STATES)
-    folder = model_folder(model or record.model.here())
-    data = load_benchmark(benchmark or record.benchmark.here())
+    folder = model_folder(model or _path_or_name(record.model))
+    data = load_benchmark(benchmark or _path_or_name(record.benchmark))
     encoder = text_encoder or record.text_encoder.path
     if encoder:  # absolute: lanes and other nodes have another working directory
         encoder = str(Path(encoder).expanduser().resolve())
@@ -75,7 +76,6 @@ def read_best(
         text_encoder=text_encoder_fingerprint(encoder),
     )
     _check_unchanged(record, fingerprints, folder, encoder, bool(model), bool(benchmark))
-    has_other_inputs = bool(model or benchmark)
     return BestConfig(
         config=TrialConfig.from_dict(record.config),
         panel=panel,
@@ -85,12 +85,15 @@ def read_best(
         benchmark=data,
         fingerprints=fingerprints,
         text_encoder=encoder,
-        matrices=()
-        if has_other_inputs
-        else tuple(ScoreMatrix.from_dict(m) for m in record.matrices),
+        matrices=() if model or benchmark else record.matrices,
         code=record.code,
         versions=record.versions,
     )
+
+
+def _path_or_name(located: Located) -> str:
+    """Return the path of the search if it exists here, else the name (in another checkout)."""
+    return located.path if Path(located.path).exists() else located.name
 
 
 def _check_unchanged(
@@ -106,7 +109,7 @@ def _check_unchanged(
         raise InputError(
             f'the model in "{folder}" differs from the one of the search; --model NAME accepts it'
         )
-    if fingerprints.text_encoder != record.text_encoder.print:
+    if fingerprints.text_encoder != record.text_encoder.fingerprint:
         raise InputError(
             f'the text encoder in "{encoder}" must be the one of the search, and is another'
         )

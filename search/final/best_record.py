@@ -8,47 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
+from search.plan.saved_plan import DataFingerprints, Located, SavedEncoder, SavedPlan
 from search.results.pareto import choose_best
-from search.results.run_folder import TrialRecord, read_run_folder
+from search.results.run_folder import read_run_folder
 from search.results.tables import build_tables
 from spaces import InputError
 from spaces.files import write_atomically
 from spaces.records import Record
 from trainables.panel import Panel
+from trainables.trial_record import Matrix, TrialRecord
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NamedPath(_Part):
-    """A model or benchmark: the name that was asked for, and its path at the search."""
-
-    name: str
-    path: str
-
-    def here(self) -> str:
-        """Return the path if it exists, else the name, which another checkout resolves."""
-        return self.path if Path(self.path).exists() else self.name
-
-
-class TextEncoderPath(_Part):
-    """The sentence encoder of a search; both fields are empty if it had none."""
-
-    path: str
-    print: str
-    """Fingerprint of the encoder's folder."""
-
-
-class SearchFingerprints(_Part):
-    """Fingerprints of the model's folder and of each task's data."""
-
-    model: str
-    tasks: Mapping[str, str]
 
 
 class BestRecord(Record):
@@ -62,16 +33,16 @@ class BestRecord(Record):
     config: Mapping[str, Mapping[str, Any]]
     """Knobs by part: strategy, training, adapter."""
     metrics: Mapping[str, float | None]
-    matrices: tuple[Mapping[str, Any], ...]
+    matrices: tuple[Matrix, ...]
     """Score matrices of the search, which the final training must reproduce."""
     panel: Panel
     seed: int
     workers: int
     """Training ranks."""
-    model: NamedPath
-    benchmark: NamedPath
-    text_encoder: TextEncoderPath
-    fingerprints: SearchFingerprints
+    model: Located
+    benchmark: Located
+    text_encoder: SavedEncoder
+    fingerprints: DataFingerprints
     code: str
     """Fingerprint of the code that trained the trial."""
     versions: Mapping[str, str]
@@ -88,12 +59,7 @@ def export_best(folder: Path, trial: str | None, by: str | None, out: Path | Non
             f"only a finished trial can be exported, and {name} is {record.state} after "
             f"{record.stages_done} of {record.stages_total} stages"
         )
-    try:
-        best = _best_record(run.plan, record, folder.name)
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / 'plan.json'} must be as a search wrote it: {error!r}"
-        ) from error
+    best = _best_record(run.plan, record, folder.name)
     path = out or folder / "best.yaml"
     try:
         write_atomically(path, yaml.safe_dump(best.to_values(), sort_keys=False))
@@ -120,20 +86,20 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-def _best_record(plan: Mapping[str, Any], trial: TrialRecord, search: str) -> BestRecord:
+def _best_record(plan: SavedPlan, trial: TrialRecord, search: str) -> BestRecord:
     return BestRecord(
         trial=trial.name,
         search=search,
         config=trial.config,
         metrics=trial.metrics,
-        matrices=tuple(matrix.to_dict() for matrix in trial.matrices),
-        panel=plan["panel"],
-        seed=plan["seed"],
-        workers=plan["fields"]["workers_per_trial"],
-        model=plan["model"],
-        benchmark=plan["benchmark"],
-        text_encoder=plan["text_encoder"],
-        fingerprints=plan["fingerprints"],
-        code=plan["code"][trial.strategy],
+        matrices=trial.matrices,
+        panel=plan.panel,
+        seed=plan.plan.seed,
+        workers=plan.plan.workers_per_trial,
+        model=plan.model,
+        benchmark=plan.benchmark,
+        text_encoder=plan.text_encoder,
+        fingerprints=plan.fingerprints,
+        code=plan.code[trial.strategy],
         versions=library_versions(),
     )

@@ -17,7 +17,7 @@ from models.location import folder_family
 from search.final.adapter_export import save_model, save_routing_keys
 from search.final.best_config import BestConfig, read_best
 from search.plan.checks import DATA, check_routed, demands_of
-from search.results.predictions import FOLDER, scored_cells, write_predictions
+from search.results.predictions import FOLDER, answered_cells, write_predictions
 from spaces import InputError
 from spaces.files import write_atomically
 from spaces.loading import check_loading
@@ -208,7 +208,7 @@ def _write_scores(
 def _write_answers(out: Path, store: StageStore, trials: dict[str, PanelTrial]) -> None:
     """Write every answer into one table, and those at the end of the panel's orderings as JSONL."""
     cells = {
-        name: list(scored_cells(name, trial.panel.orderings, trial.records()))
+        name: list(answered_cells(name, trial.panel.orderings, trial.records()))
         for name, trial in trials.items()
     }
     chosen = {cell for cell in cells["test"] if cell.is_final}

@@ -8,45 +8,38 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from search.plan.saved_plan import PLAN_FILE
 from search.results.formatting import format_duration, format_metric
 from search.results.outcome import Outcome
 from search.results.pareto import is_reference
 from tasks import EXTRA_SCORES, METRICS, Metric, scale_note
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.trial_record import TRIALS
 
 OPTIONAL = ("initial_forgetting", "stored_bytes", "added_parameters")
 """Metrics that older records, and searches without initial tasks, do not have."""
 
 
 def header(outcome: Outcome) -> dict[str, str]:
-    """Return the facts of the page's first lines; unknown ones are omitted."""
+    """Return the facts of the page's first lines."""
     plan = outcome.run.plan
-    start, took = _start_and_duration(outcome)
-    facts = {
-        **{name: _label(plan.get(name)) for name in ("plan", "model", "benchmark")},
+    start, seconds = _start_and_duration(outcome)
+    return {
+        "plan": Path(plan.plan.plan).name,
+        "model": Path(plan.model.name).name,
+        "benchmark": Path(plan.benchmark.name).name,
         "date": f"{start:%Y-%m-%d %H:%M}",
-        "duration": format_duration(took),
+        "duration": format_duration(seconds),
     }
-    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _start_and_duration(outcome: Outcome) -> tuple[datetime, float]:
     """Return when the search began and its seconds: by the plan, else by the files' times."""
     plan, folder = outcome.run.plan, outcome.run.folder
-    files = [folder / "plan.json", *(folder / "trials").glob("*.json")]
+    files = [folder / PLAN_FILE, *(folder / TRIALS).glob("*.json")]
     stamps = [file.stat().st_mtime for file in files]
-    try:
-        start = datetime.fromisoformat(str(plan["started"]))
-    except (KeyError, ValueError):
-        start = datetime.fromtimestamp(stamps[0])
-    took = plan.get("seconds")
-    return start, float(took) if isinstance(took, int | float) else max(stamps) - stamps[0]
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("name") or value.get("plan") or ""
-    return Path(str(value)).name if value else ""
+    start = datetime.fromisoformat(plan.started or datetime.fromtimestamp(stamps[0]).isoformat())
+    return start, plan.seconds or max(stamps) - stamps[0]
 
 
 def optional_metrics(outcome: Outcome) -> list[str]:
@@ -70,7 +63,7 @@ def front_status(outcome: Outcome, trial: str) -> str:
 
 def range_note(outcome: Outcome) -> str | None:
     """Return a warning if the averaged metrics have different ranges."""
-    return scale_note({t: name for t, name in outcome.run.metrics.items() if name in METRICS})
+    return scale_note({t: name for t, name in outcome.run.plan.metrics.items() if name in METRICS})
 
 
 def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
@@ -78,8 +71,8 @@ def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
     assert outcome.best_trial is not None
     trial = outcome.run.trial(outcome.best_trial)
     for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
-        metric = METRICS.get(outcome.run.metrics.get(task, ""))
-        beside = [_final_mean(trial.beside.get(name, ()), task) for name in EXTRA_SCORES]
+        metric = METRICS.get(outcome.run.plan.metrics.get(task, ""))
+        beside = [_final_mean(trial.extra_matrices.get(name, ()), task) for name in EXTRA_SCORES]
         yield [
             task,
             metric.name if metric else "-",
@@ -98,7 +91,7 @@ def _final_mean(matrices: Sequence[ScoreMatrix], task: str) -> float | None:
 
 def answer_metrics(outcome: Outcome) -> list[Metric]:
     """Return the metrics of the tasks' answers, by name."""
-    names = sorted({name for name in outcome.run.metrics.values() if name in METRICS})
+    names = sorted({name for name in outcome.run.plan.metrics.values() if name in METRICS})
     return [METRICS[name] for name in names]
 
 
@@ -112,7 +105,7 @@ def cost(outcome: Outcome) -> dict[str, Any]:
     def duration(column: str, less: float = 0.0) -> str:
         return format_duration(max(0.0, outcome.worker_seconds(column) - less))
 
-    facts = {
+    return {
         "stages trained": f"{outcome.total('stages_trained'):.0f}",
         "stages taken from the store": f"{outcome.total('stages_shared'):.0f}",
         "worker time training": duration("seconds_trained"),
@@ -124,19 +117,17 @@ def cost(outcome: Outcome) -> dict[str, Any]:
         "saved by stopping weak trials, about": duration("seconds_spared"),
         "worker time scoring and consolidating": duration("seconds_scored"),
         "worker time waiting for another trial's stage": duration("seconds_waited"),
-        "stages configured": plan.get("stages_configured"),
-        "stages distinct": plan.get("stages_distinct"),
+        "stages configured": plan.stages_configured,
+        "stages distinct": plan.stages_distinct,
     }
-    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def plan(outcome: Outcome) -> dict[str, str]:
     """Return the plan's fields, and what they were resolved to."""
-    saved = dict(outcome.run.plan)
-    panel, fields = saved.pop("panel", None) or {}, saved.pop("plan", None)
-    fields = fields if isinstance(fields, Mapping) else {"plan": fields}
-    facts = {**fields, **saved, **{k: v for k, v in panel.items() if k != "orderings"}}
-    return {format_metric(name): _plain(value) for name, value in facts.items()}
+    saved = outcome.run.plan.to_values()
+    panel, fields = saved.pop("panel"), saved.pop("plan")
+    del panel["orderings"]  # they have a section of their own
+    return {format_metric(n): _plain(value) for n, value in {**fields, **saved, **panel}.items()}
 
 
 def _plain(value: Any) -> str:

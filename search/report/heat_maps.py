@@ -9,8 +9,8 @@ import numpy as np
 
 from search.results.formatting import format_number
 from search.results.outcome import Outcome
-from search.results.run_folder import TrialRecord
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.trial_record import TrialRecord
 
 # Light to dark blue: colour-blind readers and grey printers keep the order.
 COLOURS = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from search.results.run_folder import TrialRecord
 from strategies.similarity import combine_signals
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.trial_record import StageCost, TrialRecord
 
 
 def trial_with_similarities(trials: Iterable[TrialRecord]) -> TrialRecord | None:
@@ -21,8 +21,8 @@ def similarity_rows(trial: TrialRecord, ordering: Sequence[str]) -> Iterator[tup
     """Yield (stage, task, start weights, similarities) for each stage of an ordering that has them."""
     signal = next((str(v) for k, v in trial.knobs().items() if k.endswith("signal")), "")
     for stage in trial.stages:
-        path, signals = [tuple(group) for group in stage["tasks"]], _similarities(stage)
-        if path != [(task,) for task in ordering[: len(path)]] or not signals:
+        path, signals = stage.tasks, _similarities(stage)
+        if path != tuple((task,) for task in ordering[: len(path)]) or not signals:
             continue
         earlier = list(next(iter(signals.values())))
         values = {name: [of[task] for task in earlier] for name, of in signals.items()}
@@ -34,33 +34,31 @@ def similarity_rows(trial: TrialRecord, ordering: Sequence[str]) -> Iterator[tup
         yield len(path), ordering[len(path) - 1], _start_weights(trial, stage), ", ".join(texts)
 
 
-def _similarities(stage: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
+def _similarities(stage: StageCost) -> Mapping[str, Mapping[str, float]]:
     """Return similarities by signal and earlier task; empty if the stage has none."""
-    signals = stage.get("similarity") or {}
-    return signals if any(signals.values()) else {}
+    return stage.similarity if any(stage.similarity.values()) else {}
 
 
 def _signals_of(signals: Mapping[str, Mapping[str, float]], task: str) -> str:
     return ", ".join(f"{name} {of[task]:.2f}" for name, of in signals.items())
 
 
-def _start_weights(trial: TrialRecord, stage: Mapping[str, Any]) -> str:
+def _start_weights(trial: TrialRecord, stage: StageCost) -> str:
     if not is_routed(trial):
         return "the previous stage"
-    begin = stage["begin"]
-    if not begin["task"]:
+    if not stage.start_task:
         return "the model before any stage, as a new expert"
-    return f"{begin['task']}, {'as a new expert' if begin['expert'] else 'trained further'}"
+    return f"{stage.start_task}, {'as a new expert' if stage.new_expert else 'trained further'}"
 
 
 def is_routed(trial: TrialRecord) -> bool:
     """Return whether examples were answered by one of several experts."""
-    return all(trial.beside.get(name) for name in RETRIEVAL)
+    return all(trial.extra_matrices.get(name) for name in RETRIEVAL)
 
 
 def expert_rows(trial: TrialRecord) -> Iterator[list[Any]]:
     """Yield (ordering, stage, retrieval accuracy, score, oracle score) for each stage."""
-    accuracy, oracle = (trial.beside.get(name, ()) for name in RETRIEVAL)
+    accuracy, oracle = (trial.extra_matrices.get(name, ()) for name in RETRIEVAL)
     for matrices in zip(accuracy, trial.matrices, oracle, strict=True):
         for stage in range(1, matrices[1].stages + 1):
             means = [_mean_of_learned(matrix, stage) for matrix in matrices]

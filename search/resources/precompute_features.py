@@ -21,6 +21,7 @@ from models.location import folder_family, model_folder
 from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
 from search.results.formatting import format_duration
+from search.results.run_folder import LOOKED_FILE
 from spaces.adapter import Adapter
 from spaces.loading import Loading
 from tasks import load_benchmark
@@ -39,8 +40,6 @@ from trainables.store.leases import hold_lease
 SPLITS = ("train", "validation")
 """What a search looks at."""
 TOLD_SECONDS = 10.0
-LOOKED_FILE = "looked.json"
-"""In the search's folder: what it took to look at the images."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL = "the disk is too short for what is seen: each worker looks for itself"
 SPARE = 1.1

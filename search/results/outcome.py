@@ -64,7 +64,7 @@ class Outcome:
 
     def worker_seconds(self, column: str) -> float:
         """Return the sum of a column of seconds over all ranks; rows hold those of one rank."""
-        return self.total(column) * self.run.workers_per_trial
+        return self.total(column) * self.run.plan.plan.workers_per_trial
 
     def labels(self, strategy: str) -> list[str]:
         """Return the labels of a strategy: best, front (n), floor, ceiling."""

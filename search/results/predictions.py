@@ -19,6 +19,7 @@ from spaces.files import replacing, write_atomically
 from tasks import EXTRA_SCORES
 from tasks.rescore import ANSWER_COLUMNS, CELL_COLUMNS, PREDICTIONS_FILE
 from trainables.store.stage_store import StageStore
+from trainables.trial_record import ScoredCell
 
 FOLDER = "predictions"
 SCHEMA = pa.schema(
@@ -34,7 +35,7 @@ SCHEMA = pa.schema(
 """Columns of a row per answer; `task_score` is the score of its whole cell."""
 
 
-class ScoredCell(NamedTuple):
+class AnsweredCell(NamedTuple):
     """One cell of a score matrix, and the key of its score record in the store."""
 
     trial: str
@@ -48,26 +49,26 @@ class ScoredCell(NamedTuple):
     """Whether it is at the end of its ordering."""
 
 
-def scored_cells(
-    trial: str, orderings: Sequence[Sequence[str]], records: Iterable[Mapping[str, Any]]
-) -> Iterator[ScoredCell]:
-    """Yield the cells that the `records` of a trial name."""
-    for record in records:
-        tasks = orderings[record["ordering"] - 1]
-        yield ScoredCell(
+def answered_cells(
+    trial: str, orderings: Sequence[Sequence[str]], cells: Iterable[ScoredCell]
+) -> Iterator[AnsweredCell]:
+    """Yield a trial's cells with the names that the table of answers needs."""
+    for cell in cells:
+        tasks = orderings[cell.ordering - 1]
+        yield AnsweredCell(
             trial=trial,
             tasks=" > ".join(tasks),
-            ordering=record["ordering"],
-            stage=record["stage"],
-            task=record["task"],
-            split=record["split"],
-            key=record["key"],
-            is_final=record["stage"] == len(tasks),
+            ordering=cell.ordering,
+            stage=cell.stage,
+            task=cell.task,
+            split=cell.split,
+            key=cell.key,
+            is_final=cell.stage == len(tasks),
         )
 
 
 def write_predictions(
-    folder: Path, cells: Iterable[ScoredCell], store: Path, chosen: set[ScoredCell]
+    folder: Path, cells: Iterable[AnsweredCell], store: Path, chosen: set[AnsweredCell]
 ) -> None:
     """Write the table and, for the `chosen` cells, JSONL files.
 
@@ -93,14 +94,14 @@ def write_predictions(
                 _write_lines(folder / FOLDER / f"ordering-{cell.ordering}", cell, record)
 
 
-def _answer_rows(cell: ScoredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _answer_rows(cell: AnsweredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     of_cell = {name: getattr(cell, name) for name in CELL_COLUMNS}
     of_cell |= {"metric": record["metric"], "task_score": record["score"]}
     for answer in record["predictions"]:
         yield of_cell | {n: answer[n] for n in (*ANSWER_COLUMNS, "score", *EXTRA_SCORES)}
 
 
-def _write_lines(folder: Path, cell: ScoredCell, record: Mapping[str, Any]) -> None:
+def _write_lines(folder: Path, cell: AnsweredCell, record: Mapping[str, Any]) -> None:
     """Write `question_id`, `prompt` and `text`, as LLaVA's and CoIN's evaluations read, and scores."""
     lines = [
         {

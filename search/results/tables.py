@@ -24,13 +24,14 @@ from search.results.pareto import (
     maximised,
     pareto_front,
 )
-from search.results.predictions import scored_cells, write_predictions
-from search.results.run_folder import RunFolder, TrialRecord, read_run_folder
+from search.results.predictions import answered_cells, write_predictions
+from search.results.run_folder import RunFolder, read_run_folder
 from search.results.trial_rows import defined_or_none, trial_row
 from spaces.references import CEILING
 from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import METRICS, ScoreMatrix
+from trainables.trial_record import TrialRecord
 
 TIME_COLUMNS = (
     *("train_seconds", "stages_trained", "stages_shared"),
@@ -106,7 +107,7 @@ def _write_answers(run: RunFolder, tables: Tables) -> None:
     cells = [
         cell
         for name in names
-        for cell in scored_cells(name, run.orderings, run.trial(name).records)
+        for cell in answered_cells(name, run.orderings, run.trial(name).cells)
     ]
     if not cells:
         return
@@ -145,6 +146,12 @@ def _joint_matrices(run: RunFolder) -> tuple[ScoreMatrix, ...]:
 
 def _cell_rows(trial: TrialRecord) -> Iterator[Row]:
     for ordering, matrix in enumerate(trial.matrices, start=1):
+        extra = {
+            name: trial.extra_matrices[name][ordering - 1]
+            if trial.extra_matrices.get(name)
+            else None
+            for name in (*EXTRA_SCORES, *RETRIEVAL)
+        }
         for stage in range(matrix.stages + 1):
             for position, (task, score) in enumerate(matrix.row(stage).items(), start=1):
                 yield {
@@ -157,15 +164,10 @@ def _cell_rows(trial: TrialRecord) -> Iterator[Row]:
                     "task": task,
                     "score": defined_or_none(score),
                     **{
-                        name: _beside(trial, name, ordering, stage, task)
-                        for name in (*EXTRA_SCORES, *RETRIEVAL)
+                        name: defined_or_none(other.row(stage)[task]) if other else None
+                        for name, other in extra.items()
                     },
                 }
-
-
-def _beside(trial: TrialRecord, name: str, ordering: int, stage: int, task: str) -> float | None:
-    matrices = trial.beside.get(name, ())
-    return defined_or_none(matrices[ordering - 1].row(stage)[task]) if matrices else None
 
 
 def _strategy_rows(run: RunFolder, trials: Sequence[Row]) -> list[Row]:

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search.results.run_folder import TrialRecord
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.trial_record import TrialRecord
 
 
 def trial_row(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> dict[str, Any]:
@@ -40,26 +40,25 @@ def _intransigence(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> float | 
 
 
 def _costs(trial: TrialRecord) -> dict[str, float]:
-    trained = [s for s in trial.stages if s.get("trained")]
-    shared = [s for s in trial.stages if not s.get("trained")]
+    trained = [stage for stage in trial.stages if stage.trained]
+    shared = [stage for stage in trial.stages if not stage.trained]
     # The initial tasks are learned before any stage, by the trial that comes first.
-    initial = trial.before.get("train_seconds") or 0.0
-    own = initial if trial.before.get("trained") else 0.0
-    every = [trial.before, *trial.stages, *trial.ahead]
-    parts = [s.get("seconds") or {} for s in every]
-    ahead = math.fsum((s.get("seconds") or {}).get("train", 0.0) for s in trial.ahead)
+    initial = trial.before.train_seconds if trial.before else 0.0
+    own = initial if trial.before and trial.before.trained else 0.0
+    every = [*([trial.before] if trial.before else []), *trial.stages, *trial.ahead]
+    ahead = math.fsum(stage.seconds.get("train", 0.0) for stage in trial.ahead)
     return {
         "stages_trained": len(trained),
         "stages_shared": len(shared),
-        "seconds_trained": own + ahead + math.fsum(s.get("train_seconds") or 0.0 for s in trained),
-        "seconds_shared": initial - own + math.fsum(s.get("train_seconds") or 0.0 for s in shared),
-        "seconds_waited": math.fsum(s.get("waited") or 0.0 for s in every),
+        "seconds_trained": own + ahead + math.fsum(s.train_seconds for s in trained),
+        "seconds_shared": initial - own + math.fsum(s.train_seconds for s in shared),
+        "seconds_waited": math.fsum(stage.waited for stage in every),
         "seconds_scored": math.fsum(
-            p.get(n, 0.0) for p in parts for n in ("score", "keep", "embed")
+            stage.seconds.get(part, 0.0) for stage in every for part in ("score", "keep", "embed")
         ),
         "seconds_prefixes": math.fsum(_prefix_savings(trial)),
         "seconds_spared": _spared_by_stopping(trial),
-        "seconds_unlooked": math.fsum(p.get("unlooked", 0.0) for p in parts),
+        "seconds_unlooked": math.fsum(stage.seconds.get("unlooked", 0.0) for stage in every),
     }
 
 
@@ -67,16 +66,19 @@ def _prefix_savings(trial: TrialRecord) -> Iterator[float]:
     """Yield the seconds of each stage once for every further ordering that begins with its tasks."""
     orderings = [matrix.tasks for matrix in trial.matrices]
     for stage in trial.stages:
-        path = [task for group in stage.get("tasks", ()) for task in group]
-        further = sum(list(tasks[: len(path)]) == path for tasks in orderings) - 1
-        yield max(0, further) * (stage.get("train_seconds") or 0.0)
+        path = tuple(task for group in stage.tasks for task in group)
+        further = sum(tasks[: len(path)] == path for tasks in orderings) - 1
+        yield max(0, further) * stage.train_seconds
 
 
 def _spared_by_stopping(trial: TrialRecord) -> float:
     """Estimate the seconds that a stopped trial would still have taken, at the pace of its stages."""
     if trial.state != "stopped" or not trial.stages:
         return 0.0
-    parts = [stage.get("seconds") or {} for stage in trial.stages if stage.get("trained")]
-    spent = [math.fsum(v for n, v in p.items() if n in ("train", "keep", "score")) for p in parts]
+    spent = [
+        math.fsum(stage.seconds.get(part, 0.0) for part in ("train", "keep", "score"))
+        for stage in trial.stages
+        if stage.trained
+    ]
     pace = statistics.fmean(spent) if spent else 0.0
     return pace * (trial.stages_total - trial.stages_done)

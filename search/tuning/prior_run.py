@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.results.run_folder import TrialRecord, read_run_folder
+from search.results.run_folder import read_run_folder
+from trainables.trial_record import TrialRecord
 from search.tuning.searcher import StudySearcher, ended_proposals
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.plan.objectives import Objective
 from search.results.pareto import has_all_objectives, is_reference, maximised
-from search.results.run_folder import TrialRecord
+from trainables.trial_record import TrialRecord
 from spaces.references import CEILING
 
 

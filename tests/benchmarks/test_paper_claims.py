@@ -272,7 +272,8 @@ def write_preset(work: Path, preset: str) -> None:
                knobs=knobs)
         for n, (name, knobs) in enumerate(KNOBS.items())
     ]  # fmt: skip
-    write_run(work / preset, trials, strategies=["replay", "ewc", "tir", "eproj"], samples=4)
+    plan = SearchPlan(preset, strategies=("replay", "ewc", "tir", "eproj"), samples=4)
+    write_run(work / preset, trials, plan=plan)
     for name, seed in itertools.product([*KNOBS, ALIGNED], (1, 2, 3)):
         write_result(work, preset, name, seed, [walked(name, o, seed) for o in HELD])
     for task in TASKS:

@@ -9,6 +9,7 @@ import pytest
 from markupsafe import escape
 from records import ORDERINGS, TASKS, joint_matrix, matrix, record, references, sampled, write_run
 
+from search.plan.search_plan import SearchPlan
 from search.report import plots
 from search.report.html import environment, write_report
 from search.results.formatting import format_duration
@@ -16,6 +17,7 @@ from search.results.outcome import read_outcome
 from spaces.errors import InputError
 from trainables.metrics.glossary import GLOSSARY
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.panel import Panel
 
 HOSTILE = '<img src=x onerror="alert(1)"></script>&'
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -84,8 +86,9 @@ def test_names_and_messages_are_escaped(tmp_path: Path) -> None:
         record("0001", HOSTILE, [], "failed", message=HOSTILE),
         record(HOSTILE.replace("/", ""), "ewc", state="stopped"),
     ]
-    panel = {"orderings": orderings, "scoring": HOSTILE, "split": HOSTILE}
-    folder = write_run(tmp_path / "run", trials, name=HOSTILE, panel=panel, model=HOSTILE)
+    panel = Panel(tuple(orderings), scoring=HOSTILE, split=HOSTILE)
+    model = {"name": HOSTILE, "path": HOSTILE}
+    folder = write_run(tmp_path / "run", trials, name=HOSTILE, panel=panel, model=model)
     (folder / "trials" / f"{HOSTILE.replace('/', '')}2.json").write_text("{")
     body = report(folder)
     parser = Nesting()
@@ -102,7 +105,7 @@ def test_a_value_that_is_missing_is_an_error() -> None:
 
 
 def test_a_report_without_a_finished_trial_says_why(tmp_path: Path) -> None:
-    trials = [t for t in sampled() if t["state"] != "finished"]
+    trials = [t for t in sampled() if t.state != "finished"]
     body = report(write_run(tmp_path / "run", trials))
     assert "No trial can be chosen: 0003 stopped after 3 of 6 stages" in body
     assert "search/export.py" not in body
@@ -167,7 +170,7 @@ def test_forgetting_alone_is_plotted_against_the_final_average(tmp_path: Path) -
 
 def test_colours_do_not_depend_on_how_the_strategies_rank(tmp_path: Path) -> None:
     one = plots.colours(read_outcome(write_run(tmp_path / "a")))
-    poor = [t for t in sampled() if t["config"]["strategy"]["name"] == "ewc"]
+    poor = [t for t in sampled() if t.strategy == "ewc"]
     better = record("0009", matrices=[matrix(o, 0.1, 0.1) for o in ORDERINGS])
     other = plots.colours(read_outcome(write_run(tmp_path / "b", [*poor, better])))
     assert one == other
@@ -179,15 +182,13 @@ def test_each_task_has_its_metric_its_range_and_what_stands_beside_its_score(
     orderings = (("captions", "signs"),)
     scores = ScoreMatrix.from_rows(orderings[0], {2: {"captions": 1.25, "signs": 0.5}})
     shares = ScoreMatrix.from_rows(orderings[0], {2: {"signs": 0.75}})
-    trial = record("0000", "replay", [scores]) | {
-        name: [shares.to_dict()] for name in ("format_compliance", "constrained_accuracy")
-    }
-    panel = {"orderings": orderings, "scoring": "seen", "split": "validation"}
+    extra = {name: [shares] for name in ("format_compliance", "constrained_accuracy")}
+    trial = record("0000", "replay", [scores], extra_matrices=extra)
     metrics = {"captions": "cider", "signs": "exact_match"}
     folder = write_run(
         tmp_path / "run",
         [trial],
-        panel=panel,
+        panel=Panel(orderings),
         metrics=metrics,
         objectives=[["final_average", "max"]],
     )
@@ -200,7 +201,7 @@ def test_each_task_has_its_metric_its_range_and_what_stands_beside_its_score(
 
 def test_what_was_spent_and_saved_counts_each_worker_of_a_lane(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one")
-    two = write_run(tmp_path / "two", fields={"workers_per_trial": 2})
+    two = write_run(tmp_path / "two", plan=SearchPlan("default", workers_per_trial=2))
     trained = read_outcome(one).total("seconds_trained")
     assert trained > 0
     for folder, workers in ((one, 1), (two, 2)):

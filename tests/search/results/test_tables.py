@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from search.plan.objectives import objectives_of
 from search.report.terminal import show_results
 from search.results.outcome import read_outcome
 from search.results.pareto import choose_best, excluded, pareto_front
-from search.results.run_folder import TrialRecord, read_run_folder
+from search.results.run_folder import read_run_folder
 from search.results.tables import (
     TIME_COLUMNS,
     Tables,
@@ -35,6 +34,7 @@ from search.results.tables import (
 )
 from search.results.trial_rows import _prefix_savings
 from spaces.errors import InputError
+from trainables.trial_record import StageCost, TrialRecord
 
 OBJECTIVES = (("final_average", "max"), ("forgetting", "min"))
 
@@ -147,11 +147,10 @@ def test_trials_have_their_knobs_metrics_and_costs_in_columns(tmp_path: Path) ->
 def test_learning_the_initial_tasks_is_spent_by_one_trial_and_saved_by_the_others(
     tmp_path: Path, trained: bool
 ) -> None:
-    before = {"key": "k", "train_seconds": 100.0, "trained": trained, "seconds": {}}
-    made_up = record("0007", knobs={"ratio": 0.1}, before=before)
+    before = StageCost(key="k", train_seconds=100.0, trained=trained)
     rows = [
-        built(tmp_path / name, [*references(), one]).trials[0]
-        for name, one in {"one": made_up, "other": made_up | {"before": {}}}.items()
+        built(tmp_path / name, [*references(), record("0007", before=cost)]).trials[0]
+        for name, cost in {"one": before, "other": None}.items()
     ]
     for column, share in (("seconds_trained", trained), ("seconds_shared", not trained)):
         assert rows[0][column] - rows[1][column] == pytest.approx(100.0 * share)
@@ -159,16 +158,15 @@ def test_learning_the_initial_tasks_is_spent_by_one_trial_and_saved_by_the_other
 
 def test_a_stage_that_several_orderings_begin_with_is_credited_for_each_further_one() -> None:
     orderings = (("a", "b", "c"), ("a", "b", "d"), ("a", "c", "b"))
-    kept = [matrix(ordering, 0.8, 0.9) for ordering in orderings]
-    found = record("0000", "replay", kept)
     paths = dict.fromkeys(o[:i] for o in orderings for i in (1, 2, 3))
-    found["stages"] = [
-        {"tasks": [[task] for task in path], "train_seconds": 2.0, "trained": True}
+    costs = [
+        StageCost(tasks=tuple((task,) for task in path), key="k", train_seconds=2.0, trained=True)
         for path in paths
     ]
+    matrices = [matrix(ordering, 0.8, 0.9) for ordering in orderings]
     assert len(paths) == 6
     # a in two further orderings, a>b in one.
-    assert sum(_prefix_savings(TrialRecord.from_dict(found))) == 3 * 2.0
+    assert sum(_prefix_savings(record("0000", "replay", matrices, stages=costs))) == 3 * 2.0
 
 
 def test_cells_are_the_matrices_and_what_was_never_scored_is_null(tmp_path: Path) -> None:
@@ -203,16 +201,21 @@ def test_one_ordering_has_no_spread(tmp_path: Path) -> None:
 
 def test_equal_searches_give_equal_tables_but_for_time(tmp_path: Path) -> None:
     first = built(tmp_path / "a")
-    slower = [json.loads(json.dumps(t)) for t in [*sampled(), *references()]]
-    for trial in slower:
-        trial["metrics"]["train_seconds"] *= 2
-        for stage in trial["stages"]:
-            stage |= {"train_seconds": 9.0, "waited": 2.0, "trained": not stage["trained"]}
-    second = built(tmp_path / "b", slower)
+    second = built(tmp_path / "b", [_slower(trial) for trial in [*sampled(), *references()]])
     for one, other in zip(first, second, strict=True):
         assert [_timeless(row) for row in one] == [_timeless(row) for row in other]
     assert first.trials != second.trials
     assert set(TIME_COLUMNS) <= first.trials[0].keys()
+
+
+def _slower(trial: TrialRecord) -> TrialRecord:
+    """Return the trial with other times, and stages that another trial trained."""
+    stages = [
+        stage.model_copy(update={"train_seconds": 9.0, "waited": 2.0, "trained": not stage.trained})
+        for stage in trial.stages
+    ]
+    seconds = {"train_seconds": 2 * (trial.metrics["train_seconds"] or 0.0)}
+    return trial.model_copy(update={"stages": tuple(stages), "metrics": trial.metrics | seconds})
 
 
 def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,26 +250,33 @@ def test_a_missing_or_foreign_folder_is_one_clear_error(tmp_path: Path) -> None:
         read_run_folder(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"must hold plan\.json"):
         read_run_folder(tmp_path)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_run_folder(tmp_path)
-    (tmp_path / "plan.json").write_text("[]")
-    with pytest.raises(InputError, match="must hold an object"):
-        read_run_folder(tmp_path)
-    (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(InputError, match=r"panel\.orderings"):
-        read_run_folder(tmp_path)
+    for content, message in (
+        ("{", "must hold JSON"),
+        ("[]", "must hold a search's plan, got list"),
+        ("{}", "names no schema"),
+        ('{"schema": 1}', "name: Field required"),
+    ):
+        (tmp_path / "plan.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_run_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         ('{"name": "0009", "sta', "Unterminated"),
-        ("[1]", "indices"),
-        ('{"name": "0009"}', "state"),
-        ('{"name": "0009", "state": "finished", "config": {}}', "strategy"),
-        ('{"name": "0009", "state": "odd", "config": {"strategy": {"name": "ewc"}}}', "odd"),
-        ('{"name": "1", "state": "failed", "config": {"strategy": {"name": "ewc"}}}', "holds"),
+        ("[1]", "must hold a trial record, got list"),
+        ('{"name": "0009"}', "names no schema"),
+        ('{"schema": 1, "name": "0009", "config": {}}', "state: Field required"),
+        ('{"schema": 1, "name": "0009", "state": "finished", "config": {}}', "strategy"),
+        (
+            '{"schema": 1, "name": "0009", "state": "odd", "config": {"strategy": {"name": "ewc"}}}',
+            "state: Input should be",
+        ),
+        (
+            '{"schema": 1, "name": "1", "state": "failed", "config": {"strategy": {"name": "ewc"}}}',
+            "holds",
+        ),
     ],
 )
 def test_a_broken_record_is_skipped_and_named(tmp_path: Path, content: str, reason: str) -> None:
@@ -281,12 +291,8 @@ def test_a_broken_record_is_skipped_and_named(tmp_path: Path, content: str, reas
 
 
 def test_a_trial_that_failed_before_its_first_stage_is_in_the_tables(tmp_path: Path) -> None:
-    dead = {
-        "name": "0000",
-        "state": "failed",
-        "config": {"strategy": {"name": "replay", "ratio": 0.1}},
-        "message": "out of memory",
-    }
+    config = {"strategy": {"name": "replay", "ratio": 0.1}}
+    dead = TrialRecord(name="0000", state="failed", config=config, message="out of memory")
     (row,) = built(tmp_path, [dead]).trials
     assert row["state"] == "failed" and row["stages_done"] == 0
     assert "0000 failed after 0 of 0 stages" in screen(tmp_path / "run")
