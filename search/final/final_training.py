@@ -208,7 +208,7 @@ def _write_scores(
 def _write_answers(out: Path, store: StageStore, trials: dict[str, PanelTrial]) -> None:
     """Write every answer into one table, and those at the end of the panel's orderings as JSONL."""
     cells = {
-        name: list(answered_cells(name, trial.panel.orderings, trial.records()))
+        name: list(answered_cells(name, trial.panel.orderings, trial.outcome.cells()))
         for name, trial in trials.items()
     }
     chosen = {cell for cell in cells["test"] if cell.is_final}

@@ -42,6 +42,7 @@ from benchmarks.claims.stats import (
 )
 from benchmarks.claims.tables import interval
 from benchmarks.claims.verdicts import HOLDS, OPEN, REFUTED, verdicts
+from search.plan.search_plan import SearchPlan
 from spaces.errors import InputError
 from strategies.similarity import MODALITIES, SIGNALS
 from trainables.metrics.score_matrix import ScoreMatrix
