@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -116,12 +117,19 @@ class Composed(Strategy):
                 paid[name] = paid[name] + own if name in paid else own
         return paid
 
+    def by_products(self, weights: Tensors) -> Tensors:
+        return {
+            f"{part.name}/{name}": value
+            for part in self.parts
+            for name, value in part.by_products(weights).items()
+        }
+
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
         keeping = [part for part in self.parts if part.consolidation_knobs() is not None]
         return {
             f"{part.name}/{name}": value
             for part in keeping
-            for name, value in part.consolidate(learner, task, size).items()
+            for name, value in part.consolidate(_learner_of(part, learner), task, size).items()
         }
 
     def routing_tensors(self, kept: Tensors) -> Tensors:
@@ -152,6 +160,15 @@ class KeptOfPart(Sequence[Tensors]):
         return {name.removeprefix(self._prefix): value for name, value in mine.items()}
 
 
+def _learner_of(part: Strategy, learner: Learner) -> Learner:
+    """Return the learner with the by-products of one part alone."""
+    if not part.has_by_products:
+        return learner
+    own = copy.copy(learner)
+    own.by_products = KeptOfPart(f"{part.name}/", [learner.by_products])[0]
+    return own
+
+
 @functools.cache
 def compose(*classes: type[Strategy]) -> type[Composed]:
     """The strategy that does what all of these do; raises `InputError` if they do not go together."""
@@ -180,6 +197,7 @@ def compose(*classes: type[Strategy]) -> type[Composed]:
         "classes": classes,
         "needs_similarity": any(cls.needs_similarity for cls in classes),
         "rehearses": bool(rehearsing),
+        "has_by_products": any(cls.has_by_products for cls in classes),
         "has_experts": any(cls.has_experts for cls in classes),
         "__doc__": f"{' and '.join(cls.name for cls in classes)} at once.",
         "__module__": __name__,

@@ -64,6 +64,9 @@ class Queries:
 class Learner(Protocol):
     """What a strategy may ask of the loop, whatever the ZeRO stage and the number of ranks."""
 
+    by_products: Tensors
+    """The tensors of `Strategy.by_products`; none if the strategy has none or nothing was trained."""
+
     def gradients(
         self,
         picks: Sequence[ExampleId],
@@ -103,6 +106,8 @@ class Strategy:
     """Whether old examples are among those that it trains on."""
     has_experts: ClassVar[bool] = False
     """Whether it holds several experts, of which `route` chooses one for each example."""
+    has_by_products: ClassVar[bool] = False
+    """True if `by_products` returns tensors that `consolidate` needs."""
 
     def __post_init__(self) -> None:
         checked_knobs(type(self), self.knobs(), self.name)
@@ -194,6 +199,14 @@ class Strategy:
         """The gradient of what is paid for where the weights are, added before clipping and the step.
 
         A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
+        """
+        return {}
+
+    def by_products(self, weights: Tensors) -> Tensors:
+        """Return what training alone can tell, such as a path integral; `weights` are the trained ones.
+
+        Called once, after the last step, on the instance that trained the stage. The tensors must be
+        equal on every rank. They are stored beside the weights, for `consolidate`.
         """
         return {}
 

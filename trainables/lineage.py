@@ -12,6 +12,7 @@ from trainables.panel import Panel, Prefix
 from trainables.stage_job import Expert, Fingerprints
 from trainables.store.stage_keys import (
     base_key,
+    by_product_key,
     embedding_key,
     kept_key,
     routed_key,
@@ -113,9 +114,18 @@ class Lineage:
         """What the strategy keeps of a path's last stage: (task, key)."""
         if path not in self._kept:
             tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
-            keys = {task: kept_key(self.fingerprints, self.config, trained, task) for task in tasks}
+            given, made = (self.fingerprints, self.config, trained), self.by_product(path)
+            keys = {task: kept_key(*given, task, made) for task in tasks}
             self._kept[path] = [(task, key) for task, key in keys.items() if key]
         return self._kept[path]
+
+    def by_product(self, path: Prefix) -> str | None:
+        """Return the key of the by-products of training a path's last stage; None if there are none."""
+        if self.key(path) == self.base:
+            return None
+        kept = tuple(self.kept_before(path).values())
+        key, context = self.key(path), self.context(path)
+        return by_product_key(self.fingerprints, self.config, key, context, kept)
 
     def kept_before(self, path: Prefix) -> dict[str, str]:
         """What was kept of each task before a path's last stage, by task."""

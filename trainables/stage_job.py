@@ -90,6 +90,8 @@ class StageJob:
     train: bool = False
     score: tuple[tuple[str, str, str], ...] = ()
     """(task, split, key) of the scores to be made."""
+    by_product: str = ""
+    """Key of the by-products of training, which `keep` needs; empty if the strategy has none."""
     keep: tuple[tuple[str, str], ...] = ()
     """(task, key) of this stage's tasks that the strategy is to consolidate."""
     embed: tuple[tuple[str, str], ...] = ()

@@ -118,7 +118,9 @@ class PanelTrial:
         score = tuple(cell for cell in cells if not self.store.has(cell[2]))
         kept = lineage.kept(path) if path in self.inner or self.config.strategy.has_experts else []
         keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
-        lacks = key != lineage.base and self._lacks(key, path)
+        by_product = lineage.by_product(path) or "" if keep else ""
+        needed = [key, by_product] if by_product else [key]
+        retrain = bool(keep) and not all(map(self.store.has, needed))
         return StageJob(
             config=self.config_values,
             key=key,
@@ -127,8 +129,9 @@ class PanelTrial:
             stage=lineage.depth(path),
             context=context,
             kept=tuple(before[task] for task in context.old if task in before),
-            train=lacks or (bool(keep) and key != lineage.base and not self.store.has(key)),
+            train=key != lineage.base and (self._lacks(key, path) or retrain),
             score=score,
+            by_product=by_product,
             keep=keep,
             experts=lineage.experts(path),
             answered=tuple(

@@ -19,9 +19,16 @@ QUERY_EXAMPLES = 2000
 class StageLearner:
     """A rank at the end of a stage; see `strategies.Learner`."""
 
-    def __init__(self, context: RankContext, config: TrialConfig, weights: Tensors) -> None:
+    def __init__(
+        self,
+        context: RankContext,
+        config: TrialConfig,
+        weights: Tensors,
+        by_products: Tensors | None = None,
+    ) -> None:
         self.context = context
         self.config = config
+        self.by_products = by_products or {}
         self._weights = weights
 
     def shuffled(self, task: str) -> Sequence[int]:

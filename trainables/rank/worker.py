@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from spaces.errors import InputError
 from strategies import Strategy, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.consolidation import StageLearner
@@ -106,19 +107,23 @@ class Worker:
         losses, cost = loop.train(plan, start), timer.cost()
         old = [pick for pick in loop.trained_on if pick[0] in job.context.old]
         memory = context.data.memory_size(old) if context.rank == 0 else {}
-        self._publish_weights(job, config, engine, losses, {"memory": memory, **cost})
+        weights, about = engine.weights(), {"memory": memory, **cost}
+        self._check_finite(job, engine, losses, weights, about)
+        self._publish_weights(job, config, losses, weights, about)
+        if job.by_product:
+            record = {"kind": "by-product", "strategy": strategy.name, "of": job.key}
+            context.publish(job.by_product, record, strategy.by_products(weights))
         return cost["seconds"]
 
-    def _publish_weights(
+    def _check_finite(
         self,
         job: StageJob,
-        config: TrialConfig,
         engine: Engine,
         losses: Sequence[float],
+        weights: Tensors,
         about: Mapping[str, object],
     ) -> None:
-        """Publish the trained weights; raise `DivergedError` if losses or weights are not finite."""
-        weights = engine.weights()
+        """Publish that the stage diverged and raise `DivergedError` unless all numbers are finite."""
         finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
         if engine.skipped or not finite or not all(map(math.isfinite, losses)):
             message = (
@@ -127,6 +132,15 @@ class Worker:
             )
             self.context.publish(job.key, {"kind": DIVERGED, "message": message, **about})
             raise DivergedError(message)
+
+    def _publish_weights(
+        self,
+        job: StageJob,
+        config: TrialConfig,
+        losses: Sequence[float],
+        weights: Tensors,
+        about: Mapping[str, object],
+    ) -> None:
         record = {
             "kind": "trained",
             "tasks": job.tasks,
@@ -152,12 +166,18 @@ class Worker:
         """
         timer, context = Timer(), self.context
         strategy, weights = config.fresh_strategy(), context.weights(job.key, job)
+        by_products = context.store.tensors(job.by_product) if job.by_product else {}
         for task, key in job.keep:
             task_timer = Timer()
             # Seeded again for dropout: training and scoring may or may not have drawn numbers before.
             torch.manual_seed(self._seed(job) + context.rank)
-            learner = StageLearner(context, config, weights)
-            kept = strategy.consolidate(learner, task, context.data.sizes([task])[task])
+            learner = StageLearner(context, config, weights, by_products)
+            try:
+                kept = strategy.consolidate(learner, task, context.data.sizes([task])[task])
+            except AttributeError as error:
+                if isinstance(error.obj, Strategy):
+                    raise _state_of_training(error) from error
+                raise
             count = sum(value.numel() for value in strategy.routing_tensors(kept).values())
             record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
             context.publish(key, record | {"parameters": count} | task_timer.cost(), kept)
@@ -194,6 +214,13 @@ class Worker:
             record = {"kind": "task embedding", "task": task}
             context.publish(key, record | task_timer.cost(), embedding)
         return timer.seconds
+
+
+def _state_of_training(error: AttributeError) -> InputError:
+    return InputError(
+        "`consolidate` must read knobs and the learner alone, got "
+        f"{type(error.obj).__name__}.{error.name}, which training sets; returning it from `by_products`, with has_by_products = True, would do"
+    )
 
 
 class Timer:

@@ -56,8 +56,31 @@ def trained_key(
     )
 
 
+def by_product_key(
+    fingerprints: Fingerprints,
+    config: TrialConfig,
+    trained: str,
+    context: StageContext,
+    kept: Sequence[str] = (),
+) -> str | None:
+    """Return the key of the by-products of a stage's training; None if the strategy has none.
+
+    Two strategies may train the same weights and leave different by-products.
+    """
+    strategy, knobs = config.strategy, config.strategy.consolidation_knobs()
+    if knobs is None or not strategy.has_by_products:
+        return None
+    encoder = fingerprints.text_encoder if strategy.needs_similarity else ""
+    old = _named(fingerprints, context.old)
+    return digest("by-product", trained, _identity(config), knobs, old, list(kept), encoder)
+
+
 def kept_key(
-    fingerprints: Fingerprints, config: TrialConfig, trained: str, task: str
+    fingerprints: Fingerprints,
+    config: TrialConfig,
+    trained: str,
+    task: str,
+    by_product: str | None = None,
 ) -> str | None:
     """Return the key of a task's consolidated tensors after a stage; None if there are none."""
     knobs, strategy = config.strategy.consolidation_knobs(), config.strategy
@@ -70,7 +93,9 @@ def kept_key(
     # The weights' key does not tell which parts of them were trained where nothing is trained.
     adapter = config.adapter.effective()
     data = (task, fingerprints.tasks[task])
-    return digest("kept", trained, *data, strategy.kept_name, source, knobs, encoder, adapter)
+    named = (strategy.kept_name, source, knobs, encoder, adapter)
+    also = [by_product] if by_product else []
+    return digest("kept", trained, *data, *named, *also)
 
 
 def embedding_key(fingerprints: Fingerprints, config: TrialConfig, task: str) -> str:
