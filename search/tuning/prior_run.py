@@ -1,7 +1,7 @@
-"""An earlier search with the same plan: a second one begins where that one ended.
+"""An earlier search with the same plan, whose ended trials are not run again.
 
-Trials are taken up one by one, with what was proposed then and to the stage that they came to then, as far
-as the store has all that they need: without Ray, and whatever several lanes would have made of it now.
+A second search repeats its proposals. Each trial ends as it ended then, if the store has all of its stages.
+That needs no Ray, and does not depend on the number of lanes.
 """
 
 from __future__ import annotations
@@ -9,30 +9,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from search.plan.resolved_plan import ResolvedPlan
 from search.results.run_folder import read_run_folder
-from trainables.trial_record import TrialRecord
 from search.tuning.searcher import StudySearcher, ended_proposals
+from spaces.errors import InputError, first_line
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError
 from trainables.store.eviction import pinned
 from trainables.trainable import trained_before, trial_record, write_record
+from trainables.trial_record import TrialRecord
 
-if TYPE_CHECKING:
-    from search.plan.resolved_plan import ResolvedPlan
+logger = logging.getLogger(__name__)
 
 SAME = ("objectives", "panel", "seed", "fingerprints", "code", "search_code", "metrics")
+"""Parts of `plan.json` that proposals, scores and stops depend on."""
 SAME_FIELDS = (
     *("strategies", "samples", "balanced", "scoring", "training", "adapter", "space"),
     *("stopping", "halving", "workers_per_trial"),
 )
-"""Of `plan.json` and its `fields`: what proposals, scores and stops come from."""
-ENDED = ("finished", "stopped", "diverged")
-"""How a trial ends again as it ended there; one that failed may have failed for its machine."""
+"""Fields of the plan that proposals, scores and stops depend on."""
+REUSABLE = ("finished", "stopped", "diverged")
+"""States of trials that end again in the same way; a failure may have come from the machine."""
 
 
 @dataclass(frozen=True)
@@ -41,49 +44,72 @@ class PriorRun:
 
     run: Path
     proposals: Sequence[Mapping[str, Any]]
-    """The parameters of its trials, as Optuna names them, up to the first that is not over."""
+    """Parameters of the trials, as Optuna names them, up to the first that has not ended."""
 
     @property
     def name(self) -> str:
-        """What the search is called."""
+        """Name of the search."""
         return self.run.name
 
     @functools.cached_property
     def trials(self) -> Mapping[str, TrialRecord]:
-        """Its trials by name, but for records that cannot be read."""
+        """Readable trial records by name."""
         return {trial.name: trial for trial in read_run_folder(self.run).trials}
 
     def covers(self, samples: int) -> bool:
-        """Whether all `samples` came to an end that they will come to again."""
+        """Return whether each of `samples` trials ended in a state that it will end in again."""
         names = [f"{number:04d}" for number in range(samples)]
-        return all(n in self.trials and self.trials[n].state in ENDED for n in names)
+        return all(n in self.trials and self.trials[n].state in REUSABLE for n in names)
 
     @property
     def stage_keys(self) -> set[str]:
-        """Of the stages that its trials came to, and of those made before and ahead."""
-        made = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
-        # Before the first stage, only what initial tasks were trained for is a stage.
-        made += [t.before for t in self.trials.values() if t.before.get("train_seconds")]
-        return {str(s["key"]) for s in made if "key" in s}
+        """Keys of the stages that the trials reached, trained ahead, or trained before the first one."""
+        stages = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
+        # Before the first stage, there is one to train only if there are initial tasks.
+        stages += [t.before for t in self.trials.values() if t.before.get("train_seconds")]
+        return {str(s["key"]) for s in stages if "key" in s}
 
     @property
     def ended_count(self) -> int:
-        """Trials that need not be tried again."""
-        return sum(trial.state in ENDED for trial in self.trials.values())
+        """Number of trials that need not be run again."""
+        return sum(trial.state in REUSABLE for trial in self.trials.values())
 
 
 def find_prior_run(plan: Mapping[str, Any], run: Path) -> PriorRun | None:
-    """Of the searches beside `run` with the same plan, as `plan.json` has it, the one that got furthest."""
-    found = []
+    """Return the search beside `run` with the same plan that got furthest; None if there is none.
+
+    `plan` is what `plan.json` would hold. Folders that are damaged or that others wrote are skipped.
+    """
     wanted = _identity(json.loads(json.dumps(plan)))
-    for file in sorted(run.parent.glob("*/plan.json")):
-        # Whatever is wrong with a folder, it is no twin, and no reason not to search.
-        with contextlib.suppress(Exception):
-            if file.parent != run and _identity(json.loads(file.read_text())) == wanted:
-                prior_run = PriorRun(file.parent, ended_proposals(file.parent))
-                found.append((len(prior_run.proposals), prior_run.ended_count, prior_run))
-    *_, furthest = max(found, key=lambda one: one[:2], default=(None,))
+    same = [
+        file.parent
+        for file in sorted(run.parent.glob("*/plan.json"))
+        if file.parent != run and _read_identity(file) == wanted
+    ]
+    found = [(len(p.proposals), p.ended_count, p) for p in map(_read_prior_run, same) if p]
+    *_, furthest = max(found, key=lambda entry: entry[:2], default=(None,))
     return furthest if furthest and furthest.proposals else None
+
+
+def _read_identity(file: Path) -> list[Any] | None:
+    """Return the parts of a saved plan that are compared; None if the file holds no such plan."""
+    try:
+        return _identity(json.loads(file.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Other versions wrote plans without some of these parts: no reason for a warning.
+        logger.debug("%s is not compared with the plan: %r", file, error)
+        return None
+
+
+def _read_prior_run(folder: Path) -> PriorRun | None:
+    """Read the search in `folder`, which has the same plan; None if it is damaged."""
+    try:
+        prior_run = PriorRun(folder, ended_proposals(folder))
+        prior_run.trials  # noqa: B018  # read now, so that a damaged folder is skipped
+    except (OSError, InputError) as error:
+        logger.warning("%s has the same plan, but is skipped: %s", folder, first_line(error))
+        return None
+    return prior_run
 
 
 def _identity(plan: Mapping[str, Any]) -> list[Any]:
@@ -96,44 +122,45 @@ def _identity(plan: Mapping[str, Any]) -> list[Any]:
 
 
 def reuse_prior_run(resolved: ResolvedPlan, searcher: StudySearcher, prior_run: PriorRun) -> None:
-    """End the trials that ended in `prior_run`, as they ended there, if the store has all that they need."""
+    """End the trials of `prior_run` as they ended there, if the store has all that they need."""
 
-    def ended(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
-        there = prior_run.trials.get(name)
-        if there is None or there.state not in ENDED or there.config != _told(config):
+    def prior_record(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
+        prior = prior_run.trials.get(name)
+        if prior is None or prior.state not in REUSABLE or prior.config != _plain(config):
             return None
-        return _walked(resolved, name, config, there)
+        return _replayed(resolved, name, config, prior)
 
-    searcher.reuse_trials(ended)
+    searcher.reuse_trials(prior_record)
 
 
-def _told(config: TrialConfig) -> Any:
+def _plain(config: TrialConfig) -> Any:
+    """Return a configuration as JSON has it, with lists for tuples."""
     return json.loads(json.dumps(config.to_dict()))
 
 
-def _walked(
-    resolved: ResolvedPlan, name: str, config: TrialConfig, there: TrialRecord
+def _replayed(
+    resolved: ResolvedPlan, name: str, config: TrialConfig, prior: TrialRecord
 ) -> Mapping[str, Any] | None:
-    """The trial's record once it has walked as far as it did there; None if a stage is to be made."""
-    walk, message = resolved.new_trial(config), ""
-    state = "stopped" if there.state == "stopped" else "finished"
-    walk.stop_after = there.stages_done if state == "stopped" else None
+    """Take the prior trial's stages from the store and write its record; None if one is missing."""
+    trial, message = resolved.new_trial(config), ""
+    state = "stopped" if prior.state == "stopped" else "finished"
+    trial.stop_after = prior.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:
-        if signed := [key for _, key in walk.lineage.embeddings()]:
-            pins.enter_context(pinned(walk.store, signed))
-        if not walk.at_hand:  # signatures, too, which tell what else is needed
+        if embeddings := [key for _, key in trial.lineage.embeddings()]:
+            pins.enter_context(pinned(trial.store, embeddings))
+        if not trial.at_hand:  # the task embeddings too, by which the other needs are known
             return None
-        pins.enter_context(pinned(walk.store, walk.needs))
-        while not walk.finished and walk.completed != walk.stop_after:
-            if not walk.at_hand:
+        pins.enter_context(pinned(trial.store, trial.needs))
+        while not trial.finished and trial.completed != trial.stop_after:
+            if not trial.at_hand:
                 return None
             try:
-                walk.step()
+                trial.step()
             except DivergedError as error:
                 state, message = "diverged", str(error)
                 break
     folder = resolved.run / "trials"
-    own = trained_before(folder / f"{name}.json")
-    made = trial_record(name, walk, state, message, own)
-    write_record(folder, made)
-    return made
+    trained = trained_before(folder / f"{name}.json")
+    record = trial_record(name, trial, state, message, trained)
+    write_record(folder, record)
+    return record

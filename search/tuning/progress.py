@@ -1,9 +1,10 @@
-"""The live view of a search: in place on a terminal, plain lines in a log."""
+"""Live view of a search: in place on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,16 +20,18 @@ from rich.text import Text
 from search.plan.objectives import Objective
 from search.results.formatting import format_duration, format_number
 from search.results.run_folder import read_run_folder
-from search.tuning.progress_state import Entry, ProgressState
+from trainables.trial_record import TrialRecord
+from search.tuning.progress_state import ProgressState, TrialProgress
 from spaces.errors import InputError
 from spaces.references import CEILING, FLOOR
 
+logger = logging.getLogger(__name__)
 PLAIN_SECONDS = 10.0
-"""Between status lines in a log."""
+"""Seconds between two status lines in a log."""
 
 
-def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """A callback that raises ends the whole search; a view that cannot be drawn is no reason to."""
+def _never_raises(hook: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a callback so that an error in it ends the view, and not the search."""
 
     @functools.wraps(hook)
     def safe(self: Progress, *args: Any, **info: Any) -> None:
@@ -41,7 +44,7 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
 
 
 class Progress(tune.Callback):
-    """Tells how a search is going; `trials` are planned, references included."""
+    """Callback that shows the state of a search; `trials` are planned, references included."""
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Progress(tune.Callback):
         console: Console | None = None,
     ) -> None:
         self.run = Path(run)
-        self.tally = ProgressState(trials, stages_per_trial, lanes, [(m, d) for m, d in objectives])
+        self.state = ProgressState(trials, stages_per_trial, lanes, [(m, d) for m, d in objectives])
         self.start = self.printed = time.monotonic()
         self.broken = False
         self._console = console
@@ -65,42 +68,41 @@ class Progress(tune.Callback):
 
     @property
     def console(self) -> Console:
-        """Where the view is drawn."""
+        """Console of the view; standard output by default."""
         if self._console is None:
             self._console = Console(highlight=False)
         return self._console
 
-    # What Tune calls -----------------------------------------------------------------------------
+    # Hooks of Tune --------------------------------------------------------------------------------
 
-    @_harmless
+    @_never_raises
     def setup(self, *args: Any, **info: Any) -> None:
         self.start = self.printed = time.monotonic()
-        with contextlib.suppress(InputError):
-            for trial in read_run_folder(self.run).trials:
-                if trial.state != "running":
-                    self.tally.remember(trial)
+        for trial in self._earlier_trials():
+            if trial.state != "running":
+                self.state.restore(trial)
         self._draw()
 
-    @_harmless
+    @_never_raises
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.tally.take(*_named(trial), result)
+        self.state.update(*_named(trial), result)
         self._draw()
 
-    @_harmless
+    @_never_raises
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ended(self.tally.end(*_named(trial)))
+        self._print_end(self.state.end(*_named(trial)))
 
-    @_harmless
+    @_never_raises
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ended(self.tally.end(*_named(trial), state="failed"))
+        self._print_end(self.state.end(*_named(trial), state="failed"))
 
-    @_harmless
+    @_never_raises
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._draw()
 
-    @_harmless
+    @_never_raises
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self._print(f"{self.status()} · done", force=True)
         self.close()
@@ -109,88 +111,100 @@ class Progress(tune.Callback):
         """Give the terminal back; safe to call at any time, and again."""
         live, self._live = self._live, None
         if live is not None:
-            with contextlib.suppress(Exception):
+            try:
                 live.stop()
+            except (OSError, ValueError) as error:  # the terminal has gone, or its file is closed
+                logger.debug("the terminal cannot be given back: %r", error)
 
     def give_up(self, error: Exception) -> None:
-        """Draw no more, and say so once where that is possible."""
+        """Stop drawing, and say so once."""
         self.close()
         if not self.broken:
             self.broken = True
-            with contextlib.suppress(Exception):
+            logger.warning("the live view stopped", exc_info=error)
+            with contextlib.suppress(OSError, ValueError):
                 print(f"The live view stopped ({error!r}); the search goes on.", flush=True)
 
-    # What is shown -------------------------------------------------------------------------------
+    def _earlier_trials(self) -> Sequence[TrialRecord]:
+        try:
+            return read_run_folder(self.run).trials
+        except InputError as error:
+            logger.debug("no earlier trials are counted: %s", error)
+            return ()
+
+    # Texts ----------------------------------------------------------------------------------------
 
     def status(self) -> str:
-        """Everything in one line."""
+        """Return the state of the search in one line."""
         return " · ".join(
             [format_duration(time.monotonic() - self.start), self._trials(), self._stages()]
-            + [part for part in (self._best(), self._bounds(), self._left()) if part]
+            + [part for part in (self._best(), self._references(), self._left()) if part]
         )
 
     def view(self) -> Group:
-        """The same as a few lines with a bar, for a terminal."""
-        tally = self.tally
-        total = max(1, tally.stages_planned)
-        bar = ProgressBar(total=total, completed=total - tally.stages_left, width=60)
+        """Return the state of the search as a bar and a few lines, for a terminal."""
+        state = self.state
+        total = max(1, state.stages_planned)
+        bar = ProgressBar(total=total, completed=total - state.stages_left, width=60)
         spent = format_duration(time.monotonic() - self.start)
         lines = [self._trials(), self._stages(), self._best() or "no trial has finished yet"]
-        bounds = [self._bounds()] if self._bounds() else []
+        references = [self._references()] if self._references() else []
         times = f"{spent} · {self._left() or 'nothing left'}"
-        return Group(Padding(bar, 0), *(Text(line) for line in [*lines, *bounds, times]))
+        return Group(Padding(bar, 0), *(Text(line) for line in [*lines, *references, times]))
 
     def _trials(self) -> str:
-        tally = self.tally
+        state = self.state
         counts = {
-            "finished": tally.count("finished"),
-            "stopped": tally.count("stopped"),
-            "failed": tally.count("failed", "diverged"),
-            "running": tally.count("running"),
+            "finished": state.count("finished"),
+            "stopped": state.count("stopped"),
+            "failed": state.count("failed", "diverged"),
+            "running": state.count("running"),
         }
         shown = [f"{n} {state}" for state, n in counts.items() if n or state != "failed"]
-        return f"trials {', '.join(shown)} of {tally.planned}"
+        return f"trials {', '.join(shown)} of {state.planned}"
 
     def _stages(self) -> str:
-        tally = self.tally
-        notes = [f"{tally.stages_shared} from the store"] if tally.stages_shared else []
-        notes += [f"{tally.stages_spared} spared"] if tally.stages_spared else []
+        state = self.state
+        notes = [f"{state.stages_shared} from the store"] if state.stages_shared else []
+        notes += [f"{state.stages_skipped} skipped"] if state.stages_skipped else []
         note = f" ({', '.join(notes)})" if notes else ""
-        return f"stages {tally.stages_done} of {tally.stages_planned}{note}"
+        return f"stages {state.stages_done} of {state.stages_planned}{note}"
 
     def _best(self) -> str:
-        best = self.tally.best()
-        return f"best {_scores(best, self.tally.objectives)}" if best else ""
+        best = self.state.best()
+        return f"best {_scores(best, self.state.objectives)}" if best else ""
 
-    def _bounds(self) -> str:
-        metric = self.tally.objectives[0][0]
-        bounds = {"floor": self.tally.bound(FLOOR), "ceiling": self.tally.bound(CEILING)}
+    def _references(self) -> str:
+        metric = self.state.objectives[0][0]
+        references = {
+            "floor": self.state.best_reference(FLOOR),
+            "ceiling": self.state.best_reference(CEILING),
+        }
         return " · ".join(
             f"{word} {e.strategy} {format_number(e.metrics[metric])}"
-            for word, e in bounds.items()
+            for word, e in references.items()
             if e
         )
 
     def _left(self) -> str:
-        left = self.tally.seconds_left()
-        if self.tally.stages_left == 0:
+        left = self.state.seconds_left()
+        if self.state.stages_left == 0:
             return ""
         return "estimating time left" if left is None else f"about {format_duration(left)} left"
 
-    def _ended(self, entry: Entry) -> None:
-        whole = self.tally.stages_of(entry.strategy)
-        done, store = min(entry.stages_done, whole), sum(not trained for trained in entry.trained)
-        scores = _scores(entry, self.tally.objectives) if entry.state == "finished" else ""
-        of = f"{done} of {whole} stages, {store} from the store"
-        what = scores or _label(entry)
-        self._print(f"{entry.state}: {what} ({of})", force=True)
+    def _print_end(self, trial: TrialProgress) -> None:
+        total = self.state.stages_of(trial.strategy)
+        done, shared = min(trial.stages_done, total), sum(not trained for trained in trial.trained)
+        text = _scores(trial, self.state.objectives) if trial.state == "finished" else _label(trial)
+        stages = f"{done} of {total} stages, {shared} from the store"
+        self._print(f"{trial.state}: {text} ({stages})", force=True)
         self._draw()
 
     def _draw(self) -> None:
         if self.broken:
             return
         if not self.console.is_terminal:
-            # The line is made of all trials: with thousands, not for every stage.
+            # The line counts over all trials: with thousands, that is too slow for every stage.
             if time.monotonic() - self.printed >= PLAIN_SECONDS:
                 self._print(self.status())
         elif self._live is None:
@@ -214,13 +228,13 @@ def _named(trial: Any) -> tuple[str, str]:
     return str(config["name"]), str(config["trial"]["strategy"]["name"])
 
 
-def _scores(entry: Entry, objectives: Sequence[Objective]) -> str:
+def _scores(trial: TrialProgress, objectives: Sequence[Objective]) -> str:
     scores = ", ".join(
-        f"{metric} {format_number(entry.metrics.get(metric))}" for metric, _ in objectives
+        f"{metric} {format_number(trial.metrics.get(metric))}" for metric, _ in objectives
     )
-    return f"{_label(entry)}: {scores}"
+    return f"{_label(trial)}: {scores}"
 
 
-def _label(entry: Entry) -> str:
-    """A reference trial is called by its strategy."""
-    return entry.name if entry.name == entry.strategy else f"{entry.strategy} {entry.name}"
+def _label(trial: TrialProgress) -> str:
+    """Return a trial's strategy and name; a reference is named by its strategy alone."""
+    return trial.name if trial.name == trial.strategy else f"{trial.strategy} {trial.name}"

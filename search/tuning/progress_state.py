@@ -1,4 +1,4 @@
-"""What is known of a running search: its trials so far, the best one, the time that is left."""
+"""State of a running search: its trials so far, the best of them, and the time left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spaces.references import CEILING
 
 
 @dataclass
-class Entry:
+class TrialProgress:
     """One trial as its latest result describes it."""
 
     name: str
@@ -22,33 +22,33 @@ class Entry:
     state: str = "running"
     stages_done: int = 0
     trained: Sequence[bool] = ()
-    """For each stage made: whether it was trained, rather than taken from the store."""
+    """One flag for each stage done: True if it was trained, False if it came from the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass
 class ProgressState:
-    """Counts over the trials of a search of which `trials` are planned."""
+    """Counts over the trials of a search; `trials` are planned."""
 
     trials: int
     stages_per_trial: int
     lanes: int
     objectives: Sequence[Objective]
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, TrialProgress] = field(default_factory=dict)
     trained_seconds: list[float] = field(default_factory=list)
     shared_seconds: list[float] = field(default_factory=list)
 
-    def remember(self, trial: TrialRecord) -> None:
-        """A trial that ended before the search was resumed."""
+    def restore(self, trial: TrialRecord) -> None:
+        """Add a trial that ended before the search was resumed."""
         trained = [bool(stage.get("trained")) for stage in trial.stages]
-        self.entries[trial.name] = Entry(
+        self.entries[trial.name] = TrialProgress(
             trial.name, trial.strategy, trial.state, trial.stages_done, trained, trial.metrics
         )
 
-    def take(self, name: str, strategy: str, result: Mapping[str, Any]) -> Entry:
-        """A result of `Sequence.step`."""
+    def update(self, name: str, strategy: str, result: Mapping[str, Any]) -> TrialProgress:
+        """Replace a trial's state by its latest result (of `StageTrainable.step`), and return it."""
         metrics = {k: v for k, v in result.items() if isinstance(v, int | float)}
-        entry = Entry(
+        entry = TrialProgress(
             name,
             strategy,
             str(result.get("state", "running")),
@@ -57,72 +57,74 @@ class ProgressState:
             metrics,
         )
         self.entries[name] = entry
-        spent = self.trained_seconds if entry.trained and entry.trained[-1] else self.shared_seconds
-        spent.append(float(result.get("time_this_iter_s", 0.0)))
+        seconds = (
+            self.trained_seconds if entry.trained and entry.trained[-1] else self.shared_seconds
+        )
+        seconds.append(float(result.get("time_this_iter_s", 0.0)))
         return entry
 
-    def end(self, name: str, strategy: str, state: str = "stopped") -> Entry:
-        """A trial is over: one that was still on its way becomes `state`."""
-        entry = self.entries.setdefault(name, Entry(name, strategy))
+    def end(self, name: str, strategy: str, state: str = "stopped") -> TrialProgress:
+        """End a trial, and return it; one that was still running gets `state`."""
+        entry = self.entries.setdefault(name, TrialProgress(name, strategy))
         if entry.state == "running":
             entry.state = state
         return entry
 
-    # What is shown -----------------------------------------------------------------------------
+    # Counts and estimates ----------------------------------------------------------------------
 
     def count(self, *states: str) -> int:
-        """Trials in one of `states`."""
-        return sum(entry.state in states for entry in self._all())
+        """Count the trials in one of `states`."""
+        return sum(entry.state in states for entry in self._snapshot())
 
     @property
     def planned(self) -> int:
-        """Trials planned; more than that if more came."""
+        """Number of trials: those planned, or those begun if there are more."""
         return max(self.trials, len(self.entries))
 
     @property
     def stages_done(self) -> int:
-        """Stages of the panel done by all trials."""
-        return sum(min(e.stages_done, self.stages_of(e.strategy)) for e in self._all())
+        """Number of stages of the panel that all trials have done."""
+        return sum(min(e.stages_done, self.stages_of(e.strategy)) for e in self._snapshot())
 
     @property
     def stages_planned(self) -> int:
-        """Stages of all trials planned, of which joint tuning is one, if none is stopped."""
+        """Number of stages if no trial is stopped; one of the trials is joint tuning."""
         return (self.planned - 1) * self.stages_per_trial + self.stages_of(CEILING)
 
     def stages_of(self, strategy: str) -> int:
-        """Stages of one trial: joint tuning has one on whatever ordering."""
+        """Return the number of stages of one trial: joint tuning has one, whatever the ordering."""
         return 1 if strategy == CEILING else self.stages_per_trial
 
     @property
     def stages_shared(self) -> int:
-        """Stages taken from the store."""
-        return sum(not trained for entry in self._all() for trained in entry.trained)
+        """Number of stages taken from the store."""
+        return sum(not trained for entry in self._snapshot() for trained in entry.trained)
 
     @property
-    def stages_spared(self) -> int:
-        """Stages that trials which ended early need no more."""
-        ended = [e for e in self._all() if e.state != "running"]
+    def stages_skipped(self) -> int:
+        """Number of stages after the ends of trials that ended early."""
+        ended = [e for e in self._snapshot() if e.state != "running"]
         return sum(max(0, self.stages_of(e.strategy) - e.stages_done) for e in ended)
 
     @property
     def stages_left(self) -> int:
-        """Stages still to be made or found, if no further trial is stopped."""
-        return max(0, self.stages_planned - self.stages_done - self.stages_spared)
+        """Number of stages still to do, if no further trial is stopped."""
+        return max(0, self.stages_planned - self.stages_done - self.stages_skipped)
 
-    def best(self) -> Entry | None:
-        """The best finished trial that is an answer, in the first objective."""
+    def best(self) -> TrialProgress | None:
+        """Return the best finished trial in the first objective, references left out."""
         found = [e for e in self._finished() if not is_reference(e.strategy)]
         return self._leader(found, self.objectives)
 
-    def bound(self, strategy: str) -> Entry | None:
-        """The best finished trial of a reference strategy."""
+    def best_reference(self, strategy: str) -> TrialProgress | None:
+        """Return the best finished trial of a reference strategy."""
         found = [e for e in self._finished() if e.strategy == strategy]
         return self._leader(found, self.objectives[:1])
 
     def seconds_left(self) -> float | None:
-        """Time that the stages left will take at the pace so far; None before a stage was trained.
+        """Estimate the seconds that the stages left will take; None before a stage was trained.
 
-        The median of the trained stages, for the first one of a lane includes the lane's start.
+        A trained stage counts with the median, because the first one of a lane includes its start.
         """
         if not self.trained_seconds:
             return None
@@ -131,19 +133,21 @@ class ProgressState:
         pace = (typical + sum(self.shared_seconds)) / made
         return pace * self.stages_left / max(1, self.lanes)
 
-    def _all(self) -> list[Entry]:
+    def _snapshot(self) -> list[TrialProgress]:
         # A copy: the terminal is drawn by a thread of its own while results come in.
         return list(self.entries.values())
 
-    def _finished(self) -> list[Entry]:
+    def _finished(self) -> list[TrialProgress]:
         first = self.objectives[:1]
-        done = [e for e in self._all() if e.state == "finished"]
+        done = [e for e in self._snapshot() if e.state == "finished"]
         return [e for e in done if has_all_objectives(e.metrics, first)]
 
-    def _leader(self, among: Sequence[Entry], objectives: Sequence[Objective]) -> Entry | None:
-        """The best of some; of equals, the first by name."""
+    def _leader(
+        self, among: Sequence[TrialProgress], objectives: Sequence[Objective]
+    ) -> TrialProgress | None:
+        """Return the best of some trials; of equals, the first by name."""
 
-        def rank(entry: Entry) -> tuple[tuple[float, ...], str]:
+        def rank(entry: TrialProgress) -> tuple[tuple[float, ...], str]:
             return tuple(-value for value in maximised(entry.metrics, objectives)), entry.name
 
         return min(among, key=rank, default=None)

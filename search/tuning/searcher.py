@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 
 from search.plan.space import ConfigSpace
 from search.tuning.define_by_run import DefineByRun, unflatten
+from spaces.errors import InputError
 from trainables.config import TrialConfig
 from trainables.trainable import write_record
 
@@ -64,27 +65,35 @@ class StudySearcher(Searcher):
         """Tune's ids of the trials that are over."""
         self.stopped_names: set[str] = set()
         """Names of the trials that the scheduler stopped; the scheduler adds to it."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.storage = _journal(run)
-        self.study = optuna.create_study(
-            storage=self.storage,
-            study_name=STUDY,
-            directions=["minimize" if mode == "min" else "maximize" for _, mode in objectives],
-            sampler=optuna.samplers.TPESampler(),
-            pruner=optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
         self.prior_proposals = [dict(params) for params in prior_proposals]
-        points = self._first_points(balanced)
-        points = [*prior_proposals, *points[len(prior_proposals) :]][:samples]
-        # Those of an earlier session come first in the study, even if it had not enqueued them all.
-        for point in points[len(self.study.trials) :]:
-            self.study.enqueue_trial(point)
+        self.storage = _journal(run)
+        self.study = self._open_study(modes)
+        self._enqueue(self._first_points(balanced))
         self.references = [name for name in references if not is_finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         """Numbers of the trials to be resumed before new ones are proposed."""
         self.unfinished = frozenset(f"{number:04d}" for number in self.interrupted)
         """Names of the trials that an earlier session left running."""
+
+    def _open_study(self, modes: Sequence[str]) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return optuna.create_study(
+            storage=self.storage,
+            study_name=STUDY,
+            directions=["minimize" if mode == "min" else "maximize" for mode in modes],
+            sampler=optuna.samplers.TPESampler(),  # `DefineByRun` seeds one for each knob
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+
+    def _enqueue(self, first_points: Sequence[Mapping[str, Any]]) -> None:
+        """Enqueue the prior proposals and the remaining `first_points`, unless a session did before.
+
+        Those of an earlier session come first in the study, even if it had not enqueued them all.
+        """
+        points = [*self.prior_proposals, *first_points[len(self.prior_proposals) :]]
+        for point in points[len(self.study.trials) : self.samples]:
+            self.study.enqueue_trial(dict(point))
 
     def _first_points(self, balanced: bool) -> list[dict[str, Any]]:
         """Return each strategy's starting point; if balanced, strategies take turns after them."""
@@ -180,11 +189,23 @@ def _journal(run: Path) -> JournalStorage:
 
 
 def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
-    """Return the parameters of a search's trials by number, up to the first that has not ended."""
-    if not (run / "optuna.journal").is_file():
+    """Return the parameters of a search's trials by number, up to the first that has not ended.
+
+    Raises `InputError` if its journal cannot be read.
+    """
+    journal = run / "optuna.journal"
+    if not journal.is_file():
         return []
-    study = optuna.load_study(study_name=STUDY, storage=_journal(run))
-    trials = study.get_trials(deepcopy=False)
+    try:
+        study = optuna.load_study(study_name=STUDY, storage=_journal(run))
+        trials = study.get_trials(deepcopy=False)
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AssertionError,
+    ) as error:  # Optuna's, for a damaged one
+        raise InputError(f"{journal} must hold the study of a search, got {error!r}") from error
     return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
 
 

@@ -63,7 +63,7 @@ def build_tuner(
 def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
     """Return the scheduler with the plan's stopping rule.
 
-    Nothing is stopped before the first ordering ends, nor before the second stage: replay and
+    No trial is stopped before the first ordering ends, nor before the second stage. Replay and
     regularisation do nothing on the first task, and forgetting shows late.
     """
     plan, panel = resolved.plan, resolved.panel

@@ -59,10 +59,10 @@ def test_the_status_counts_trials_and_stages_and_names_best_and_bounds(tmp_path:
     progress.on_trial_result(0, [], trial("0002"), result(3))
     status = progress.status()
     assert "trials 2 finished, 1 stopped, 1 running of 5" in status
-    assert "stages 17 of 25 (4 from the store, 4 spared)" in status
+    assert "stages 17 of 25 (4 from the store, 4 skipped)" in status
     assert "best replay 0000: final_average 0.600, forgetting 0.100" in status
     assert "floor finetune 0.400" in status and "ceiling" not in status
-    assert progress.tally.stages_left == 3 + 1, "joint tuning is one stage"
+    assert progress.state.stages_left == 3 + 1, "joint tuning is one stage"
 
 
 def test_joint_tuning_is_the_ceiling_and_never_the_best(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_joint_tuning_is_the_ceiling_and_never_the_best(tmp_path: Path) -> None:
 def test_an_unfinished_trial_is_never_the_best(tmp_path: Path) -> None:
     progress = made(tmp_path)
     walk(progress, "0000", "ewc", 3, result(3, final_average=0.99, forgetting=0.0))
-    assert progress.tally.best() is None
+    assert progress.state.best() is None
 
 
 def test_time_left_is_estimated_from_stages_that_were_trained(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_time_left_is_estimated_from_stages_that_were_trained(tmp_path: Path) ->
     assert "estimating time left" in progress.status(), "the store's pace says nothing"
     for stage, took in ((2, 40.0), (3, 4.0), (4, 4.0)):  # the second includes the lane's start
         progress.on_trial_result(0, [], trial("0000"), result(stage, took=took))
-    assert progress.tally.seconds_left() == pytest.approx((4.0 * 3 / 4) * 21 / 2)
+    assert progress.state.seconds_left() == pytest.approx((4.0 * 3 / 4) * 21 / 2)
     assert "about 32 s left" in progress.status()
 
 
@@ -174,4 +174,4 @@ def test_tune_can_save_it_while_it_is_drawn(tmp_path: Path, pickler: Any) -> Non
     walk(progress, "0000", "replay", 6, finished(0.6, 0.1))
     again = pickler.loads(pickler.dumps(progress))
     progress.close()
-    assert again.tally.best().name == "0000"
+    assert again.state.best().name == "0000"
