@@ -20,10 +20,10 @@ from rich.text import Text
 from search.plan.objectives import Objective
 from search.results.formatting import format_duration, format_number
 from search.results.run_folder import read_run_folder
-from trainables.trial_record import TrialRecord
 from search.tuning.progress_state import ProgressState, TrialProgress
 from spaces.errors import InputError
 from spaces.references import CEILING, FLOOR
+from trainables.trial_record import TrialRecord
 
 logger = logging.getLogger(__name__)
 PLAIN_SECONDS = 10.0

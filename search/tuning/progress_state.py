@@ -9,8 +9,8 @@ from typing import Any
 
 from search.plan.objectives import Objective
 from search.results.pareto import has_all_objectives, is_reference, maximised
-from trainables.trial_record import TrialRecord
 from spaces.references import CEILING
+from trainables.trial_record import TrialRecord
 
 
 @dataclass
