@@ -3,8 +3,8 @@
     python -m tasks.rescore results/NAME --metric captions=cider --metric signs=anls
     python -m tasks.rescore results/NAME --benchmark tasks.yaml
 
-Reads `tables/predictions.arrow` in the folder of a search or of search/train.py; prints the old and the
-new score of every cell, and writes `rescored.json` into the folder.
+The folder is one of a search or of search/train.py; it holds `tables/predictions.arrow`. Prints the old
+and the new score of every cell, and writes `rescored.json` into the folder.
 """
 
 from __future__ import annotations

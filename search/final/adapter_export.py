@@ -1,4 +1,4 @@
-"""A tuned model as files that plain transformers and peft load, and how."""
+"""A tuned model as files that plain transformers and peft load, with a README of how to load them."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ from safetensors.torch import save_file
 
 from models.lmm import LMM
 from models.processors import needs_torchvision
+from spaces.files import write_atomically
 from strategies import Tensors
 
 
 def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ...]) -> None:
-    """Adapters in peft's format, changed weights as safetensors, and a README of how to load both."""
+    """Save adapters in peft's format, changed weights as safetensors, and a README."""
     from trainables.rank.engine import set_weights
 
     set_weights(lmm, weights)
     folder.mkdir(parents=True, exist_ok=True)
     if lmm.peft is not None:
         lmm.peft.save_pretrained(str(folder / "adapter"))
-        # peft's blank form of a model card
+        # peft's empty template of a model card
         (folder / "adapter" / "README.md").unlink(missing_ok=True)
     files = []
-    for name, part in _changed(lmm, weights).items():
-        if part:
+    for name, changed in _changed_weights(lmm, weights).items():
+        if changed:
             files.append(f"{name}.safetensors")
-            save_file(part, str(folder / files[-1]))
-    (folder / "README.md").write_text(_readme(lmm, files, ordering))
+            save_file(changed, str(folder / files[-1]))
+    write_atomically(folder / "README.md", _readme(lmm, files, ordering))
 
 
 def save_routing_keys(folder: Path, kept: Mapping[tuple[str, ...], Sequence[Tensors]]) -> None:
-    """What examples are looked up by, by the tasks that each of `expert-1`, `expert-2`, ... answers for."""
+    """Save the keys by which an example finds its expert.
+
+    `kept`: for each of `expert-1`, `expert-2`, ... its tasks, and the keys of each of them.
+    """
     keys: Tensors = {}
     lines = []
-    for which, (tasks, own) in enumerate(kept.items(), start=1):
-        lines.append(f"- `expert-{which}`: {', '.join(tasks)}")
-        for task, tensors in zip(tasks, own, strict=True):
-            keys |= {
-                f"{which}/{task}/{name}": value.contiguous() for name, value in tensors.items()
-            }
+    for i, (tasks, keys_by_task) in enumerate(kept.items(), start=1):
+        lines.append(f"- `expert-{i}`: {', '.join(tasks)}")
+        for task, tensors in zip(tasks, keys_by_task, strict=True):
+            keys |= {f"{i}/{task}/{name}": value.contiguous() for name, value in tensors.items()}
     save_file(keys, str(folder / "keys.safetensors"))
-    (folder / "README.md").write_text(HOW_TO_ROUTE.format(experts="\n".join(lines)))
+    write_atomically(folder / "README.md", HOW_TO_ROUTE.format(experts="\n".join(lines)))
 
 
-def _changed(lmm: LMM, weights: Tensors) -> dict[str, Tensors]:
-    """The base's own weights that were trained, by the file that they go into."""
-    own = {name: w.contiguous() for name, w in weights.items() if "lora_" not in name}
-    joining = {name: w for name, w in own.items() if name.startswith(lmm.family.connector)}
+def _changed_weights(lmm: LMM, weights: Tensors) -> dict[str, Tensors]:
+    """Return the trained weights of the base model, by the file that they go into."""
+    changed = {name: w.contiguous() for name, w in weights.items() if "lora_" not in name}
+    connector = {name: w for name, w in changed.items() if name.startswith(lmm.family.connector)}
     return {
-        "connector": joining,
-        "language_model": {name: w for name, w in own.items() if name not in joining},
+        "connector": connector,
+        "language_model": {name: w for name, w in changed.items() if name not in connector},
     }
 
 
@@ -70,15 +72,19 @@ HOW_TO_ROUTE = """# Experts
 
 {experts}
 
-Each is saved as a model of its own, with a README of how it is loaded. An example is answered by the
-expert of the task whose keys in `keys.safetensors` (EXPERT/TASK/image, EXPERT/TASK/instruction) have the
-largest sum of cosines to the example's image vector (the class token of the frozen vision tower's layer
-that the model reads, or the mean of its tokens where it has none) and instruction vector (the mean of the
-prompt's token embeddings, or the search's text encoder): `LMM.image_vector` and `models/text_encoder.py`.
+Each expert is a saved model of its own, with a README of how to load it. The expert of the nearest task
+answers an example:
+
+1. Compute the example's image vector: the class token of the frozen vision tower's layer that the model
+   uses, or the mean of that layer's tokens if it has no class token (`LMM.image_vector`).
+2. Compute its instruction vector: the mean of the prompt's token embeddings, or the output of the
+   search's text encoder (`models/text_encoder.py`).
+3. Add the cosines of both vectors to the keys of each task: EXPERT/TASK/image and
+   EXPERT/TASK/instruction in `keys.safetensors`. The task with the largest sum is the nearest.
 """
 HOW_TO_LOAD = """# Tuned on {ordering}
 
-Plain transformers and peft load it, in this folder{note}:
+Load it with plain transformers and peft, from this folder{note}:
 
 ```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -87,7 +93,7 @@ processor = AutoProcessor.from_pretrained("{base}")
 model = AutoModelForImageTextToText.from_pretrained("{base}", dtype="float32")
 {weights}{adapter}```
 
-and ask it:
+Then ask a question:
 
 ```python
 from PIL import Image
@@ -98,7 +104,7 @@ tokens = model.generate(**inputs, max_new_tokens=16, do_sample=False)
 print(processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
 """
-VIDEOS = " (this class's processor also reads videos, for which it needs torchvision)"
+VIDEOS = " (also install torchvision: this processor reads videos, too)"
 PROMPT = """inputs = processor(images=image, text=question, return_tensors="pt")"""
 CHAT = """asked = [{"type": "image", "image": image}, {"type": "text", "text": question}]
 inputs = processor.apply_chat_template(

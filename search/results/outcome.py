@@ -1,4 +1,4 @@
-"""What came of a search, in the words and marks that the screen and the report share."""
+"""The outcome of a search: front, best trial, labels and summary for terminal and report."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Outcome:
         if self.winner is None:
             reasons = why_front_is_empty([*self.trials.values()], self.objectives)
             return f"No trial can be chosen: {reasons}."
-        return " ".join([self._lead(), *self._forgets(), *self._runner_up()])
+        return " ".join([self._lead(), *self._forgetting(), *self._runner_up()])
 
     def _lead(self) -> str:
         winner, metric = self.winner, self.objectives[0][0]
@@ -105,34 +105,32 @@ class Outcome:
         )
         floor = self.reference_row(FLOOR)
         if winner["strategy"] == FLOOR:
-            return f"{text}; nothing that was tried against forgetting beats plain {FLOOR}."
+            return f"{text}; no strategy of this search beats plain {FLOOR}."
         if floor is None:
             return f"{text}. {FLOOR} did not finish, so there is no floor to compare with."
         gain = self._gain(winner, floor)
         if gain == 0:
-            return f"{text}, no better than plain {FLOOR}."
+            return f"{text}, the same as plain {FLOOR}."
         side = "better" if gain >= 0 else "worse"
         compared = f"{abs(gain):.3f} {side} than {FLOOR} ({format_number(floor[metric])})"
-        return f"{text}, {compared}{self._closed(gain, floor)}."
+        return f"{text}, {compared}{self._closed_gap(gain, floor)}."
 
     def _gain(self, row: Row, other: Row) -> float:
         first = self.objectives[:1]
         return maximised(row, first)[0] - maximised(other, first)[0]
 
-    def _closed(self, gain: float, floor: Row) -> str:
+    def _closed_gap(self, gain: float, floor: Row) -> str:
         ceiling, metric = self.reference_row(CEILING), self.objectives[0][0]
         if ceiling is None or ceiling[metric] is None:
             return ""
         gap = self._gain(ceiling, floor)
+        joint = f"{CEILING} tuning ({format_number(ceiling[metric])})"
         if gap <= 0:
-            return (
-                f"; {CEILING} tuning ({format_number(ceiling[metric])}) is no better than {FLOOR} here, "
-                "so it marks no ceiling"
-            )
+            return f"; {joint} does not exceed {FLOOR}, so this search has no ceiling"
         closed = f"{gain / gap:.0%}".replace("%", " %")
-        return f", which closes {closed} of the gap to {CEILING} tuning ({format_number(ceiling[metric])})"
+        return f", which closes {closed} of the gap to {joint}"
 
-    def _forgets(self) -> list[str]:
+    def _forgetting(self) -> list[str]:
         floor, winner = self.reference_row(FLOOR), self.winner
         assert winner is not None
         if not floor or floor is winner or None in (floor["forgetting"], winner["forgetting"]):
@@ -144,7 +142,7 @@ class Outcome:
         return [f"{forgets} where {FLOOR} forgets {format_number(floor['forgetting'])}."]
 
     def _runner_up(self) -> list[str]:
-        """A lead smaller than the spread between orderings is worth a warning."""
+        """Return a warning if the lead is smaller than the spread between orderings."""
         winner, metric = self.winner, self.objectives[0][0]
         assert winner is not None
         std = winner.get(f"{metric}_std")

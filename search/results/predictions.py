@@ -46,7 +46,7 @@ class AnsweredCell(NamedTuple):
     split: str
     key: str
     is_final: bool
-    """Whether it is at the end of its ordering."""
+    """True at the end of its ordering."""
 
 
 def answered_cells(

@@ -20,7 +20,7 @@ from spaces import InputError
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A finished search, made up of its files."""
+    """Return the folder of a made-up finished search."""
     return write_run(tmp_path / "run")
 
 

@@ -345,20 +345,20 @@ def test_the_summary_says_so_when_nothing_beats_finetune(tmp_path: Path) -> None
     poor = record("0000", matrices=[matrix(o, 0.3, 0.4) for o in ORDERINGS])
     floor = record("finetune", "finetune", [matrix(o, 0.8, 0.5) for o in ORDERINGS])
     text = read_outcome(write_run(tmp_path / "run", [poor, floor])).summary()
-    assert "nothing that was tried against forgetting beats plain finetune" in text
+    assert "no strategy of this search beats plain finetune" in text
 
 
 def test_a_ceiling_below_the_floor_is_called_none(tmp_path: Path) -> None:
     floor, _ = references()
     low = record("joint", "joint", [joint_matrix(o, 0.2) for o in ORDERINGS])
     text = read_outcome(write_run(tmp_path / "run", [floor, low, *sampled()])).summary()
-    assert "marks no ceiling" in text
+    assert "does not exceed finetune, so this search has no ceiling" in text
 
 
 def test_what_is_no_better_than_the_floor_is_not_praised(tmp_path: Path) -> None:
     idle = record("0000", "replay", [matrix(o, 0.8, 0.5) for o in ORDERINGS])
     text = read_outcome(write_run(tmp_path / "run", [*references(), idle])).summary()
-    assert "no better than plain finetune." in text
+    assert "the same as plain finetune." in text
     assert "closes" not in text
 
 
