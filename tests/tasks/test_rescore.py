@@ -1,4 +1,4 @@
-"""Stored answers: written by analyze and train, scored anew by `python -m tasks.rescore`."""
+"""Stored answers, scored anew by `python -m tasks.rescore`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDERINGS = (("hue", "light"), ("light", "hue"))
 
 @pytest.fixture(scope="module")
 def run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search of two trials that were really trained, as its files say."""
+    """Return the folder of a search with two trials that were really trained."""
     storage = tmp_path_factory.mktemp("storage")
     trials = []
     for name, strategy in (("finetune", "finetune"), ("0000", "replay")):
@@ -65,7 +65,7 @@ def test_cells_have_format_and_constrained_accuracy_beside_the_score(run: Path) 
         assert cell["constrained_accuracy"] >= cell["score"]
 
 
-def test_the_best_trials_last_answers_are_lines_as_other_evaluations_read_them(run: Path) -> None:
+def test_the_best_trials_final_answers_are_jsonl_that_other_evaluations_read(run: Path) -> None:
     files = sorted(p.relative_to(run).as_posix() for p in (run / "predictions").rglob("*.jsonl"))
     assert files == [
         f"predictions/ordering-{n}/{t}.jsonl" for n in (1, 2) for t in ("hue", "light")
@@ -75,7 +75,7 @@ def test_the_best_trials_last_answers_are_lines_as_other_evaluations_read_them(r
     assert set(lines[0]) >= {"question_id", "prompt", "text", "answers", "score"}
 
 
-def test_an_unchanged_metric_gives_every_score_again(
+def test_an_unchanged_metric_reproduces_every_score(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert rescore.main([str(run)]) == 0
@@ -86,7 +86,7 @@ def test_an_unchanged_metric_gives_every_score_again(
     assert all(c["score"] == pytest.approx(c["score_before"]) for c in cells)
 
 
-def test_another_metric_and_another_benchmark_are_taken(
+def test_another_metric_and_benchmark_replace_the_old_ones(
     run: Path, toy: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--metric", "hue=anls", "--benchmark", str(toy.benchmark)]
@@ -117,7 +117,7 @@ def test_answers_are_scored_anew_without_torch(run: Path) -> None:
         (["--benchmark", "nowhere/benchmark.yaml"], "does not exist"),
     ],
 )
-def test_what_cannot_be_scored_is_one_clear_error(
+def test_a_wrong_metric_task_or_benchmark_is_one_clear_error(
     run: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert rescore.main([str(run), *flags]) == 2
