@@ -42,6 +42,7 @@ class Lineage:
     _contexts: dict[Prefix, StageContext] = field(default_factory=dict)
     _keys: dict[Prefix, str] = field(default_factory=dict)
     _kept: dict[Prefix, list[tuple[str, str]]] = field(default_factory=dict)
+    _cells: dict[Prefix, list[str]] = field(default_factory=dict)
     _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
     def context(self, path: Prefix) -> StageContext:
@@ -64,9 +65,9 @@ class Lineage:
         if not path:
             return [WeightsOwner((), self.panel.initial)]
         if path not in self._owners:
-            begin, before = self.begin(path), self.owners(path[:-1])
-            old = self._owner(begin.task, before)
-            if begin.expert:
+            start, before = self.start(path), self.owners(path[:-1])
+            old = self._owner(start.task, before)
+            if start.expert:
                 made = [*before, WeightsOwner(path, path[-1])]
             else:
                 made = [h for h in before if h is not old] + [
@@ -75,13 +76,13 @@ class Lineage:
             self._owners[path] = made
         return self._owners[path]
 
-    def begin(self, path: Prefix) -> StartFrom:
-        """What the strategy decides about the last stage of a path."""
+    def start(self, path: Prefix) -> StartFrom:
+        """Return the start weights that the strategy names for a path's last stage."""
         return self.config.strategy.begin(self.context(path))
 
     def source(self, path: Prefix) -> Prefix:
         """The stage whose weights the last stage of a path begins with."""
-        return self._owner(self.begin(path).task, self.owners(path[:-1])).path
+        return self._owner(self.start(path).task, self.owners(path[:-1])).path
 
     def _owner(self, task: str | None, known: list[WeightsOwner]) -> WeightsOwner:
         if task is None:
@@ -141,6 +142,12 @@ class Lineage:
             for h in self.owners(path)
             if h.tasks
         )
+
+    def cells(self, path: Prefix) -> list[str]:
+        """Return the tasks scored after a path."""
+        if path not in self._cells:
+            self._cells[path] = self.panel.cells(self.config, path)
+        return self._cells[path]
 
     def scored(self, path: Prefix, task: str) -> str:
         """Key of the score of a task after a path."""

@@ -42,6 +42,11 @@ class Panel:
         return tuple(sorted({task for ordering in self.orderings for task in ordering}))
 
     @property
+    def stages(self) -> int:
+        """Number of distinct stages for a strategy that takes one task after the other."""
+        return len({o[:i] for o in self.orderings for i in range(1, len(o) + 1)})
+
+    @property
     def first(self) -> tuple[str, ...]:
         """What is trained before any stage: the initial tasks, unless the model knows them."""
         return self.initial if self.learnt == "trained" else ()

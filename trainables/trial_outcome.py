@@ -1,0 +1,199 @@
+"""The outcome of a trial: its score matrices, its metrics and the rows of its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tasks import EXTRA_SCORES
+from trainables.lineage import Lineage
+from trainables.metrics.glossary import RETRIEVAL
+from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.metrics.summary import summary, summary_names
+from trainables.panel import Prefix
+from trainables.store.stage_store import StageStore
+from trainables.trial_record import ScoredCell, StageCost
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work that one trial did on a stage."""
+
+    trained: bool
+    """Whether this trial trained it; else it came from the store."""
+    seconds: dict[str, float]
+    """Seconds by part; empty if the stage was complete in the store."""
+    waited: float = 0.0
+    """Seconds of waiting for another trial."""
+
+
+@dataclass
+class TrialOutcome:
+    """The scores and costs of the stages done so far, in the order of the panel."""
+
+    lineage: Lineage
+    store: StageStore
+    scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
+    """Score of each task scored after a path."""
+    extra_scores: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
+    """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
+    stages: list[StageCost] = field(default_factory=list)
+    before: StageCost | None = None
+    """Cost of training the initial tasks, and of scoring all tasks, before any stage."""
+    _summaries: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Metrics of each ordering that is whole, by its position in the panel."""
+    _matrices: dict[tuple[str, Sequence[str]], tuple[int, ScoreMatrix]] = field(
+        default_factory=dict
+    )
+    """The latest matrices and the number of rows known then: one stage adds to few of them."""
+
+    def __post_init__(self) -> None:
+        self.panel, self.strategy = self.lineage.panel, self.lineage.config.strategy
+        self._rows = {ordering: self._rows_of(ordering) for ordering in self.panel.orderings}
+
+    def add(self, path: Prefix, work: Work) -> None:
+        """Add a stage that is complete in the store."""
+        self.scores[path] = {}
+        for task in self.lineage.cells(path):
+            record = self.store.header(self.lineage.scored(path, task))
+            assert record is not None, f"no score of {task} after {path}"
+            self.scores[path][task] = record["score"]
+            for name in (*EXTRA_SCORES, *RETRIEVAL):
+                cells = self.extra_scores.setdefault(name, {}).setdefault(path, {})
+                value = record.get(name)
+                cells[task] = float("nan") if value is None else value
+        stage = self.cost(path, work)
+        if path:
+            self.stages.append(stage)
+        else:
+            self.before = stage
+
+    def cost(self, path: Prefix, work: Work) -> StageCost:
+        """Return the cost of a stage, and where its training started."""
+        key = self.lineage.key(path)
+        record, own = self.store.header(key) or {}, dataclasses.asdict(work)
+        train_seconds = record.get("seconds", 0.0)
+        if not path:
+            return StageCost(key=key, train_seconds=train_seconds, **own)
+        context, start = self.lineage.context(path), self.lineage.start(path)
+        similarity = {
+            modality: dict(zip(context.old, values, strict=True))
+            for modality, values in context.similarity.items()
+        }
+        return StageCost(
+            tasks=path,
+            key=key,
+            train_seconds=train_seconds,
+            similarity=similarity,
+            start_task=start.task,
+            new_expert=start.expert,
+            **own,
+        )
+
+    def matrices(self, extra: str = "") -> list[ScoreMatrix]:
+        """Return one score matrix for each ordering; stages not done yet are NaN.
+
+        `extra`: the name of a further score, in place of the score itself.
+        """
+        cells = self.extra_scores.get(extra, {}) if extra else self.scores
+        matrices = []
+        for ordering in self.panel.orderings:
+            rows = {row: cells[path] for row, path in self._rows[ordering].items() if path in cells}
+            known, matrix = self._matrices.get((extra, ordering), (-1, None))
+            if matrix is None or known < len(rows):
+                # Orderings may differ in their tasks, and the first row scores those of all.
+                columns = (*ordering, *self.panel.initial)
+                own = {n: {t: s for t, s in row.items() if t in columns} for n, row in rows.items()}
+                matrix = ScoreMatrix.from_rows(ordering, own, self.panel.initial)
+                self._matrices[extra, ordering] = len(rows), matrix
+            matrices.append(matrix)
+        return matrices
+
+    def extra_matrices(self) -> dict[str, tuple[ScoreMatrix, ...]]:
+        """Return the matrices of the further scores that this strategy can have, by name."""
+        names = (*EXTRA_SCORES, *(RETRIEVAL if self.strategy.has_experts else ()))
+        return {name: tuple(self.matrices(name)) for name in names}
+
+    def cells(self) -> Iterator[ScoredCell]:
+        """Yield each cell scored so far, with the key of its score."""
+        for number, ordering in enumerate(self.panel.orderings, start=1):
+            for row, path in self._rows[ordering].items():
+                for task in self.scores.get(path, {}):
+                    if task in (*ordering, *self.panel.initial):
+                        yield ScoredCell(
+                            ordering=number,
+                            stage=row,
+                            task=task,
+                            split=self.panel.split,
+                            key=self.lineage.scored(path, task),
+                        )
+
+    def _rows_of(self, ordering: Sequence[str]) -> dict[int, Prefix]:
+        """Return the path that fills each row of an ordering's matrix."""
+        curriculum = self.strategy.curriculum(ordering)
+        # Joint tuning has one stage: it stands where the sequence ends.
+        late = len(ordering) - len(curriculum)
+        stages = range(1, len(curriculum) + 1)
+        return {0: ()} | {late + stage: curriculum[:stage] for stage in stages}
+
+    def metrics(self) -> dict[str, float]:
+        """Return every metric, averaged over the orderings that are whole; NaN before the first is."""
+        ends = [self.strategy.curriculum(o) for o in self.panel.orderings]
+        whole = {n: path for n, path in enumerate(ends) if path in self.scores}
+        if whole.keys() - self._summaries.keys():
+            matrices = self.matrices()
+            self._summaries = {n: summary(matrices[n]) for n in whole}
+        each = list(self._summaries.values())
+        metrics = {
+            name: statistics.fmean(s[name] for s in each) if each else float("nan")
+            for name in summary_names(bool(self.panel.initial))
+        }
+        finals = [s["final_average"] for s in each]
+        metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
+        metrics["worst_ordering"] = min(finals, default=float("nan"))
+        before = self.before.train_seconds if self.before else 0.0
+        metrics["train_seconds"] = before + sum(stage.train_seconds for stage in self.stages)
+        sizes = {"stored_bytes": self._stored_bytes, "added_parameters": self._added_parameters}
+        for name, size in sizes.items():
+            values = [size(path) for path in whole.values()]
+            metrics[name] = statistics.fmean(values) if values else float("nan")
+        return metrics
+
+    def seen_scores(self) -> list[dict[str, float]]:
+        """Return the scores of the tasks seen so far, after each stage done (of all orderings)."""
+        return [
+            {task: row[task] for group in path for task in group if task in row}
+            for path, row in self.scores.items()
+            if path
+        ]
+
+    def _stored_bytes(self, path: Prefix) -> float:
+        """Return the bytes held at a path's end beside the model.
+
+        These are memories, importances, keys and further experts.
+        """
+        keys = list(self.lineage.kept_before(path).values())
+        if self.strategy.has_experts:
+            experts = self.lineage.experts(path)
+            keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
+        records = [self.store.header(key) or {} for key in keys]
+        kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
+        memory = (self.store.header(self.lineage.key(path)) or {}).get("memory", {})
+        return kept + memory.get("bytes", 0)
+
+    def _added_parameters(self, path: Prefix) -> float:
+        """Return the parameters at a path's end beyond those that finetune would have.
+
+        Weights that grew in place count, further experts, and the tensors by which these are chosen.
+        """
+        experts = self.lineage.experts(path)
+        finetuned = self._parameters(self.lineage.key(path[:1]))
+        # The untrained model may answer as the first expert; it has no record.
+        held = sum(self._parameters(expert.key) or finetuned for expert in experts)
+        routing = sum(self._parameters(key) for expert in experts for key in expert.kept)
+        return (held or self._parameters(self.lineage.key(path))) - finetuned + routing
+
+    def _parameters(self, key: str) -> int:
+        return (self.store.header(key) or {}).get("parameters", 0)
