@@ -67,10 +67,10 @@ def test_it_trains_toy_stages_with_finite_weights_that_move(
     walk = walks[name]
     # Experts that know nothing of each other are the same in both orders.
     apart = 2 if name == "eproj" else len(walk.paths)
-    assert len(set(blobs(walk))) == len({stage["key"] for stage in walk.stages}) == apart
+    assert len(set(blobs(walk))) == len({stage.key for stage in walk.stages}) == apart
     for stage in walk.stages:
-        assert all(w.isfinite().all() for w in walk.store.tensors(stage["key"]).values())
-        record = walk.store.get(stage["key"])
+        assert all(w.isfinite().all() for w in walk.store.tensors(stage.key).values())
+        record = walk.store.get(stage.key)
         assert record["last_loss"] < record["first_loss"]
     learned = walk.paths[:1] if name != "replay+eproj" else walk.paths
     assert max(s for p in learned for s in walk.scores[p].values()) > max(walk.scores[()].values())
@@ -104,9 +104,9 @@ def test_a_worker_that_served_others_before_makes_the_same_to_the_last_bit(
     served: Callable[[Path], InProcessRunner],
 ) -> None:
     again = walked(toy.walk(lively(name), tmp_path, ORDERINGS[1], runner=served(tmp_path)))
-    assert all(stage["trained"] for stage in again.stages)
+    assert all(stage.trained for stage in again.stages)
     assert again.matrices() == walks[name].matrices()[1:]
-    assert made(again, "trained").keys() == {stage["key"] for stage in again.stages}
+    assert made(again, "trained").keys() == {stage.key for stage in again.stages}
     assert made(again).items() <= made(walks[name]).items()
 
 
@@ -117,7 +117,7 @@ def test_stopped_after_the_first_stage_another_worker_goes_on_to_the_same_end(
     toy.walk(lively(name), tmp_path, ORDERINGS[0]).step()
     torch.manual_seed(1234)  # a stage depends on nothing that was drawn before
     resumed = walked(toy.walk(lively(name), tmp_path, ORDERINGS[0]))
-    assert [stage["trained"] for stage in resumed.stages] == [False, True][: len(resumed.paths)]
+    assert [stage.trained for stage in resumed.stages] == [False, True][: len(resumed.paths)]
     assert resumed.matrices() == walks[name].matrices()[:1]
     assert blobs(resumed) == blobs(walks[name])[: len(resumed.paths)]
     assert made(resumed).items() <= made(walks[name]).items()
@@ -141,9 +141,9 @@ def test_switched_off_it_is_finetune_to_the_last_bit(
     for number, chosen in enumerate(switched_off(name)):
         store = tmp_path / str(number)
         walk = walked(toy.walk(chosen, store, runner=served(store)))
-        assert all(stage["trained"] for stage in walk.stages)
+        assert all(stage.trained for stage in walk.stages)
         assert blobs(walk) == blobs(brief), chosen.strategy
-        assert [stage["key"] for stage in walk.stages] == [s["key"] for s in brief.stages]
+        assert [stage.key for stage in walk.stages] == [s.key for s in brief.stages]
         assert walk.matrices() == brief.matrices()
 
 
@@ -160,9 +160,9 @@ def test_in_half_precision_with_zero_2_its_weights_are_finite_too(
     chosen = lively(name, epochs=1, precision="bf16", zero=2)
     walk = walked(toy.walk(chosen, halves, runner=served(halves)))
     for stage in walk.stages:
-        weights = walk.store.tensors(stage["key"])
+        weights = walk.store.tensors(stage.key)
         assert all(w.isfinite().all() and w.dtype == torch.float32 for w in weights.values())
-        assert math.isfinite(walk.store.get(stage["key"])["last_loss"])
+        assert math.isfinite(walk.store.get(stage.key)["last_loss"])
     for path in walk.paths[:-1]:
         for _, key in walk.lineage.kept(path):
             assert all(value.isfinite().all() for value in walk.store.tensors(key).values())
@@ -210,4 +210,4 @@ def test_a_strategy_that_leaves_the_hooks_alone_is_finetune(
     idle = walked(toy.walk(config("idle"), tmp_path, *ORDERINGS))
     assert blobs(idle) == blobs(walks["finetune"])
     assert idle.matrices() == walks["finetune"].matrices()
-    assert [s["key"] for s in idle.stages] == [s["key"] for s in walks["finetune"].stages]
+    assert [s.key for s in idle.stages] == [s.key for s in walks["finetune"].stages]

@@ -172,7 +172,9 @@ class PanelTrial:
         paths = [(), *self.paths]
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
         pairs = [*kept, *self.lineage.embeddings()]
-        scores = (self.lineage.scored(path, task) for path in paths for task in self.lineage.cells(path))
+        scores = (
+            self.lineage.scored(path, task) for path in paths for task in self.lineage.cells(path)
+        )
         return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 
     def embed_tasks(self) -> None:

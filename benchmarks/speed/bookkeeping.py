@@ -144,10 +144,10 @@ class Simulation:
             write_record(self.run / "trials", record)
             result = {
                 **record["metrics"],
-                "seen": walk.seen(),
+                "seen": walk.outcome.seen_scores(),
                 "state": state,
                 "stages_done": stages_done(walk),
-                "stages": [stage["trained"] for stage in walk.stages],
+                "stages": [stage.trained for stage in walk.stages],
                 "time_this_iter_s": 0.1,
             }
             self.scheduler.on_trial_result(controller, stub, result)

@@ -73,8 +73,8 @@ def made(strategy: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     walk = walked(benchmark.walk(chosen, folder / "stages", ORDERINGS, _runner(folder)))
     return {
         "strategy": dict(strategy),
-        "keys": [stage["key"] for stage in walk.stages],
-        "seen": walk.seen(),
+        "keys": [stage.key for stage in walk.stages],
+        "seen": walk.outcome.seen_scores(),
         "final_average": walk.metrics()["final_average"],
     }
 

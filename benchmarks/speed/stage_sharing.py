@@ -44,7 +44,7 @@ def main() -> None:
         def shared() -> None:
             runner.worker.context.store = made.walk(config(), root / "shared", panel, runner).store  # type: ignore[attr-defined]
             walks = [walked(made.walk(c, root / "shared", panel, runner)) for c in CONFIGS]
-            distinct.update(stage["key"] for walk in walks for stage in walk.stages)
+            distinct.update(stage.key for walk in walks for stage in walk.stages)
             matrices["shared"] = [m for walk in walks for m in walk.matrices()]
             shutil.rmtree(root / "shared")
 

@@ -36,11 +36,11 @@ def walk(toy: Toy, store: Path) -> PanelTrial:
 def test_all_but_the_projection_is_frozen_and_every_expert_begins_as_the_models_own(
     walk: PanelTrial,
 ) -> None:
-    records = [walk.store.get(stage["key"]) for stage in walk.stages]
+    records = [walk.store.get(stage.key) for stage in walk.stages]
     assert all(record["parent"] == walk.lineage.base for record in records)
     assert [record["stage"] for record in records] == [1, 1]
     for stage in walk.stages:
-        weights = walk.store.tensors(stage["key"])
+        weights = walk.store.tensors(stage.key)
         assert weights
         assert all("multi_modal_projector" in name for name in weights)
 
@@ -74,9 +74,9 @@ def test_the_keys_of_a_task_are_near_its_queries(walk: PanelTrial) -> None:
 
 
 def test_what_experts_take_up_is_counted(walk: PanelTrial) -> None:
-    first, second = (walk.store.get(stage["key"]) for stage in walk.stages)
+    first, second = (walk.store.get(stage.key) for stage in walk.stages)
     kept = [walk.store.get(found) for path in walk.paths for _, found in walk.lineage.kept(path)]
-    weights = [walk.store.tensors(stage["key"]) for stage in walk.stages]
+    weights = [walk.store.tensors(stage.key) for stage in walk.stages]
     projection = sum(value.numel() for value in weights[0].values())
     assert first["parameters"] == second["parameters"] == projection
     widths = [32 + 32, 32 + 32]  # of the vision tower's and the text encoder's vectors
@@ -128,7 +128,7 @@ def test_an_expert_that_did_not_change_answers_no_question_twice(
     first = again.store.get(again.lineage.scored(again.paths[0], "light"))
     said = [[p["prediction"] for p in record["predictions"]] for record in (first, last)]
     assert said[0] == said[1]
-    assert [list(p["by"]) for p in last["predictions"]] == [[again.stages[0]["key"]]] * 10
+    assert [list(p["by"]) for p in last["predictions"]] == [[again.stages[0].key]] * 10
 
 
 def test_the_oracle_is_a_control_that_trains_nothing_new(
@@ -137,7 +137,7 @@ def test_the_oracle_is_a_control_that_trains_nothing_new(
     oracle = walked(
         toy.walk(config({**LIVELY, "routing": "oracle"}), store, ORDERING, runner=walk.runner)
     )
-    assert not any(stage["trained"] for stage in oracle.stages)
+    assert not any(stage.trained for stage in oracle.stages)
     assert oracle.matrices("oracle_score") == walk.matrices("oracle_score")
     assert oracle.matrices()[0].row(2) == walk.matrices("oracle_score")[0].row(2)
     assert oracle.matrices("retrieval_accuracy")[0].row(2) == {"light": 1.0, "hue": 1.0}
@@ -149,7 +149,7 @@ def test_thresholds_share_stages_of_three_tasks(walk: PanelTrial, toy: Toy, stor
     for threshold in (1.0, 0.9, 0.5, 0.1, 0.0):
         chosen = config({**LIVELY, "threshold": threshold, "key_steps": 5}, epochs=1)
         made = walked(toy.walk(chosen, store, tuple(PROMPTS), runner=walk.runner))
-        keys |= {stage["key"] for stage in made.stages}
+        keys |= {stage.key for stage in made.stages}
         for path in made.paths:
             record = shared.get(made.key(path))
             assert record["parent"] == made.key(made.lineage.source(path))
@@ -168,7 +168,7 @@ def test_a_task_without_images_is_like_none_in_them_and_is_found_by_what_it_asks
     text = replace(toy, benchmark=benchmark)
     chosen = config({**LIVELY, "expert": "trained", "learning_rate": 0}, epochs=1)
     walk = walked(text.walk(chosen, tmp_path, tuple(PROMPTS)))
-    assert walk.stages[1]["similarity"]["image"] == {"hue": 0.0}
-    last = walk.stages[2]["similarity"]["image"]
+    assert walk.stages[1].similarity["image"] == {"hue": 0.0}
+    last = walk.stages[2].similarity["image"]
     assert last["hue"] > last["light"]
     assert set(walk.matrices("retrieval_accuracy")[0].row(3).values()) == {1.0}

@@ -100,7 +100,7 @@ def test_a_random_similarity_hangs_on_the_names_alone() -> None:
 
 def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config("tir", epochs=1), tmp_path, tuple(PROMPTS)))
-    records = [walk.store.get(stage["key"]) for stage in walk.stages]
+    records = [walk.store.get(stage.key) for stage in walk.stages]
     assert "similarity" not in records[0]  # every strategy shares the first stage
     assert [record.get("old") for record in records] == [None, ["hue"], ["hue", "light"]]
     for number, record in list(enumerate(records))[1:]:
@@ -116,4 +116,4 @@ def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path:
     again = similarities(by_task["half"], [by_task["hue"], by_task["light"]])
     assert {n: tuple(v) for n, v in records[2]["similarity"].items()} == again
     plain = walked(toy.walk(config(epochs=1), tmp_path, tuple(PROMPTS)))
-    assert all("similarity" not in (walk.store.get(s["key"]) or {}) for s in plain.stages)
+    assert all("similarity" not in (walk.store.get(s.key) or {}) for s in plain.stages)

@@ -121,6 +121,6 @@ def test_it_keeps_what_ewc_keeps_and_shares_it(toy: Toy, tmp_path: Path) -> None
     knobs = {"importance_batch": 12}
     first = walked(toy.walk(config({"name": "ewc", **knobs}, epochs=1), tmp_path))
     again = walked(toy.walk(config({"name": "tir", **knobs}, epochs=1), tmp_path))
-    assert [s["trained"] for s in again.stages] == [False, True]
-    assert "keep" not in again.stages[0]["seconds"]
+    assert [s.trained for s in again.stages] == [False, True]
+    assert "keep" not in again.stages[0].seconds
     assert again.job(again.paths[1]).kept == first.job(first.paths[1]).kept

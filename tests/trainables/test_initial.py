@@ -59,7 +59,7 @@ def test_what_the_model_knows_already_is_not_trained(scribe: Scribe) -> None:
     assert found.key(()) == found.lineage.base
     parents = {job.parent for job in scribe.jobs if job.train and job.stage == 1}
     assert parents == {found.lineage.base}
-    assert found.before_seconds == 0.0
+    assert found.outcome.before.train_seconds == 0.0
 
 
 def test_stages_begin_with_what_was_trained_before(scribe: Scribe) -> None:
@@ -68,7 +68,7 @@ def test_stages_begin_with_what_was_trained_before(scribe: Scribe) -> None:
     assert jobs["a", "b"].parent == found.lineage.base
     assert jobs["c",].parent == jobs["d",].parent == jobs["a", "b"].key == found.key(())
     assert [jobs[tasks].stage for tasks in (("a", "b"), ("c",))] == [0, 1]
-    assert found.before_seconds == 2.0
+    assert found.outcome.before.train_seconds == 2.0
     assert found.metrics()["train_seconds"] == 2.0 + 4 * 2.0
 
 
@@ -128,7 +128,7 @@ def test_metrics_of_them_are_there_where_they_are(scribe: Scribe) -> None:
     without = scribes.run_trial(config(), scribe, Panel(ORDERINGS))
     assert not set(OF_INITIAL) & set(without.metrics())
     assert found.metrics()["final_average"] == without.metrics()["final_average"]
-    cells = [(r["ordering"], r["stage"], r["task"]) for r in found.records()]
+    cells = [(r.ordering, r.stage, r.task) for r in found.outcome.cells()]
     assert (1, 0, "a") in cells and (2, 2, "b") in cells and (1, 1, "a") not in cells
 
 

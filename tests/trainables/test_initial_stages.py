@@ -47,10 +47,10 @@ def test_the_first_stage_begins_with_what_they_left(
 ) -> None:
     start = plain.store.get(plain.key(()))
     assert (start is not None) is (plain.panel.learnt == "trained")
-    assert plain.store.get(plain.stages[0]["key"])["parent"] == plain.key(())
+    assert plain.store.get(plain.stages[0].key)["parent"] == plain.key(())
     if start:
         assert (start["tasks"], start["stage"], start["steps"]) == (["half"], 0, 24 // 8)
-        assert plain.before_seconds == start["seconds"] > 0
+        assert plain.outcome.before.train_seconds == start["seconds"] > 0
     without = walked(toy.walk(config(epochs=1), tmp_path))
     assert (blobs(plain) == blobs(without)) is (plain.panel.learnt == "known")
 
@@ -61,7 +61,7 @@ def test_another_strategy_trains_them_no_second_time(
     replay = started(toy, store, plain.panel.learnt, {"name": "replay", "ratio": 0.3})
     assert replay.job(()).empty
     assert replay.key(()) == plain.key(())
-    assert walked(replay).before_seconds == plain.before_seconds
+    assert walked(replay).outcome.before.train_seconds == plain.outcome.before.train_seconds
 
 
 def test_their_examples_are_replayed_from_the_first_stage_on(
@@ -75,7 +75,7 @@ def test_their_examples_are_replayed_from_the_first_stage_on(
         assert seen == {*old, *job.tasks}
         drawn = {row for batch in plan for task, row in batch if task == "half"}
         assert drawn <= set(worker.context.data.shuffled("half")[:7])
-        record = found.store.get(found.stages[number]["key"])
+        record = found.store.get(found.stages[number].key)
         assert record["old"] == old
         assert record["steps"] == len(plan) == (24 + 7 * len(old)) // 8
         assert record["memory"]["examples"] > 0
@@ -96,7 +96,7 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
     def moved(trial: PanelTrial) -> float:
         worker = trial.runner.worker
         start = worker.context.weights(found.key(()), found.job(()))
-        end = trial.store.tensors(trial.stages[0]["key"])
+        end = trial.store.tensors(trial.stages[0].key)
         return sum(float((kept[n] * (end[n] - start[n]).square()).sum()) for n in kept)
 
     assert moved(found) < 0.5 * moved(plain)
@@ -109,7 +109,7 @@ def test_the_first_stage_is_told_how_similar_they_are(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
     found = another(plain, toy, store, {"name": "tir", **FAST})
-    first, second = (stage["similarity"] for stage in found.stages)
+    first, second = (stage.similarity for stage in found.stages)
     assert {tuple(values) for values in first.values()} == {("half",)}
     assert {tuple(values) for values in second.values()} == {("half", "hue")}
     assert all(0 < value < 1 for values in second.values() for value in values.values())
@@ -131,7 +131,7 @@ def test_they_have_an_expert_before_the_first_stage(
     experts = found.lineage.experts(found.paths[-1])
     assert [expert.tasks for expert in experts] == [("half",), ("hue",), ("light",)]
     assert experts[0].key == found.key(())
-    trained = found.store.get(found.stages[0]["key"])["parameters"]
+    trained = found.store.get(found.stages[0].key)["parameters"]
     keys = 3 * (32 + 32)
     assert found.metrics()["added_parameters"] == 2 * trained + keys
 
@@ -146,6 +146,6 @@ def test_the_scores_of_known_tasks_are_those_of_the_model_as_it_came(
     set_weights(worker.context.lmm, start)
     encoded = [worker.context.data.encoded("half", "validation", row) for row in range(10)]
     said = worker.context.lmm.answers(encoded, 6)
-    (cell,) = [r for r in plain.records() if (r["stage"], r["task"]) == (0, "half")]
-    record = plain.store.get(cell["key"])
+    (cell,) = [r for r in plain.outcome.cells() if (r.stage, r.task) == (0, "half")]
+    record = plain.store.get(cell.key)
     assert [p["prediction"] for p in record["predictions"]] == said

@@ -73,8 +73,8 @@ def test_threshold_0_never_expands(scribe: Scribe) -> None:
 def test_a_threshold_between_uses_the_most_similar_tasks_expert_again(scribe: Scribe) -> None:
     found = of(scribe, **HALF)
     assert sources(found, "a>b>c>d") == ["", "", "a>b", "a"]
-    assert found.begin(path("a>b>c")) == StartFrom("b")
-    assert found.begin(path("a>b")) == StartFrom(None, expert=True)
+    assert found.start(path("a>b>c")) == StartFrom("b")
+    assert found.start(path("a>b")) == StartFrom(None, expert=True)
     assert [found.depth(path(p)) for p in ("a>b", "a>b>c", "a>b>c>d")] == [1, 2, 2]
     kept = {p[-1]: found.kept(path(p))[0][1] for p in ("a", "a>b", "a>b>c", "a>b>c>d")}
     assert found.experts(path("a>b>c")) == (
@@ -97,7 +97,7 @@ def test_an_expert_that_was_used_again_answers_as_it_was_trained_last(scribe: Sc
 def test_an_expert_begins_as_the_most_similar_tasks_where_it_is_to(scribe: Scribe) -> None:
     found = of(scribe, init="similar")
     assert sources(found, "a>b>c>d") == ["", "a", "a>b", "a"]
-    assert found.begin(path("a>b>c")) == StartFrom("b", expert=True)
+    assert found.start(path("a>b>c")) == StartFrom("b", expert=True)
     assert [found.depth(path(p)) for p in ("a>b", "a>b>c", "a>b>c>d")] == [2, 3, 2]
     assert len(found.experts(path("a>b>c>d"))) == 4
 
@@ -127,7 +127,7 @@ def test_thresholds_that_decide_alike_share_their_stages(scribe: Scribe) -> None
     for number in range(50):
         knobs = {"name": "eproj", "signal": "image", "threshold": number / 49}
         found = scribes.run_trial(config(knobs), scribe, panel)
-        keys = tuple(stage["key"] for stage in found.stages)
+        keys = tuple(stage.key for stage in found.stages)
         decided.setdefault(tuple(sources(found.lineage, "a>b>c>d")), set()).add(keys)
     assert 2 < len(decided) <= len(TASKS)
     assert all(len(keys) == 1 for keys in decided.values())

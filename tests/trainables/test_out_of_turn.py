@@ -15,7 +15,6 @@ from toy import config
 
 from trainables.panel import Panel
 from trainables.store.stage_store import StageStore
-from trainables.trainable import trial_record
 from trainables.trial import PanelTrial
 
 ORDERINGS = (("a", "b"), ("b", "a"), ("a", "c"))
@@ -63,14 +62,14 @@ def test_while_another_makes_a_stage_those_that_hang_on_others_are_made(scribe: 
         time.sleep(0.3)
         assert trained(scribe) == ["b", "b>a"]  # nothing that hangs on the stage that is not there
     assert trial.completed == 1
-    assert trial.stages[0]["trained"] is False
-    assert 0.2 < trial.stages[0]["waited"] < 5
+    assert trial.stages[0].trained is False
+    assert 0.2 < trial.stages[0].waited < 5
     while not trial.finished:
         trial.step()
     assert trained(scribe) == ["b", "b>a", "a>b", "a>c"]
-    assert [">".join(t for group in s["tasks"] for t in group) for s in trial.stages] == IN_TURN
-    assert [stage["trained"] for stage in trial.stages] == [False, True, True, True, True]
-    assert all(stage["waited"] == 0 for stage in trial.stages[1:])
+    assert [">".join(t for group in s.tasks for t in group) for s in trial.stages] == IN_TURN
+    assert [stage.trained for stage in trial.stages] == [False, True, True, True, True]
+    assert all(stage.waited == 0 for stage in trial.stages[1:])
 
 
 def test_a_lane_gets_ready_while_its_trial_waits_and_only_a_ready_one_waits(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_a_lane_gets_ready_while_its_trial_waits_and_only_a_ready_one_waits(tmp_
             until(lambda: scribe.asked > 2)
             scribe.store.put(keys[0], {"kind": "trained", "seconds": 7.0})
         assert trial.completed == 1
-        return trial.stages[0]["waited"]
+        return trial.stages[0].waited
 
     assert waited(slow=0) > 0
     assert waited(slow=10**9) == 0
@@ -108,32 +107,32 @@ def test_no_stage_begins_before_what_is_kept_of_known_initial_tasks(
             [] if name == "ewc" else [("a",), ("a", "b"), ("b",), ("b", "a"), ("a", "c")]
         )
     assert trial.completed == 1
-    assert trial.before["waited"] > 0.1 or name == "finetune"
+    assert trial.outcome.before.waited > 0.1 or name == "finetune"
 
 
 def test_what_was_made_ahead_stands_in_the_record(scribe: Scribe) -> None:
     trial = begun(scribe)
     with stepping(trial, trial.key(path("a"))):
         until(lambda: len(scribe.trained) == 2)
-        ahead = trial_record("it", trial, "running")["ahead"]
-        assert [stage["key"] for stage in ahead][:1] == [trial.key(path("b"))]
-        assert all(stage["trained"] for stage in ahead)
+        ahead = trial.record("it", "running").ahead
+        assert [stage.key for stage in ahead][:1] == [trial.key(path("b"))]
+        assert all(stage.trained for stage in ahead)
     while not trial.finished:
         trial.step()
-    assert trial_record("it", trial, "finished")["ahead"] == []
+    assert trial.record("it", "finished").ahead == ()
 
 
 def test_what_was_made_ahead_is_compared_in_its_turn(scribe: Scribe) -> None:
     trial = begun(scribe)
     with stepping(trial, trial.key(path("a"))):
         until(lambda: len(scribe.trained) == 2)
-        assert trial.seen() == []
+        assert trial.outcome.seen_scores() == []
     other = begun(Scribe(scribe.store))
     while not other.finished:
         other.step()
     while not trial.finished:
         trial.step()
-        assert trial.seen() == other.seen()[: trial.completed]
+        assert trial.outcome.seen_scores() == other.outcome.seen_scores()[: trial.completed]
     assert trial.matrices() == other.matrices()
 
 
@@ -164,6 +163,6 @@ def test_four_trials_at_once_train_no_stage_twice(tmp_path: Path) -> None:
         thread.join(timeout=120)
     made = [stage for scribe in scribes for stage in trained(scribe)]
     assert sorted(made) == sorted(IN_TURN)
-    counted = [stage["trained"] for trial in walks for stage in trial.stages]
+    counted = [stage.trained for trial in walks for stage in trial.stages]
     assert sum(counted) == len(IN_TURN)
     assert all(trial.matrices() == walks[0].matrices() for trial in walks)

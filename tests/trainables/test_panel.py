@@ -55,7 +55,7 @@ def test_another_strategy_shares_the_first_stage_and_trains_the_others(scribe: S
     shared = run_trial(config("replay"), scribe)
     assert ("a",) not in scribe.trained
     assert len(scribe.trained) == 4
-    assert [stage["trained"] for stage in shared.stages] == [False, True, True, True, True]
+    assert [stage.trained for stage in shared.stages] == [False, True, True, True, True]
 
 
 def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scribe: Scribe) -> None:
@@ -64,7 +64,7 @@ def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scrib
     second = run_trial(config("ewc"), scribe)
     assert not scribe.jobs
     assert second.matrices() == first.matrices()
-    assert not any(stage["trained"] for stage in second.stages)
+    assert not any(stage.trained for stage in second.stages)
     assert second.metrics()["train_seconds"] == first.metrics()["train_seconds"] == 10.0
 
 
@@ -145,7 +145,10 @@ def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe:
         found.step()
         assert math.isnan(found.metrics()["final_average"])
         assert math.isnan(found.metrics()["worst_ordering"])
-    assert found.seen() == [{"a": pytest.approx(0.9)}, {"a": pytest.approx(0.8), "b": 0.9}]
+    assert found.outcome.seen_scores() == [
+        {"a": pytest.approx(0.9)},
+        {"a": pytest.approx(0.8), "b": 0.9},
+    ]
     found.step()
     assert found.metrics()["final_average"] == pytest.approx(0.8)
     assert found.metrics()["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)
@@ -154,11 +157,13 @@ def test_metrics_are_undefined_until_an_ordering_is_whole_and_then_means(scribe:
     metrics = found.metrics()
     assert metrics["final_average"] == metrics["worst_ordering"] == pytest.approx(0.8)
     assert metrics["final_average_std"] == pytest.approx(0.0)
-    assert len(found.seen()) == 5
+    assert len(found.outcome.seen_scores()) == 5
 
 
 def test_what_rungs_compare_is_the_same_whatever_the_schedule(scribe: Scribe) -> None:
-    seen = {s: run_trial(config(), scribe, TASKS, scoring=s).seen() for s in MATRICES}
+    seen = {
+        s: run_trial(config(), scribe, TASKS, scoring=s).outcome.seen_scores() for s in MATRICES
+    }
     assert seen["next"] == seen["all"] == seen["seen"]
     assert seen["cheap"] == [
         {"a": pytest.approx(0.9)},

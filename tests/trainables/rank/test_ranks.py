@@ -163,7 +163,7 @@ def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> Non
     plain = replace(dropping, strategy=config("finetune").strategy)
     runner = walked(toy.walk(plain, tmp_path / "shared")).runner
     shared = walked(toy.walk(dropping, tmp_path / "shared", runner=runner))
-    assert [stage["trained"] for stage in shared.stages] == [False, True]
+    assert [stage.trained for stage in shared.stages] == [False, True]
     assert blobs(shared) == blobs(whole)
 
 

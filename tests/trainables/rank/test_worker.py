@@ -19,7 +19,7 @@ PARTS = pytest.mark.parametrize("parts", ["connector", "lm_lora", "connector+lm_
 
 
 def losses(walk) -> list[tuple[float, float]]:
-    records = [walk.store.get(stage["key"]) for stage in walk.stages]
+    records = [walk.store.get(stage.key) for stage in walk.stages]
     return [(record["first_loss"], record["last_loss"]) for record in records]
 
 
@@ -32,7 +32,7 @@ def test_the_loss_falls_and_what_is_frozen_stays_to_the_last_bit(
     walk = walked(toy.walk(adapted(config(), parts=parts), tmp_path, ("hue",)))
     ((first, last),) = losses(walk)
     assert last < 0.8 * first
-    weights = walk.store.tensors(walk.stages[0]["key"])
+    weights = walk.store.tensors(walk.stages[0].key)
     before = {n.removeprefix("base_model.model."): p for n, p in _named(LMM(toy.model))}
     after = dict(_named(walk.runner.worker.context.lmm))
     for name, parameter in after.items():
@@ -59,7 +59,7 @@ def test_weights_without_a_gradient_are_no_obstacle_to_a_penalty(
     toy = request.getfixturevalue(family)
     walk = walked(toy.walk(config("ewc", epochs=1, zero=zero), tmp_path))
     for stage in walk.stages:
-        assert all(w.isfinite().all() for w in walk.store.tensors(stage["key"]).values())
+        assert all(w.isfinite().all() for w in walk.store.tensors(stage.key).values())
 
 
 @FAMILIES
@@ -98,7 +98,7 @@ def test_half_precision_trains_to_finite_weights(knobs: dict, toy: Toy, tmp_path
     for first, last in losses(walk)[:1]:
         assert last < 0.8 * first
     for stage in walk.stages:
-        assert all(w.dtype == torch.float32 for w in walk.store.tensors(stage["key"]).values())
+        assert all(w.dtype == torch.float32 for w in walk.store.tensors(stage.key).values())
     again = walked(toy.walk(config("ewc", **knobs), tmp_path / "again"))
     assert blobs(again) == blobs(walk)
 

@@ -132,7 +132,7 @@ def test_a_stage_whose_weights_are_damaged_is_trained_again_to_the_same_bits(
     for blob in (tmp_path / "blobs").rglob("*.safetensors"):
         DAMAGES[damage](blob)
     again = walked(toy.walk(quick, tmp_path))
-    assert [stage["trained"] for stage in again.stages] == [True, True]
+    assert [stage.trained for stage in again.stages] == [True, True]
     assert blobs(again) == first
     assert again.matrices() == whole.matrices()
 
