@@ -16,7 +16,6 @@ from search.results.predictions import SCHEMA
 from search.results.tables import write_tables
 from tasks import rescore
 from trainables.metrics.score_matrix import ScoreMatrix
-from trainables.trainable import trial_record
 
 ORDERINGS = (("hue", "light"), ("light", "hue"))
 
@@ -28,7 +27,7 @@ def run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     trials = []
     for name, strategy in (("finetune", "finetune"), ("0000", "replay")):
         walk = walked(toy.walk(config(strategy, epochs=2), storage / "stages", *ORDERINGS))
-        trials.append(trial_record(name, walk, "finished") | {"message": ""})
+        trials.append(walk.record(name, "finished"))
     panel = {"orderings": ORDERINGS, "scoring": "seen", "split": "validation"}
     metrics = {"hue": "exact_match", "light": "exact_match"}
     folder = write_run(storage / "made", trials, panel=panel, metrics=metrics)
