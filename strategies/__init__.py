@@ -48,6 +48,7 @@ __all__ = [
     "STRATEGIES",
     "Composed",
     "ExampleId",
+    "Finetune",
     "Learner",
     "Outputs",
     "Queries",

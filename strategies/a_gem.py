@@ -25,6 +25,10 @@ class AGEM(Strategy):
     name = "a_gem"
     ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return {"ratio": 0.3}
+
     def effective(self, context: StageContext) -> dict[str, Value]:
         return {"ratio": self.ratio} if context.before and self.ratio else {}
 

@@ -43,6 +43,17 @@ class Composed(Strategy):
         ]
         self._recalled: list[int] = []
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return prefixed({part.name: part.example_knobs() for part in cls.classes})
+
+    @classmethod
+    def off_knobs(cls) -> list[dict[str, Value]]:
+        ways = {part.name: part.off_knobs() for part in cls.classes}
+        return (
+            [prefixed({name: way[0] for name, way in ways.items()})] if all(ways.values()) else []
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Its class is made when it is asked for, and lies in no module."""
         return _recreate, (self.classes, self.knobs())
@@ -59,18 +70,15 @@ class Composed(Strategy):
         return next((p for p in self.parts if p.has_experts), super()).begin(context)
 
     def effective(self, context: StageContext) -> dict[str, Value]:
-        return self._named({p.name: p.effective(context) for p in self.parts})
+        return prefixed({p.name: p.effective(context) for p in self.parts})
 
     def consolidation_knobs(self) -> dict[str, Value] | None:
         kept = {p.name: p.consolidation_knobs() for p in self.parts}
         known = {name: knobs for name, knobs in kept.items() if knobs is not None}
-        return self._named(known) if known else None
+        return prefixed(known) if known else None
 
     def routing_knobs(self) -> dict[str, Value]:
-        return self._named({p.name: p.routing_knobs() for p in self.parts})
-
-    def _named(self, knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-        return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
+        return prefixed({p.name: p.routing_knobs() for p in self.parts})
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         for part in self.parts:
@@ -143,6 +151,11 @@ class Composed(Strategy):
     def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> Sequence[Tensors]:
         """What one part kept of each task; nothing if it keeps nothing."""
         return [] if part.consolidation_knobs() is None else KeptOfPart(f"{part.name}/", kept)
+
+
+def prefixed(knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the knobs of parts, by the part's name, under their names in the composition."""
+    return {f"{part}_{k}": value for part, own in knobs.items() for k, value in own.items()}
 
 
 class KeptOfPart(Sequence[Tensors]):

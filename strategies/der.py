@@ -36,6 +36,14 @@ class DER(Strategy):
     )
     beta: float = knob(0.5, FloatDistribution(0.0, 2.0), "weight of the replayed answers' own loss")
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return {"ratio": 0.3}
+
+    @classmethod
+    def off_knobs(cls) -> list[dict[str, Value]]:
+        return [{"ratio": 0}]  # without alpha, it is replay
+
     def effective(self, context: StageContext) -> dict[str, Value]:
         return self.knobs() if context.before and self.ratio else {}
 

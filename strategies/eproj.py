@@ -69,6 +69,15 @@ class EProj(Strategy):
         False,
     )
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return {"expert": "trained", "learning_rate": 0, "key_steps": 50, "key_rate": 0.05}
+
+    @classmethod
+    def off_knobs(cls) -> list[dict[str, Value]]:
+        """Return the knobs of one expert for all tasks, trained as the model itself is."""
+        return [{"threshold": 0, "expert": "trained", "learning_rate": 0}]
+
     def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
         if self.learning_rate:
             training = dataclasses.replace(training, learning_rate=self.learning_rate)

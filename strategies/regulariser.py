@@ -33,6 +33,10 @@ class Regulariser(Strategy):
         4, IntDistribution(1, 256), "examples per gradient, all ranks", False
     )
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return {"importance_batch": 12}
+
     def effective(self, context: StageContext) -> dict[str, Value]:
         if not context.before or not self.strength:
             return {}

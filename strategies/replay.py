@@ -41,6 +41,19 @@ class Replay(Strategy):
         0.25, FloatDistribution(0.01, 0.75), "of each batch, for share", False, off=0.0
     )
 
+    @classmethod
+    def example_knobs(cls) -> dict[str, Value]:
+        return {"ratio": 0.3}
+
+    @classmethod
+    def off_knobs(cls) -> list[dict[str, Value]]:
+        return [
+            {"ratio": 0},
+            {"variant": "share", "ratio": 0},
+            {"variant": "share", "share": 0},
+            {"variant": "count", "count": 0},
+        ]
+
     def effective(self, context: StageContext) -> dict[str, Value]:
         amount = {"ratio": self.ratio, "count": self.count, "share": self.share * self.ratio}
         if not context.before or not amount[self.variant]:

@@ -16,6 +16,7 @@ from toy import TRAINING
 
 from search.plan.space import ConfigSpace, config_space
 from search.tuning.searcher import STUDY, StudySearcher
+from spaces import knobs_of
 from strategies import STRATEGIES
 from trainables.config import TrialConfig
 
@@ -83,7 +84,7 @@ def test_the_first_are_each_strategys_published_knobs(tmp_path: Path) -> None:
     for name, trial in zip(SEARCHED, go_on(searcher(tmp_path), 3), strict=True):
         knobs = dict(trial["trial"]["strategy"])
         assert knobs.pop("name") == name
-        assert knobs == STRATEGIES[name].defaults()
+        assert knobs == {n: k.default for n, k in knobs_of(STRATEGIES[name]).items()}
         assert trial["trial"]["training"]["learning_rate"] == 0.01  # 0.02 lies outside
         assert trial["trial"]["training"]["warmup"] == 0.0  # 0.03 is no step
         assert trial["trial"]["adapter"]["rank"] == 2  # 16 is no choice

@@ -1,0 +1,1 @@
+"""Contract tests that train a strategy, and the toy benchmark that they train on."""
