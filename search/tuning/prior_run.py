@@ -22,8 +22,8 @@ from spaces.errors import InputError, first_line
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError
 from trainables.store.eviction import pinned
-from trainables.trainable import trained_before, trial_record, write_record
-from trainables.trial_record import TrialRecord
+from trainables.trainable import trained_before
+from trainables.trial_record import State, TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ class PriorRun:
         """Keys of the stages that the trials reached, trained ahead, or trained before the first one."""
         stages = [s for t in self.trials.values() for s in (*t.stages, *t.ahead)]
         # Before the first stage, there is one to train only if there are initial tasks.
-        stages += [t.before for t in self.trials.values() if t.before.get("train_seconds")]
-        return {str(s["key"]) for s in stages if "key" in s}
+        stages += [t.before for t in self.trials.values() if t.before and t.before.train_seconds]
+        return {stage.key for stage in stages}
 
     @property
     def ended_count(self) -> int:
@@ -124,7 +124,7 @@ def _identity(plan: Mapping[str, Any]) -> list[Any]:
 def reuse_prior_run(resolved: ResolvedPlan, searcher: StudySearcher, prior_run: PriorRun) -> None:
     """End the trials of `prior_run` as they ended there, if the store has all that they need."""
 
-    def prior_record(name: str, config: TrialConfig) -> Mapping[str, Any] | None:
+    def prior_record(name: str, config: TrialConfig) -> TrialRecord | None:
         prior = prior_run.trials.get(name)
         if prior is None or prior.state not in REUSABLE or prior.config != _plain(config):
             return None
@@ -140,10 +140,10 @@ def _plain(config: TrialConfig) -> Any:
 
 def _replayed(
     resolved: ResolvedPlan, name: str, config: TrialConfig, prior: TrialRecord
-) -> Mapping[str, Any] | None:
+) -> TrialRecord | None:
     """Take the prior trial's stages from the store and write its record; None if one is missing."""
     trial, message = resolved.new_trial(config), ""
-    state = "stopped" if prior.state == "stopped" else "finished"
+    state: State = "stopped" if prior.state == "stopped" else "finished"
     trial.stop_after = prior.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:
         if embeddings := [key for _, key in trial.lineage.embeddings()]:
@@ -159,8 +159,6 @@ def _replayed(
             except DivergedError as error:
                 state, message = "diverged", str(error)
                 break
-    folder = resolved.run / "trials"
-    trained = trained_before(folder / f"{name}.json")
-    record = trial_record(name, trial, state, message, trained)
-    write_record(folder, record)
+    record = trial.record(name, state, message, trained_before(resolved.run, name))
+    record.write(resolved.run)
     return record

@@ -40,7 +40,7 @@ class ProgressState:
 
     def restore(self, trial: TrialRecord) -> None:
         """Add a trial that ended before the search was resumed."""
-        trained = [bool(stage.get("trained")) for stage in trial.stages]
+        trained = [stage.trained for stage in trial.stages]
         self.entries[trial.name] = TrialProgress(
             trial.name, trial.strategy, trial.state, trial.stages_done, trained, trial.metrics
         )

@@ -5,14 +5,16 @@ The rung score of a trial is the mean of its `stage_scores` so far.
 
 from __future__ import annotations
 
-import json
+import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from spaces.errors import InputError
 from spaces.references import CEILING
+from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.trial_record import TRIALS, TrialRecord, trial_path
 
 SeenScores = Sequence[Mapping[str, float]]
 """Scores of the tasks seen so far, after each stage: `PanelTrial.seen`."""
@@ -37,26 +39,26 @@ class CeilingScale:
         if self._scores:
             return self._scores
         try:
-            record = json.loads((self.run / "trials" / f"{CEILING}.json").read_text())
-        except (OSError, ValueError):
+            record = TrialRecord.read(trial_path(self.run, CEILING))
+        except InputError:
             return None
-        if record.get("state") == "finished":
-            self._scores = _ceiling_scores(record)
+        if record.state == "finished":
+            self._scores = _ceiling_scores(record.matrices)
             return self._scores
         # One that failed may be tried once more.
-        return {} if record.get("state") in ("diverged", "failed") else None
+        return {} if record.state in ("diverged", "failed") else None
 
 
-def _ceiling_scores(record: Mapping[str, Any]) -> dict[str, float]:
+def _ceiling_scores(matrices: Sequence[ScoreMatrix]) -> dict[str, float]:
     """Return the mean score of each task in joint tuning, at least `LEAST_SHARE` of their mean.
 
     Otherwise a task that joint tuning hardly learned would decide alone: one more right answer would
     be worth many times the ceiling.
     """
     scores: dict[str, list[float]] = {}
-    for matrix in record["orderings"]:
-        for task, score in zip(matrix["tasks"], matrix["values"][-1], strict=False):
-            if score:  # neither 0 nor never evaluated
+    for matrix in matrices:
+        for task, score in zip(matrix.tasks, matrix.values[-1].tolist(), strict=False):
+            if score and not math.isnan(score):  # NaN: never evaluated
                 scores.setdefault(task, []).append(score)
     means = {task: statistics.fmean(values) for task, values in scores.items()}
     least = LEAST_SHARE * statistics.fmean(means.values()) if means else 0.0
@@ -71,12 +73,9 @@ def stage_scores(seen: SeenScores, scale: Mapping[str, float]) -> list[float]:
     ]
 
 
-def ended_records(run: Path, but: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return by name the records of the finished and stopped trials, except those named in `but`."""
-    records = {}
-    for path in sorted((run / "trials").glob("[0-9]*.json")):
-        record = json.loads(path.read_text())
-        # A trial killed between its record and the journal is run again, and reports again.
-        if path.stem not in but and record.get("state") in ("finished", "stopped"):
-            records[path.stem] = record
-    return records
+def ended_records(run: Path, but: Collection[str]) -> list[TrialRecord]:
+    """Return the records of the finished and stopped trials, except those named in `but`."""
+    files = sorted((run / TRIALS).glob("[0-9]*.json"))
+    # A trial killed between its record and the journal is run again, and reports again.
+    records = [TrialRecord.read(file) for file in files if file.stem not in but]
+    return [record for record in records if record.state in ("finished", "stopped")]

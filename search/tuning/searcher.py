@@ -7,7 +7,6 @@ is near zero after one task, so stopped trials would fill the Pareto front.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from search.plan.space import ConfigSpace
 from search.tuning.define_by_run import DefineByRun, unflatten
 from spaces.errors import InputError
 from trainables.config import TrialConfig
-from trainables.trainable import write_record
+from trainables.trial_record import State, TrialRecord, trial_path
 
 STUDY = "citune"
 
@@ -106,9 +105,7 @@ class StudySearcher(Searcher):
         ended = sum(t.state.is_finished() for t in self.study.trials)
         return len(self.references) + max(0, self.samples - ended)
 
-    def reuse_trials(
-        self, prior_record: Callable[[str, TrialConfig], Mapping[str, Any] | None]
-    ) -> None:
+    def reuse_trials(self, prior_record: Callable[[str, TrialConfig], TrialRecord | None]) -> None:
         """End each trial of the prior run as it ended then; those without a `prior_record` are run."""
         self.references = [
             n for n in self.references if prior_record(n, self.config_space.reference(n)) is None
@@ -121,7 +118,7 @@ class StudySearcher(Searcher):
             if record is None:
                 self.interrupted.append(trial.number)
             else:
-                self._tell(trial, record["state"], record["metrics"])
+                self._tell(trial, record.state, record.metrics)
 
     def _repeated(self) -> int:
         """Count the queued trials, from the front, that repeat the prior run's proposals."""
@@ -209,24 +206,25 @@ def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
 
 
-def read_record(run: Path, name: str) -> dict[str, Any]:
-    """Return a trial's record; empty if no readable one exists."""
+def read_record(run: Path, name: str) -> TrialRecord | None:
+    """Return a trial's record; None if no readable one exists."""
     try:
-        return json.loads((run / "trials" / f"{name}.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
+        return TrialRecord.read(trial_path(run, name))
+    except InputError:
+        return None
 
 
 def is_finished(run: Path, name: str) -> bool:
     """Return whether a trial's record says that it finished."""
-    return read_record(run, name).get("state") == "finished"
+    record = read_record(run, name)
+    return record is not None and record.state == "finished"
 
 
-def record_end(run: Path, suggested: Mapping[str, Any], state: str) -> None:
+def record_end(run: Path, suggested: Mapping[str, Any], state: State) -> None:
     """Write a trial's last state into its record; a trial that did no stage gets a short record."""
     name = suggested["name"]
-    short = {"name": name, "config": suggested["trial"]}
-    short |= {"metrics": {}, "orderings": [], "stages": []}
-    record = read_record(run, name) or short
-    if record.get("state") != state:
-        write_record(run / "trials", {**record, "state": state})
+    record = read_record(run, name)
+    if record is None:
+        TrialRecord(name=name, state=state, config=suggested["trial"]).write(run)
+    elif record.state != state:
+        record.model_copy(update={"state": state}).write(run)

@@ -68,8 +68,8 @@ class StageScheduler(FIFOScheduler):
         """Record the trials that ended before the scale was known, in this session or an earlier one."""
         if not self._restored:
             self._restored = True
-            for name, record in ended_records(self.run, but=self._unfinished).items():
-                list(self._record(name, stage_scores(record["seen"], scale)))
+            for record in ended_records(self.run, but=self._unfinished):
+                list(self._record(record.name, stage_scores(record.seen_scores, scale)))
 
 
 def _name(trial: Trial) -> str:
