@@ -245,3 +245,11 @@ def test_thousands_of_rows_are_checked_in_seconds(tmp_path: Path) -> None:
     start = time.process_time()
     assert not check_rows(load_benchmark(tmp_path)).broken
     assert time.process_time() - start < 5
+
+
+def test_a_benchmark_file_may_name_its_schema_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, schema=1)
+    assert load_benchmark(tmp_path).order == ("left", "right")
+    write_benchmark(tmp_path / "newer", schema=2)
+    with pytest.raises(InputError, match="has schema 2: this citune reads schema 1 of a benchmark"):
+        load_benchmark(tmp_path / "newer")

@@ -347,3 +347,18 @@ def test_a_conversion_killed_at_any_moment_leaves_nothing_half_made(tmp_path: Pa
     assert not list(out.glob(".making-*"))
     shutil.rmtree(out)
     assert converted(tmp_path).fingerprint() == task.fingerprint()
+
+
+def test_data_with_the_manifest_of_an_older_citune_are_converted_again(tmp_path: Path) -> None:
+    write_good(tmp_path / "t", "llava", 30)
+    task = converted(tmp_path)
+    path = folder_of(task) / MANIFEST
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in values.items() if name != "schema"}))
+    prepared = next((tmp_path / "out").glob("*.yaml"))
+    with pytest.raises(InputError, match="names no schema.*convert the data again"):
+        load_benchmark(prepared)
+    again = converted(tmp_path)
+    assert again.files == task.files and again.fingerprint() == task.fingerprint()
+    assert json.loads(path.read_text())["schema"] == 1
+    assert load_benchmark(prepared).task("t").files == task.files
