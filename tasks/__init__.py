@@ -7,15 +7,15 @@ from tasks.data.ordering import TaskOrdering, parse_orderings, prefix_nodes, sta
 from tasks.data.row_report import BrokenRow, RowReport, RowRequirements, check_rows
 from tasks.data.rows import IMAGE, Example
 from tasks.data.task import SPLITS, Task
-from tasks.scoring.answer_formats import FORMATS, check_format, constrain, format_compliance
+from tasks.scoring.answer_formats import ANSWER_FORMATS, check_format, constrain, format_compliance
 from tasks.scoring.answers import METRICS, Metric, apply_metric, scale_note, score_answers
 from tasks.scoring.metrics.metric import AnsweredQuestion, Scores
 from tasks.scoring.split_scores import EXTRA_SCORES, SplitScores, score_split
 
 __all__ = [
+    "ANSWER_FORMATS",
     "EMBEDDED",
     "EXTRA_SCORES",
-    "FORMATS",
     "IMAGE",
     "METRICS",
     "SPLITS",

@@ -87,7 +87,7 @@ def _check_inputs(best: BestConfig) -> None:
     check_loading(config.training.loading)
     demands = demands_of(best.model, [config.adapter], best.workers, [config.training.zero])
     tasks = (*best.panel.tasks, *best.panel.initial)
-    check_rows(best.benchmark, tasks, demands=demands).raise_if_broken()
+    check_rows(best.benchmark, tasks, requirements=demands).raise_if_broken()
 
 
 def _held_out_orderings(panel: Panel, spec: str | None) -> tuple[tuple[str, ...], ...]:

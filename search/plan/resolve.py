@@ -68,7 +68,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     demands = demands_of(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )
-    check_rows(benchmark, every, demands=demands).raise_if_broken()
+    check_rows(benchmark, every, requirements=demands).raise_if_broken()
     # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
     # One of the hub by the commit that was fetched, from which each node fetches it.
     model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)

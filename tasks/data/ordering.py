@@ -1,4 +1,4 @@
-"""Orderings of tasks: how they are named on the command line, and the stages that they share."""
+"""Orderings of tasks: their names on the command line, and the stages that they share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spaces.errors import InputError, unknown
 
-MOST = math.factorial(7)  # orderings of one panel: nobody trains more
+MOST_ORDERINGS = math.factorial(7)  # of one panel: nobody trains more
 
 
 @dataclass(frozen=True, order=True)
@@ -32,10 +32,10 @@ class TaskOrdering:
 
 
 def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]:
-    """The orderings of `tasks` that `spec` names, without duplicates, in the order named.
+    """Parse the orderings of `tasks` that `spec` names; duplicates are dropped.
 
     given | reverse | alphabetical | rotations (every task once in every position) | all |
-    random:K@seed | shared:K | a>b>c;b>a>c | any of these joined by +.
+    random:K@seed | shared:K | a>b>c;b>a>c | any of these joined by +
     """
     names = tuple(tasks)
     _require(bool(names), "an ordering needs at least one task: got none")
@@ -45,7 +45,7 @@ def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]
 
 
 def prefix_nodes(orderings: Iterable[TaskOrdering]) -> list[tuple[str, ...]]:
-    """The distinct prefixes of the orderings, depth first, parents first: the stages of a panel."""
+    """Return the orderings' distinct prefixes, the stages of a panel: depth first, parents first."""
     tree: dict[str, dict] = {}
     for ordering in orderings:
         node = tree
@@ -55,7 +55,7 @@ def prefix_nodes(orderings: Iterable[TaskOrdering]) -> list[tuple[str, ...]]:
 
 
 def stage_counts(orderings: Sequence[TaskOrdering]) -> tuple[int, int]:
-    """Stages as configured, and the distinct ones that are really trained."""
+    """Count the stages as configured, and the distinct ones that are trained."""
     return sum(len(ordering) for ordering in orderings), len(prefix_nodes(orderings))
 
 
@@ -82,7 +82,7 @@ FORMS = (*NAMED, "random:K", "random:K@seed", "shared:K", "a>b>c")
 
 
 def _orderings(part: str, tasks: Order) -> list[Order]:
-    """The orderings of one part of a specification (between two +)."""
+    """Parse one part of a specification (between two +)."""
     if part in NAMED:
         return NAMED[part](tasks)
     counted = re.fullmatch(r"(random|shared):(\d+)(?:@(\d+))?", part)
@@ -95,11 +95,11 @@ def _orderings(part: str, tasks: Order) -> list[Order]:
 
 
 def _checked_count(part: str, count: int, length: int) -> int:
-    most = min(math.factorial(length), MOST)
+    most = min(math.factorial(length), MOST_ORDERINGS)
     _require(
         1 <= count <= most,
         f'"{part}" must ask for 1 to {most} orderings: {length} tasks have {math.factorial(length)}'
-        f"{f', and a panel holds at most {MOST}' if most == MOST else ''}; got {count}",
+        f"{f', and a panel holds at most {MOST_ORDERINGS}' if most == MOST_ORDERINGS else ''}; got {count}",
     )
     return count
 
@@ -124,8 +124,8 @@ def _explicit(text: str, tasks: Order) -> Order:
 def _all(tasks: Order) -> list[Order]:
     count = math.factorial(len(tasks))
     _require(
-        count <= MOST,
-        f'"all" is for at most 7 tasks ({MOST} orderings): {len(tasks)} tasks have {count}; '
+        count <= MOST_ORDERINGS,
+        f'"all" is for at most 7 tasks ({MOST_ORDERINGS} orderings): {len(tasks)} tasks have {count}; '
         f"ask for rotations ({len(tasks)}), shared:K or random:K@seed",
     )
     return list(itertools.permutations(tasks))
@@ -139,10 +139,10 @@ def _random(tasks: Order, count: int, seed: int) -> list[Order]:
 
 
 def _shared(tasks: Order, count: int) -> list[Order]:
-    """`count` orderings that share prefixes, first and last tasks used as evenly as that allows.
+    """Return `count` orderings that share prefixes; first and last tasks vary as evenly as possible.
 
-    Orderings share stages only if they begin alike, so half as many tasks as orderings come first
-    (all of them from two orderings a task on); those that begin alike differ in their last tasks.
+    Orderings share stages only if they begin alike. So half as many tasks as orderings come first, or
+    all of them from two orderings a task on. Orderings that begin alike differ in their last tasks.
     """
     groups = _group_count(len(tasks), count)
     starts = [group * len(tasks) // groups for group in range(groups)]
@@ -156,15 +156,15 @@ def _shared(tasks: Order, count: int) -> list[Order]:
 
 
 def _group_count(length: int, count: int) -> int:
-    """How many tasks come first: two orderings each, or as many as there are ways to go on."""
+    """Return how many tasks come first: one for two orderings, if there are two ways to go on."""
     return min(length, -(-count // min(2, math.factorial(length - 1))))
 
 
 def _sharing(tasks: Order, size: int, lasts: Counter[str], later: set[str]) -> list[Order]:
-    """`size` orderings that begin with tasks[0].
+    """Return `size` orderings that begin with tasks[0].
 
-    `lasts` counts what came last in all groups so far, and is kept up; `later` come first in groups
-    yet to be made.
+    `lasts` counts the last tasks of all groups so far, and is updated; `later` are the first tasks of
+    the groups that follow.
     """
     first, others = tasks[0], tasks[1:]
     if not others:
@@ -181,9 +181,9 @@ def _sharing(tasks: Order, size: int, lasts: Counter[str], later: set[str]) -> l
 
 
 def _choose_lasts(others: Order, size: int, lasts: Counter[str], later: set[str]) -> list[str]:
-    """Who comes last in each ordering of a group: who did so least often here, then in all.
+    """Choose the last task of each ordering: the one that was last least often here, then in all groups.
 
-    Of equals, those that cannot in a later group because they come first there; then the latest.
+    Among equals, tasks that come first in a later group go before others; then the latest in order.
     """
     ends: Counter[str] = Counter()
     for _ in range(size):

@@ -1,4 +1,4 @@
-"""Every row of a benchmark looked at before any worker starts: all faults are said at once."""
+"""Check of every row of a benchmark before any worker starts; all faults are reported at once."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from tasks.data.rows import IMAGE, image_bytes, read_images, read_tables, row_id
 from tasks.data.task import SPLITS, Task
 from tasks.scoring.answers import METRICS, Metric
 
-CHUNK = 256  # rows whose images are Python objects at the same time
+CHUNK = 256
+"""Rows whose images are Python objects at the same time."""
 
 
 @dataclass(frozen=True)
 class RowRequirements:
-    """What the model and the parts that are trained ask of every row."""
+    """Requirements of the model, and of the parts that are trained, on every row."""
 
     image: bool = False
-    """Whether a question without an image can be neither asked nor learnt from."""
+    """True: every question needs an image."""
     reserved: str | None = None
-    """The token that stands for the image; the model's own template puts it into the prompt."""
+    """Token of the image, which the model's own template puts into the prompt."""
     several_images: bool = True
-    """Whether a question may show more than one image."""
+    """True: a question may have more than one image."""
 
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """One thing wrong with one row (counted from 0), or with a whole file where `row` is None."""
+    """One fault of a row (counted from 0), or of a whole file: then `row` is None."""
 
     task: str
     split: str
@@ -50,13 +51,13 @@ class BrokenRow:
 
 @dataclass(frozen=True)
 class RowReport:
-    """What `check_rows` found: how many rows it looked at, and every fault."""
+    """Number of rows that `check_rows` checked, and every fault."""
 
     checked: int
     broken: tuple[BrokenRow, ...]
 
     def __str__(self) -> str:
-        """How many rows are broken, and how many for each reason."""
+        """Count the broken rows, in all and by reason."""
         rows = len({(fault.task, fault.split, fault.row) for fault in self._of_rows()})
         kinds = Counter(fault.reason for fault in self.broken if fault.row is not None)
         text = f"{rows} of {self.checked} rows are broken"
@@ -65,7 +66,7 @@ class RowReport:
         return text + (f"; files that cannot be used: {len(files)}" if files else "")
 
     def raise_if_broken(self) -> None:
-        """One `InputError` with every broken row and its reason, then the counts."""
+        """Raise one `InputError` with every broken row and its reason, then the counts."""
         if self.broken:
             raise InputError("\n".join([*map(str, self.broken), str(self)]))
 
@@ -77,21 +78,21 @@ def check_rows(
     benchmark: Benchmark,
     tasks: Iterable[str] | None = None,
     splits: Iterable[str] = SPLITS,
-    demands: RowRequirements = RowRequirements(),  # it is frozen
+    requirements: RowRequirements = RowRequirements(),  # it is frozen
 ) -> RowReport:
-    """Look at every row: image decodes, texts are there, the metric can score it, ids differ."""
+    """Check that images decode, texts are there, the metric can score every answer, and ids differ."""
     checked, broken, splits = 0, [], tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
-        looked: dict[int, str | None] = {}  # image of a task's shards -> what is wrong with it
+        image_faults: dict[int, str | None] = {}  # row in a task's image shards -> its fault
         for split in splits:
-            rows, faults = _check_file(benchmark.task(name), split, demands, looked)
+            rows, faults = _check_file(benchmark.task(name), split, requirements, image_faults)
             checked += rows
             broken += faults
     return RowReport(checked, tuple(broken))
 
 
 def _check_file(
-    task: Task, split: str, demands: RowRequirements, looked: dict[int, str | None]
+    task: Task, split: str, requirements: RowRequirements, image_faults: dict[int, str | None]
 ) -> tuple[int, list[BrokenRow]]:
     files = task.split_files(split)
     try:
@@ -102,12 +103,12 @@ def _check_file(
         return 0, [BrokenRow(task.name, split, None, "", str(error))]
     if not table.num_rows:
         return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
-    images = _Images(shared, looked)
+    images = _ImageCheck(shared, image_faults)
     metric, seen, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*text_faults(values, metric, demands), *_mark_faults(values, demands)]
-        found += images.faults(values, demands)
+        found = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]
+        found += images.faults(values, requirements)
         found += [("id is not unique", "")] if name in seen else []
         seen.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
@@ -120,9 +121,9 @@ def _values(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def text_faults(
-    values: dict[str, Any], metric: Metric, demands: RowRequirements
+    values: dict[str, Any], metric: Metric, requirements: RowRequirements
 ) -> Iterator[tuple[str, str]]:
-    """Reason and detail of each fault of prompt, answer and answers."""
+    """Yield (reason, detail) of each fault of prompt, answer and answers."""
     turns = values.get("history") or ()
     prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
     if not (values["prompt"] or "").replace(IMAGE, "").strip():
@@ -132,8 +133,8 @@ def text_faults(
     said = [*(turn["answer"] for turn in turns), values["answer"] or ""]
     texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": said}
     for name, found in texts.items():
-        if demands.reserved and any(demands.reserved in text for text in found):
-            yield f"{name} holds {demands.reserved}, which the model puts there itself", ""
+        if requirements.reserved and any(requirements.reserved in text for text in found):
+            yield f"{name} holds {requirements.reserved}, which the model puts there itself", ""
     answer, answers = values["answer"] or "", values.get("answers")
     if not answer.strip():
         return
@@ -155,25 +156,29 @@ def _image_count(values: dict[str, Any]) -> int:
     return int(image_bytes(cell) is not None or bool(isinstance(cell, dict) and cell.get("path")))
 
 
-def _mark_faults(values: dict[str, Any], demands: RowRequirements) -> Iterator[tuple[str, str]]:
-    """Reason and detail where the places of images are not theirs."""
+def _mark_faults(
+    values: dict[str, Any], requirements: RowRequirements
+) -> Iterator[tuple[str, str]]:
+    """Yield (reason, detail) of each mismatch between images and their marks in the prompts."""
     turns = values.get("history") or ()
     prompts = [*(turn["prompt"] for turn in turns), values["prompt"] or ""]
-    shown, marks = _image_count(values), sum(prompt.count(IMAGE) for prompt in prompts)
-    if marks not in (0, shown):
-        yield f"number of {IMAGE} marks differs from images", f"{marks} marks, {shown} images"
-    if shown > 1 and not demands.several_images:
-        yield "several images, and the model takes one", f"{shown} images"
+    images, marks = _image_count(values), sum(prompt.count(IMAGE) for prompt in prompts)
+    if marks not in (0, images):
+        yield f"number of {IMAGE} marks differs from images", f"{marks} marks, {images} images"
+    if images > 1 and not requirements.several_images:
+        yield "several images, and the model takes one", f"{images} images"
 
 
-class _Images:
-    """The images of one split: in the rows themselves, or in shards, where each is looked at once."""
+class _ImageCheck:
+    """Check of a split's images: in the rows themselves, or in shards, where each is decoded once."""
 
-    def __init__(self, shared: pa.ChunkedArray | None, looked: dict[int, str | None]) -> None:
-        self.shared, self._known = shared, looked
+    def __init__(self, shared: pa.ChunkedArray | None, image_faults: dict[int, str | None]) -> None:
+        self.shared, self._known = shared, image_faults
 
-    def faults(self, values: dict[str, Any], demands: RowRequirements) -> Iterator[tuple[str, str]]:
-        """Reason and detail where an image is no image; no image at all is a row of text."""
+    def faults(
+        self, values: dict[str, Any], requirements: RowRequirements
+    ) -> Iterator[tuple[str, str]]:
+        """Yield (reason, detail) of each faulty image; a row without an image is text only."""
         cell = values.get("image")
         image = image_bytes(cell)
         if self.shared is not None:
@@ -184,7 +189,7 @@ class _Images:
             return
         elif image is not None and (fault := decoding_fault(image)):
             yield "image cannot be decoded", fault
-        if not image and image != b"" and demands.image:
+        if not image and image != b"" and requirements.image:
             yield "no image, and the model or the parts trained need one", ""
 
     def _shared_faults(self, numbers: Iterable[int]) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The rows of one split: a sequence of examples over Parquet or Arrow files.
 
 There are two layouts. A file with a column `image` holds its images itself. In a shard, `images` is a
-list of row numbers in the image shards beside it, where every distinct image lies once; both are Arrow
-files that are mapped into memory, so that no more of them is read than is asked for.
+list of row numbers in the image shards beside it, which hold every distinct image once. Shards of both
+kinds are mapped into memory, so that only the rows in use are read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spaces.errors import InputError, first_line
 TEXT_COLUMNS = ("id", "prompt", "answer", "answers", "history", "system", "images")
 COLUMNS = (*TEXT_COLUMNS, "image")
 IMAGE = "<image>"
-# May be missing: row number, the answer alone, no earlier turns, no system's text.
+# If missing: the row number, the answer alone, no earlier turns, no system text.
 DERIVED = frozenset({"id", "answers", "history", "system"})
 
 
@@ -30,9 +30,9 @@ DERIVED = frozenset({"id", "answers", "history", "system"})
 class Example:
     """One instruction: encoded image files (none for text only), prompt, and the right answer.
 
-    `answer` is what is trained on; `answers` are all references that a metric may compare with.
-    `IMAGE` in the prompt, or in that of an earlier turn, marks the place of an image: there are as many
-    marks as images, or none, and the images come first.
+    The model is trained on `answer`; metrics compare with all `answers`. `IMAGE` in the prompt, or in that
+    of an earlier turn, marks the place of an image. There are as many marks as images, or none: then
+    the images come first.
     """
 
     id: str
@@ -43,11 +43,11 @@ class Example:
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of the conversation, (prompt, answer) each."""
     system: str = ""
-    """What the conversation begins with, in the system's role."""
+    """Text in the system's role that begins the conversation."""
 
 
 class Rows(Sequence[Example]):
-    """The examples of a split. They stay in Arrow until a row is indexed."""
+    """The examples of a split, which stay in Arrow until a row is indexed."""
 
     def __init__(self, files: Sequence[Path], split: str, images: Sequence[Path] = ()) -> None:
         self.files, self.split, self.image_files = tuple(files), split, tuple(images)
@@ -58,7 +58,7 @@ class Rows(Sequence[Example]):
 
     @cached_property
     def _cells(self) -> pa.ChunkedArray:
-        """The images of a layout that holds them itself."""
+        """Return the image column of the layout that has one."""
         return read_tables(self.files, ("image",)).column("image")
 
     @cached_property
@@ -81,8 +81,8 @@ class Rows(Sequence[Example]):
         return self._example(row)
 
     def lengths(self) -> list[int]:
-        """Characters of each row's prompt, from which its length in tokens may be guessed."""
-        count: Any = pc  # its functions are made when it is imported
+        """Return the characters of each row's prompt, to estimate its tokens."""
+        count: Any = pc  # type checkers do not see its functions
         return count.utf8_length(self._text.column("prompt")).to_pylist()
 
     def __iter__(self) -> Iterator[Example]:
@@ -108,24 +108,24 @@ class Rows(Sequence[Example]):
 
 
 def row_id(values: dict[str, Any], split: str, row: int) -> str:
-    """The row's own id, or split and row number where the file has none."""
+    """Return the row's own id, or split and row number if the file has none."""
     own = values.get("id")
     return f"{split}-{row}" if own is None else str(own)
 
 
 def image_bytes(cell: dict[str, Any] | bytes | None) -> bytes | None:
-    """The encoded image of a cell: {bytes, path} as Hugging Face writes it, or plain bytes."""
+    """Return the encoded image of a cell: {bytes, path} as Hugging Face writes it, or plain bytes."""
     return cell.get("bytes") if isinstance(cell, dict) else cell
 
 
 def read_tables(files: Sequence[Path], columns: Iterable[str] = COLUMNS) -> pa.Table:
-    """The rows of all files of a split, as `read_table` reads each."""
+    """Read all files of a split as one table; see `read_table`."""
     tables = [read_table(file, columns) for file in files]
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
 
 def read_images(files: Sequence[Path]) -> pa.ChunkedArray:
-    """The encoded images of image shards, one after the other, mapped into memory."""
+    """Map the encoded images of image shards into memory, one shard after the other."""
     columns = [_open_mapped(file).column("bytes") for file in files]
     return pa.chunked_array([c for column in columns for c in column.chunks], pa.large_binary())
 
@@ -138,7 +138,7 @@ def _open_mapped(path: Path) -> pa.Table:
 
 
 def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
-    """Those of `columns` that the file has; an `InputError` names every fault of the file."""
+    """Read those of `columns` that a file has; raise `InputError` with every fault of the file."""
     try:
         table = _reader(path)(path, tuple(columns))
     except (pa.ArrowException, OSError) as error:
@@ -151,7 +151,7 @@ def read_table(path: Path, columns: Iterable[str] = COLUMNS) -> pa.Table:
 
 
 def column_faults(schema: pa.Schema, columns: Iterable[str] = COLUMNS) -> list[str]:
-    """What is wrong with a file's columns: missing, or of a type that no example can be made of."""
+    """Return the faults of a file's columns: missing ones, and types that fit no example."""
     faults = []
     for name in columns:
         if name in schema.names:

@@ -18,11 +18,11 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Task:
-    """Train, validation and test examples and the metric of their answers.
+    """Train, validation and test examples, and the metric of their answers.
 
-    `closed` says that every answer is one of the training answers, so that forgetting the format of
-    answers can be told from forgetting the knowledge. `files`: the Parquet or Arrow files of each
-    split, one after the other; `images`: the image shards that their rows point into, if they do.
+    `closed`: every answer is one of the training answers, so that loss of the answer format and loss
+    of knowledge can be measured apart. `files`: the Parquet or Arrow files of each split; `images`: the
+    image shards that their rows point into, if they do.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Task:
     files: Mapping[str, tuple[Path, ...]] = field(hash=False)
     images: tuple[Path, ...] = ()
     answer_format: str = ""
-    """What an answer must look like to count as formally right; empty: `closed` decides."""
+    """Form that a compliant answer has; empty: `closed` decides."""
 
     def examples(self, split: str) -> Rows:
-        """The examples of a split; nothing is read before the first is asked for."""
+        """Return the examples of a split; nothing is read before the first use."""
         return Rows(self.split_files(split), split, self.images)
 
     def answer_set(self) -> tuple[str, ...] | None:
-        """The distinct training answers, sorted, where the task is closed; else None."""
+        """Return the distinct training answers, sorted, if the task is closed; else None."""
         if not self.closed:
             return None
         answers = read_tables(self.split_files("train"), ("answer",)).column("answer")
         return tuple(sorted(str(answer) for answer in answers.unique().to_pylist()))
 
     def fingerprint(self) -> str:
-        """Sha256 of what a stage's result depends on: the data and how answers are scored.
+        """Hash all that a stage's result depends on: the data, and how answers are scored.
 
-        Folder, file and task names have no part in it: the same data elsewhere is the same task.
+        Folder, file and task names are left out: the same data elsewhere are the same task.
         """
         scoring = f"{self.metric} {self.max_new_tokens} {self.closed}"
         scoring += f" {self.answer_format}" if self.answer_format else ""
@@ -61,7 +61,7 @@ class Task:
         return digest.hexdigest()
 
     def split_files(self, split: str) -> tuple[Path, ...]:
-        """The files of a split; `InputError` with the nearest one where there is no such split."""
+        """Return the files of a split; raise `InputError` that names the nearest split otherwise."""
         if split not in self.files:
             raise unknown("split", split, self.files)
         return self.files[split]

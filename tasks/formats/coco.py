@@ -1,8 +1,8 @@
-"""COCO's captions: an object with a list of images and a list of captions that name them.
+"""COCO's captions: an object with a list of images and a list of captions with image ids.
 
     {"images": [{"id": 9, "file_name": "9.jpg"}], "annotations": [{"image_id": 9, "caption": "A cat."}]}
 
-All captions of an image make one example. The text of the file is held in memory, its images never.
+All captions of an image make one example. Texts of the file are held in memory, images are not.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PROMPT = "A short image description."
 
 
 def fits_keys(keys: tuple[str, ...]) -> bool:
-    """Whether an object with lists under these keys is of this format."""
+    """Return whether an object with lists under these keys is of this format."""
     return set(keys) >= CAPTIONS
 
 
 def items(source: Source, report: ReportShare = no_report) -> Iterator[Item]:
-    """One example an image. Rows are the captions, then the images that are broken or have none."""
+    """Yield one example for each image; rows are captions, then images that are broken or have none."""
     images, broken = _images(source)
     grouped: dict[str, tuple[list[int], list[str]]] = {}
     row = -1
@@ -58,7 +58,7 @@ def items(source: Source, report: ReportShare = no_report) -> Iterator[Item]:
 def _images(
     source: Source,
 ) -> tuple[dict[str, tuple[ImageReference, ...]], list[tuple[str, str, str]]]:
-    """Files by id, and (id, reason, detail) of the entries that name none."""
+    """Return image files by id, and (id, reason, detail) of the entries without one."""
     found: dict[str, tuple[ImageReference, ...]] = {}
     broken = []
     for entry in source.listed("images"):

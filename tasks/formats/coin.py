@@ -4,9 +4,9 @@
     {"question_id": 2, "image": "1.jpg", "text": "Where is the cat?",
      "answer_bbox": "[0.1, 0.2, 0.5, 0.9]", "size": [640, 480]}
 
-A box is [x1, y1, x2, y2] in shares of the picture. CoIN's own (given as text) are shares of the picture
-padded to a square, like the boxes of its training answers, and stay as they are. A box with a number
-above 1 is in pixels, and is divided by `size`, width and height.
+A box is [x1, y1, x2, y2] in shares of the picture. CoIN's own, given as text, are shares of the picture
+padded to a square, as in its training answers; they stay unchanged. A box with a number above 1 is in
+pixels, and is divided by `size`, width and height.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ TITLE = "CoIN/UCIT test: question_id, text, answer or answer_bbox"
 
 
 def fits(row: Row) -> bool:
-    """Whether a row looks like one of this format."""
+    """Return whether a row looks like one of this format."""
     return "question_id" in row and "text" in row and ("answer" in row or "answer_bbox" in row)
 
 
 def examples(row: Row, number: int) -> tuple[RawExample, ...]:
-    """The one example of a row; raises `RowError`."""
+    """Return the one example of a row; raise `RowError` for a fault."""
     if row.get("answer_bbox") is None:
         return question(row, number)
     images, prompt = images_of(row), as_text(row.get("text"), "prompt")
@@ -37,12 +37,12 @@ def examples(row: Row, number: int) -> tuple[RawExample, ...]:
 
 
 def box_text(box: list[float]) -> str:
-    """A box as the text that a model is to say: `[0.1,0.25,0.5,0.9]`, three decimals at the most."""
+    """Write a box as an answer: `[0.1,0.25,0.5,0.9]`, with three decimals at the most."""
     return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
 
 
 ROUNDED = 1.01
-"""Shares that were rounded beyond the picture's edge; a box in pixels is larger."""
+"""Largest share that counts as rounded beyond the picture's edge; a box in pixels is larger."""
 
 
 def _box(value: Any, size: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""Which format a file is in, and why: what the most of its first rows look like."""
+"""Detection of a file's format: the one that most of its first rows fit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tasks.formats.fields import Row
 from tasks.formats.raw_example import RawExample, brief
 from tasks.formats.source import WRAPPED, Source, open_source
 
-SAMPLE = 50  # rows looked at
+SAMPLE = 50
+"""First rows of a file that decide."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write instruction data, a row at a time."""
+    """A way to write instruction data, a row at a time."""
 
     name: str
     title: str
@@ -28,7 +29,7 @@ class Format:
     examples: Callable[[Row, int], tuple[RawExample, ...]]
 
 
-# Of two that fit as many rows, the first: the more telling ones come before.
+# Of two formats that fit as many rows, the first is taken: more specific ones come before.
 ROWWISE = {
     m.NAME: Format(m.NAME, m.TITLE, m.fits, m.examples)
     for m in (coin, sharegpt, llava, swift, table, pairs)
@@ -38,7 +39,7 @@ FORMATS = {f.name: f.title for f in ROWWISE.values()} | {coco.NAME: coco.TITLE}
 
 @dataclass(frozen=True)
 class Detection:
-    """The format of a file."""
+    """The format of a file, and the reason for it."""
 
     source: Source
     format: str
@@ -49,16 +50,16 @@ class Detection:
 
 
 def check_format_name(name: str) -> str:
-    """The name itself; `InputError` with the nearest one otherwise."""
+    """Return a known format's name; raise `InputError` that names the nearest one otherwise."""
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
     return name
 
 
 def detect(path: Path, format: str | None = None) -> Detection:
-    """The format of a file; `InputError` with what was looked for if it is in none.
+    """Detect the format of a file; raise `InputError` with all known formats if none fits.
 
-    A `format` that is given is taken, whatever the rows look like.
+    A given `format` is taken, whatever the rows look like.
     """
     if format is not None:
         check_format_name(format)
@@ -88,7 +89,7 @@ def _by_rows(source: Source) -> Detection:
 
 
 def _votes(rows: list[Row], source: Source) -> dict[str, int]:
-    """How many of the rows look like each format; a table of pairs is in the format `table`."""
+    """Count the rows that fit each format; pairs in a table are of the format `table`."""
     left_out = pairs.NAME if source.is_table else table.NAME
     return {
         name: sum(map(format.fits, rows)) for name, format in ROWWISE.items() if name != left_out

@@ -1,4 +1,4 @@
-"""Values of a row, taken in whatever form users write them; what cannot be meant is `RowError`."""
+"""Values of a row in the many forms that users write; a value without a clear meaning is a `RowError`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ANSWER = ("answer", "response", "output", "solution", "multiple_choice_answer", 
 ANSWERS = ("answers", "captions")
 IMAGES = ("image", "images", "img", "picture", "image_path", "image_file", "file_name")
 NO_IMAGE = ({"bytes": None, "path": None}, {"bytes": None}, {"path": None})
-"""How a table with a column of images writes a row without one."""
+"""Cells of a row without an image, in a table with a column of images."""
 OPTIONS = ("choices", "options")
 UNSUPPORTED = ("video", "videos", "audio", "audios")
 
 
 def first_value(row: Row, names: Iterable[str]) -> Any:
-    """The value under the first of the names that has one; None if there is none."""
+    """Return the value under the first of the names that has one; None if none has."""
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def as_text(value: Any, what: str) -> str:
-    """A text that says something; numbers become texts."""
+    """Return a value as text, numbers too; raise `RowError` if it is empty or no text."""
     if value is None:
         raise RowError(f"no {what}")
     if isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
@@ -48,7 +48,7 @@ def _finite(value: float) -> bool:
 
 
 def valid_utf8(value: str, what: str) -> str:
-    """The text itself; `RowError` if no UTF-8 file could hold it."""
+    """Return the text itself; raise `RowError` if no UTF-8 file could hold it."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -57,16 +57,16 @@ def valid_utf8(value: str, what: str) -> str:
 
 
 def row_id(row: Any, number: int) -> str:
-    """The row's id as a text; `row-N` where it has none that can be used."""
+    """Return the row's id as text; `row-N` if it has no usable one."""
     value = first_value(row, ID) if isinstance(row, Mapping) else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of numbers with a gap
-    good = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
-    return printable(str(value)) if good else f"row-{number}"
+    usable = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
+    return printable(str(value)) if usable else f"row-{number}"
 
 
 def images_of(row: Row) -> tuple[ImageReference, ...]:
-    """The images of a row, one or several, however they are written."""
+    """Return the references to a row's images, under any of the known names."""
     unsupported = [name for name in UNSUPPORTED if row.get(name)]
     if unsupported:
         raise RowError(f"{unsupported[0]} is not supported")
@@ -77,7 +77,7 @@ def images_of(row: Row) -> tuple[ImageReference, ...]:
 
 
 def as_references(value: Any) -> tuple[ImageReference, ...]:
-    """A path, `data:` URI, bytes, {bytes, path}, or a list of them."""
+    """Return the references in a value: a path, `data:` URI, bytes, {bytes, path}, or a list of them."""
     if value is None or value == "" or value == [] or value in NO_IMAGE:
         return ()
     if isinstance(value, list | tuple):
@@ -108,7 +108,7 @@ def _decoded(data: str) -> bytes:
 def check_marks(
     images: Sequence[ImageReference], prompts: Iterable[str], others: Iterable[str]
 ) -> None:
-    """As many marks in the prompts as images, or none; and none in answers."""
+    """Raise `RowError` unless prompts have as many marks as images, or none, and `others` have none."""
     if any(IMAGE in other for other in others):
         raise RowError(f"{IMAGE} outside a prompt")
     marks = sum(prompt.count(IMAGE) for prompt in prompts)
@@ -117,9 +117,9 @@ def check_marks(
 
 
 def answer_and_references(row: Row) -> tuple[str, tuple[str, ...]]:
-    """The answer that is trained on, and all that count as right.
+    """Return the answer to train on, and all answers that count as right.
 
-    Where there is a list alone, the most frequent one is trained on, the first of them if several are.
+    Of a list alone, the most frequent answer is trained on; of equally frequent ones, the first.
     """
     answer, several = first_value(row, ANSWER), first_value(row, ANSWERS)
     if isinstance(answer, list | tuple | Mapping):
@@ -134,7 +134,7 @@ def answer_and_references(row: Row) -> tuple[str, tuple[str, ...]]:
 
 
 def _listed(several: Any) -> Iterable[Any]:
-    """The texts of ["a"], [{"answer": "a"}], {"text": ["a"]} or "a"."""
+    """Return the texts of ["a"], [{"answer": "a"}], {"text": ["a"]} or "a"."""
     if isinstance(several, Mapping):
         several = first_value(several, ("text", *ANSWER, *ANSWERS))
     if several is None:
@@ -145,7 +145,7 @@ def _listed(several: Any) -> Iterable[Any]:
 
 
 def question(row: Row, number: int) -> tuple[RawExample, ...]:
-    """The one example of a row that holds a question and its answers."""
+    """Return the one example of a row with a question and its answers; raise `RowError` for a fault."""
     images, prompt = images_of(row), full_prompt(row)
     answer, answers = answer_and_references(row)
     system = row.get("system")
@@ -157,7 +157,7 @@ def question(row: Row, number: int) -> tuple[RawExample, ...]:
 
 
 def full_prompt(row: Row) -> str:
-    """The prompt with all that belongs to it: what it is about before it, input and options after it."""
+    """Join the prompt's parts: context before it, input and options after it."""
     parts = [as_text(first_value(row, PROMPT), "prompt")]
     if (context := row.get("context")) and isinstance(context, str) and context not in parts[0]:
         parts.insert(0, valid_utf8(context, "context"))
@@ -172,7 +172,7 @@ def full_prompt(row: Row) -> str:
 
 
 def history_of(value: Any) -> tuple[tuple[str, str], ...]:
-    """Earlier turns as [[prompt, answer], ...], the form that ms-swift's older data have."""
+    """Return earlier turns, given as [[prompt, answer], ...] in ms-swift's older data."""
     if not value:
         return ()
     pairs = value if isinstance(value, list | tuple) else [value]

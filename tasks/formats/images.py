@@ -1,4 +1,4 @@
-"""The bytes behind the references to images: paths within one folder, `data:` URIs, bytes."""
+"""Bytes of referenced images: paths within one folder, `data:` URIs, bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LARGEST = 1 << 28  # bytes of an encoded image
 
 
 class ImageFolder:
-    """Reads images; a path must lie in the folder as it is written. Links in it are followed."""
+    """Folder that images are read from; written paths must lie in it, and links in it are followed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
 
     def read(self, reference: ImageReference) -> bytes:
-        """The encoded image; raises `RowError`."""
+        """Return the encoded image; raise `RowError` if it cannot be read."""
         if isinstance(reference, bytes):
             return reference
         if reference[:5].lower() == "data:":
@@ -29,7 +29,7 @@ class ImageFolder:
         return _contents(self.path(reference))
 
     def path(self, reference: str) -> Path:
-        """Where the file of a reference lies; raises `RowError` if that is outside the folder."""
+        """Return the path of a reference; raise `RowError` if it lies outside the folder."""
         if "://" in reference and not reference.startswith("file://"):
             raise RowError("image is an address", f"{_quoted(reference)}: nothing is downloaded")
         written = reference.removeprefix("file://")
@@ -40,7 +40,7 @@ class ImageFolder:
 
 
 def is_path(reference: ImageReference) -> bool:
-    """Whether a reference is a path."""
+    """Return whether a reference is a path."""
     return isinstance(reference, str) and reference[:5].lower() != "data:"
 
 
@@ -63,7 +63,7 @@ def _embedded(uri: str) -> bytes:
 def _contents(path: Path) -> bytes:
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would block
             raise RowError("image is no file", _quoted(str(path)))
         if found.st_size > LARGEST:
             raise RowError("image file too large", f"{found.st_size} bytes, at most {LARGEST}")

@@ -1,8 +1,8 @@
 """JSON read a value at a time, so that a list of several GB needs no more memory than its longest row.
 
-The standard decoder does the work on a window of the file. (An event parser in C was tried: it ends the
-whole file at `NaN` or at an integer of more than 64 bits, both of which Python's own `json` writes, puts
-"?" for half of a surrogate pair without a word, and needs memory in the square of the nesting.)
+The standard decoder works on a window of the file. An event parser in C was tried. It stops at `NaN` and
+at integers of more than 64 bits, which Python's own `json` writes. It silently puts "?" for half of a
+surrogate pair, and its memory grows with the square of the nesting.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 WINDOW = 1 << 18  # characters read at a time
 LONGEST = 1 << 26  # characters of one value; images as data: URIs stay far below
-_NEAR_END = 16  # characters: an error this close to the window's end may be only a cut literal
+_NEAR_END = 16  # characters: an error so close to the window's end may be a literal cut in two
 _BLANK = " \t\n\r"
 
 
 class JsonFault(ValueError):
-    """The text is no JSON from here on; the message says where."""
+    """Fault after which a text is no JSON; the message holds the line."""
 
 
 class JsonText:
-    """The values of a JSON file, in turn. Bytes that are no UTF-8 become lone surrogates."""
+    """Reader of a JSON file's values, in turn; bytes that are no UTF-8 become lone surrogates."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -38,7 +38,7 @@ class JsonText:
         self._file.close()
 
     def peek(self) -> str:
-        """The next character that is not blank; empty at the end."""
+        """Return the next character that is not blank; empty at the end."""
         while True:
             while self._at < len(self._window) and self._window[self._at] in _BLANK:
                 self._at += 1
@@ -46,13 +46,13 @@ class JsonText:
                 return self._window[self._at : self._at + 1]
 
     def take(self, wanted: str) -> None:
-        """Step over one character, which must be `wanted`."""
+        """Skip one character, which must be `wanted`."""
         if self.peek() != wanted:
             raise self._fault(f'"{wanted}" expected')
         self._at += 1
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """Parse the next value."""
         self.peek()
         while True:
             try:
@@ -70,7 +70,7 @@ class JsonText:
                     return found
 
     def elements(self) -> Iterator[Any]:
-        """The elements of the list that is next."""
+        """Yield the elements of the list that follows."""
         self.take("[")
         if self.peek() == "]":
             self._at += 1
@@ -83,7 +83,7 @@ class JsonText:
             self.take(",")
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that is next; the caller takes each value before the next key."""
+        """Yield the keys of the object that follows; the caller takes each value before the next key."""
         self.take("{")
         while self.peek() != "}":
             if self.peek() != '"':
@@ -96,19 +96,19 @@ class JsonText:
         self._at += 1
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Raise `JsonFault` unless the file ends here."""
         if self.peek():
             raise self._fault("something follows the end of the list")
 
     def _final(self, error: json.JSONDecodeError) -> bool:
-        """Whether more of the file cannot mend what is wrong."""
+        """Return whether an error stays, however much more of the file is read."""
         if len(self._window) - self._at > LONGEST:
             return True
         cut = error.msg.startswith("Unterminated") or error.pos >= len(self._window) - _NEAR_END
         return not cut
 
     def _more(self) -> bool:
-        """Move on to what is not taken yet, and read as much again behind it."""
+        """Drop what was taken, and read at least as much again as is left; return False at the end."""
         if self._ended:
             return False
         left = len(self._window) - self._at
@@ -129,7 +129,7 @@ _DECODER = json.JSONDecoder()
 
 
 def parsed_line(line: bytes) -> Any:
-    """The value of one line of JSON Lines; raises `JsonFault`."""
+    """Parse one line of JSON Lines; raise `JsonFault` if it is no JSON."""
     try:
         return json.loads(line.decode("utf-8-sig", "surrogateescape"))
     except json.JSONDecodeError as error:

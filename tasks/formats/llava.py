@@ -15,10 +15,10 @@ TITLE = "LLaVA: conversations of {from, value}, image"
 
 
 def fits(row: Row) -> bool:
-    """Whether a row looks like one of this format."""
+    """Return whether a row looks like one of this format."""
     return isinstance(row.get("conversations"), list) and not row.get("images")
 
 
 def examples(row: Row, number: int) -> tuple[RawExample, ...]:
-    """An example for every answer; raises `RowError`."""
+    """Return an example for every answer; raise `RowError` for a fault."""
     return conversation(row, number, row.get("conversations"))

@@ -14,7 +14,7 @@ TITLE = "pairs: prompt (or question), answer (or answers), image"
 
 
 def fits(row: Row) -> bool:
-    """Whether a row looks like one of this format."""
+    """Return whether a row looks like one of this format."""
     return (
         first_value(row, PROMPT) is not None and first_value(row, (*ANSWER, *ANSWERS)) is not None
     )

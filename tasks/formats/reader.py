@@ -1,4 +1,4 @@
-"""A file of a known format, read row by row: every row is accepted or rejected with a reason."""
+"""Reader of a file of a known format: every row is accepted, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.formats.source import ReportShare, Unreadable, no_report
 
 
 def read_items(found: Detection, report: ReportShare = no_report) -> Iterator[Item]:
-    """What each row of the file is, in bounded memory; images are references still.
+    """Yield each row as accepted or rejected, in bounded memory; images stay references.
 
-    `report` hears which share of the file has been read.
+    `report` is called with the share of the file that has been read.
     """
     if found.format == coco.NAME:
         yield from coco.items(found.source, report)

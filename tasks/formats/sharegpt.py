@@ -1,4 +1,4 @@
-"""LLaMA-Factory's sharegpt data: LLaVA's turns, with a list `images` and perhaps a `system` text.
+"""LLaMA-Factory's sharegpt data: LLaVA's turns, with a list `images` and an optional `system` text.
 
 {"conversations": [{"from": "human", "value": "<image>What is it?"},
     {"from": "gpt", "value": "A cat."}], "images": ["1.jpg"]}
@@ -14,7 +14,7 @@ TITLE = "LLaMA-Factory sharegpt: conversations of {from, value}, images"
 
 
 def fits(row: Row) -> bool:
-    """Whether a row looks like one of this format."""
+    """Return whether a row looks like one of this format."""
     return isinstance(row.get("conversations"), list) and isinstance(row.get("images"), list | str)
 
 

@@ -1,6 +1,6 @@
-"""The containers that rows come in: JSON lists, JSON Lines, JSON objects of lists, Parquet, Arrow.
+"""Containers of rows: JSON lists, JSON Lines, JSON objects of lists, Parquet, Arrow.
 
-What a file is called does not matter: users name JSON Lines `.json` and the other way round.
+The content decides, not the file's name: users name JSON Lines `.json` and the other way round.
 """
 
 from __future__ import annotations
@@ -18,38 +18,41 @@ from spaces.errors import InputError, first_line
 from tasks.formats.json_text import LONGEST, JsonFault, JsonText, parsed_line
 from tasks.formats.raw_example import brief
 
-BATCH = 64  # rows of a table that are Python objects at the same time: each may hold an image
-WRAPPED = "data"  # a list of rows under this key of an object is read like the list alone
-CAPTIONS = frozenset({"images", "annotations"})  # the lists of COCO's objects
+BATCH = 64
+"""Rows of a table that are Python objects at the same time: each may hold an image."""
+WRAPPED = "data"
+"""Key of an object whose list of rows is read like a list alone."""
+CAPTIONS = frozenset({"images", "annotations"})
+"""Keys of the lists in COCO's objects."""
 _FIRST_LINE = 1 << 20  # bytes; lists of many GB may be one line
-_TRIES = 20  # lines looked at to tell JSON Lines from other things
+_TRIES = 20  # first lines that tell JSON Lines from other containers
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """In place of a row that is none."""
+    """Placeholder of a row that cannot be parsed."""
 
     reason: str
     detail: str
 
 
 ReportShare = Callable[[float], None]
-"""Is told now and then which share of the file has been read."""
+"""Function that is called with the share of the file that has been read."""
 
 
 def no_report(share: float) -> None:
-    """Nobody wants to know."""
+    """Ignore the share."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file, and which container it is."""
+    """A file and its container."""
 
     path: Path
     kind: str
     """`list`, `lines`, `object` (of JSON), `parquet` or `arrow`."""
     keys: tuple[str, ...] = ()
-    """Of an `object`: the keys that hold lists."""
+    """Keys of an `object` that hold lists."""
 
     @property
     def title(self) -> str:
@@ -60,7 +63,7 @@ class Source:
         return self.kind in ("parquet", "arrow")
 
     def rows(self, report: ReportShare = no_report) -> Iterator[Any]:
-        """Every row in turn, `Unreadable` for what is none; never more than one bad end of a file."""
+        """Yield every row, `Unreadable` for a broken one; a file that breaks off ends with one."""
         if self.kind == "lines":
             return self._lines(report)
         if self.is_table:
@@ -68,7 +71,7 @@ class Source:
         return self.listed(WRAPPED if self.kind == "object" else None, report)
 
     def listed(self, key: str | None, report: ReportShare = no_report) -> Iterator[Any]:
-        """The elements of the JSON list under `key` of the object, or of the file where it is None."""
+        """Yield the elements of the JSON list under `key` of the object; None: of the file."""
         size = max(1, self.path.stat().st_size)
         with closing(JsonText(self.path)) as text:
             try:
@@ -117,7 +120,7 @@ _TABLE_FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, Ove
 
 
 def open_source(path: Path) -> Source:
-    """Which container a file is, from its first bytes; `InputError` if none that rows come in."""
+    """Detect a file's container from its first bytes; raise `InputError` if none is known."""
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -149,14 +152,14 @@ def _open_json(path: Path) -> Source | None:
 
 
 def _is_one_value(path: Path) -> bool:
-    """Whether a value goes on after the first line, or nothing follows it."""
+    """Return whether the first line is no whole value, or nothing follows it."""
     with path.open("rb") as file:
         line = file.readline(_FIRST_LINE)
         return _tried(line) is None or not file.read(4096).strip()
 
 
 def _has_object_line(path: Path) -> bool:
-    """Whether one of the first lines is an object by itself."""
+    """Return whether one of the first lines is an object by itself."""
     with path.open("rb") as file:
         return any(isinstance(_tried(file.readline(LONGEST)), dict) for _ in range(_TRIES))
 
@@ -168,7 +171,7 @@ def _tried(line: bytes) -> Any:
 
 
 def _list_keys(path: Path) -> tuple[str, ...]:
-    """The keys of an object that hold lists; those before the place where it breaks, if it does."""
+    """Return the keys of an object that hold lists; in a broken object, those before the fault."""
     found = []
     with closing(JsonText(path)) as text, suppress(JsonFault):
         for key in text.members():
@@ -182,7 +185,7 @@ def _list_keys(path: Path) -> tuple[str, ...]:
 
 
 def _lists(text: JsonText, key: str | None) -> Iterator[Iterator[Any]]:
-    """The list that is asked for; what else an object holds is stepped over."""
+    """Yield the elements of the list under `key` as one iterator; skip all else in the object."""
     if key is None:
         yield text.elements()
         return
@@ -209,7 +212,7 @@ def _skip_line(file: Any) -> None:
 
 
 def _batches(path: Path, kind: str) -> Iterator[tuple[float, list[Any]]]:
-    """Rows as dictionaries, some at a time, each time with the share that has been read by then."""
+    """Yield batches of rows as dictionaries, each with the share that has been read by then."""
     if kind == "parquet":
         with pq.ParquetFile(path, memory_map=True) as file:
             done, total = 0, max(1, file.metadata.num_rows)
@@ -218,7 +221,7 @@ def _batches(path: Path, kind: str) -> Iterator[tuple[float, list[Any]]]:
                     done += len(rows)
                     yield done / total, rows
         return
-    table = open_arrow(path).read_all()  # nothing but addresses where the file is not compressed
+    table = open_arrow(path).read_all()  # only addresses, if the file is not compressed
     done = 0
     for batch in table.to_batches(max_chunksize=BATCH):
         done += batch.num_rows
@@ -226,7 +229,7 @@ def _batches(path: Path, kind: str) -> Iterator[tuple[float, list[Any]]]:
 
 
 def _group_rows(file: pq.ParquetFile, group: int) -> Iterator[list[Any]]:
-    """The rows of a row group; what cannot be read of it is as many unreadable rows as it lacks."""
+    """Yield the rows of a row group; rows that cannot be read become `Unreadable` ones."""
     lacking = file.metadata.row_group(group).num_rows
     try:
         for batch in file.iter_batches(batch_size=BATCH, row_groups=[group]):
@@ -243,7 +246,7 @@ def _plain_rows(batch: pa.RecordBatch) -> list[Any]:
     try:
         batch.validate(full=True)  # offsets that lead out of the buffers, texts that are no UTF-8
         return batch.to_pylist()
-    except _TABLE_FAULTS:  # one bad text must not take the others with it
+    except _TABLE_FAULTS:  # one bad text must not hide the other rows
         return [_plain_row(batch.slice(row, 1)) for row in range(batch.num_rows)]
 
 
@@ -256,7 +259,7 @@ def _plain_row(row: pa.RecordBatch) -> Mapping[str, Any] | Unreadable:
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    """A memory-mapped Arrow file; Hugging Face datasets write the stream form under the same suffix."""
+    """Map an Arrow file into memory; Hugging Face datasets write the stream form under the same suffix."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except pa.ArrowInvalid:

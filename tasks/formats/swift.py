@@ -17,10 +17,10 @@ TITLE = "ms-swift: messages of {role, content}, images"
 
 
 def fits(row: Row) -> bool:
-    """Whether a row looks like one of this format."""
+    """Return whether a row looks like one of this format."""
     return isinstance(row.get("messages"), list)
 
 
 def examples(row: Row, number: int) -> tuple[RawExample, ...]:
-    """An example for every answer; raises `RowError`."""
+    """Return an example for every answer; raise `RowError` for a fault."""
     return conversation(row, number, row.get("messages"))

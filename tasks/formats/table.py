@@ -1,7 +1,6 @@
 """Parquet, Arrow and saved Hugging Face datasets with columns for question, answer(s) and image.
 
-An image is a struct {bytes, path}, bytes, a path, or a list of them; names of columns are those that
-`pairs` knows too.
+An image is a struct {bytes, path}, bytes, a path, or a list of them. Columns are named as in `pairs`.
 """
 
 from __future__ import annotations

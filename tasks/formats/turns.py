@@ -1,4 +1,4 @@
-"""Conversations: one example for every turn of the assistant, the turns before it as its history."""
+"""Conversations: one example for every turn of the assistant; the turns before it are its history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROLES |= {"model": "assistant", "bot": "assistant", "system": "system"}
 
 
 def conversation(row: Row, number: int, turns: Any) -> tuple[RawExample, ...]:
-    """The examples of a row whose turns are {from, value} or {role, content}."""
+    """Return the examples of a row whose turns are {from, value} or {role, content}."""
     if not isinstance(turns, list | tuple) or not turns:
         raise RowError("the conversation has no turns", brief(turns))
     inside: list[ImageReference] = []
@@ -38,7 +38,7 @@ def conversation(row: Row, number: int, turns: Any) -> tuple[RawExample, ...]:
 
 
 def _turn(turn: Any, inside: list[ImageReference]) -> tuple[str, str]:
-    """Role and text of a turn; images among the parts of its content are put into `inside`."""
+    """Return role and text of a turn; images among the parts of its content are added to `inside`."""
     if not isinstance(turn, dict):
         raise RowError("a turn is no object", brief(turn))
     role = first_value(turn, ("from", "role"))
@@ -52,7 +52,7 @@ def _turn(turn: Any, inside: list[ImageReference]) -> tuple[str, str]:
 
 
 def _part(part: Any, inside: list[ImageReference]) -> str:
-    """A part of a content that is written as a list, as a text with a mark for an image."""
+    """Return a part of a list of contents as text: a mark for an image."""
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text":
         return as_text(part.get("text"), "prompt")
@@ -64,10 +64,10 @@ def _part(part: Any, inside: list[ImageReference]) -> str:
 
 
 def _pairs(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(prompt, answer) of every exchange.
+    """Return (prompt, answer) of every exchange.
 
-    What an assistant says before it is asked, and a last question without an answer, are left out, as
-    LLaVA's own training does with such conversations of ShareGPT.
+    An answer before the first question is left out, and so is a last question without an answer, as in
+    LLaVA's own training on such conversations of ShareGPT.
     """
     if len(said) > 2 and said[0][0] == "assistant":
         said = said[1:]
@@ -83,7 +83,7 @@ def _pairs(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def _records(
     name: str, images: tuple[ImageReference, ...], pairs: list[tuple[str, str]], system: str
 ) -> list[RawExample]:
-    """An example has the images whose marks come up to its prompt, or all where there are no marks."""
+    """Make an example of each answer, with the images marked so far, or all if there are no marks."""
     marks = [prompt.count(IMAGE) for prompt, _ in pairs]
     examples = []
     for turn, (prompt, answer) in enumerate(pairs):

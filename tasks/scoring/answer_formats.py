@@ -1,4 +1,4 @@
-"""What an answer must look like, right or wrong: forgetting the form told from forgetting the matter."""
+"""Formats of answers, right or wrong: loss of the format is measured apart from loss of knowledge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.scoring.metrics.edits import nearest
 from tasks.scoring.metrics.texts import plain
 
 PHRASE = 5
-"""Words of a phrase at the most."""
+"""Most words of a phrase."""
 
 _LETTER = re.compile(r"\s*(?:\([A-Za-z]\)|[A-Za-z])[.:)]?\s*")
 _NUMBER = re.compile(r"\s*[-+]?[$€£]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?\s?%?\.?\s*")
@@ -23,7 +23,7 @@ def _is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text)) and any(letter.isdigit() for letter in text)
 
 
-FORMATS: dict[str, Callable[[str], bool]] = {
+ANSWER_FORMATS: dict[str, Callable[[str], bool]] = {
     "letter": lambda text: bool(_LETTER.fullmatch(text)),
     "number": _is_number,
     "box": lambda text: bool(STRICT.fullmatch(text)),
@@ -36,11 +36,11 @@ FORMATS: dict[str, Callable[[str], bool]] = {
 
 
 def check_format(answer_format: str) -> None:
-    """Raise `InputError` unless there is such a format; none at all is fine."""
-    if answer_format in ("", "closed") or answer_format in FORMATS:
+    """Raise `InputError` unless the format is known or empty."""
+    if answer_format in ("", "closed") or answer_format in ANSWER_FORMATS:
         return
     if not _is_pattern(answer_format):
-        raise unknown("answer_format", answer_format, ("closed", "/regex/", *FORMATS))
+        raise unknown("answer_format", answer_format, ("closed", "/regex/", *ANSWER_FORMATS))
     try:
         re.compile(answer_format[1:-1])
     except re.error as error:
@@ -52,13 +52,13 @@ def check_format(answer_format: str) -> None:
 def has_format(
     prediction: str, answer_format: str, answer_set: Collection[str] | None = None
 ) -> bool:
-    """Whether an answer has the format; `answer_set`: the task's answers, which `closed` asks for."""
+    """Return whether an answer has the format; `closed` needs the task's `answer_set`."""
     if answer_format == "closed":
         return plain(prediction) in _plain_set(tuple(answer_set or ()))
     if _is_pattern(answer_format):
         return re.fullmatch(answer_format[1:-1], prediction.strip()) is not None
     check_format(answer_format)
-    return FORMATS[answer_format](prediction)
+    return ANSWER_FORMATS[answer_format](prediction)
 
 
 def format_compliance(
@@ -66,7 +66,7 @@ def format_compliance(
     answer_set: Collection[str] | None = None,
     answer_format: str = "closed",
 ) -> float:
-    """Share of predictions in the task's answer format, right or wrong; NaN if none are given."""
+    """Return the share of predictions in the answer format, right or wrong; NaN of none."""
     if not predictions:
         return math.nan
     return sum(has_format(text, answer_format, answer_set) for text in predictions) / len(
@@ -75,15 +75,15 @@ def format_compliance(
 
 
 def constrain(predictions: Sequence[str], answer_set: Collection[str]) -> list[str]:
-    """Each prediction as the nearest answer of the task's set; empty where none, or two, are nearest.
+    """Replace each prediction by the nearest answer of the set; by an empty text if none or two are.
 
-    After the fact, from what was said: what the model would say if it could say nothing else is known
-    to the model alone, and costs a pass over it for every answer of the set.
+    This works on the text after generation. Constrained decoding would need the model, and a pass for
+    every answer of the set.
     """
     by_form = {plain(answer): answer for answer in answer_set}
     chosen: dict[str, str] = {}
     for text in predictions:
-        if text not in chosen:  # models repeat themselves, and sets are large
+        if text not in chosen:  # predictions repeat, and sets are large
             exact = by_form.get(plain(text))
             chosen[text] = exact if exact is not None else nearest(text, answer_set) or ""
     return [chosen[text] for text in predictions]

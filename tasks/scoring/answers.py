@@ -1,4 +1,4 @@
-"""The metrics of answers by name, and the scores of a split's answers by one of them."""
+"""Metrics of answers by name, and the scores of a split's answers by one of them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "contains",
-            "share of answers that hold a reference, whatever else they say",
+            "share of answers that contain a reference, whatever else they hold",
             one_by_one(contains),
             plain,
         ),
         Metric(
             "vqa_accuracy",
-            "agreement with ten annotators: three that say the same make an answer right",
+            "agreement with ten annotators: an answer that three of them gave is right",
             one_by_one(vqa_accuracy),
             vqa_plain,
         ),
@@ -94,7 +94,7 @@ METRICS: dict[str, Metric] = {
 
 
 def apply_metric(metric: str, answered: Sequence[AnsweredQuestion]) -> Scores:
-    """The score of every answer by a metric, and of all of them together."""
+    """Return the score of every answer by a metric, and of all of them together."""
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     return METRICS[metric].score(answered)
@@ -103,7 +103,7 @@ def apply_metric(metric: str, answered: Sequence[AnsweredQuestion]) -> Scores:
 def score_answers(
     metric: str, predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> list[float]:
-    """The score of every prediction against its own references."""
+    """Return the score of every prediction against its own references."""
     if len(predictions) != len(references):
         raise InputError(
             f"every prediction needs its references: got {len(predictions)} predictions "
@@ -114,10 +114,10 @@ def score_answers(
 
 
 def scale_note(metrics: Mapping[str, str]) -> str | None:
-    """What averages over tasks mean where their metrics (by task) differ in range; None if none do.
+    """Explain averages over tasks whose metrics (by task) differ in range; return None if none do.
 
-    A score is never rescaled: a score matrix holds what the metric says. Published tables of the field
-    average CIDEr and accuracy so, both times 100; whoever reads such an average must be told.
+    Scores are never rescaled. Published tables of the field average CIDEr and accuracy as they are, both
+    times 100; a reader of such an average needs this note.
     """
     tops = {task: METRICS[metric].range[1] for task, metric in metrics.items()}
     if len(set(tops.values())) < 2:

@@ -11,15 +11,15 @@ ENOUGH = 0.5
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _BOX = re.compile(r"\s*,?\s*".join([rf"[\[(<{{]?\s*({_NUMBER})\s*[\])>}}]?"] * 4))
 STRICT = re.compile(rf"\s*\[\s*{_NUMBER}(?:\s*,\s*{_NUMBER}){{3}}\s*\]\.?\s*")
-"""What has the form of a box and nothing around it."""
+"""Pattern of a box with nothing around it."""
 
 
 def grounding_accuracy(prediction: str, references: Sequence[str]) -> float:
-    """1 if the box overlaps a reference box by half of their union or more (Acc@0.5), else 0.
+    """Score 1 if the box overlaps a reference box by half of their union or more (Acc@0.5), else 0.
 
-    Corners left, top, right, bottom, in the reference's own units (shares of the image in CoIN). What
-    is no box, or one whose corners are the wrong way round, scores 0. CoIN's own script asks for more
-    than half; that half is enough is the custom of the RefCOCO sets.
+    Corners are left, top, right, bottom, in the reference's own units (shares of the image in CoIN). A
+    text without a box scores 0, and so does a box whose corners are the wrong way round. CoIN's own
+    script asks for more than half; half is enough on the RefCOCO sets.
     """
     said = box(prediction)
     if said is None:
@@ -29,7 +29,7 @@ def grounding_accuracy(prediction: str, references: Sequence[str]) -> float:
 
 
 def box(text: str) -> Box | None:
-    """The first four numbers in a row of a text, whatever their brackets; None if there are none."""
+    """Return the first four numbers in a row of a text, whatever their brackets; None without them."""
     found = _BOX.search(text)
     if found is None:
         return None
@@ -38,7 +38,7 @@ def box(text: str) -> Box | None:
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes."""
+    """Return the intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(width, 0.0) * max(height, 0.0)
@@ -50,5 +50,5 @@ def _area(one: Box) -> float:
 
 
 def box_plain(text: str) -> str:
-    """The box, or nothing where there is none."""
+    """Return the box as text; empty if there is none."""
     return str(box(text) or "")

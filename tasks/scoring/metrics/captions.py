@@ -1,7 +1,7 @@
 """Metrics of captions: CIDEr-D, BLEU and ROUGE-L, equal to those of `pycocoevalcap` 1.2.
 
-That package is no dependency: it brings 104 MB of Java archives for three small formulas, and its BLEU
-must not be passed on. Its tokenizer is a Java program too; `caption_words` stands in for it.
+That package is not a dependency: it brings 104 MB of Java archives for three small formulas, and the
+licence of its BLEU forbids redistribution. `caption_words` replaces its tokenizer, a Java program.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 ORDER = 4
 """The longest n-gram, of CIDEr and BLEU alike."""
 SIGMA = 6.0
-"""Of CIDEr-D's penalty on lengths that differ."""
+"""Width of CIDEr-D's Gaussian penalty on lengths that differ."""
 BETA = 1.2
-"""How much more than precision recall counts in ROUGE-L."""
+"""Weight of recall against precision in ROUGE-L."""
 
 Gram = tuple[str, ...]
 Grams = Counter[Gram]
@@ -32,12 +32,14 @@ _WORD = re.compile(r"-[lr][rsc]b-|\w+(?:[-./,:_']\w+)*|n't|'(?:s|m|d|re|ve|ll)(?
 
 
 def caption_words(text: str) -> list[str]:
-    """The words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
+    """Return the words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
 
-    The words that the Penn Treebank tokenizer of `pycocoevalcap` makes of ordinary captions, its names for
-    brackets among them. It treats apart what this does not: abbreviations ("p.m.", "U.S.", "mr."), words
-    that it cuts ("cannot", "gonna"), a run of "!!!", "w/", measures such as 5'10", signs of degrees and of
-    currencies, and a comma with no blank after it.
+    On ordinary captions they equal those of the Penn Treebank tokenizer of `pycocoevalcap`, its names for
+    brackets included. That tokenizer differs on:
+
+    - abbreviations ("p.m.", "U.S.", "mr.") and words that it cuts ("cannot", "gonna");
+    - a run of "!!!", "w/", measures such as 5'10", signs of degrees and of currencies;
+    - a comma with no blank after it.
     """
     text = text.lower().translate(_TYPOGRAPHIC).translate(_BRACKETS)
     return _WORD.findall(_CLITICS.sub(r" \1", text))
@@ -47,10 +49,10 @@ def caption_words(text: str) -> list[str]:
 
 
 def cider(answered: Sequence[AnsweredQuestion]) -> Scores:
-    """Agreement of n-grams, weighed by how rare they are among the references, from 0 to 10.
+    """Score the agreement of n-grams, weighted by their rarity among the references, from 0 to 10.
 
-    The rarity of an n-gram is log(images / images whose references hold it): 0 for a single image, and
-    where all have the same references, so that the score is 0 there.
+    The rarity of an n-gram is log(images / images whose references hold it). For a single image, or if
+    all have the same references, it is 0, and so is the score.
     """
     predictions = [_grams(caption_words(one.prediction)) for one in answered]
     references = [[_grams(caption_words(r)) for r in one.references] for one in answered]
@@ -77,7 +79,7 @@ def _agreement(
     reference: Sequence[dict[Gram, float]],
     reference_grams: Grams,
 ) -> float:
-    """Mean over the orders of a cosine in which no n-gram counts more often than in the reference."""
+    """Average over the orders a cosine in which no n-gram counts more often than in the reference."""
     # The length is that of the bigrams, as in the package.
     gap = _size(said_grams, 2) - _size(reference_grams, 2)
     penalty = math.exp(-(gap**2) / (2 * SIGMA**2))
@@ -95,7 +97,10 @@ def _cosine(said: dict[Gram, float], reference: dict[Gram, float]) -> float:
 
 
 def bleu(order: int) -> Callable[[Sequence[AnsweredQuestion]], Scores]:
-    """BLEU up to n-grams of `order`: one count over all answers, against the closest reference length."""
+    """Make the metric BLEU up to n-grams of `order`, with one count over all answers.
+
+    The brevity penalty uses the closest reference length.
+    """
 
     def scores(answered: Sequence[AnsweredQuestion]) -> Scores:
         counts = [_bleu_counts(one, order) for one in answered]
@@ -107,7 +112,7 @@ def bleu(order: int) -> Callable[[Sequence[AnsweredQuestion]], Scores]:
 
 
 def _bleu_counts(one: AnsweredQuestion, order: int) -> list[int]:
-    """[length, reference length, matches of order 1, guesses of order 1, matches of order 2, ...]."""
+    """Count [length, reference length, matches of order 1, guesses of order 1, matches of order 2, ...]."""
     words = caption_words(one.prediction)
     references = [caption_words(reference) for reference in one.references]
     said, most = _grams(words), Counter[Gram]()
@@ -135,7 +140,7 @@ def _bleu_of(counts: Sequence[int]) -> float:
 
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
-    """F of the longest common subsequence: best precision and best recall over the references."""
+    """Score the F measure of the longest common subsequence: best precision and recall over references."""
     words = caption_words(prediction)
     others = [other for reference in references if (other := caption_words(reference))]
     if not words or not others:
@@ -160,13 +165,13 @@ def _longest_common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _grams(words: Sequence[str]) -> Grams:
-    """How often each n-gram of 1 to `ORDER` words occurs."""
+    """Count each n-gram of 1 to `ORDER` words."""
     return Counter(
         tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1)
     )
 
 
 def _size(grams: Grams, order: int) -> int:
-    """The n-grams of one order, repetitions counted."""
+    """Count the n-grams of one order, repetitions included."""
     counts: Iterable[int] = (count for gram, count in grams.items() if len(gram) == order)
     return sum(counts)

@@ -10,13 +10,13 @@ from functools import lru_cache
 from tasks.scoring.metrics.texts import plain
 
 THRESHOLD = 0.5
-"""Share of a text that may differ; beyond it an answer is another answer, not one misspelt."""
+"""Share of a text that may differ in a misspelt answer; beyond it, the answer is another one."""
 
 
 def distance(one: str, other: str, most: float = math.inf) -> int:
-    """Levenshtein: the fewest letters to put in, to take out or to change.
+    """Return the Levenshtein distance: the fewest letters to insert, delete or change.
 
-    Where it is beyond `most`, some number beyond `most`, for which not all letters are looked at.
+    A distance beyond `most` may be returned as any number beyond `most`, which saves time.
     """
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
@@ -31,32 +31,32 @@ def distance(one: str, other: str, most: float = math.inf) -> int:
     return row[-1]
 
 
-def apart(one: str, other: str, most: float = 1.0) -> float:
-    """The distance as a share of the longer text, from 0 (equal) to 1; beyond `most`, some such share."""
+def distance_share(one: str, other: str, most: float = 1.0) -> float:
+    """Return the distance as a share of the longer text, from 0 (equal) to 1; see `distance` for `most`."""
     longer = max(len(one), len(other))
     return distance(one, other, most * longer) / longer if longer else 0.0
 
 
 def anls(prediction: str, references: Sequence[str]) -> float:
-    """1 less the share that differs from the nearest reference; 0 if half of it or more does.
+    """Score 1 less the share that differs from the nearest reference; 0 if half or more differs.
 
     Average normalised Levenshtein similarity (Biten et al. 2019), as the package `anls` computes it:
     case, and blanks at the ends or in a row, do not count.
     """
     said = anls_plain(prediction)
-    best = max((1 - apart(said, anls_plain(r)) for r in references), default=0.0)
+    best = max((1 - distance_share(said, anls_plain(r)) for r in references), default=0.0)
     return best if best > 1 - THRESHOLD else 0.0
 
 
 def anls_plain(text: str) -> str:
-    """Lower case, single blanks."""
+    """Normalise to lower case and single blanks."""
     return " ".join(text.lower().split())
 
 
 def nearest(prediction: str, answers: Collection[str]) -> str | None:
-    """The answer nearest to a prediction after `plain`; None if two are, or if none is near.
+    """Return the answer nearest to a prediction after `plain`; None if two are, or if none is near.
 
-    Near is: no more than half of the longer text differs.
+    An answer is near if at most half of the longer text differs.
     """
     said = plain(prediction)
     forms = {plain(answer): answer for answer in answers}
@@ -65,7 +65,7 @@ def nearest(prediction: str, answers: Collection[str]) -> str | None:
     for bound, form in bounds:
         if bound > least:  # and so are all after it
             break
-        share = apart(said, form, least)
+        share = distance_share(said, form, least)
         if share <= least:
             found = [*found, form] if share == least else [form]
             least = share
@@ -73,7 +73,7 @@ def nearest(prediction: str, answers: Collection[str]) -> str | None:
 
 
 def _at_least(one: str, other: str) -> float:
-    """A share that `apart` is never below: letters that one text has and the other has not."""
+    """Return a lower bound of `distance_share`, from the letters that only one of the texts has."""
     longer, shorter = max(len(one), len(other), 1), min(len(one), len(other))
     if longer - shorter > THRESHOLD * longer:  # known at once of most long answers
         return (longer - shorter) / longer

@@ -1,8 +1,8 @@
 """Multiple choice: the letter that an answer chooses.
 
-The forms that ScienceQA's and LLaVA's evaluations read, and more; how a letter is told from the article
-"A" and the pronoun "I" is our own: the options' texts come first, and a letter before a word counts only
-where it is marked as one.
+Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The way to tell a letter from
+the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter before
+a word counts only if it is marked as one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MARK = re.compile(r"(?:^|(?<=\s))[(\[]?([A-Za-z])[.:)\]]\s+")
 
 
 UNCLEAR = "?"
-"""A letter that may be a word."""
+"""Mark of a letter that may be a word."""
 
 
 def multiple_choice(answered: Sequence[AnsweredQuestion]) -> Scores:
-    """1 where the letter chosen is the right one, or the option's text is given instead."""
+    """Score 1 if the chosen letter is the right one, or if its option's text is given instead."""
     each = [float(_right(one)) for one in answered]
     return Scores(mean(each), each)
 
@@ -47,7 +47,7 @@ def _right(one: AnsweredQuestion) -> bool:
 
 
 def choice(text: str, options: dict[str, str] | None = None) -> str | None:
-    """The letter that a text chooses: said alone, by its option's own text, leading, or in words."""
+    """Return the letter that a text chooses: alone, by its option's text, at the start, or in words."""
     text, options = text.replace("*", "").strip(), options or {}
     found = _alone(text) or _named(text, options)
     for form in () if found else (_LED_BY, _LINE, _BECAUSE):
@@ -65,7 +65,7 @@ def _alone(text: str) -> str | None:
 
 
 def _named(text: str, options: dict[str, str]) -> str | None:
-    """The one option whose text this is, but for an article."""
+    """Return the one option that has this text, apart from an article."""
     said = _bare(text)
     named = [letter for letter, option in options.items() if said and _bare(option) == said]
     return named[0] if len(named) == 1 else None
@@ -76,7 +76,7 @@ def _bare(text: str) -> str:
 
 
 def _in_words(text: str, options: dict[str, str]) -> str | None:
-    """What follows "the answer is" and its like, if all that is said so agrees."""
+    """Return the letter after "the answer is" and similar words, if all of them agree."""
     said = set()
     for lead in _LEAD.finditer(text):
         rest = text[lead.end() :]
@@ -89,7 +89,7 @@ def _in_words(text: str, options: dict[str, str]) -> str | None:
 
 
 def options_of(prompt: str) -> dict[str, str]:
-    """The options that a prompt lists, "A. a dog" or "(A) a dog", in lines or in a row, by letter."""
+    """Return the options of a prompt by letter: "A. a dog" or "(A) a dog", in lines or in a row."""
     marks, expected = [], "A"
     for mark in _MARK.finditer(prompt):
         if mark[1].upper() == expected:
@@ -104,5 +104,5 @@ def options_of(prompt: str) -> dict[str, str]:
 
 
 def letter_plain(text: str) -> str:
-    """The letter chosen, or the text as `plain` leaves it."""
+    """Return the chosen letter, or the text after `plain`."""
     return choice(text) or plain(text)

@@ -1,4 +1,4 @@
-"""What a metric of answers is: from a split's answers to a score for each, and one for all of them."""
+"""A metric of answers: a score for each answer of a split, and one for all of them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import NamedTuple
 
 
 class AnsweredQuestion(NamedTuple):
-    """One question, answered: what was said, and what it is compared with."""
+    """A question's predicted answer, and the references that it is compared with."""
 
     prediction: str
     references: Sequence[str]
     prompt: str = ""
-    """Of use where it lists the options of a question."""
+    """Prompt of the question, from which multiple choice reads the options."""
 
 
 class Scores(NamedTuple):
-    """What came of a split's answers."""
+    """Scores of a split's answers."""
 
     value: float
-    """Of all answers together; NaN if there are none."""
+    """Score of all answers together; NaN if there are none."""
     each: list[float]
-    """Of every answer. `value` is their mean, but for BLEU, which counts over all of them at once."""
+    """Score of every answer. `value` is their mean, except for BLEU, which counts over all answers."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How the answers of a task are scored: within `range`, higher is better.
+    """Scoring of a task's answers: within `range`, higher is better.
 
-    `normalise` is what is done to a text before it is compared: a reference of which nothing is
-    left cannot be answered.
+    `normalise` is applied to texts before they are compared. A reference that it leaves empty cannot be
+    answered.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Metric:
     normalise: Callable[[str], str]
     range: tuple[float, float] = (0.0, 1.0)
     corpus: bool = False
-    """Whether an answer's score depends on the other examples, so that one alone says nothing."""
+    """True: an answer's score depends on the other examples."""
 
 
 def mean(each: Sequence[float]) -> float:
-    """The mean; NaN of nothing."""
+    """Return the mean; NaN of no numbers."""
     return math.fsum(each) / len(each) if each else math.nan
 
 
 def one_by_one(
     score: Callable[[str, Sequence[str]], float],
 ) -> Callable[[Sequence[AnsweredQuestion]], Scores]:
-    """The metric that scores every answer for itself and takes the mean."""
+    """Make a metric that scores every answer alone and averages the scores."""
 
     def scores(answered: Sequence[AnsweredQuestion]) -> Scores:
         each = [score(one.prediction, one.references) for one in answered]

@@ -9,10 +9,11 @@ TOLERANCE = 0.05
 
 
 def relaxed_accuracy(prediction: str, references: Sequence[str]) -> float:
-    """1 if within 5 % of a reference that is a number, or equal to one that is none (ChartQA).
+    """Score 1 within 5 % of a reference number, or for the text of another reference (ChartQA).
 
-    As published (Methani et al. 2020; Masry et al. 2022): 12% is the number 0.12, case and blanks at
-    the ends do not count, 1,000 is no number, and beside 0 nothing but the same text is right.
+    As published (Methani et al. 2020; Masry et al. 2022), 12% is the number 0.12, case and blanks at the
+    ends do not count, and 1,000 does not count as a number. For the reference 0, only the same text is
+    right.
     """
     return float(any(_near(prediction.strip(), reference.strip()) for reference in references))
 
@@ -25,7 +26,7 @@ def _near(prediction: str, reference: str) -> bool:
 
 
 def as_number(text: str) -> float | None:
-    """The number that a text is; None if it is none."""
+    """Parse a text as a number; return None if it is none."""
     try:
         value = float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
     except ValueError:

@@ -1,10 +1,12 @@
 """VQA accuracy, as the official evaluation of VQA v2 computes it (Goyal et al. 2017).
 
-Three things differ from that evaluation. It leaves ten answers that are all the same as they are, so that
-"t-shirt" ten times is answered by nothing (a prediction always loses its hyphen); here both sides are
-always treated alike. It makes digits of number words and drops articles in predictions alone, so that
-"two" is no answer to nine of "two" and one "3"; here in references, too. And it is made for ten answers;
-`vqa_accuracy` says what fewer count.
+Three things differ from that evaluation:
+
+- It does not normalise ten equal answers. A prediction always loses its hyphen, so that no prediction
+  equals "t-shirt". Here both sides are always normalised.
+- It makes digits of number words and drops articles in predictions alone, so that "two" is wrong for
+  nine answers "two" and one "3". Here references are normalised so, too.
+- It needs ten answers; see `vqa_accuracy` for fewer.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ _CONTRACTIONS = {
 
 
 def vqa_plain(text: str) -> str:
-    """Lower case without articles, numbers as digits, punctuation by the evaluation's own rules.
+    """Normalise to lower case without articles, numbers as digits, punctuation by the evaluation's rules.
 
-    A mark that stands beside a blank anywhere in the text vanishes; any other becomes a blank; all
-    vanish where the text holds a number such as 1,000. A full stop stays only before a digit.
+    A mark that is next to a blank anywhere in the text is removed. Others become blanks, but are removed
+    if the text has a number such as 1,000. A full stop stays only before a digit.
     """
     text = " ".join(text.split())
     glued = re.search(r"\d,\d", text) is not None
@@ -55,10 +57,10 @@ def vqa_plain(text: str) -> str:
 
 
 def vqa_accuracy(prediction: str, references: Sequence[str]) -> float:
-    """Mean over leave-one-out subsets of min(matches / 3, 1), after `vqa_plain` (VQA v2).
+    """Average min(matches / 3, 1) over leave-one-out subsets, after `vqa_plain` (VQA v2).
 
-    Made for ten references. With fewer than four, all the others have to match instead of three of
-    them, and a single reference has to match itself, so that a right answer always scores 1.
+    The formula is for ten references. With fewer than four, all the others must match instead of three of
+    them. A single reference must match itself. So a right answer always scores 1.
     """
     answer, count = vqa_plain(prediction), len(references)
     matches = sum(vqa_plain(reference) == answer for reference in references)

@@ -356,7 +356,7 @@ def test_data_with_the_manifest_of_an_older_citune_are_converted_again(tmp_path:
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in values.items() if name != "schema"}))
     prepared = next((tmp_path / "out").glob("*.yaml"))
-    with pytest.raises(InputError, match="names no schema.*convert the data again"):
+    with pytest.raises(InputError, match=r"names no schema.*convert the data again"):
         load_benchmark(prepared)
     again = converted(tmp_path)
     assert again.files == task.files and again.fingerprint() == task.fingerprint()
