@@ -138,19 +138,19 @@ def _kept(base: Any, language: Any, hidden: torch.Tensor, mask: torch.Tensor, fu
     # OPT counts its positions in the mask, which it takes for one of (batch, tokens).
     counts = getattr(language.config, "model_type", "") == "opt"
     own = {"position_ids": torch.arange(hidden.shape[1], device="meta")[None]} if counts else {}
-    weights = {p.untyped_storage()._cdata for p in base.parameters()}
-    found: dict[int, Any] = {}
+    weights = {p.untyped_storage() for p in base.parameters()}
+    found: set[torch.UntypedStorage] = set()
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         square = fused and tensor.dim() > 2 and tensor.shape[-2:] == (fused, fused)
-        if storage._cdata not in weights and not square:
-            found[storage._cdata] = storage  # held, so that no other takes its place in memory
+        if storage not in weights and not square:
+            found.add(storage)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         language(inputs_embeds=hidden, attention_mask=mask, use_cache=False, **own)
-    return sum(storage.nbytes() for storage in found.values())
+    return sum(storage.nbytes() for storage in found)
 
 
 @dataclass(frozen=True)

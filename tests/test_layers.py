@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,15 +47,39 @@ def test_outside_search_only_distributions_of_optuna_are_imported() -> None:
     assert not found
 
 
-def test_no_file_is_longer_than_400_lines_and_no_function_than_60() -> None:
+def test_no_file_of_tests_or_benchmarks_is_longer_than_400_lines_and_no_function_than_60() -> None:
+    """Product code has closer limits, in `test_readability.py`."""
     long = []
     for path in FILES:
+        if path.relative_to(ROOT).parts[0] in PACKAGES:
+            continue
         source = path.read_text()
         long += [path.name] * (len(source.splitlines()) > 400)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
                 long.append(f"{path.name}: {node.name}")
     assert not long
+
+
+def constants(tree: ast.Module) -> Iterator[str]:
+    """Yield the upper-case names that a module binds at its top level, once for each time."""
+    for node in tree.body:
+        bound = node.targets if isinstance(node, ast.Assign) else []
+        bound += [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
+        for target in bound:
+            yield from (
+                n.id for n in ast.walk(target) if isinstance(n, ast.Name) and n.id.isupper()
+            )
+
+
+def test_no_module_binds_a_constant_twice() -> None:
+    twice = {
+        (str(path.relative_to(ROOT)), name)
+        for path in FILES
+        for name, count in Counter(constants(ast.parse(path.read_text()))).items()
+        if count > 1
+    }
+    assert not twice
 
 
 def test_no_module_is_a_drawer() -> None:
