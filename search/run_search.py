@@ -23,7 +23,6 @@ from search.tuning.progress import Progress
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.errors import InputError
 from trainables.store.leases import HeldError, hold_lease
-from trainables.trainable import panel_stages
 
 
 def run_search(resolved: ResolvedPlan, lanes: int, start: float) -> int:
@@ -69,7 +68,7 @@ def save_plan(resolved: ResolvedPlan) -> None:
 
 def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
     """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
-    searcher, stages = build_searcher(resolved), panel_stages(resolved.panel)
+    searcher, stages = build_searcher(resolved), resolved.panel.stages
     if resolved.prior_run:
         reuse_prior_run(resolved, searcher, resolved.prior_run)
     if not searcher.trials_left():

@@ -114,21 +114,3 @@ def trained_before(run: Path, name: str) -> dict[str, StageCost]:
         return TrialRecord.read(trial_path(run, name)).stages_trained()
     except InputError:
         return {}
-
-
-def panel_stages(panel: Panel) -> int:
-    return panel.stages
-
-
-def stages_done(trial: PanelTrial) -> int:
-    return trial.stages_done
-
-
-def trial_record(name: str, trial: PanelTrial, state: Any, message: str = "", own: Any = None):
-    return trial.record(name, state, message, own or {})
-
-
-def write_record(folder: Path, record: TrialRecord | Mapping[str, Any]) -> None:
-    if not isinstance(record, TrialRecord):
-        record = TrialRecord.from_values({"schema": 1, **record}, "record")
-    record.write(folder.parent)

@@ -24,7 +24,7 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from benchmarks.speed.measure import Result, exact, say
-from benchmarks.speed.small import TASKS, config
+from benchmarks.speed.small import TASKS, config, write_ceiling
 from search.tuning.progress import Progress
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
@@ -32,7 +32,6 @@ from spaces.references import REFERENCES
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, StageJob
 from trainables.store.stage_store import StageStore
-from trainables.trainable import stages_done, trial_record, write_record
 from trainables.trial import PanelTrial
 
 ORDERINGS = (TASKS, TASKS[::-1])
@@ -89,8 +88,7 @@ def growth(rule: Callable[[], StoppingRule], trials: int) -> float:
     draw, spent = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        reached = [{"tasks": TASKS, "values": [[0.9] * len(TASKS)]}]
-        write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": reached})
+        write_ceiling(run, dict.fromkeys(TASKS, 0.9))
         scheduler = StageScheduler(rule(), run, REFERENCES, set())
         controller = None
         for number in range(trials):
@@ -125,8 +123,7 @@ class Simulation:
             run, 10_000, STAGES, 2, [("final_average", "max")], Console(file=io.StringIO())
         )
         self.maker = Maker(self.store)
-        reached = [{"tasks": TASKS, "values": [[0.9] * len(TASKS)]}]
-        write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": reached})
+        write_ceiling(run, dict.fromkeys(TASKS, 0.9))
 
     def trial(self, number: int) -> None:
         """One of twenty configurations: those after the first twenty find all in the store."""
@@ -140,13 +137,13 @@ class Simulation:
         while not walk.finished:
             walk.step()
             state = "finished" if walk.finished else "running"
-            record = trial_record(name, walk, state)
-            write_record(self.run / "trials", record)
+            record = walk.record(name, state)
+            record.write(self.run)
             result = {
-                **record["metrics"],
+                **record.metrics,
                 "seen": walk.outcome.seen_scores(),
                 "state": state,
-                "stages_done": stages_done(walk),
+                "stages_done": walk.stages_done,
                 "stages": [stage.trained for stage in walk.stages],
                 "time_this_iter_s": 0.1,
             }

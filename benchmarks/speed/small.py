@@ -14,13 +14,16 @@ import yaml
 
 from models.location import model_fingerprint, model_folder
 from search.plan.presets import MINI_SPACE, MINI_TRAINING
+from spaces.references import CEILING
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
+from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial, Runner
+from trainables.trial_record import TrialRecord
 
 MODEL = "llava-aligned"
 TASKS = ("animal", "flag_continent", "digit", "sign_meaning", "textile")
@@ -110,3 +113,10 @@ def one_thread() -> None:
 
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+def write_ceiling(run: Path, scores: Mapping[str, float]) -> None:
+    """Write the record of a finished joint tuning, which is the scale of all trials."""
+    matrix = ScoreMatrix.from_rows(tuple(scores), {len(scores): scores})
+    config = {"strategy": {"name": CEILING}}
+    TrialRecord(name=CEILING, state="finished", config=config, matrices=(matrix,)).write(run)

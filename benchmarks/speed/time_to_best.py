@@ -25,11 +25,11 @@ from ray.tune.experiment import Trial
 
 from benchmarks.speed.measure import Result, say
 from benchmarks.speed.recorded import FILE, ORDERINGS, space
+from benchmarks.speed.small import write_ceiling
 from search.tuning.rung_score import stage_scores
 from search.tuning.searcher import StudySearcher
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import SuccessiveHalving
-from trainables.trainable import write_record
 
 SEEDS, LANES, NEAR = 50, 2, 0.01
 PATHS = list(dict.fromkeys(o[:i] for o in ORDERINGS for i in range(1, len(o) + 1)))
@@ -131,9 +131,7 @@ def replayed(
     """Our searcher and scheduler on recorded trials; stages until the mark, and regret."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        (run / "trials").mkdir()
-        final = {"tasks": list(scale), "values": [list(scale.values())]}
-        write_record(run / "trials", {"name": "joint", "state": "finished", "orderings": [final]})
+        write_ceiling(run, scale)
         searcher = StudySearcher(
             space(), [("final_average", "max")], run, seed=seed, samples=len(table), references=()
         )

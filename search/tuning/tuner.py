@@ -11,7 +11,7 @@ from search.plan.resolved_plan import ResolvedPlan
 from search.tuning.searcher import StudySearcher
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
-from trainables.trainable import SearchContext, StageTrainable, panel_stages
+from trainables.trainable import SearchContext, StageTrainable
 
 
 def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
@@ -69,7 +69,7 @@ def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialSch
     plan, panel = resolved.plan, resolved.panel
     first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
     rules: dict[str, Callable[[], StoppingRule]] = {
-        "asha": lambda: SuccessiveHalving(first, panel_stages(panel), plan.halving),
+        "asha": lambda: SuccessiveHalving(first, panel.stages, plan.halving),
         "median": lambda: MedianRule(first),
         "racing": lambda: Racing(panel.orderings),
     }

@@ -98,7 +98,7 @@ def test_this_process_makes_the_stages_of_a_lane_to_the_last_bit(
             ours, theirs = walk.store.get(stage["key"]), by_lanes.get(stage["key"])
             assert ours["blob"] == theirs["blob"]
             assert ours["last_loss"] == theirs["last_loss"]
-        assert [m.to_dict() for m in walk.matrices()] == record["orderings"]
+        assert [m.to_dict() for m in walk.matrices()] == record["matrices"]
 
 
 def test_the_best_is_trained_again_exactly_and_loads_anywhere(
@@ -110,7 +110,7 @@ def test_the_best_is_trained_again_exactly_and_loads_anywhere(
     assert "reproduced  exactly: 2 matrices equal those of the search" in said
     scores = json.loads((tmp_path / "final" / "scores.json").read_text())
     assert scores["reproduced"]
-    assert scores["validation"] == best["matrices"] == trials(run)[best["trial"]]["orderings"]
+    assert scores["validation"] == best["matrices"] == trials(run)[best["trial"]]["matrices"]
     assert len(scores["test"]) == 2
 
     config = TrialConfig.from_dict(best["config"])

@@ -152,6 +152,6 @@ def test_a_search_within_a_limit_ends_as_one_without(toy: Toy, tmp_path: Path) -
     for name, flags in {"free": (), "tight": ("--store-limit", "1e-6")}.items():
         out = tmp_path / name
         ran("run", "--plan", plan, "--storage", out, "--name", "it", *flags, cwd=tmp_path)
-        found[name] = {n: t["orderings"] for n, t in trials(out / "it").items()}
+        found[name] = {n: t["matrices"] for n, t in trials(out / "it").items()}
     assert found["free"] == found["tight"]
     assert stages(tmp_path / "tight" / "it").keys() == stages(tmp_path / "free" / "it").keys()

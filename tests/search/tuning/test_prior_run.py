@@ -25,8 +25,8 @@ from trainables.lanes.in_process import InProcessRunner
 from trainables.stage_job import DivergedError
 from trainables.store.records import DIVERGED
 from trainables.store.stage_store import StageStore
-from trainables.trainable import trial_record, write_record
 from trainables.trial import PanelTrial
+from trainables.trial_record import TrialRecord, trial_path
 
 STOPPED, FAILED = {"0001": 2}, "0003"
 
@@ -68,14 +68,13 @@ def walked(
     while not walk.finished and walk.completed < STOPPED.get(given["name"], 99):
         walk.step()
     state = "finished" if walk.finished else "running"
-    record = trial_record(given["name"], walk, state) | {"message": ""}
-    write_record(resolved.run / "trials", record)
+    walk.record(given["name"], state).write(resolved.run)
     return {**walk.metrics(), "state": state}
 
 
 def told(run: Path) -> dict[str, dict[str, Any]]:
     """What must be the same of every trial."""
-    same = ("state", "config", "orderings", "stages_done", "records")
+    same = ("state", "config", "matrices", "stages_done", "cells")
     return {t["name"]: {name: t.get(name) for name in same} for t in trials(run).values()}
 
 
@@ -195,7 +194,7 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     first: ResolvedPlan, plan: Path
 ) -> None:
     walk = first.new_trial(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
-    base = next(r["key"] for r in told(first.run)["0000"]["records"] if r["stage"] == 0)
+    base = next(r["key"] for r in told(first.run)["0000"]["cells"] if r["stage"] == 0)
     diverged = walk.key(walk.paths[0])
     for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
         (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
@@ -223,13 +222,14 @@ def test_a_resumed_search_keeps_the_credit_for_what_it_trained(
     first: ResolvedPlan, plan: Path
 ) -> None:
     second = prepared_as("second", plan)
-    begun = trials(first.run)["finetune"] | {"state": "running"}
-    write_record(second.run / "trials", begun)
-    assert any(stage["trained"] for stage in begun["stages"])
+    finished = TrialRecord.read(trial_path(first.run, "finetune"))
+    begun = finished.model_copy(update={"state": "running"})
+    begun.write(second.run)
+    assert any(stage.trained for stage in begun.stages)
     again(second)
-    ended = trials(second.run)["finetune"]
-    assert ended["state"] == "finished"
-    credit = [[stage["trained"] for stage in t["stages"]] for t in (begun, ended)]
+    ended = TrialRecord.read(trial_path(second.run, "finetune"))
+    assert ended.state == "finished"
+    credit = [[stage.trained for stage in trial.stages] for trial in (begun, ended)]
     assert credit[0] == credit[1]
 
 
