@@ -62,7 +62,7 @@ def test_no_file_of_tests_or_benchmarks_is_longer_than_400_lines_and_no_function
 
 
 def constants(tree: ast.Module) -> Iterator[str]:
-    """Yield the upper-case names that a module assigns at its top level, once for each time; `+=` extends one."""
+    """Yield the constants that a module assigns, once for each time; `+=` extends one."""
     for node in tree.body:
         bound = node.targets if isinstance(node, ast.Assign) else []
         bound += [node.target] if isinstance(node, ast.AnnAssign) else []
