@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,10 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, search, and write the report."""
+    """Check the plan, search, and write tables and report; returns the exit status."""
     start = time.monotonic()
     from search.plan.resolve import check_unchanged, resolve_plan
-    from search.resources.packing import pack_lanes
+    from search.prepared_search import prepare_search
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
     name = args.name or (latest_search(storage) if args.resume else None)
@@ -98,23 +97,22 @@ def run(args: argparse.Namespace) -> int:
     resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
         check_unchanged(resolved)
-    packing = pack_lanes(resolved)
-    worker_spec = dataclasses.replace(resolved.worker_spec, gpus=packing.share)
-    resolved = dataclasses.replace(resolved, worker_spec=worker_spec)
+    prepared = prepare_search(resolved)
     if args.measure:
         from search.resources.cost_estimate import measure
         from search.resources.packing import propose_packing
 
         print("training and scoring one stage, to measure it", flush=True)
-        print(f"measured    {propose_packing(resolved, measure(resolved))}")
+        peak = measure(prepared.resolved)
+        print(f"measured    {propose_packing(resolved, prepared.needs.probe, peak)}")
     from search.dry_run import describe
 
-    print(describe(resolved, packing), flush=True)
+    print(describe(prepared), flush=True)
     if args.dry_run:
         return 0
     from search.run_search import run_search
 
-    return run_search(resolved, packing.lanes, start)
+    return run_search(prepared, start)
 
 
 def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
@@ -151,13 +149,14 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
 
 
 def latest_search(storage: Path) -> str:
-    """The search in `storage` that was begun last."""
+    """Return the name of the search that was begun last; files that are no plan are skipped."""
+    from search.plan.saved_plan import PLAN_FILE, read_saved_plan
     from spaces.errors import InputError
 
-    begun = {}
-    for path in storage.glob("*/plan.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            begun[path.parent.name] = str(json.loads(path.read_text())["started"])
-    if not begun:
+    started: dict[str, str] = {}
+    for path in storage.glob(f"*/{PLAN_FILE}"):
+        with contextlib.suppress(InputError):
+            started[path.parent.name] = read_saved_plan(path.parent).started
+    if not started:
         raise InputError(f'--resume needs a search to go on with; "{storage}" holds none')
-    return max(begun, key=lambda name: (begun[name], name))
+    return max(started, key=lambda name: (started[name], name))

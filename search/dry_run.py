@@ -1,67 +1,80 @@
-"""A prepared plan in a few lines: what is searched, how much of it, and what it will take."""
+"""The text that `--dry-run` prints: the search, its stages, memory and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from search.plan.plan_warnings import plan_warnings
 from search.plan.resolved_plan import ResolvedPlan
+from search.prepared_search import PreparedSearch
 from search.resources.cost_estimate import describe_estimate
-from search.resources.packing import Packing
-from search.resources.precompute_features import cached_on_disk
+from search.resources.precompute_features import uses_feature_cache
+from search.resources.stage_counts import count_stages
+from search.tuning.prior_run import PriorRun
+from spaces.references import REFERENCES
+from tasks import SPLITS
+from tasks.data.manifest import MANIFEST, read_manifest
 
 INITIAL = {"trained": "trained jointly before the first stage", "known": "known to the model"}
 
 
-def describe(resolved: ResolvedPlan, packing: Packing) -> str:
-    """The plan in a few lines: what, how much, where."""
+def describe(search: PreparedSearch) -> str:
+    """Describe a prepared search, one aspect a line."""
+    resolved, prior_run = search.resolved, search.prior_run
     plan, panel = resolved.plan, resolved.panel
-    trials = plan.samples + len(resolved.references)
+    trials = plan.samples + len(REFERENCES)
+    stages = count_stages(resolved, prior_run)
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
         f"tasks       {', '.join(panel.tasks)}",
-        f"examples    {', '.join(map(resolved.counts, resolved.all_tasks))} (train/validation/test)",
-        *(
-            [f"initial     {', '.join(panel.initial)}, {INITIAL[panel.learnt]}"]
-            * bool(panel.initial)
-        ),
-        f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
-        f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(resolved.references)}",
-        f"trials      {trials}, {packing}",
-        f"stages      {resolved.configured_stages()} configured, at most {resolved.distinct_stages()} "
-        f"distinct, {resolved.known_stages()} known to be in the store: at most {resolved.most_stages()} "
-        "to be trained",
-        f"memory      {memory_line(resolved.memory)}",
-        f"features    about {resolved.feature_bytes / 1e9:.2f} GB, {kept(resolved)}",
-        f"estimate    {describe_estimate(resolved, packing.lanes)}",
-        f"results     {resolved.run}",
-        *(
-            [f"again       {again(resolved)}"]
-            if resolved.prior_run and not resolved.resumed
-            else []
-        ),
-        *(f"note        {caution}" for caution in resolved.cautions()),
+        f"examples    {', '.join(_split_sizes(resolved, task) for task in resolved.all_tasks)} "
+        "(train/validation/test)",
     ]
+    if panel.initial:
+        lines.append(f"initial     {', '.join(panel.initial)}, {INITIAL[panel.learnt]}")
+    lines += [
+        f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
+        f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(REFERENCES)}",
+        f"trials      {trials}, {search.packing}",
+        f"stages      {stages.configured} configured, at most {stages.distinct} distinct, "
+        f"{stages.stored} known to be in the store: at most {stages.to_train} to be trained",
+        f"memory      {_memory(search.needs.rank)}",
+        f"features    about {search.needs.features / 1e9:.2f} GB, {_feature_cache(search)}",
+        f"estimate    {describe_estimate(resolved, search.packing.lanes, prior_run)}",
+        f"results     {resolved.run}",
+    ]
+    if prior_run and not resolved.resumed:
+        lines.append(f"again       {_repeated(prior_run, plan.samples)}")
+    lines += [f"note        {w}" for w in (*plan_warnings(resolved), *search.needs.probe.notes())]
     return "\n".join(lines)
 
 
-def again(resolved: ResolvedPlan) -> str:
-    """That the same was searched before, and what comes of it."""
-    assert resolved.prior_run is not None
-    count, samples = len(resolved.prior_run.proposals), resolved.plan.samples
+def _split_sizes(resolved: ResolvedPlan, name: str) -> str:
+    """Return a task's examples in each split, and the rows that were left out of its data."""
+    task = resolved.benchmark.task(name)
+    sizes = "/".join(str(len(task.examples(split))) for split in SPLITS)
+    folder = task.split_files("train")[0].parent
+    broken = read_manifest(folder).rows.rejected if (folder / MANIFEST).is_file() else 0
+    return f"{name} {sizes}" + (f", {broken} broken rows left out" if broken else "")
+
+
+def _repeated(prior_run: PriorRun, samples: int) -> str:
+    """Say that the same plan was searched before, and which trials are repeated."""
     return (
-        f'"{resolved.prior_run.name}" had the same plan: what it proposed ({count} of {samples} samples) comes '
-        "again; what ended ends as it did there, and what failed is tried again"
+        f'"{prior_run.name}" had the same plan: its {len(prior_run.proposals)} of {samples} proposals are '
+        "repeated; trials that ended there end the same way from the store, failed ones are trained again"
     )
 
 
-def kept(resolved: ResolvedPlan) -> str:
-    """Where what the frozen vision tower sees is kept."""
-    disk = "on disk, looked at once before the lanes start"
-    return disk if cached_on_disk(resolved) else "in each worker's memory"
+def _feature_cache(search: PreparedSearch) -> str:
+    """Return where the features of the frozen vision tower are cached."""
+    if uses_feature_cache(search.resolved, search.needs.features):
+        return "cached on disk, computed once before the lanes start"
+    return "cached in each worker's memory"
 
 
-def memory_line(memory: Mapping[str, int]) -> str:
-    """The estimate of one rank's memory in a line, the largest parts first."""
-    parts = sorted(memory.items(), key=lambda part: -part[1])
-    each = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts if size >= 5e6)
-    return f"about {sum(memory.values()) / 1e9:.2f} GB a rank: {each}"
+def _memory(rank: Mapping[str, int]) -> str:
+    """Return one rank's memory in a line, the largest parts first."""
+    parts = sorted(rank.items(), key=lambda part: -part[1])
+    large = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts if size >= 5e6)
+    return f"about {sum(rank.values()) / 1e9:.2f} GB a rank: {large}"

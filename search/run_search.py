@@ -1,9 +1,8 @@
-"""A prepared plan run to its end: Ray, Tune, then tables and report."""
+"""A prepared search run to its end: Ray, Tune, then tables and report."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from pathlib import Path
 
@@ -11,66 +10,76 @@ import ray
 from ray.tune import Callback
 
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_plan
+from search.prepared_search import PreparedSearch
 from search.report.html import write_report
 from search.report.terminal import show_results
 from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
+from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.results.run_folder import write_json
 from search.results.tables import write_tables
-from search.tuning.prior_run import reuse_prior_run
+from search.tuning.prior_run import PriorRun, reuse_prior_run
 from search.tuning.progress import Progress
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.errors import InputError
+from spaces.references import REFERENCES
 from trainables.store.leases import HeldError, hold_lease
 
 
-def run_search(resolved: ResolvedPlan, lanes: int, start: float) -> int:
+def run_search(search: PreparedSearch, start: float) -> int:
     """Search until the plan is done or interrupted, then write tables and report.
 
-    Returns the exit status: 1 if no trial that the search proposed could be finished, 130 after Ctrl-C.
+    Returns the exit status: 1 if every proposed trial failed or diverged, 130 after Ctrl-C. `start` is
+    the monotonic time at which the command began.
     """
+    run = search.resolved.run
     try:
-        resolved.run.mkdir(parents=True, exist_ok=True)
+        run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f'"{resolved.run}" cannot be made: {error.strerror}') from error
+        raise InputError(f'"{run}" cannot be made: {error.strerror}') from error
     try:
-        with hold_lease(resolved.run / "lease", patience=0.0):
-            save_plan(resolved)
-            interrupted = run_trials(resolved, lanes)
-            add_seconds(resolved.run / "plan.json", time.monotonic() - start)
+        with hold_lease(run / "lease", patience=0.0):
+            save_plan(search.resolved, search.prior_run)
+            interrupted = run_trials(search)
+            add_seconds(run, time.monotonic() - start)
     except HeldError:
         raise InputError(
-            f'a search is run by one process at a time, and another runs "{resolved.run.name}" now: '
+            f'a search is run by one process at a time, and another runs "{run.name}" now: '
             "wait for it, or start anew with another --name"
         ) from None
     print("writing tables and report", flush=True)
-    trials = write_tables(resolved.run).trials
-    write_report(resolved.run)
+    trials = write_tables(run).trials
+    write_report(run)
     if interrupted:
-        print(f"interrupted: --resume --name {resolved.run.name} goes on with it")
+        print(f"interrupted: --resume --name {run.name} goes on with it")
         return 130
-    show_results(resolved.run)
+    show_results(run)
     print(f"done in {time.monotonic() - start:.0f} s")
-    proposed = [t["state"] for t in trials if t["name"] not in resolved.references]
-    return int(bool(proposed) and set(proposed) <= {"failed", "diverged"})
+    states = {trial["state"] for trial in trials if trial["name"] not in REFERENCES}
+    return int(bool(states) and states <= {"failed", "diverged"})
 
 
-def save_plan(resolved: ResolvedPlan) -> None:
-    """Write the plan down, with what a resumed search was given anew."""
-    path = resolved.run / "plan.json"
-    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    begun = {"started": now, "seconds": 0.0}
+def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None:
+    """Write `plan.json`; a resumed search keeps its start and its seconds."""
+    now = datetime.datetime.now().astimezone()
+    times: dict[str, object] = {"started": now.isoformat(timespec="seconds")}
     if resolved.resumed:
-        begun = {name: json.loads(path.read_text())[name] for name in begun}
-    write_json(path, resolved.to_dict() | begun)
+        before = read_saved_plan(resolved.run)
+        times = {
+            name: getattr(before, name) for name in ("started", "seconds", "precompute_seconds")
+        }
+    stages = count_stages(resolved, prior_run)
+    update = {"stages_configured": stages.configured, "stages_distinct": stages.distinct, **times}
+    write_saved_plan(resolved.run, record_plan(resolved).model_copy(update=update))
 
 
-def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
-    """Run what is left of the plan's trials; returns whether that was interrupted (Tune takes Ctrl-C)."""
-    searcher, stages = build_searcher(resolved), resolved.panel.stages
-    if resolved.prior_run:
-        reuse_prior_run(resolved, searcher, resolved.prior_run)
+def run_trials(search: PreparedSearch) -> bool:
+    """Run the trials that are left; return whether Ctrl-C, which Tune handles, interrupted them."""
+    resolved, lanes = search.resolved, search.packing.lanes
+    searcher, stages = build_searcher(resolved, search.prior_run), resolved.panel.stages
+    if search.prior_run:
+        reuse_prior_run(resolved, searcher, search.prior_run)
     if not searcher.trials_left():
         return False
     print("starting Ray and the workers", flush=True)
@@ -78,8 +87,8 @@ def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
         connect(lanes * resolved.plan.workers_per_trial + 1)  # one for the trials themselves
     except InputError as error:
         raise InputError(f"{error}; then --resume --name {resolved.run.name} goes on") from error
-    resolved = precompute_features(resolved, lanes)
-    trials = resolved.plan.samples + len(resolved.references)
+    resolved = precompute_features(resolved, search.needs, lanes)
+    trials = resolved.plan.samples + len(REFERENCES)
     progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
     callbacks: list[Callback] = [progress]
     if resolved.plan.store_limit is not None:
@@ -92,7 +101,7 @@ def run_trials(resolved: ResolvedPlan, lanes: int) -> bool:
     return bool(searcher.trials_left()) and resolved.plan.time_budget is None
 
 
-def add_seconds(path: Path, seconds: float) -> None:
-    """Add the wall time of this go at the search to those before it."""
-    plan = json.loads(path.read_text())
-    write_json(path, plan | {"seconds": plan.get("seconds", 0.0) + seconds})
+def add_seconds(run: Path, seconds: float) -> None:
+    """Add the wall time of this session to those before it."""
+    plan = read_saved_plan(run)
+    write_saved_plan(run, plan.model_copy(update={"seconds": plan.seconds + seconds}))

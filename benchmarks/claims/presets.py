@@ -18,6 +18,7 @@ from search.plan.resolved_plan import ResolvedPlan
 from search.results.outcome import read_outcome
 from search.results.run_folder import read_run_folder
 from spaces.errors import InputError
+from spaces.references import REFERENCES
 from tasks import parse_orderings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -97,7 +98,7 @@ def complete(preset: Preset) -> bool:
     if not (preset.folder / "plan.json").exists():
         return False
     states = [trial.state for trial in read_run_folder(preset.folder).trials]
-    wanted = preset.resolved.plan.samples + len(preset.resolved.references)
+    wanted = preset.resolved.plan.samples + len(REFERENCES)
     return sum(state in OVER for state in states) >= wanted
 
 

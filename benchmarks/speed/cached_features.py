@@ -20,7 +20,8 @@ from benchmarks.speed.live import Pixels, looking
 from benchmarks.speed.measure import PAIRS, Result, in_turns
 from benchmarks.speed.small import MODEL, TASKS, config, one_thread, small
 from models.location import model_folder
-from search.resources.precompute_features import FeatureExtractor, FeatureWriter
+from search.resources.feature_writer import FeatureWriter
+from search.resources.precompute_features import FeatureExtractor
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import batches
 from trainables.rank.engine import open_engine

@@ -14,15 +14,13 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from models.location import folder_family, image_token
 from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
-from search.resources.packing import check_share
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
+from spaces.references import REFERENCES
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
 from trainables.panel import INITIAL_STATES, SCORING
 
-REFERENCES = ("finetune", "joint")
-"""Run first in every search: the floor and the ceiling."""
 STAGES = "stages"
 """Folder of the stage store in the storage, beside the searches."""
 DATA = "data"
@@ -93,6 +91,22 @@ def check_store_limit(limit: float | None) -> None:
     """Raise `InputError` for a limit that cannot be kept."""
     if limit is not None and not limit > 0:
         raise InputError(f"--store-limit must be more than 0 GB, got {limit:g}")
+
+
+def check_share(share: float | None, workers: int) -> None:
+    """Raise `InputError` for a share of a GPU that no lane can be given."""
+    if share is None:
+        return
+    if not 0 < share <= 1:
+        raise InputError(
+            f"--gpus-per-worker must be more than 0 and at most 1, got {share:g}; a lane of several GPUs "
+            "has several --workers-per-trial"
+        )
+    if share < 1 and workers > 1:
+        raise InputError(
+            f"workers of one lane cannot share a GPU (NCCL): got --gpus-per-worker {share:g} with "
+            f"--workers-per-trial {workers}; either of them must be 1"
+        )
 
 
 def demands_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from pathlib import Path
 
 from models.family import check_parts
@@ -29,8 +28,8 @@ from search.plan.checks import (
     searched_strategies,
 )
 from search.plan.objectives import check_objectives
-from search.plan.plan_file import with_fields
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import PLAN_FILE, read_saved_plan, record_plan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
 from spaces import InputError
@@ -92,7 +91,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         benchmark=benchmark,
         resumed=resume,
     )
-    if not resume and (resolved.run / "plan.json").exists():
+    if not resume and (resolved.run / PLAN_FILE).exists():
         raise InputError(
             f'the name of a search must be new, and "{resolved.run}" is there: '
             f"--resume --name {resolved.run.name} goes on with it, another --name starts anew"
@@ -133,30 +132,23 @@ def _located(plan: SearchPlan, storage: Path) -> str | Path:
 
 
 def resumed_plan(run: Path) -> SearchPlan:
-    """The plan of a search that was begun; raises `InputError` if there is none."""
-    try:
-        saved = json.loads((run / "plan.json").read_text())["fields"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f'there must be a search to resume in "{run}", and no plan is there'
-        ) from error
-    name = saved.pop("plan")
-    values = {k: v for k, v in saved.items() if v is not None}
-    return with_fields(SearchPlan(plan=name), values, str(run / "plan.json"))
+    """Return the plan of a search that was begun; raises `InputError` if there is none."""
+    if not (run / PLAN_FILE).is_file():
+        raise InputError(f'there must be a search to resume in "{run}", and no plan is there')
+    return read_saved_plan(run).plan
 
 
 def check_unchanged(resolved: ResolvedPlan) -> None:
-    """Raise `InputError` if the model or the data are not those that the search began with."""
-    saved = json.loads((resolved.run / "plan.json").read_text())
-    now = resolved.asked()
-    encoders = [plan.get("text_encoder", {}).get("print", "") for plan in (saved, now)]
-    if saved["fingerprints"] != now["fingerprints"] or encoders[0] != encoders[1]:
+    """Raise `InputError` if the model, data or code are not those that the search began with."""
+    saved, now = read_saved_plan(resolved.run), record_plan(resolved)
+    encoders = saved.text_encoder.fingerprint, now.text_encoder.fingerprint
+    if saved.fingerprints != now.fingerprints or encoders[0] != encoders[1]:
         raise InputError(
             "a search is resumed on the model, data and text encoder it began with; those of "
             f'"{resolved.run.name}" '
             "have changed since: put them back, or start anew with another --name"
         )
-    if saved.get("code") != now["code"]:
+    if saved.code != now.code:
         raise InputError(
             f"a search is resumed with the code and library versions it began with; those of "
             f'"{resolved.run.name}" have changed since: put them back, or start anew with another --name'

@@ -7,6 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from search.plan.fingerprint import search_code, trial_code
+from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
 from spaces.errors import InputError
 from spaces.files import write_atomically
@@ -69,6 +71,27 @@ class SavedPlan(Record):
     """ISO time at which the search was begun."""
     seconds: float = 0.0
     """Wall time of all its sessions."""
+    precompute_seconds: float = 0.0
+    """Actor seconds spent on vision features before the lanes started; 0 if each worker computed its own."""
+
+
+def record_plan(resolved: ResolvedPlan) -> SavedPlan:
+    """Return the record of a resolved plan; its counts, start and seconds are still empty."""
+    plan, prints, benchmark = resolved.plan, resolved.fingerprints, resolved.benchmark
+    encoder = resolved.worker_spec.text_encoder
+    return SavedPlan(
+        name=resolved.run.name,
+        plan=plan,
+        objectives=tuple(plan.directions()),  # type: ignore[arg-type]  # directions are checked
+        panel=resolved.panel,
+        model=Located(name=plan.model, path=str(resolved.model_folder)),
+        benchmark=Located(name=plan.benchmark, path=str(benchmark.file)),
+        text_encoder=SavedEncoder(path=encoder, fingerprint=prints.text_encoder),
+        fingerprints=DataFingerprints(model=prints.model, tasks=dict(prints.tasks)),
+        code=trial_code(plan.strategies),
+        search_code=search_code(),
+        metrics={task: benchmark.task(task).metric for task in resolved.all_tasks},
+    )
 
 
 def read_saved_plan(folder: Path) -> SavedPlan:

@@ -112,7 +112,7 @@ def cost(outcome: Outcome) -> dict[str, Any]:
         "saved by stages in the store": duration("seconds_shared"),
         "saved by common prefixes of orderings": duration("seconds_prefixes"),
         "saved by cached vision features": duration(
-            "seconds_unlooked", less=outcome.run.precompute_seconds
+            "seconds_unlooked", less=plan.precompute_seconds
         ),
         "saved by stopping weak trials, about": duration("seconds_spared"),
         "worker time scoring and consolidating": duration("seconds_scored"),

@@ -1,4 +1,4 @@
-"""What a search will take, from measured stages: hours and storage."""
+"""Estimate of a search's hours and storage, from measured stages."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ import torch
 
 from models.memory_estimate import GPU
 from search.plan.resolved_plan import ResolvedPlan
+from search.resources.stage_counts import count_stages, reference_keys
 from search.results.formatting import format_duration
+from search.tuning.prior_run import PriorRun
 from spaces.errors import InputError
+from spaces.references import CEILING
 from trainables.config import TrialConfig
 from trainables.panel import Panel, Prefix
 from trainables.stage_job import Fingerprints, WorkerSpec
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
-FLOOR, CEILING = "finetune", "joint"
-
 
 @dataclass(frozen=True)
-class Pace:
-    """What plain tuning takes here, of the stages that the store has."""
+class StageCost:
+    """Cost of plain tuning on this machine: medians over the stages in the store."""
 
     stages: int
-    """That it was measured on."""
-    trained: float
-    """Seconds of training an example once."""
-    scored: float
-    """Seconds of scoring an example."""
-    stored: float
-    """Bytes of a stage: weights, and the record of its scores."""
+    """Stages measured."""
+    train_seconds: float
+    """Seconds to train one example once."""
+    score_seconds: float
+    """Seconds to score one example."""
+    stored_bytes: float
+    """Bytes of a stage: its weights and the records of its scores."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a whole search, if every trial walks the whole panel and costs what plain tuning does."""
+    """Cost of a whole search if no trial is stopped and each costs what plain tuning does."""
 
     seconds: float
-    """Of all lanes together, on the clock of one."""
-    scoring: float
-    """Share of it."""
-    stored: float
-    """Bytes."""
+    """Seconds of all lanes together, on the clock of one."""
+    scoring_share: float
+    """Share of the seconds that goes into scoring."""
+    stored_bytes: float
 
 
 class MeasuredStages:
-    """The stages of plain tuning that the store has, of this very plan or of another that shares them."""
+    """Stages of plain tuning in the store, trained by this search or by one that shares them."""
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         self.resolved = resolved
-        self.walk = resolved.new_trial(resolved.space.reference(FLOOR))
+        self.trial = resolved.new_trial(resolved.finetune)
         self.sizes = {
             (task, split): len(resolved.benchmark.task(task).examples(split))
             for task in resolved.all_tasks
@@ -67,46 +67,46 @@ class MeasuredStages:
         }
 
     @functools.cached_property
-    def pace(self) -> Pace | None:
-        """None if nothing of it has been trained yet."""
-        trained, scored, stored = [], [], []
+    def cost(self) -> StageCost | None:
+        """Measured cost of a stage; None if none of them has been trained yet."""
+        train_seconds, score_seconds, stored_bytes = [], [], []
         for path, record in self._stages():
-            epochs = self.walk.config.training.epochs
-            trained.append(record["seconds"] / (epochs * self._examples(path[-1])))
+            epochs = self.trial.config.training.epochs
+            train_seconds.append(record["seconds"] / (epochs * self._examples(path[-1])))
             scores = list(self._scores(path))
-            scored += [s["seconds"] / len(s["predictions"]) for s in scores]
-            stored.append(record["blob"]["bytes"] + sum(len(str(s)) for s in scores))
-        if not trained or not scored:
+            score_seconds += [s["seconds"] / len(s["predictions"]) for s in scores]
+            stored_bytes.append(record["blob"]["bytes"] + sum(len(str(s)) for s in scores))
+        if not train_seconds or not score_seconds:
             return None
-        means = map(statistics.median, (trained, scored, stored))
-        return Pace(len(trained), *means)
+        medians = map(statistics.median, (train_seconds, score_seconds, stored_bytes))
+        return StageCost(len(train_seconds), *medians)
 
-    def estimate(self) -> Estimate | None:
-        """Of the stages that are still to be made; None where nothing was measured."""
-        if self.pace is None:
+    def estimate(self, stages: int) -> Estimate | None:
+        """Estimate the cost of training `stages` stages; None if nothing was measured."""
+        if self.cost is None:
             return None
-        resolved, pace, paths = self.resolved, self.pace, self.walk.paths
-        stages, split = resolved.most_stages(), resolved.panel.split
-        each = statistics.fmean(self._examples(path[-1]) for path in paths)
+        resolved, cost, paths = self.resolved, self.cost, self.trial.paths
+        mean_examples = statistics.fmean(self._examples(path[-1]) for path in paths)
         # Joint tuning is one stage on the examples of all tasks.
-        joint = sum(not self.walk.store.has(key) for key in resolved.keys(CEILING))
-        trained = (stages + joint * (len(resolved.panel.tasks) - 1)) * each
-        cells = [resolved.panel.cells(self.walk.config, path) for path in paths]
-        asked = sum(self.sizes[task, split] for row in cells for task in row) / len(paths)
-        training = trained * self.walk.config.training.epochs * pace.trained
-        scoring = stages * asked * pace.scored
-        spent = training + scoring
-        return Estimate(spent, scoring / spent if spent else 0.0, stages * pace.stored)
+        joint = sum(not self.trial.store.has(key) for key in reference_keys(resolved, CEILING))
+        examples = (stages + joint * (len(resolved.panel.tasks) - 1)) * mean_examples
+        cells = [resolved.panel.cells(self.trial.config, path) for path in paths]
+        scored = sum(self.sizes[task, resolved.panel.split] for row in cells for task in row)
+        training = examples * self.trial.config.training.epochs * cost.train_seconds
+        scoring = stages * scored / len(paths) * cost.score_seconds
+        total = training + scoring
+        share = scoring / total if total else 0.0
+        return Estimate(total, share, stages * cost.stored_bytes)
 
     def _stages(self) -> Iterator[tuple[Prefix, Mapping[str, Any]]]:
-        for path in self.walk.paths:
-            record = self.walk.store.get(self.walk.key(path))
+        for path in self.trial.paths:
+            record = self.trial.store.get(self.trial.key(path))
             if record is not None and record.get("seconds"):
                 yield path, record
 
     def _scores(self, path: Prefix) -> Iterator[Mapping[str, Any]]:
-        for task in self.resolved.panel.cells(self.walk.config, path):
-            record = self.walk.store.get(self.walk.lineage.scored(path, task))
+        for task in self.resolved.panel.cells(self.trial.config, path):
+            record = self.trial.store.get(self.trial.lineage.scored(path, task))
             if record is not None and record.get("seconds"):
                 yield record
 
@@ -114,18 +114,18 @@ class MeasuredStages:
         return sum(self.sizes[task, "train"] for task in tasks)
 
 
-def describe_estimate(resolved: ResolvedPlan, lanes: int) -> str:
-    """The estimate in a line."""
+def describe_estimate(resolved: ResolvedPlan, lanes: int, prior_run: PriorRun | None) -> str:
+    """Describe the estimated cost of a search in a line."""
     measured = MeasuredStages(resolved)
-    found = measured.estimate()
-    if found is None or measured.pace is None:
+    estimate = measured.estimate(count_stages(resolved, prior_run).to_train)
+    if estimate is None or measured.cost is None:
         return "unknown, for no stage of this plan was trained here yet; --measure trains the first"
-    pace = measured.pace
+    cost = measured.cost
     return (
-        f"about {format_duration(found.seconds / lanes)} on {lanes} lanes, of which scoring "
-        f"{found.scoring:.0%}, and {found.stored / 1e9:.2f} GB of stages, if no trial is stopped and each "
-        f"costs what plain tuning does ({pace.trained * 1e3:.1f} ms an example trained, "
-        f"{pace.scored * 1e3:.1f} ms scored; measured on {pace.stages} stages)"
+        f"about {format_duration(estimate.seconds / lanes)} on {lanes} lanes, of which scoring "
+        f"{estimate.scoring_share:.0%}, and {estimate.stored_bytes / 1e9:.2f} GB of stages, if no trial is "
+        f"stopped and each costs what plain tuning does ({cost.train_seconds * 1e3:.1f} ms an example "
+        f"trained, {cost.score_seconds * 1e3:.1f} ms scored; measured on {cost.stages} stages)"
     )
 
 
@@ -133,49 +133,44 @@ def describe_estimate(resolved: ResolvedPlan, lanes: int) -> str:
 
 
 def measure(resolved: ResolvedPlan) -> int:
-    """Train and score the first stage of plain tuning in a process of its own; its peak memory in bytes.
+    """Train and score the first stage of plain tuning in its own process; return its peak in bytes.
 
-    The stage is one of the search's own, and goes into its store; one that is there is made once more.
+    The stage is one of the search's own and goes into its store. If the store has it already, it is
+    trained again into a temporary store. Raises `InputError` if it fails.
     """
     if resolved.plan.workers_per_trial > 1:
         raise InputError(
             f"--measure trains one stage with one worker, got {resolved.plan.workers_per_trial}; a short "
             "search (--time-budget 300) measures several"
         )
-    first = (resolved.panel.orderings[0][:1],)
-    panel = dataclasses.replace(resolved.panel, orderings=first)
+    panel = dataclasses.replace(resolved.panel, orderings=(resolved.panel.orderings[0][:1],))
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    job = (
-        resolved.worker_spec,
-        resolved.fingerprints,
-        panel,
-        resolved.space.reference(FLOOR).to_dict(),
-    )
-    process = context.Process(target=_first_stage, args=(theirs, *job))
+    receiver, sender = context.Pipe(duplex=False)
+    trial = (resolved.worker_spec, resolved.fingerprints, panel, resolved.finetune.to_dict())
+    process = context.Process(target=_train_first_stage, args=(sender, *trial))
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        return int(ours.recv())
+        return int(receiver.recv())
     except EOFError:
         raise InputError("the first stage must train, and failed: its error is above") from None
     finally:
         process.join()
 
 
-def _first_stage(
-    pipe: Any, worker_spec: WorkerSpec, fingerprints: Fingerprints, panel: Panel, config: Any
+def _train_first_stage(
+    pipe: Any, spec: WorkerSpec, fingerprints: Fingerprints, panel: Panel, values: Any
 ) -> None:
     from trainables.lanes.in_process import InProcessRunner
 
-    chosen, there = TrialConfig.from_dict(config), StageStore(worker_spec.store)
+    config, store = TrialConfig.from_dict(values), StageStore(spec.store)
     with tempfile.TemporaryDirectory() as other:
-        walk = PanelTrial(chosen, panel, fingerprints, there, InProcessRunner(worker_spec))
-        if there.has(walk.key(walk.paths[0])):
+        trial = PanelTrial(config, panel, fingerprints, store, InProcessRunner(spec))
+        if store.has(trial.key(trial.paths[0])):
             aside = Path(other)
-            runner = InProcessRunner(dataclasses.replace(worker_spec, store=aside))
-            walk = PanelTrial(chosen, panel, fingerprints, StageStore(aside), runner)
-        walk.step()
+            runner = InProcessRunner(dataclasses.replace(spec, store=aside))
+            trial = PanelTrial(config, panel, fingerprints, StageStore(aside), runner)
+        trial.step()
     if torch.cuda.is_available():
         pipe.send(torch.cuda.max_memory_reserved() + GPU.process)
     else:

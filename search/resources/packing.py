@@ -10,12 +10,13 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from search.plan.checks import check_batches
+from search.plan.resolved_plan import ResolvedPlan
+from search.plan.search_plan import SearchPlan
+from search.resources.rank_memory import ProcessorProbe, rank_memory
 from spaces.errors import InputError
-
-if TYPE_CHECKING:  # it imports transformers, and --help answers at once
-    from search.plan.resolved_plan import ResolvedPlan
+from spaces.references import REFERENCES
 
 SPARE = 0.9
 """Of a GPU's memory is given away: the rest is for what CUDA itself takes, and for holes."""
@@ -63,13 +64,12 @@ def this_machine() -> Devices:
     return Devices(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
 
-def pack_lanes(resolved: ResolvedPlan) -> Packing:
+def pack_lanes(plan: SearchPlan, rank: int) -> Packing:
     """Lanes as asked for, else as many as this machine holds; raises `InputError` if it holds none."""
     from search.resources.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit
 
-    plan, machine = resolved.plan, this_machine()
-    workers, rank = plan.workers_per_trial, sum(resolved.memory.values())
-    most = plan.samples + len(resolved.references)
+    machine, workers = this_machine(), plan.workers_per_trial
+    most = plan.samples + len(REFERENCES)
     # A cluster's memory lies on machines that may not even run yet.
     alone = cluster_address() is None
     if machine.gpus and alone:
@@ -143,22 +143,6 @@ def lanes_on(machine: Devices, share: float) -> int:
     return max(1, machine.gpus) * int(1 / share)
 
 
-def check_share(share: float | None, workers: int) -> None:
-    """Raise `InputError` for a share of a GPU that no lane can be given."""
-    if share is None:
-        return
-    if not 0 < share <= 1:
-        raise InputError(
-            f"--gpus-per-worker must be more than 0 and at most 1, got {share:g}; a lane of several GPUs "
-            "has several --workers-per-trial"
-        )
-    if share < 1 and workers > 1:
-        raise InputError(
-            f"workers of one lane cannot share a GPU (NCCL): got --gpus-per-worker {share:g} with "
-            f"--workers-per-trial {workers}; either of them must be 1"
-        )
-
-
 # Proposing ---------------------------------------------------------------------------------------
 
 
@@ -192,23 +176,21 @@ def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packin
     return Packing(max(1, min(fit // workers, trials)), workers, share)
 
 
-def propose_packing(resolved: ResolvedPlan, peak: int) -> str:
+def propose_packing(resolved: ResolvedPlan, probe: ProcessorProbe, peak: int) -> str:
     """What a measured stage of one worker, with `peak` bytes, leaves room for."""
-    from search.resources.rank_memory import rank_memory
-
-    machine, trials = this_machine(), resolved.plan.samples + len(resolved.references)
+    machine, trials = this_machine(), resolved.plan.samples + len(REFERENCES)
     adapter, training = max(
         resolved.space.largest(),
-        key=lambda pair: sum(rank_memory(resolved.processor_probe, *pair, 1).values()),
+        key=lambda pair: sum(rank_memory(probe, *pair, 1).values()),
     )
 
     def estimated(workers: int) -> float:
-        return sum(rank_memory(resolved.processor_probe, adapter, training, workers).values())
+        return sum(rank_memory(probe, adapter, training, workers).values())
 
     # The estimate says how a rank shrinks among more workers, and grows with the largest knobs; the
     # measured stage, of plain tuning, how large it is.
-    plain = resolved.space.reference("finetune")
-    known = rank_memory(resolved.processor_probe, plain.adapter, plain.training, 1)
+    plain = resolved.finetune
+    known = rank_memory(probe, plain.adapter, plain.training, 1)
     scale = peak / sum(known.values())
     found = best_packing(
         machine, trials, lambda n: scale * estimated(n), _workers(resolved, machine)
@@ -220,8 +202,6 @@ def propose_packing(resolved: ResolvedPlan, peak: int) -> str:
 
 def _workers(resolved: ResolvedPlan, machine: Devices) -> Iterator[int]:
     """Numbers of workers that every batch size of the plan can be shared among."""
-    from search.plan.checks import check_batches
-
     for workers in range(1, (machine.gpus or machine.cores) + 1):
         with contextlib.suppress(InputError):
             check_batches(resolved.space, workers)

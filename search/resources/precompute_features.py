@@ -1,14 +1,9 @@
-"""The images of a search are looked at once, before its lanes start: with Ray Data, in parallel."""
+"""Features of the frozen vision tower, computed once before the lanes start: with Ray Data, in parallel."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-import json
-import os
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,44 +15,37 @@ from models.loading import IMAGES_PER_CALL
 from models.location import folder_family, model_folder
 from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import read_saved_plan, write_saved_plan
+from search.resources.feature_writer import COMPUTED_SCHEMA, VECTORS, FeatureWriter
+from search.resources.rank_memory import MemoryNeeds
 from search.results.formatting import format_duration
-from search.results.run_folder import LOOKED_FILE
 from spaces.adapter import Adapter
 from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.rank.data import CACHE_BYTES
-from trainables.rank.features import (
-    EXAMPLE_SCHEMA,
-    IMAGE_SCHEMA,
-    FeatureFiles,
-    compute_features,
-    examples_file,
-    features_folder,
-)
+from trainables.rank.features import compute_features, examples_file, features_folder
 from trainables.stage_job import FeatureCache
 from trainables.store.leases import hold_lease
 
 SPLITS = ("train", "validation")
-"""What a search looks at."""
-TOLD_SECONDS = 10.0
-FULL = (errno.ENOSPC, errno.EDQUOT)
-DISK_FULL = "the disk is too short for what is seen: each worker looks for itself"
-SPARE = 1.1
-"""The disk must hold so much more than what is to be written."""
-VECTORS = ("image", "read")
-"""What an example may bring with it: what was seen of its images, and what was read in that."""
+"""Splits that a search trains and scores on."""
+PROGRESS_SECONDS = 10.0
+"""Seconds between two lines of progress."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = "the disk has no room for cached features: each worker computes its own"
 Notify = Callable[[str], None]
+"""Function that shows the user a line."""
 
 
 class FeatureExtractor:
-    """An actor of Ray Data: takes blocks of rows, and returns what was seen of them."""
+    """Actor of Ray Data: takes blocks of rows, and returns their examples with features."""
 
     def __init__(
         self,
         model: str | Path,
         benchmark: str | Path,
         loading: Loading,
-        most: int,
+        token_limit: int,
         read: bool = False,
     ) -> None:
         import torch
@@ -68,218 +56,159 @@ class FeatureExtractor:
             self.lmm.adapt(Adapter(parts="projection"), 0)  # which leaves the Q-Former frozen
         if torch.cuda.is_available():
             self.lmm.to("cuda")
-        self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.token_limit(most)
+        self.benchmark, self.longest = load_benchmark(benchmark), self.lmm.token_limit(token_limit)
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
-        rows = [row for block in blocks.to_pylist() for row in self._looked(**block)]
-        return pa.Table.from_pylist(rows, EXTRACTED)
+        rows = [row for block in blocks.to_pylist() for row in self._computed(**block)]
+        return pa.Table.from_pylist(rows, COMPUTED_SCHEMA)
 
-    def _looked(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
-        known = self.benchmark.tasks[task].examples(split)
-        rows = range(first, min(first + IMAGES_PER_CALL, len(known)))
+    def _computed(self, task: str, split: str, first: int) -> Iterator[dict[str, Any]]:
+        examples = self.benchmark.tasks[task].examples(split)
+        rows = range(first, min(first + IMAGES_PER_CALL, len(examples)))
         images, inputs = compute_features(
-            self.lmm, [known[row] for row in rows], rows, self.longest
+            self.lmm, [examples[row] for row in rows], rows, self.longest
         )
-        seen = {image["image"]: image for image in images}
-        for one in inputs:
-            location = {"task": task, "split": split, "longest": self.longest}
-            # Of examples with the same images, the first brings what was seen of them.
-            new = {key: seen.pop(one[key], {}) for key in VECTORS}
-            brought = {f"{key}_{n}": v for key, image in new.items() for n, v in image.items()}
-            yield {**location, **one, **brought}
+        tensors = {image["image"]: image for image in images}
+        for row in inputs:
+            # Among examples with the same images, the first brings their features.
+            new = {key: tensors.pop(row[key], {}) for key in VECTORS}
+            columns = {f"{key}_{n}": v for key, image in new.items() for n, v in image.items()}
+            yield {"task": task, "split": split, "longest": self.longest, **row, **columns}
 
 
-EXTRACTED = pa.schema(
-    [*EXAMPLE_SCHEMA, *(("task", pa.string()), ("split", pa.string()), ("longest", pa.int64()))]
-    + [(f"{key}_{field.name}", field.type) for key in VECTORS for field in IMAGE_SCHEMA]
-)
-
-
-def precompute_features(resolved: ResolvedPlan, lookers: int) -> ResolvedPlan:
-    """The plan with what the frozen tower sees on disk, if that is wanted and the disk holds it."""
-    if not cached_on_disk(resolved):
+def precompute_features(resolved: ResolvedPlan, needs: MemoryNeeds, actors: int) -> ResolvedPlan:
+    """Return the plan with a filled feature cache, if one is wanted and the disk holds it."""
+    if not uses_feature_cache(resolved, needs.features):
         return resolved
-    root = resolved.run.parent / FEATURES
-    seen = FeatureCache(root, resolved.fingerprints.model, resolved.fingerprints.tasks)
-    begun = time.monotonic()
-    if not extract_missing(resolved, seen, lookers):
+    root, prints = resolved.run.parent / FEATURES, resolved.fingerprints
+    cache = FeatureCache(root, prints.model, prints.tasks)
+    start = time.monotonic()
+    if not fill_cache(resolved, cache, needs.probe.limit, actors):
         return resolved
-    # Of all lookers together: what is saved later on is told less this.
-    spent = {"seconds": (time.monotonic() - begun) * lookers}
-    if not (looked := resolved.run / LOOKED_FILE).exists():
-        looked.write_text(json.dumps(spent))
-    return dataclasses.replace(
-        resolved, worker_spec=dataclasses.replace(resolved.worker_spec, features=seen)
-    )
+    plan = read_saved_plan(resolved.run)
+    if not plan.precompute_seconds:
+        # Of all actors together: the report subtracts it from the time that the cache saves.
+        update = {"precompute_seconds": (time.monotonic() - start) * actors}
+        write_saved_plan(resolved.run, plan.model_copy(update=update))
+    return resolved.with_worker(features=cache)
 
 
-def cached_on_disk(resolved: ResolvedPlan) -> bool:
-    """Whether what is seen is to be kept on disk: where asked for, or memory would not hold it."""
+def uses_feature_cache(resolved: ResolvedPlan, size: float) -> bool:
+    """Return whether features of `size` bytes go to disk: by request, or where memory is too small."""
     if all(adapter.trains("vision_lora") for adapter in resolved.space.adapters()):
         return False
-    kept = resolved.plan.features
-    return kept == "disk" or (kept == "auto" and resolved.feature_bytes > CACHE_BYTES)
+    where = resolved.plan.features
+    return where == "disk" or (where == "auto" and size > CACHE_BYTES)
 
 
-def reads_qformer(resolved: ResolvedPlan) -> bool:
-    """Whether some configurations leave a Q-Former frozen, and it is to read what the tower sees."""
-    whole = resolved.space.adapters()
+def caches_qformer(resolved: ResolvedPlan) -> bool:
+    """Return whether some configurations leave a Q-Former frozen, so that its output is cached, too."""
     trained = ("connector", "qformer", "vision_lora")
     family = folder_family(model_folder(resolved.worker_spec.model))
-    return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in whole)
+    adapters = resolved.space.adapters()
+    return bool(family.qformer) and any(not adapter.trains(*trained) for adapter in adapters)
 
 
-def extract_missing(
-    resolved: ResolvedPlan, seen: FeatureCache, lookers: int, tell: Notify = print
+def fill_cache(
+    resolved: ResolvedPlan,
+    cache: FeatureCache,
+    token_limit: int,
+    actors: int,
+    notify: Notify = print,
 ) -> bool:
-    """Have all images looked at that were not yet; returns whether the disk held what was seen.
+    """Compute the features that the cache lacks; return whether the disk held them.
 
-    Ray must be there. What is written is there as a whole, or not at all; a search that is interrupted
-    meanwhile begins with it anew.
+    Ray must be running. A split is published as a whole or not at all; a search that is interrupted
+    meanwhile computes it anew.
     """
-    training = resolved.space.reference("finetune").training
-    folder = features_folder(seen.root, seen.model, training.loading)
-    if not _missing(resolved, folder):
+    folder = features_folder(cache.root, cache.model, resolved.finetune.training.loading)
+    if not _missing_splits(resolved, folder, token_limit):
         return True
     try:
-        with hold_lease(folder / "looking"):  # of two searches that begin at once, one looks
-            return _extract(resolved, seen, folder, lookers, tell)
+        with hold_lease(folder / "computing"):  # of two searches that begin at once, one computes
+            return _fill(resolved, cache, folder, token_limit, actors, notify)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_ERRORS:
             raise
-        tell(DISK_FULL)
+        notify(DISK_FULL)
         return False
 
 
-def _extract(
-    resolved: ResolvedPlan, seen: FeatureCache, folder: Path, lookers: int, tell: Notify
+def _fill(
+    resolved: ResolvedPlan,
+    cache: FeatureCache,
+    folder: Path,
+    token_limit: int,
+    actors: int,
+    notify: Notify,
 ) -> bool:
-    training, missing = resolved.space.reference("finetune").training, _missing(resolved, folder)
+    missing = _missing_splits(resolved, folder, token_limit)
     if not missing:
         return True
+    sizes = {(task, split): _size(resolved, task, split) for task, split in missing}
     blocks = [
         {"task": task, "split": split, "first": first}
-        for task, split in missing
-        for first in range(0, _size(resolved, task, split), IMAGES_PER_CALL)
+        for (task, split), size in sizes.items()
+        for first in range(0, size, IMAGES_PER_CALL)
     ]
-    writer = FeatureWriter(folder, seen, reads_qformer(resolved))
-    count, begun, told = 0, time.monotonic(), time.monotonic()
-    whole = sum(_size(resolved, task, split) for task, split in missing)
-    tell(f"looking at the images of {whole} examples, {lookers} at once")
+    writer = FeatureWriter(folder, cache, caches_qformer(resolved))
+    done, total, start = 0, sum(sizes.values()), time.monotonic()
+    shown = start
+    notify(f"computing vision features of {total} examples, {actors} at once")
     try:
-        for table in _results(resolved, blocks, training.loading, training.longest, lookers):
-            count += len(table)
-            if not writer.fits(table, whole / count):
-                tell(DISK_FULL)
+        for table in _computed_tables(resolved, blocks, actors):
+            done += len(table)
+            if not writer.fits(table, total / done):
+                notify(DISK_FULL)
                 return False
             writer.add(table)
-            if time.monotonic() - told > TOLD_SECONDS:
-                told = time.monotonic()
-                left = (told - begun) * (whole - count) / count
-                tell(f"looked at {count} of {whole}, about {format_duration(left)} left")
+            if time.monotonic() - shown > PROGRESS_SECONDS:
+                shown = time.monotonic()
+                left = format_duration((shown - start) * (total - done) / done)
+                notify(f"features of {done} of {total} examples, about {left} left")
         writer.publish()
         return True
     finally:
         writer.discard()
 
 
-def _results(
-    resolved: ResolvedPlan,
-    blocks: list[dict[str, Any]],
-    loading: Loading,
-    longest: int,
-    lookers: int,
+def _computed_tables(
+    resolved: ResolvedPlan, blocks: list[dict[str, Any]], actors: int
 ) -> Iterator[pa.Table]:
-    """What the lookers saw, in any order."""
+    """Yield the examples with their features, in any order."""
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    worker_spec = resolved.worker_spec
-    made = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * lookers))
-    looked = made.map_batches(
+    spec, training = resolved.worker_spec, resolved.finetune.training
+    model = (spec.model, spec.benchmark, training.loading, training.longest)
+    rows = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), 4 * actors))
+    computed = rows.map_batches(
         FeatureExtractor,  # type: ignore[arg-type]
-        fn_constructor_args=(
-            worker_spec.model,
-            worker_spec.benchmark,
-            loading,
-            longest,
-            reads_qformer(resolved),
-        ),
+        fn_constructor_args=(*model, caches_qformer(resolved)),
         batch_format="pyarrow",
         batch_size=1,
-        concurrency=lookers,
-        num_gpus=worker_spec.gpus or None,
+        concurrency=actors,
+        num_gpus=spec.gpus or None,
     )
-    yield from looked.iter_batches(batch_format="pyarrow", batch_size=None)  # type: ignore[misc]
-
-
-class FeatureWriter:
-    """Writes what comes in beside its place, and moves it there when it is whole."""
-
-    def __init__(self, folder: Path, seen: FeatureCache, read: bool = False) -> None:
-        self.folder, self.seen, self.read = folder, seen, read
-        self.known = FeatureFiles(folder)
-        self._new: set[str] = set()
-        self._rows: dict[Path, list[dict[str, Any]]] = {}
-        self._bytes = 0
-        self._part = folder / "images" / f".{uuid.uuid4().hex}"
-        self._part.parent.mkdir(parents=True, exist_ok=True)
-        self._out = pa.ipc.new_file(str(self._part), IMAGE_SCHEMA)
-
-    def add(self, table: pa.Table) -> None:
-        """Some looked-at examples, with what was seen of images that are new."""
-        images = []
-        for row in table.to_pylist():
-            for key in VECTORS:
-                name, brought = row[key], row[f"{key}_features"] is not None
-                if brought and name not in self._new and not self.known.has_features(name):
-                    self._new.add(name)
-                    images.append({field: row[f"{key}_{field}"] for field in IMAGE_SCHEMA.names})
-                    self._bytes += len(row[f"{key}_features"])
-            task = self.seen.tasks[row["task"]]
-            file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
-            self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLE_SCHEMA.names})
-            self._bytes += len(row["inputs"])
-        if images:
-            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGE_SCHEMA))
-
-    def fits(self, table: pa.Table, more: float) -> bool:
-        """Whether the disk holds `more` times what there is with this table."""
-        size = self._bytes + table.nbytes
-        return size * more * SPARE - self._bytes < shutil.disk_usage(self._part.parent).free
-
-    def publish(self) -> None:
-        """Images first, for examples name them."""
-        self._out.close()
-        if self._new:
-            os.replace(self._part, self._part.with_name(f"{self._part.name[1:]}.arrow"))
-        for file, rows in self._rows.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-            table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLE_SCHEMA)
-            with pa.ipc.new_file(str(temporary), EXAMPLE_SCHEMA) as out:
-                out.write_table(table)
-            os.replace(temporary, file)
-
-    def discard(self) -> None:
-        """Forget what was not published."""
-        self._part.unlink(missing_ok=True)
+    yield from computed.iter_batches(batch_format="pyarrow", batch_size=None)  # type: ignore[misc]
 
 
 def _size(resolved: ResolvedPlan, task: str, split: str) -> int:
     return len(resolved.benchmark.task(task).examples(split))
 
 
-def _missing(resolved: ResolvedPlan, folder: Path) -> list[tuple[str, str]]:
-    """The splits that were not looked at yet."""
-    # Where no Q-Former is to read, what one has read will do.
-    asked = (True,) if reads_qformer(resolved) else (True, False)
-    task_of, limit = resolved.fingerprints.tasks, resolved.processor_probe.limit
+def _missing_splits(
+    resolved: ResolvedPlan, folder: Path, token_limit: int
+) -> list[tuple[str, str]]:
+    """Return the splits whose features are not on disk yet."""
+    # Where no Q-Former's output is needed, a file that has it will do.
+    reads = (True,) if caches_qformer(resolved) else (True, False)
+    prints = resolved.fingerprints.tasks
     return [
         (task, split)
         for task in resolved.all_tasks
         for split in SPLITS
         if not any(
-            examples_file(folder, task_of[task], split, limit, read).exists() for read in asked
+            examples_file(folder, prints[task], split, token_limit, read).exists() for read in reads
         )
     ]

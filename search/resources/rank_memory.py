@@ -16,6 +16,7 @@ from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory_estimate import CPU, GPU, ExampleSizes, estimate_bytes
 from models.processors import load_processor
+from search.plan.resolved_plan import ResolvedPlan
 from spaces import Adapter, InputError, Training
 from tasks import SPLITS, Example, Task
 from trainables.rank.data import CACHE_BYTES
@@ -79,6 +80,34 @@ class ProcessorProbe:
     @property
     def _count(self) -> int:
         return sum(counts[split] for counts in self.counts.values() for split in SCORED)
+
+
+@dataclass(frozen=True)
+class MemoryNeeds:
+    """Memory that a search needs, and the probe of the processor that it is estimated from."""
+
+    probe: ProcessorProbe
+    rank: Mapping[str, int]
+    """Bytes of one rank at its peak, by part, of the configuration that needs most."""
+    features: int
+    """Bytes of the frozen vision tower's features of all examples, about."""
+
+    @property
+    def rank_bytes(self) -> int:
+        """Bytes of one rank at its peak."""
+        return sum(self.rank.values())
+
+
+def memory_needs(resolved: ResolvedPlan) -> MemoryNeeds:
+    """Probe the model's processor, and estimate memory; raises `InputError` as `probe_processor`."""
+    tasks = [resolved.benchmark.task(name) for name in resolved.all_tasks]
+    probe = probe_processor(resolved.model_folder, tasks, resolved.finetune.training)
+    ranks = [
+        rank_memory(probe, adapter, training, resolved.plan.workers_per_trial)
+        for adapter, training in resolved.space.largest()
+    ]
+    largest = max(ranks, key=lambda parts: sum(parts.values()))
+    return MemoryNeeds(probe, largest, probe.feature_bytes(resolved.finetune.training))
 
 
 def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> ProcessorProbe:

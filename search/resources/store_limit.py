@@ -27,7 +27,9 @@ def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
             "give the one that --storage named"
         )
     check_store_limit(limit)
-    return describe_sweep(evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry)
+    return describe_sweep(
+        evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry
+    )
 
 
 def describe_sweep(swept: Eviction, dry: bool = False) -> str:

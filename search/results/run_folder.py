@@ -13,8 +13,6 @@ from spaces.errors import InputError, unknown
 from spaces.files import write_atomically
 from trainables.trial_record import TRIALS, TrialRecord
 
-LOOKED_FILE = "looked.json"
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -41,14 +39,6 @@ class RunFolder:
     def orderings(self) -> tuple[tuple[str, ...], ...]:
         """Task orderings of the panel."""
         return self.plan.panel.orderings
-
-    @property
-    def precompute_seconds(self) -> float:
-        """Seconds of precomputing vision features; 0 if each worker computed its own."""
-        try:
-            return float(json.loads((self.folder / LOOKED_FILE).read_text())["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0
 
     def trial(self, name: str) -> TrialRecord:
         """Return one trial; raises `InputError` with the nearest name."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan
 from search.results.run_folder import read_run_folder
 from search.tuning.searcher import StudySearcher, ended_proposals
 from spaces.errors import InputError, first_line
@@ -27,10 +28,10 @@ from trainables.trial_record import State, TrialRecord
 
 logger = logging.getLogger(__name__)
 
-SAME = ("objectives", "panel", "seed", "fingerprints", "code", "search_code", "metrics")
+SAME = ("objectives", "panel", "fingerprints", "code", "search_code", "metrics")
 """Parts of `plan.json` that proposals, scores and stops depend on."""
 SAME_FIELDS = (
-    *("strategies", "samples", "balanced", "scoring", "training", "adapter", "space"),
+    *("seed", "strategies", "samples", "balanced", "scoring", "training", "adapter", "space"),
     *("stopping", "halving", "workers_per_trial"),
 )
 """Fields of the plan that proposals, scores and stops depend on."""
@@ -75,29 +76,29 @@ class PriorRun:
         return sum(trial.state in REUSABLE for trial in self.trials.values())
 
 
-def find_prior_run(plan: Mapping[str, Any], run: Path) -> PriorRun | None:
+def find_prior_run(plan: SavedPlan, run: Path) -> PriorRun | None:
     """Return the search beside `run` with the same plan that got furthest; None if there is none.
 
-    `plan` is what `plan.json` would hold. Folders that are damaged or that others wrote are skipped.
+    Folders that are damaged or that other versions wrote are skipped.
     """
-    wanted = _identity(json.loads(json.dumps(plan)))
+    wanted = _identity(plan)
     same = [
         file.parent
-        for file in sorted(run.parent.glob("*/plan.json"))
-        if file.parent != run and _read_identity(file) == wanted
+        for file in sorted(run.parent.glob(f"*/{PLAN_FILE}"))
+        if file.parent != run and _read_identity(file.parent) == wanted
     ]
     found = [(len(p.proposals), p.ended_count, p) for p in map(_read_prior_run, same) if p]
     *_, furthest = max(found, key=lambda entry: entry[:2], default=(None,))
     return furthest if furthest and furthest.proposals else None
 
 
-def _read_identity(file: Path) -> list[Any] | None:
-    """Return the parts of a saved plan that are compared; None if the file holds no such plan."""
+def _read_identity(folder: Path) -> list[Any] | None:
+    """Return the parts of a saved plan that are compared; None if the folder holds no such plan."""
     try:
-        return _identity(json.loads(file.read_text()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        # Other versions wrote plans without some of these parts: no reason for a warning.
-        logger.debug("%s is not compared with the plan: %r", file, error)
+        return _identity(read_saved_plan(folder))
+    except InputError as error:
+        # Other versions wrote other plans: no reason for a warning.
+        logger.debug("%s is not compared with the plan: %s", folder, error)
         return None
 
 
@@ -112,12 +113,13 @@ def _read_prior_run(folder: Path) -> PriorRun | None:
     return prior_run
 
 
-def _identity(plan: Mapping[str, Any]) -> list[Any]:
-    fields = plan["fields"]
+def _identity(saved: SavedPlan) -> list[Any]:
+    values = saved.to_values()
+    fields = values["plan"]
     return [
-        *(plan[name] for name in SAME),
+        *(values[name] for name in SAME),
         *(fields[name] for name in SAME_FIELDS),
-        plan["text_encoder"]["print"],
+        saved.text_encoder.fingerprint,
     ]
 
 

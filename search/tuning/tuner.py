@@ -8,13 +8,15 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.plan.resolved_plan import ResolvedPlan
+from search.tuning.prior_run import PriorRun
 from search.tuning.searcher import StudySearcher
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
+from spaces.references import REFERENCES
 from trainables.trainable import SearchContext, StageTrainable
 
 
-def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
+def build_searcher(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> StudySearcher:
     """Return the searcher of a plan, where an interrupted search left it."""
     return StudySearcher(
         resolved.space,
@@ -22,9 +24,9 @@ def build_searcher(resolved: ResolvedPlan) -> StudySearcher:
         resolved.run,
         seed=resolved.plan.seed,
         samples=resolved.plan.samples,
-        references=resolved.references,
+        references=REFERENCES,
         balanced=resolved.plan.balanced,
-        prior_proposals=resolved.prior_run.proposals if resolved.prior_run else (),
+        prior_proposals=prior_run.proposals if prior_run else (),
     )
 
 
@@ -78,7 +80,7 @@ def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialSch
     return StageScheduler(
         rules[plan.stopping](),
         resolved.run,
-        resolved.references,
+        REFERENCES,
         searcher.stopped_names,
         unfinished=searcher.unfinished,
     )

@@ -315,8 +315,8 @@ def test_the_controls_differ_from_what_they_control_in_one_thing(tmp_path: Path)
     for job in slower:
         assert job.config["training"]["learning_rate"] == float(job.name.partition("@")[2])
         start = both[0 if job.name.startswith(ALIGNED) else 1]
-        assert job.worker_spec.model == start.prepared.plan.model
-        assert job.fingerprints.model == start.prepared.fingerprints.model
+        assert job.worker_spec.model == start.resolved.plan.model
+        assert job.fingerprints.model == start.resolved.fingerprints.model
         assert {o for panel in job.panels for o in panel.orderings} == set(both[1].held_out)
     controls = informed(both[1], (1, 2), tmp_path)
     assert [job.name for job in controls] == [*INFORMED] * 2

@@ -16,7 +16,8 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 from models.batching import FEATURES, PIXELS, QUERIES, encode
 from models.lmm import LMM
 from models.loading import IMAGES_PER_CALL
-from search.resources.precompute_features import FeatureExtractor, FeatureWriter
+from search.resources.feature_writer import FeatureWriter
+from search.resources.precompute_features import FeatureExtractor
 from spaces import Adapter
 from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from records import write_run
 from toy import PROMPTS, Toy
 
 from search import commands
@@ -87,12 +88,10 @@ def test_a_search_is_resumed_from_any_folder(
 
 
 def test_the_search_begun_last_is_resumed(tmp_path: Path) -> None:
-
     for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "plan.json").write_text(json.dumps({"started": started}))
+        write_run(tmp_path / name, [], started=started)
     (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "plan.json").write_text("{")  # a broken one is passed over
+    (tmp_path / "d" / "plan.json").write_text("{")  # a broken one is skipped
     assert latest_search(tmp_path) == "b"
 
 

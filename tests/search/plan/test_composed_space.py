@@ -16,8 +16,10 @@ from search.plan.checks import check_experts, searched_strategies
 from search.plan.presets import PLANS, SEARCHED
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import record_plan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import config_space
+from search.resources.stage_counts import reference_keys
 from search.tuning.searcher import StudySearcher
 from spaces import InputError, knobs_of
 from strategies import STRATEGIES
@@ -161,8 +163,9 @@ def test_initial_tasks_are_trained_before_unless_the_plan_says_otherwise(resolve
     assert [made[how].panel.initial for how in made] == [("half",), ("half",), ()]
     assert [made[how].panel.first for how in made] == [("half",), (), ()]
     assert set(made["known"].fingerprints.tasks) == {"hue", "light", "half"}
-    assert len(made["trained"].keys("finetune")) == len(made["known"].keys("finetune")) + 1
-    assert made["trained"].to_dict()["panel"]["initial"] == ("half",)
+    keys = {how: reference_keys(made[how], "finetune") for how in made}
+    assert len(keys["trained"]) == len(keys["known"]) + 1
+    assert record_plan(made["trained"]).panel.initial == ("half",)
 
 
 def test_initial_tasks_are_not_learned_again(resolved) -> None:

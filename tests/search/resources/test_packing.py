@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from search.plan.checks import check_share
 from search.resources.packing import (
     Devices,
     Packing,
     best_packing,
     check_gpus,
-    check_share,
     gpu_share,
     lanes_on,
 )

@@ -14,7 +14,9 @@ from toy import Toy, walked
 from search.cli import main, parser, plan_from_flags
 from search.commands import clean
 from search.plan.resolve import resolve_plan
+from search.plan.resolved_plan import ResolvedPlan
 from search.resources.cost_estimate import MeasuredStages
+from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
 from trainables.lanes.in_process import InProcessRunner
 from trainables.stage_job import WorkerSpec
@@ -24,9 +26,13 @@ from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
 
-def prepared_of(plan: Path, storage: Path, *flags: str):
+def prepared_of(plan: Path, storage: Path, *flags: str) -> ResolvedPlan:
     args = parser().parse_args(["--plan", str(plan), *flags])
     return resolve_plan(plan_from_flags(args, None), "it", storage, False)
+
+
+def to_train(resolved: ResolvedPlan) -> int:
+    return count_stages(resolved, None).to_train
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def test_hours_are_unknown_until_a_stage_was_trained_and_known_then(
 
 def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path) -> None:
     resolved = prepared_of(plan, tmp_path)
-    assert MeasuredStages(resolved).estimate() is None
+    assert MeasuredStages(resolved).estimate(to_train(resolved)) is None
     model, benchmark = resolved.plan.model, resolved.plan.benchmark
     worker_spec = WorkerSpec(model, benchmark, resolved.worker_spec.store, resolved.plan.seed)
     floor = resolved.new_trial(resolved.space.reference("finetune"))
@@ -61,21 +67,19 @@ def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path)
     )
     walk.step()
     one = MeasuredStages(resolved)
-    before = one.estimate()
-    assert one.pace is not None
-    assert one.pace.stages == 1
+    before = one.estimate(to_train(resolved))
+    assert one.cost is not None
+    assert one.cost.stages == 1
     record = walk.store.get(walk.stages[0]["key"])
-    assert one.pace.trained == pytest.approx(record["seconds"] / 24)
-    stages_left = resolved.most_stages() + (
-        len(resolved.panel.tasks) - 1
-    )  # joint is of three tasks
-    training = stages_left * 24 * one.pace.trained
+    assert one.cost.train_seconds == pytest.approx(record["seconds"] / 24)
+    stages_left = to_train(resolved) + (len(resolved.panel.tasks) - 1)  # joint is of three tasks
+    training = stages_left * 24 * one.cost.train_seconds
     assert before is not None
-    assert before.seconds * (1 - before.scoring) == pytest.approx(training)
+    assert before.seconds * (1 - before.scoring_share) == pytest.approx(training)
     walked(walk)
-    after = MeasuredStages(resolved).estimate()
+    after = MeasuredStages(resolved).estimate(to_train(resolved))
     assert after is not None
-    assert resolved.most_stages() == stages_left - 2 - 4
+    assert to_train(resolved) == stages_left - 2 - 4
 
 
 def test_several_workers_are_not_measured_by_one(

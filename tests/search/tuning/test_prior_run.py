@@ -16,8 +16,9 @@ from toy import Toy
 from search.cli import main, parser, plan_from_flags
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.saved_plan import record_plan
 from search.run_search import save_plan
-from search.tuning.prior_run import reuse_prior_run
+from search.tuning.prior_run import PriorRun, find_prior_run, reuse_prior_run
 from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
 from trainables.config import TrialConfig
@@ -35,6 +36,10 @@ STOPPED, FAILED = {"0001": 2}, "0003"
 def plan(toy: Toy, tmp_path: Path) -> Path:
     own = {"epochs": 1, "batch_size": 8, "precision": "fp32", "checkpointing": False}
     return write_plan(tmp_path / "toy.yaml", toy, samples=4, training=own)
+
+
+def prior_run_of(resolved: ResolvedPlan) -> PriorRun | None:
+    return find_prior_run(record_plan(resolved), resolved.run)
 
 
 def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
@@ -86,9 +91,10 @@ def left(searcher: StudySearcher) -> list[dict[str, Any]]:
 
 def again(resolved: ResolvedPlan) -> StudySearcher:
     resolved.run.mkdir(exist_ok=True)
-    searcher = build_searcher(resolved)
-    assert resolved.prior_run is not None
-    reuse_prior_run(resolved, searcher, resolved.prior_run)
+    prior_run = prior_run_of(resolved)
+    assert prior_run is not None
+    searcher = build_searcher(resolved, prior_run)
+    reuse_prior_run(resolved, searcher, prior_run)
     return searcher
 
 
@@ -144,12 +150,12 @@ def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: P
     "flags", [("--seed", "5"), ("--samples", "3"), ("--stopping", "none"), ("--orderings", "given")]
 )
 def test_another_plan_is_no_twin(first: ResolvedPlan, plan: Path, flags: tuple[str, ...]) -> None:
-    assert prepared_as("second", plan, *flags).prior_run is None
+    assert prior_run_of(prepared_as("second", plan, *flags)) is None
 
 
 def test_what_only_says_how_it_is_run_makes_no_difference(first: ResolvedPlan, plan: Path) -> None:
     flags = ("--concurrent", "1", "--time-budget", "60", "--features", "memory")
-    assert prepared_as("second", plan, *flags).prior_run is not None
+    assert prior_run_of(prepared_as("second", plan, *flags)) is not None
 
 
 @pytest.mark.parametrize("broken", ["", "{}", '{"fields": 3}', '{"fields": {}, "panel": []}'])
@@ -157,7 +163,7 @@ def test_a_folder_that_no_search_wrote_is_no_twin(
     first: ResolvedPlan, plan: Path, broken: str
 ) -> None:
     (first.run / "plan.json").write_text(broken)
-    assert prepared_as("second", plan).prior_run is None
+    assert prior_run_of(prepared_as("second", plan)) is None
 
 
 @pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"name": "0000", "state": "finished"}'])
@@ -171,7 +177,7 @@ def test_a_trial_s_record_that_cannot_be_read_is_no_end(
 @pytest.mark.parametrize("broken", ["", "nonsense\n", '{"op_code": 77}\n'])
 def test_a_broken_journal_is_no_twin(first: ResolvedPlan, plan: Path, broken: str) -> None:
     (first.run / "optuna.journal").write_text(broken)
-    assert prepared_as("second", plan).prior_run is None
+    assert prior_run_of(prepared_as("second", plan)) is None
 
 
 def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -> None:
@@ -235,7 +241,8 @@ def test_a_resumed_search_keeps_the_credit_for_what_it_trained(
 
 def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, plan: Path) -> None:
     second = prepared_as("second", plan)
-    assert second.prior_run is not None
+    prior_run = prior_run_of(second)
+    assert prior_run is not None
     second.run.mkdir()
     searcher = StudySearcher(
         second.space,
@@ -245,24 +252,25 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
         samples=4,
         references=(),
         balanced=True,
-        prior_proposals=second.prior_run.proposals[:2],
+        prior_proposals=prior_run.proposals[:2],
     )
     searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
     drawn = [t.params for t in searcher.study.get_trials(deepcopy=False)[:2]]
-    assert drawn == list(second.prior_run.proposals[:2])
+    assert drawn == list(prior_run.proposals[:2])
 
 
 def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
     first: ResolvedPlan, plan: Path
 ) -> None:
     second = prepared_as("second", plan)
-    assert second.prior_run is not None
+    prior_run = prior_run_of(second)
+    assert prior_run is not None
     second.run.mkdir()
     same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
     StudySearcher(*same)  # broken off before it proposed anything
-    searcher = StudySearcher(*same, second.prior_run.proposals)
+    searcher = StudySearcher(*same, prior_run.proposals)
     searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
     # The two starting points are alike; what comes after them is to be drawn with what is known then.
@@ -282,5 +290,5 @@ def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     assert given is not None and given["name"] == FAILED
     result = walked(second, given, InProcessRunner(second.worker_spec))
     searcher.on_trial_complete("last", result)
-    prior_run = prepared_as("third", plan).prior_run
+    prior_run = prior_run_of(prepared_as("third", plan))
     assert prior_run is not None and prior_run.name == "second"

@@ -15,7 +15,8 @@ from toy import FP32, PROMPTS, Toy, adapted, blobs, config, walked
 from models.batching import FEATURES, PIXELS
 from models.lmm import LMM
 from models.loading import IMAGES_PER_CALL
-from search.resources.precompute_features import EXTRACTED, FeatureExtractor, FeatureWriter
+from search.resources.feature_writer import COMPUTED_SCHEMA, FeatureWriter
+from search.resources.precompute_features import FeatureExtractor
 from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.lanes.in_process import InProcessRunner
@@ -191,4 +192,4 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     )
     assert not writer.fits(table, 10.0)
     assert writer.fits(table, 2.0)
-    assert EXTRACTED.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
+    assert COMPUTED_SCHEMA.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
