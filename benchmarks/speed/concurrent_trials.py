@@ -5,7 +5,6 @@ python -m benchmarks.speed.concurrent_trials
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarks.speed.measure import Result, exact
 from benchmarks.speed.plain_tune import ROOT
 from benchmarks.speed.small import small, write_plan
+from search.results.run_folder import read_run_folder
 
 LANES, SAMPLES = 4, 6
 PARTS = ("train", "keep", "score")
@@ -32,10 +32,10 @@ def main() -> None:
         command = [sys.executable, script, *flags]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        trials = [json.loads(f.read_text()) for f in (root / "four" / "trials").glob("*.json")]
-        stages = [stage for trial in trials for stage in trial["stages"]]
-        trained = sum(stage["trained"] for stage in stages)
-        keys = {stage["key"] for stage in stages}
+        trials = read_run_folder(root / "four").trials
+        stages = [stage for trial in trials for stage in trial.stages]
+        trained = sum(stage.trained for stage in stages)
+        keys = {stage.key for stage in stages}
         assert trained >= len(keys), "a stage came from nowhere: the storage was new"
         exact(
             "stages trained by four trials at once",
@@ -46,9 +46,9 @@ def main() -> None:
             distinct=len(keys),
             wanted=len(stages),
         ).tell()
-        every = [*stages, *(trial["before"] for trial in trials)]
-        waited = sum(made["waited"] for made in every)
-        worked = sum(made["seconds"].get(p, 0.0) for made in every for p in PARTS)
+        every = [*stages, *(trial.before for trial in trials if trial.before)]
+        waited = sum(cost.waited for cost in every)
+        worked = sum(cost.seconds.get(p, 0.0) for cost in every for p in PARTS)
         share = waited / (waited + worked)
         parts = {"waited_seconds": waited, "worked_seconds": worked}
         Result(

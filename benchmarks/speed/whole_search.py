@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ from benchmarks.speed.measure import Cost, compared, say
 from benchmarks.speed.plain_tune import ROOT, WAYS
 from benchmarks.speed.small import TASKS, Small, config, small, walked, write_plan
 from search.plan.presets import MINI_TRAINING
+from search.results.run_folder import read_run_folder
+from spaces.references import CEILING
 from trainables.lanes.in_process import InProcessRunner
 from trainables.rank.data import Data
+from trainables.trial_record import TrialRecord
 
 SAMPLES = 22
 """Beside finetune and joint tuning."""
@@ -170,45 +174,42 @@ def at_the_ends(root: Path, begun: float) -> tuple[float, float]:
     return min(written) - begun, ended - max(written)
 
 
-def records(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def records(root: Path) -> tuple[Sequence[TrialRecord], dict[str, Any]]:
     """The trials of our search, and what it shared."""
-    files = sorted((root / "storage" / "ours" / "trials").glob("*.json"))
-    trials = [json.loads(file.read_text()) for file in files]
-    assert all(trial["state"] == "finished" for trial in trials)
-    stages = [stage for trial in trials for stage in trial["stages"]]
-    keys = {stage["key"] for stage in stages}
+    trials = read_run_folder(root / "storage" / "ours").trials
+    assert all(trial.state == "finished" for trial in trials)
+    stages = [stage for trial in trials for stage in trial.stages]
+    keys = {stage.key for stage in stages}
     # Joint tuning is one stage, on whatever ordering.
-    walked = [
-        o["tasks"] for trial in trials if trial["name"] != "joint" for o in trial["orderings"]
-    ]
+    walked = [m.tasks for trial in trials if trial.name != CEILING for m in trial.matrices]
     configured = sum(map(len, walked)) + 1
-    trained = sum(stage["trained"] for stage in stages)
+    trained = sum(stage.trained for stage in stages)
     assert trained == len(keys), "a stage was trained twice"
     counted = {"stages_configured": configured, "stages_trained": trained}
     parts = ("train", "keep", "score")
-    spent = {p: sum(stage["seconds"].get(p, 0.0) for stage in stages) for p in parts}
+    spent = {p: sum(stage.seconds.get(p, 0.0) for stage in stages) for p in parts}
     counted |= {"lanes_seconds": spent}
     return trials, counted | {"stage_ratio": configured / trained}
 
 
-def write_trials(root: Path, benchmark: Path, trials: list[dict[str, Any]]) -> None:
+def write_trials(root: Path, benchmark: Path, trials: Sequence[TrialRecord]) -> None:
     """What plain Tune is to run."""
     told = {
         "benchmark": str(benchmark),
         "seed": 0,
-        "configs": [trial["config"] for trial in trials],
-        "orderings": trials[0]["panel"]["orderings"],
+        "configs": [trial.config for trial in trials],
+        "orderings": [matrix.tasks for matrix in trials[0].matrices],
     }
     (root / "trials.json").write_text(json.dumps(told))
 
 
-def check(way: str, theirs: dict[str, Any], trials: list[dict[str, Any]]) -> None:
+def check(way: str, theirs: dict[str, Any], trials: Sequence[TrialRecord]) -> None:
     """The matrices of both sides must be equal."""
     assert theirs
     for which, matrices in theirs.items():
         trial = trials[int(which)]
-        ours = trial["orderings"][: len(matrices)]
-        assert ours == matrices, f"{trial['name']} came to other scores with {way}"
+        ours = [matrix.to_dict() for matrix in trial.matrices[: len(matrices)]]
+        assert ours == matrices, f"{trial.name} has other scores with {way}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trainables.store.leases import alive, hold_lease
 from trainables.store.stage_store import EVICTED, StageStore
+from trainables.trial_record import TRIALS, named_keys
 
 GRACE_SECONDS = 600.0
 """What is younger may be in use by somebody who has not said so yet."""
@@ -150,11 +151,5 @@ def _pins(store: StageStore) -> set[str]:
 
 
 def _named(searches: Path) -> set[str]:
-    """Keys that the trials of all searches name."""
-    keys: set[str] = set()
-    for file in searches.glob("*/trials/*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(file.read_text())
-            parts = [*record.get("stages", ()), *record.get("records", ())]
-            keys |= {*record.get("keys", ()), *(part["key"] for part in parts)}
-    return keys
+    """Return the keys that the trials of all searches name."""
+    return {key for file in searches.glob(f"*/{TRIALS}/*.json") for key in named_keys(file)}
