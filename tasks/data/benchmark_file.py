@@ -21,13 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spaces.errors import InputError, unknown
 from spaces.records import VERSION, Record
+from tasks.data.task import SPLITS
 from tasks.scoring.answer_formats import check_format
 from tasks.scoring.answers import METRICS
 
 Model = TypeVar("Model", bound=BaseModel)
 
 BENCHMARK_FILE = "benchmark.yaml"
-RAW_KEYS = ("train", "validation", "test", "images", "format", "split", "limit", "prompt")
+RAW_KEYS = (*SPLITS, "images", "format", "split", "limit", "prompt")
 """Keys of a task that describe how raw data are read."""
 
 

@@ -66,8 +66,8 @@ def _part(part: Any, inside: list[ImageReference]) -> str:
 def _pairs(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return (prompt, answer) of every exchange.
 
-    An answer before the first question is left out, and so is a last question without an answer, as in
-    LLaVA's own training on such conversations of ShareGPT.
+    An answer before the first question is left out, and so is a last question without an answer.
+    LLaVA's own training treats such conversations of ShareGPT alike.
     """
     if len(said) > 2 and said[0][0] == "assistant":
         said = said[1:]

@@ -1,1 +1,1 @@
-"""The embedded benchmark: twelve small tasks over real, human-made images, remade by code."""
+"""The embedded benchmark: twelve small tasks over real, human-made images, and the code that builds it."""

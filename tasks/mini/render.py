@@ -1,4 +1,4 @@
-"""From vector graphics, fonts and arrays to square RGB pictures on a plain ground."""
+"""Square RGB pictures on a plain background, made of vector graphics, fonts and arrays."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ COLORS: dict[str, Color] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """What a picture shows, in which design, and how to draw it at a given size."""
+    """Name, kind and design of a picture, its split, and a function that draws it at a given size."""
 
     name: str
     kind: str
@@ -41,19 +41,19 @@ class Picture:
 
 
 def seeded(*parts: object) -> random.Random:
-    """A random generator that depends on nothing but its parts."""
+    """Make a random generator that depends on its parts alone."""
     key = "/".join(map(str, parts)).encode()
     return random.Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
 
 
 def hashed_split(*parts: object, validation: float = 0.15, test: float = 0.25) -> str:
-    """A split that depends on nothing but the parts, for sources without designs to hold out."""
+    """Choose a split from the parts alone, for sources without designs to hold out."""
     place = seeded("split", *parts).random()
     return "test" if place < test else "validation" if place < test + validation else "train"
 
 
 def draw_svg(svg: str, size: int, color: str = "#111111", margin: float = 0.03) -> Image.Image:
-    """What an SVG shows, centred on a transparent square; `currentColor` takes the colour."""
+    """Draw an SVG centred on a transparent square, with `color` for `currentColor`."""
     svg = svg.replace("currentColor", color)
     drawn = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=3 * size, dpi=96))
     image = Image.open(io.BytesIO(drawn)).convert("RGBA")
@@ -61,7 +61,7 @@ def draw_svg(svg: str, size: int, color: str = "#111111", margin: float = 0.03) 
 
 
 def fit(image: Image.Image, size: int, margin: float = 0.0) -> Image.Image:
-    """The image scaled to lie centred in a transparent square."""
+    """Scale an image to lie centred in a transparent square."""
     image = image.convert("RGBA")
     inner = size * (1 - 2 * margin)
     scale = inner / max(image.size)
@@ -73,14 +73,14 @@ def fit(image: Image.Image, size: int, margin: float = 0.0) -> Image.Image:
 
 
 def on_ground(image: Image.Image, ground: Color = WHITE) -> Image.Image:
-    """Transparency replaced by a plain colour."""
+    """Replace transparency by a plain colour."""
     square = Image.new("RGBA", image.size, (*ground, 255))
     square.alpha_composite(image.convert("RGBA"))
     return square.convert("RGB")
 
 
 def view(image: Image.Image, chance: random.Random, tilt: float = 8.0) -> Image.Image:
-    """The same thing seen again: a little smaller, shifted and tilted, on another pale ground."""
+    """Draw a variant of an image: a little smaller, shifted and tilted, on another pale background."""
     size = image.width
     image = image.convert("RGBA").rotate(
         chance.uniform(-tilt, tilt), Image.Resampling.BICUBIC, fillcolor=(*WHITE, 0)
@@ -96,8 +96,10 @@ def view(image: Image.Image, chance: random.Random, tilt: float = 8.0) -> Image.
 def draw_text(
     text: str, font: Path, size: int, chance: random.Random, fill: float = 0.85, wild: bool = True
 ) -> Image.Image:
-    """Text in dark ink on a pale ground, as large as its width allows; if `wild`, anywhere in the
-    picture and sometimes pale on dark."""
+    """Draw text in dark ink on a pale background, as large as its width allows.
+
+    If `wild`, it lies anywhere in the picture, and is sometimes pale on dark.
+    """
     probe = ImageFont.truetype(str(font), 100)
     left, top, right, bottom = probe.getbbox(text)
     width = size * chance.uniform(fill - 0.1, fill + 0.08)
@@ -117,7 +119,7 @@ def draw_text(
 
 
 def named_colors(image: Image.Image, share: float = 0.08) -> list[str]:
-    """The names of the colours that cover at least a share of the opaque pixels, largest first."""
+    """Return the colours that cover at least a share of the opaque pixels, largest first."""
     raw = image.convert("RGBA").resize((40, 40), Image.Resampling.NEAREST).tobytes()
     pixels = [raw[i : i + 3] for i in range(0, len(raw), 4) if raw[i + 3] > 200]
     counts = dict.fromkeys(COLORS, 0)
@@ -132,7 +134,7 @@ def _distance(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether nearly nothing, or nearly one flat thing, is to be seen."""
+    """Return whether an image has nearly no contrast, or is nearly one flat area."""
     grey = image.convert("L").resize((32, 32))
     low, high = grey.getextrema()
     ground = max(grey.histogram())
@@ -140,7 +142,7 @@ def is_blank(image: Image.Image) -> bool:
 
 
 def posterised(image: Image.Image, levels: int = 32) -> Image.Image:
-    """The image in fewer shades of each channel: looks the same and takes half the bytes."""
+    """Reduce the shades of each channel; the image looks the same and takes half the bytes."""
     step = 255 / (levels - 1)
     shades = [round(round(value / step) * step) for value in range(256)]
     return image.convert("RGB").point(shades * 3)

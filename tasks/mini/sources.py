@@ -36,7 +36,7 @@ FLAG_DESIGNS = {
     "cif": "test",
     "emojione": "test",
 }
-# Two codes that the set gives to languages, and a flag whose crescent is not drawn.
+# Two codes that stand for languages in the set, and a flag whose crescent is not drawn.
 WRONG_FLAGS = {("circle-flags", "ar"), ("circle-flags", "ie"), ("cif", "dz")}
 
 
@@ -46,7 +46,7 @@ def _icons(path: Path) -> dict[str, Any]:
 
 
 def icon_svg(package: Path, name: str) -> str | None:
-    """The icon as a document of its own; None if the set has no such icon."""
+    """Return an icon as a document of its own; None if the set has no such icon."""
     icons = _icons(package)
     icon = icons["icons"].get(name)
     for _ in range(3):
@@ -70,13 +70,13 @@ def slug(label: str) -> str:
 
 
 def emoji_labels(cache: Path) -> list[dict[str, Any]]:
-    """Label, tags and group of every emoji that is not a skin tone, a letter or a flag."""
+    """Return label, tags and group of every emoji that is not a skin tone, a letter or a flag."""
     data = json.loads((folder(cache, "emojibase-data") / "package/en/data.json").read_text())
     return [entry for entry in data if entry.get("group") in EMOJI_GROUPS]
 
 
 def emoji(cache: Path) -> Iterator[Picture]:
-    """Every emoji in every style there is of it; the kind is its group and subgroup."""
+    """Yield every emoji in each of its styles; the kind is its group and subgroup."""
     meta = folder(cache, "emojibase-data") / "package/meta/groups.json"
     subgroups = json.loads(meta.read_text())["subgroups"]
     for entry in emoji_labels(cache):
@@ -95,13 +95,13 @@ def _picture(name: str, kind: str, design: str, split: str, svg: str) -> Picture
 
 
 def countries(cache: Path) -> dict[str, dict[str, Any]]:
-    """ISO code -> name, capital, continent and more."""
+    """Return name, capital, continent and more of each country by ISO code."""
     path = folder(cache, "countries-list") / "package/countries.min.json"
     return {code.lower(): facts for code, facts in json.loads(path.read_text()).items()}
 
 
 def flags(cache: Path) -> Iterator[Picture]:
-    """Every country's flag in every design there is of it; the picture's name is the ISO code."""
+    """Yield every country's flag in each of its designs; the picture's name is the ISO code."""
     files = folder(cache, "country-flag-icons") / "package"
     for code, facts in countries(cache).items():
         place = slug(facts["name"])
@@ -124,7 +124,7 @@ def flags(cache: Path) -> Iterator[Picture]:
 
 
 def signs(cache: Path) -> Iterator[Picture]:
-    """Traffic signs: named as their files are, the kind is what sort of sign it is."""
+    """Yield traffic signs, named as their files are; the kind is the type of sign."""
     designs: dict[str, list[Path]] = defaultdict(list)
     for path in sorted((folder(cache, "signs") / "package/package_signs").glob("*.svg")):
         designs[path.stem.rpartition("--")[0]].append(path)
@@ -155,7 +155,7 @@ def game_icons(cache: Path) -> Iterator[Picture]:
 
 
 def clip_art(cache: Path) -> Iterator[Picture]:
-    """Open clip art: the name is its title, the kind its folder; split by file."""
+    """Yield clip art, split by file; the name is its title, the kind its folder."""
     root = folder(cache, "openclipart") / "usr/share/openclipart/svg"
     for path in sorted(root.rglob("*.svg")):
         if path.is_symlink() or path.stat().st_size > 400_000:

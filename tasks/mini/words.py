@@ -1,4 +1,4 @@
-"""Words and digits drawn in many fonts; some fonts are kept for validation and test."""
+"""Words and digits in many fonts, some of which are kept for validation and test."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache as remember
@@ -33,7 +33,7 @@ def font_file(cache: Path, font: str, weight: int) -> Path:
 
 
 def words(cache: Path, texts: Sequence[str], views: int, wild: bool = True) -> Iterator[Picture]:
-    """Each text in each font and two weights, `views` times with other colours and places."""
+    """Draw each text in each font, `views` times with another weight, colours and place."""
     for text in texts:
         for font, split in FONTS.items():
             for number in range(views):
@@ -51,7 +51,7 @@ def _word(cache: Path, text: str, font: str, split: str, number: int, wild: bool
 
 @remember
 def glosses(cache: Path) -> dict[str, str]:
-    """Noun -> the definition of its most common sense, for nouns of one plain word."""
+    """Return the definition of the most common sense of each noun of one plain word."""
     root = folder(cache, "wordnet") / "usr/share/wordnet"
     definitions = {
         line[:8]: line.split("| ")[1].split(";")[0].split("(")[0].strip()

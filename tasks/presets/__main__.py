@@ -1,4 +1,4 @@
-"""What the presets are, which files each expects, where to get them, and what is missing.
+"""List of the presets, the files that each expects, where to get them, and which are missing.
 
 python -m tasks.presets
 python -m tasks.presets coin --data /data
@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spaces.errors import InputError
-from tasks.presets.preset import PRESETS, VARIABLE, Preset, data_folder, preset
+from tasks.presets.preset import PRESETS, VARIABLE, Preset, data_folder, load_preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """List presets, or the files of one and what is missing; returns the exit status, 1 if any is."""
+    """List presets, or the files of one and which are missing; the exit status is 1 if any is."""
     p = argparse.ArgumentParser(prog="python -m tasks.presets", description=main.__doc__)
     p.add_argument("name", nargs="?", help=f"one of {', '.join(PRESETS)} (default: all, briefly)")
     p.add_argument("--data", help=f"the folder of data (default: {VARIABLE} in the environment)")
     args = p.parse_args(argv)
     try:
         names = [args.name] if args.name else list(PRESETS)
-        found, data = [preset(name) for name in names], data_folder(args.data)
+        found, data = [load_preset(name) for name in names], data_folder(args.data)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,7 +55,7 @@ def _detailed(one: Preset, data: Path | None) -> Iterator[str]:
             mark = "        " if not data else "missing " if file in missing else "there   "
             yield f"  {mark}{file.what:11s}{file.found or file}"
     if not data:
-        yield f"\nWith --data DIR, or {VARIABLE}, it says what is there."
+        yield f"\nWith --data DIR, or {VARIABLE}, missing files are marked."
 
 
 def _state(one: Preset, data: Path) -> str:

@@ -1,7 +1,7 @@
 """A preset: a benchmark's YAML whose paths are relative to a folder of data that the user names.
 
-`NAME.yaml` beside this file is written as any benchmark; what it expects can be looked for before it is
-read, and `write_preset` writes it down with absolute paths, as a benchmark of the user's own.
+`NAME.yaml` beside this file is written as any benchmark. The files that it expects can be looked up
+first. `write_preset` writes it with absolute paths, as a benchmark of the user's own.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ PRESETS = {
     for name in ("paper_1", "paper_2", "coin", "ucit", "mllm_dcl", "mllm_acl")
 }
 VARIABLE = "CITUNE_DATA"
+"""Environment variable that names the folder of data."""
 SUFFIXES = (".parquet", ".arrow", ".json", ".jsonl")
-"""Of a split's file, where a preset leaves its form to the user."""
+"""Suffixes of a split's file, if a preset leaves its format to the user."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One thing that a task needs in the data folder: any of `paths` will do."""
+    """A file or folder that a task needs in the data folder: any of `paths` will do."""
 
     task: str
     what: str
-    """A split, or images."""
+    """A split, or "images"."""
     paths: tuple[Path, ...]
 
     @property
     def found(self) -> Path | None:
-        """Which of them is there."""
+        """First of the paths that exists."""
         return next((path for path in self.paths if path.exists()), None)
 
     def __str__(self) -> str:
@@ -52,28 +53,28 @@ class Expected:
 
 @dataclass(frozen=True)
 class Preset:
-    """What `NAME.yaml` says."""
+    """Content of `NAME.yaml`."""
 
     name: str
     values: Mapping[str, Any]
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The tasks in the order in which they are learned."""
+        """Tasks in the order in which they are learned."""
         return tuple(self.values["order"])
 
     @property
     def initial(self) -> tuple[str, ...]:
-        """The tasks learned jointly before it."""
+        """Tasks that are learned jointly before it."""
         return tuple(self.values.get("initial", ()))
 
     @property
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
-        """What is said of each task."""
+        """Values of each task."""
         return self.values["tasks"]
 
     def expected(self, data: Path) -> Iterator[Expected]:
-        """All that must lie in the folder `data`."""
+        """Yield all that must lie in the folder `data`."""
         for task, values in self.tasks.items():
             folder = data / values["path"]
             for split in SPLITS:
@@ -86,11 +87,11 @@ class Preset:
                 yield Expected(task, "images", (data / values["images"],))
 
     def missing(self, data: Path) -> list[Expected]:
-        """What is not there; of images in Parquet no folder is needed."""
+        """Return all that is missing; images in Parquet need no folder."""
         return [one for one in self.expected(data) if not one.found and not self._inside(one, data)]
 
     def _inside(self, images: Expected, data: Path) -> bool:
-        """Whether the pictures of a task lie in its Parquet or Arrow files."""
+        """Return whether a task's pictures lie in its Parquet or Arrow files."""
         if images.what != "images":
             return False
         files = [one.found for one in self.expected(data) if one.task == images.task]
@@ -99,26 +100,26 @@ class Preset:
 
 
 @lru_cache
-def preset(name: str) -> Preset:
-    """The preset of that name; `InputError` with the nearest one otherwise."""
+def load_preset(name: str) -> Preset:
+    """Load the preset of that name; raise `InputError` that names the nearest one otherwise."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return Preset(name, yaml.safe_load(PRESETS[name].read_text(encoding="utf-8")))
 
 
 def data_folder(given: str | Path | None) -> Path | None:
-    """The folder of data: the one given, else what `CITUNE_DATA` names, else none."""
+    """Return the folder of data: the given one, else that of `CITUNE_DATA`, else None."""
     named = given or os.environ.get(VARIABLE)
     return Path(named).expanduser().resolve() if named else None
 
 
 def write_preset(name: str, data: Path | None, folder: Path) -> Path:
-    """Write the preset with absolute paths into `folder`; returns the file.
+    """Write the preset with absolute paths into `folder`; return the file.
 
-    The file is named after the data's place, so that two places do not share one. Raises `InputError`
-    where no data folder is named, or something in it is missing.
+    Its name holds a hash of the data folder, so that two folders do not share a file. Raises
+    `InputError` if no data folder is given, or if something in it is missing.
     """
-    found = preset(name)
+    found = load_preset(name)
     command = f"python -m tasks.presets {name} --data DIR"
     if data is None:
         raise InputError(
@@ -130,7 +131,7 @@ def write_preset(name: str, data: Path | None, folder: Path) -> Path:
         listed = "\n".join(f"  {one.task} {one.what}: {one}" for one in missing)
         raise InputError(
             f'the preset "{name}" needs {len(missing)} more of its files in "{data}":\n{listed}\n'
-            f"{command.replace('DIR', str(data))} says where to get them"
+            f"{command.replace('DIR', str(data))} lists where to get them"
         )
     values = {**found.values, "tasks": {n: _absolute(t, data) for n, t in found.tasks.items()}}
     path = folder / f"{name}-{sha256(str(data).encode()).hexdigest()[:8]}.yaml"
@@ -139,7 +140,7 @@ def write_preset(name: str, data: Path | None, folder: Path) -> Path:
 
 
 def _absolute(values: Mapping[str, Any], data: Path) -> dict[str, Any]:
-    """A task's values for the loader; images kept in the data files themselves need no folder."""
+    """Return a task's values with absolute paths; images inside the data files need no folder."""
     new = {**values, "path": str(data / values["path"])}
     if "images" in values:
         new["images"] = str(data / values["images"])

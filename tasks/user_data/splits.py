@@ -1,13 +1,12 @@
 """Splits of the user's one file, and the examples that a limit keeps.
 
 Both depend on hashes, not on the order or the number of rows. An example's position is a number from 0
-to 1, hashed from the seed and the content of its image, or from its prompt if it has no image. Test
-takes positions from 0 up, validation those from 1 down, train the rest. So
+to 1: a hash of the seed and the content of its image, or of its prompt if it has none. Test takes
+positions from 0 up, validation those from 1 down, train the rest. So
 
-- examples of one image never lie in two splits: examples that are connected by shared images have one
-  position;
-- added rows move no old one, with two exceptions: images that they connect, and splits of a fixed
-  number of examples, from which new rows can push old ones;
+- examples of one image never lie in two splits, and examples that share images have one position;
+- added rows move old ones only if they connect their images, or push them out of a split of a fixed
+  number of examples;
 - another share for test does not move validation, and the other way round.
 """
 

@@ -15,7 +15,7 @@ from search.plan.presets import PLANS
 from spaces.errors import InputError
 from tasks import METRICS, check_format
 from tasks.data import benchmark as loader
-from tasks.presets import PRESETS, data_folder, preset, write_preset
+from tasks.presets import PRESETS, data_folder, load_preset, write_preset
 from tasks.presets.__main__ import main
 from tasks.user_data.prepared_benchmark import prepare_benchmark
 
@@ -38,7 +38,7 @@ EACH = pytest.mark.parametrize("name", PRESETS)
 
 @EACH
 def test_a_preset_has_its_published_order_and_known_metrics_and_formats(name: str) -> None:
-    found = preset(name)
+    found = load_preset(name)
     assert found.values["name"] == name
     assert found.order == tuple(ORDERS[name].split())
     assert set(found.values) <= KEYS
@@ -54,7 +54,7 @@ def test_a_preset_has_its_published_order_and_known_metrics_and_formats(name: st
 
 
 def test_the_second_benchmark_of_the_paper_starts_from_five_tasks() -> None:
-    assert preset("paper_2").initial == ("textcaps", "vqav2", "ocrvqa", "okvqa", "aokvqa")
+    assert load_preset("paper_2").initial == ("textcaps", "vqav2", "ocrvqa", "okvqa", "aokvqa")
 
 
 @EACH
@@ -63,14 +63,14 @@ def test_what_is_missing_is_named_and_exits_with_1(
 ) -> None:
     assert main([name, "--data", str(tmp_path)]) == 1
     out = capsys.readouterr().out
-    for expected in preset(name).expected(tmp_path):
+    for expected in load_preset(name).expected(tmp_path):
         assert f"{expected.what:11s}{expected}" in out
     assert "there   " not in out
 
 
 def fill(name: str, data: Path) -> None:
     """One small file for everything that a preset expects."""
-    for expected in preset(name).expected(data):
+    for expected in load_preset(name).expected(data):
         path = expected.paths[0]
         if expected.what == "images":
             path.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def test_files_in_the_expected_layout_are_found_complete(
     values = yaml.safe_load(file.read_text())
     assert all(Path(task["path"]).is_absolute() for task in values["tasks"].values())
     assert {k: v for k, v in values.items() if k != "tasks"} == {
-        k: v for k, v in preset(name).values.items() if k != "tasks"
+        k: v for k, v in load_preset(name).values.items() if k != "tasks"
     }
 
 
@@ -103,14 +103,14 @@ def test_two_places_of_data_do_not_share_a_file(tmp_path: Path) -> None:
 
 
 def test_pictures_in_parquet_need_no_folder(tmp_path: Path) -> None:
-    for task, values in preset("paper_1").tasks.items():
+    for task, values in load_preset("paper_1").tasks.items():
         for split in ("train", "validation", "test"):
             write_rows(tmp_path / values["path"] / f"{split}.parquet", [{"prompt": task}])
-    assert not preset("paper_1").missing(tmp_path)
+    assert not load_preset("paper_1").missing(tmp_path)
     made = yaml.safe_load(write_preset("paper_1", tmp_path, tmp_path / "made").read_text())
     assert not any("images" in task for task in made["tasks"].values())
     (tmp_path / "gqa" / "test.parquet").rename(tmp_path / "gqa" / "test.json")
-    assert [str(one.what) for one in preset("paper_1").missing(tmp_path)] == ["images"]
+    assert [str(one.what) for one in load_preset("paper_1").missing(tmp_path)] == ["images"]
 
 
 def test_all_presets_are_listed_without_data(
@@ -156,7 +156,7 @@ def test_a_preset_without_its_data_is_one_clear_error(
     assert "--data DIR, or CITUNE_DATA" in refused("--benchmark", "paper_1")
     error = refused("--benchmark", "coin", "--data", str(tmp_path / "data"))
     assert "scienceqa train: " in error and "needs 24 more of its files in" in error
-    assert f"python -m tasks.presets coin --data {tmp_path / 'data'} says" in error
+    assert f"python -m tasks.presets coin --data {tmp_path / 'data'} lists" in error
 
 
 def test_a_plan_that_leaves_the_model_to_the_user_asks_for_it(refused: Callable[..., str]) -> None:
@@ -181,4 +181,4 @@ def test_a_placed_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
         file.write_text(json.dumps(rows))
     where = write_preset("mllm_acl", tmp_path, tmp_path / "made")
     found = loader.load_benchmark(prepare_benchmark(where, tmp_path / "data"))
-    assert found.order == preset("mllm_acl").order
+    assert found.order == load_preset("mllm_acl").order
