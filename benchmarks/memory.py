@@ -173,7 +173,7 @@ def shapes() -> None:
     from models.memory_estimate import GPU, ExampleSizes, estimate_bytes
     from spaces import Adapter, Training
 
-    sizes = ExampleSizes(prompt=640, answer=16, patches=576, asked=1000)
+    sizes = ExampleSizes(prompt=640, answer=16, patches=576, scored=1000)
     for model, config in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "config.json").write_text(json.dumps(config))
@@ -205,7 +205,7 @@ def on_gpu() -> None:
         training = Training(
             batch_size=batch, micro_batch=batch, checkpointing=told["checkpointing"]
         )
-        sizes = ExampleSizes(prompt=tokens + TEXT, answer=ANSWER, patches=patches, asked=batch)
+        sizes = ExampleSizes(prompt=tokens + TEXT, answer=ANSWER, patches=patches, scored=batch)
         with tempfile.TemporaryDirectory() as folder:
             config.save_pretrained(folder)
             adapter = Adapter(parts=told["parts"], rank=16)

@@ -1,4 +1,4 @@
-"""Examples become model input through the family's own processor and chat template."""
+"""Examples as model input, through the family's own processor and chat template."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from typing import Any
 import torch
 from PIL import Image
 
-from spaces.errors import InputError
+from spaces.errors import InputError, first_line
 from tasks.data.rows import IMAGE, Example
 
-# Columns that run along the language model's sequence, and those of the instruction as a Q-Former reads
-# it; all others belong to the images, and their first dimension counts images, tiles or patches.
+# Columns along the language model's sequence, and those of the instruction for a Q-Former. All others
+# belong to the images, and their first dimension counts images, tiles or patches.
 SEQUENCE = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 QFORMER = ("qformer_input_ids", "qformer_attention_mask")
 PIXELS, FEATURES, QUERIES = "pixel_values", "features", "queries"
-"""An image as it came; what the frozen vision tower saw; what a frozen Q-Former made of that."""
+"""Columns of an image: as pixels, as output of the frozen vision tower, as output of a frozen Q-Former."""
 NO_INPUT = ("labels",)
-"""What a processor makes beside the model's input."""
+"""Columns of a processor that are not model input."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example, ready to be batched: text columns without a batch dimension, images with theirs."""
+    """One example, ready for batching: text columns without a batch dimension, images with theirs."""
 
     prompt: dict[str, torch.Tensor]
     answer: torch.Tensor
     """Token ids of the answer and the end-of-sequence token, (length,)."""
     mapped_bytes: int = 0
-    """Bytes of it that lie in a file, whose pages all processes share."""
+    """Bytes that are memory-mapped from a file, whose pages all processes share."""
 
     def with_features(self, features: torch.Tensor) -> Encoded:
-        """The same with what the vision tower saw in place of the pixels."""
-        rest = self.without(PIXELS)
-        return dataclasses.replace(rest, prompt=rest.prompt | {FEATURES: features})
+        """Return the example with features in place of pixels."""
+        prompt = self.without(PIXELS).prompt | {FEATURES: features}
+        return dataclasses.replace(self, prompt=prompt)
 
     def with_queries(self, queries: torch.Tensor) -> Encoded:
-        """The same with what the frozen Q-Former read, beside what the tower saw."""
+        """Return the example with queries beside the features."""
         return dataclasses.replace(self, prompt=self.prompt | {QUERIES: queries})
 
     def without(self, name: str) -> Encoded:
-        """The same without a column."""
-        rest = {own: value for own, value in self.prompt.items() if own != name}
-        return dataclasses.replace(self, prompt=rest)
+        """Return the example without a column."""
+        prompt = {column: value for column, value in self.prompt.items() if column != name}
+        return dataclasses.replace(self, prompt=prompt)
 
     @property
     def images(self) -> dict[str, torch.Tensor]:
-        """The columns of the images."""
+        """Columns of the images."""
         text = (*SEQUENCE, *QFORMER)
         return {name: value for name, value in self.prompt.items() if name not in text}
 
@@ -61,15 +61,15 @@ class Encoded:
 
     @property
     def bytes(self) -> int:
-        """Memory of this process that the tensors take."""
+        """Bytes of the tensors in this process's own memory."""
         return sum(t.nbytes for t in (*self.prompt.values(), self.answer)) - self.mapped_bytes
 
 
 def encode(processor: Any, example: Example, longest: int = 0) -> Encoded:
-    """An example through the processor: image tokens in place, the prompt up to the answer's start.
+    """Encode an example by the processor: the prompt with its image tokens, and the answer.
 
-    One of more than `longest` tokens (0: any number) loses its earlier turns, then the beginning of its
-    prompt's text, never a part of an image or of the answer; raises `InputError` if that is not enough.
+    An example of more than `longest` tokens loses earlier turns, then the beginning of its prompt's text.
+    Images and answers stay whole; raises `InputError` if they are too long. 0: any number.
     """
     encoded = _encoded(processor, example)
     while longest and encoded.length > longest:
@@ -78,22 +78,22 @@ def encode(processor: Any, example: Example, longest: int = 0) -> Encoded:
     return encoded
 
 
-def _shortened(example: Example, beyond: int) -> Example:
-    """The example without its oldest turn; without any, with a shorter prompt."""
+def _shortened(example: Example, excess: int) -> Example:
+    """Return the example without its oldest turn, or with a shorter prompt if it has no turns."""
     if example.history:
-        # An image whose turn is left out is still shown, before what is left of the conversation.
+        # An image whose turn is dropped is still shown, before the rest of the conversation.
         rest = [(prompt.replace(IMAGE, ""), answer) for prompt, answer in example.history[1:]]
         prompt = example.prompt.replace(IMAGE, "")
         return dataclasses.replace(example, history=tuple(rest), prompt=prompt)
     words = example.prompt.replace(IMAGE, "").split(" ")
     if len(words) < 2:
         raise InputError(
-            f"example {example.id} must be shorter by {beyond} tokens, and only its images and its answer "
+            f"example {example.id} must be shorter by {excess} tokens, and only its images and its answer "
             "are left; smaller images (in the folder's processor) or a larger training.longest would do"
         )
-    # A word is a token at least.
+    # Each word is at least one token.
     return dataclasses.replace(
-        example, prompt=" ".join(words[max(1, min(beyond, len(words) // 2)) :])
+        example, prompt=" ".join(words[max(1, min(excess, len(words) // 2)) :])
     )
 
 
@@ -102,14 +102,14 @@ def _encoded(processor: Any, example: Example) -> Encoded:
     text = prompt_text(processor, example)
     tokenizer = processor.tokenizer
     # A template that writes the beginning-of-sequence token itself must not get a second one.
-    twice = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    more = {"add_special_tokens": False} if twice else {}
+    has_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    options = {"add_special_tokens": False} if has_bos else {}
     try:
-        prompt = processor(images=images or None, text=[text], return_tensors="pt", **more)
-    except Exception as error:  # of the folder's own settings, or of an image that it cannot take
+        prompt = processor(images=images or None, text=[text], return_tensors="pt", **options)
+    except Exception as error:  # wrong settings in the folder, or an image that it cannot take
         raise InputError(
             f"the model's processor must take example {example.id}, and does not: "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}; its chat template must place each "
+            f"{first_line(error)}; its chat template must place each "
             "image, its image size must be one that this image can be brought to"
         ) from error
     ids = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
@@ -121,30 +121,30 @@ def _encoded(processor: Any, example: Example) -> Encoded:
 
 
 def prompt_text(processor: Any, example: Example) -> str:
-    """The conversation up to the answer's start, in the processor's chat template.
+    """Return the conversation up to the answer's start, in the processor's chat template.
 
-    Processors without one (BLIP-2, InstructBLIP, PaliGemma) put the images first themselves; earlier
-    turns and the system's words then go before the prompt, a line each.
+    Processors without one (BLIP-2, InstructBLIP, PaliGemma) put the images first themselves. Then the
+    system prompt and the earlier turns precede the prompt, a line each.
     """
     template = getattr(processor, "chat_template", None)
     if not template:
         turns = [text.replace(IMAGE, "").strip() for turn in example.history for text in turn]
-        own = example.prompt.replace(IMAGE, "").strip() if example.images else example.prompt
-        text = "\n".join(part for part in (example.system, *turns, own) if part)
-        # BLIP-2's kind puts as many tokens as there are queries; PaliGemma's wants one for each image.
+        prompt = example.prompt.replace(IMAGE, "").strip() if example.images else example.prompt
+        text = "\n".join(part for part in (example.system, *turns, prompt) if part)
+        # BLIP-2 and InstructBLIP add a token for each query; PaliGemma needs one for each image.
         marks = 0 if hasattr(processor, "num_query_tokens") else len(example.images)
         return IMAGE * marks + text
-    # Of the tokenizer, for some processors' own method asks for what videos need.
+    # By the tokenizer: the method of some processors needs the packages for videos.
     return processor.tokenizer.apply_chat_template(
         messages(example), chat_template=template, add_generation_prompt=True, tokenize=False
     )
 
 
 def messages(example: Example) -> list[dict[str, Any]]:
-    """The conversation as chat templates take it: turns of texts and images in their places."""
-    said: list[dict[str, Any]] = []
+    """Return the conversation for a chat template: turns of texts and images in their places."""
+    turns: list[dict[str, Any]] = []
     if example.system:
-        said.append({"role": "system", "content": [{"type": "text", "text": example.system}]})
+        turns.append({"role": "system", "content": [{"type": "text", "text": example.system}]})
     prompts = [*(prompt for prompt, _ in example.history), example.prompt]
     marked = any(IMAGE in prompt for prompt in prompts)
     for turn, prompt in enumerate(prompts):
@@ -152,10 +152,10 @@ def messages(example: Example) -> list[dict[str, Any]]:
         content = [{"type": "image"}] * first + (
             _parts(prompt) if example.images else _text(prompt)
         )
-        said.append({"role": "user", "content": content})
+        turns.append({"role": "user", "content": content})
         if turn < len(example.history):
-            said.append({"role": "assistant", "content": _text(example.history[turn][1])})
-    return said
+            turns.append({"role": "assistant", "content": _text(example.history[turn][1])})
+    return turns
 
 
 def _text(text: str) -> list[dict[str, str]]:
@@ -163,11 +163,11 @@ def _text(text: str) -> list[dict[str, str]]:
 
 
 def _parts(prompt: str) -> list[dict[str, str]]:
-    """The prompt's texts and, where `IMAGE` stands, its images."""
+    """Split a prompt into its texts and, at each `IMAGE`, its images."""
     parts: list[dict[str, str]] = []
     for number, text in enumerate(prompt.split(IMAGE)):
         parts += [{"type": "image"}] if number else []
-        # Blank lines about an image are the data format's way to set it apart, not a part of the text.
+        # Blank lines around an image come from the data format, not from the text.
         parts += _text(text.strip("\n")) if text.strip("\n") else []
     return parts
 
@@ -175,7 +175,7 @@ def _parts(prompt: str) -> list[dict[str, str]]:
 def collate(
     processor: Any, batch: Sequence[Encoded], with_answers: bool, answer_type: int = 0
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Model input and, padded with -100, the answers (batch, longest answer).
+    """Return the model input, and the answers (batch, longest answer) padded with -100.
 
     Prompts are padded on the left and answers on the right: the answers are the last columns.
     """
@@ -204,14 +204,14 @@ def collate(
 
 
 def joined(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    """One after the other, the smaller ones filled up with zeros: images that are not there."""
+    """Concatenate tensors, the smaller ones padded with zeros: images that do not exist."""
     sizes = [max(v.shape[d] for v in values) for d in range(1, values[0].dim())]
-    whole = []
+    padded = []
     for value in values:
-        lacking = [size - own for size, own in zip(sizes, value.shape[1:], strict=True)]
-        after = [n for size in reversed(lacking) for n in (0, size)]
-        whole.append(torch.nn.functional.pad(value, after) if any(lacking) else value)
-    return torch.cat(whole)
+        missing = [full - size for full, size in zip(sizes, value.shape[1:], strict=True)]
+        padding = [n for size in reversed(missing) for n in (0, size)]
+        padded.append(torch.nn.functional.pad(value, padding) if any(missing) else value)
+    return torch.cat(padded)
 
 
 def _pad_of(processor: Any, name: str) -> int:
@@ -221,7 +221,7 @@ def _pad_of(processor: Any, name: str) -> int:
 
 
 def pad_id(tokenizer: Any) -> int:
-    """What fills up; masked wherever it stands, so that any token will do where there is none for it."""
+    """Return the padding token; the end-of-sequence token where there is none, as padding is masked."""
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 

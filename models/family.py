@@ -1,4 +1,4 @@
-"""The LMM families that are known: where vision tower, connector and language model sit in each.
+"""LMM families: the places of vision tower, connector and language model in each.
 
 A new family is one declaration here; the classes themselves are those of stock transformers.
 """
@@ -20,28 +20,28 @@ class Family:
     name: str
     model_type: str
     projection: tuple[str, ...]
-    """Prefixes of the parameters that map what is seen into the language model's width."""
+    """Prefixes of the parameters that map image features to the language model's width."""
     language_model: str
     """Path of the language model."""
     vision_tower: str
-    """Path of the module that sees the image; what comes out of it is what the connector reads."""
+    """Path of the module that encodes the image; the connector reads its output."""
     qformer: tuple[str, ...] = ()
     """Prefixes of the parameters of a Q-Former and its queries, which read the tower's output."""
     vision_layer: str | None = None
-    """The setting that names the layers of the tower that are read; None if it is the last one."""
+    """Setting that names the layers of the tower that are read; None if it is the last one."""
     vision_blocks: str | None = None
-    """Where the tower's own module holds the connector too: the path of its list of blocks. The frozen
-    part ends with them, not with the module."""
+    """Path of the tower's list of blocks, if its module holds the connector too. The frozen part ends
+    with the blocks, not with the module."""
     deepstack: str | None = None
-    """The vision setting that names further blocks of such a tower that a connector reads."""
+    """Vision setting that names further blocks of such a tower that a connector reads."""
     nested_tiles: bool = False
-    """Whether pixels come as (examples, images, ...) rather than as a list of images."""
+    """True if pixels come as (examples, images, ...) rather than as a list of images."""
     answer_token_type: int = 0
-    """The `token_type_ids` of an answer: PaliGemma's 0 is attended to in both directions."""
+    """Value of an answer's `token_type_ids`; PaliGemma attends to 0 in both directions."""
     text_alone: bool = True
-    """Whether the stock class answers a prompt without an image."""
+    """True if the stock class answers a prompt without an image."""
     several_images: bool = True
-    """Whether a prompt may show more than one."""
+    """True if a prompt may show more than one image."""
 
     @property
     def connector(self) -> tuple[str, ...]:
@@ -50,21 +50,21 @@ class Family:
 
     @property
     def tower_layers(self) -> str:
-        """Path under which the tower's own layers lie."""
+        """Path of the tower's own layers."""
         return self.vision_blocks or self.vision_tower
 
     def layers_read(self, config: Any) -> list[int] | None:
-        """The tower's layers that the connector reads, as in its `hidden_states`; None: its output."""
+        """Return which of the tower's `hidden_states` the connector reads; None: its output."""
         value = getattr(config, self.vision_layer) if self.vision_layer else None
         if value is None or (self.model_type == "internvl" and value == -1):
-            return None  # InternVL takes -1 for the output, which is normed where the last layer is not
+            return None  # InternVL reads the output, which is normed; the last layer is not
         return [value] if isinstance(value, int) else list(value)
 
 
 def _llava(name: str, model_type: str, newline: bool = False, **more: Any) -> Family:
-    """The families after LLaVA: tower, projector, language model side by side.
+    """Declare a family after LLaVA: tower, projector and language model side by side.
 
-    `newline`: what ends a row of tiles is learned, too.
+    `newline`: the vector that ends a row of tiles is learned, too.
     """
     return Family(
         name=name,
@@ -77,7 +77,7 @@ def _llava(name: str, model_type: str, newline: bool = False, **more: Any) -> Fa
 
 
 def _blip(name: str, model_type: str) -> Family:
-    """The families with a Q-Former; each prompt shows one image."""
+    """Declare a family with a Q-Former; each prompt shows one image."""
     return Family(
         name=name,
         model_type=model_type,
@@ -91,7 +91,7 @@ def _blip(name: str, model_type: str) -> Family:
 
 
 def _qwen(name: str, model_type: str, **more: Any) -> Family:
-    """Towers that hold the mergers of patches, their connector, inside."""
+    """Declare a family whose tower holds its connector, the mergers of patches."""
     return Family(
         name=name,
         model_type=model_type,
@@ -131,7 +131,7 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family_of(model_type: str) -> Family:
-    """The family whose `config.json` says `model_type`; raises `InputError` for any other."""
+    """Return the family of a `model_type` in config.json; raise `InputError` for any other."""
     for family in FAMILIES:
         if family.model_type == model_type:
             return family

@@ -1,9 +1,9 @@
 """Frozen parts of a model: each runs once an image (or example), not once an epoch.
 
 The output of a frozen vision tower is a property of the image. The tower is taken out of the model, so
-that ZeRO neither splits nor gathers it, and its cached output (the features) is given to the model in
-place of pixels. Features have the shape of a picture with a channel for each layer that is read,
-(layers, tokens, width), because the stock code around the tower deals in pictures.
+that ZeRO neither splits nor gathers it. Its cached output, the features, replaces the pixels. Features
+look like a picture with a channel for each layer that is read: (layers, tokens, width). The stock code
+around the tower accepts them as such.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ class Frozen(torch.nn.Module):
             module.to(device)
 
     def offload(self, file: Path) -> None:
-        """Memory-map the weights from `file` until they are needed, where nearly all is cached.
+        """Map the weights to `file` until they are needed, where nearly all features are cached.
 
-        All ranks of a machine map the same pages; those that are never read take no memory, and a GPU
-        holds none of them before the first use. Raises `OSError` where the disk is short; then nothing
-        has changed.
+        All ranks of a machine map the same pages, of which only those that are read take memory. A GPU
+        holds none of them before the first use. Raises `OSError`, with nothing changed, where the disk
+        is short.
         """
         tensors = dict(self._tensors())
         if any(type(t) not in (torch.nn.Parameter, torch.Tensor) for t in tensors.values()):

@@ -1,4 +1,4 @@
-"""Whether a folder's processor puts as many image tokens into a prompt as its model sees in the image."""
+"""Check that a processor puts as many image tokens into a prompt as its model makes image features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spaces.errors import InputError
 
 
 class ImageTokens:
-    """Counts what the model in `folder` sees, from shapes alone: no weights are read."""
+    """Counter of the image features of the model in `folder`, from shapes alone: no weights are read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,17 +34,17 @@ class ImageTokens:
         """Raise `InputError` if an example's prompt has more image tokens than features, or fewer."""
         if self.token is None or PIXELS not in encoded.prompt:
             return
-        there = int((encoded.prompt["input_ids"] == self.token).sum())
-        if there != (seen := self.features(encoded)):
+        tokens = int((encoded.prompt["input_ids"] == self.token).sum())
+        if tokens != (features := self.features(encoded)):
             raise InputError(
                 f"a prompt must hold as many image tokens as the model sees in its images: {example} has "
-                f'{there} and {seen}; in "{self.folder}" the chat template must place the image, and patch '
-                "size, image size, num_additional_image_tokens, vision_feature_select_strategy and such of "
-                "processor_config.json must be those of config.json"
+                f'{tokens} and {features}; in "{self.folder}" the chat template must place the image, and '
+                "patch size, image size, num_additional_image_tokens, vision_feature_select_strategy and "
+                "such of processor_config.json must be those of config.json"
             )
 
     def features(self, encoded: Encoded) -> int:
-        """Vectors that the language model is given in place of the image tokens."""
+        """Return how many vectors replace the image tokens for the language model."""
         columns, vision = encoded.images, self.config.vision_config
         if self.family.qformer:
             return self.config.num_query_tokens * len(columns[PIXELS])
@@ -56,13 +56,14 @@ class ImageTokens:
             patches = (height // vision.patch_size) * (width // vision.patch_size)
             return tiles * patches // self.config.scale_factor**2
         # Only floating-point columns lose their contents: sizes of images must be known.
-        given = {n: v.to("meta") if v.is_floating_point() else v for n, v in columns.items()}
-        # Without weights a model is slow, and most images are of one size.
+        shapes = {n: v.to("meta") if v.is_floating_point() else v for n, v in columns.items()}
+        # The meta device is slow, and most images are of one size.
         key = tuple(
-            (n, v.shape, () if v.is_meta else tuple(v.flatten().tolist())) for n, v in given.items()
+            (n, v.shape, () if v.is_meta else tuple(v.flatten().tolist()))
+            for n, v in shapes.items()
         )
         if key not in self._counted:
-            found = self.base.get_image_features(**given).pooler_output
-            each = found if isinstance(found, list | tuple) else [found]
-            self._counted[key] = sum(math.prod(f.shape[:-1]) for f in each)
+            output = self.base.get_image_features(**shapes).pooler_output
+            parts = output if isinstance(output, list | tuple) else [output]
+            self._counted[key] = sum(math.prod(part.shape[:-1]) for part in parts)
         return self._counted[key]

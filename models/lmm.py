@@ -103,7 +103,7 @@ class LMM(FrozenParts):
                 part.move(device)
 
     def offload(self, folder: Path) -> None:
-        """Memory-map from `folder` the weights that are rarely read where features are cached."""
+        """Map to files in `folder` the weights that are rarely read where features are cached."""
         if self.tower is not None:
             self.tower.offload(folder / "tower.safetensors")
         tokens = {"tokens": self.token_embeddings}

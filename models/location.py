@@ -1,4 +1,4 @@
-"""Where a model's folder is, whether it can be loaded, and a fingerprint of what it holds."""
+"""Location of a model's folder, checks that it can be loaded, and a fingerprint of its contents."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from models.family import Family, family_of
-from spaces.errors import InputError, nearest
+from spaces.errors import InputError, first_line, nearest
 
 EMBEDDED = Path(__file__).parent / "mini"
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 """owner/name, or owner/name@revision."""
 LOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""What is taken from a hub: no pickles, no code."""
+"""Files that are fetched from a hub: no pickles, no code."""
 
 
 def embedded_names() -> list[str]:
-    """The models that ship with the project, by name."""
+    """Return the names of the models that ship with the project."""
     return sorted(p.parent.name for p in EMBEDDED.glob("*/config.json"))
 
 
 def on_hub(name_or_path: str | Path) -> bool:
-    """Whether this can only be the id of a model on the Hugging Face hub."""
+    """Return whether this can only be the id of a model on the Hugging Face hub."""
     name = str(name_or_path)
     return bool(HUB.fullmatch(name)) and not Path(name).expanduser().exists()
 
 
 def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of an embedded model (by name), a user's (by path) or the hub's (by id).
+    """Return the folder of an embedded model (by name), a user's (by path) or the hub's (by id).
 
-    Raises `InputError` if it cannot be loaded. What lies on the hub is fetched once.
+    Raises `InputError` if it cannot be loaded. A model on the hub is fetched once.
     """
     name = str(name_or_path)
     folder = EMBEDDED / name if name in embedded_names() else Path(name).expanduser()
@@ -61,7 +61,7 @@ def model_folder(name_or_path: str | Path) -> Path:
 
 
 def _check_whole(file: Path) -> None:
-    """Raise `InputError` for weights that were cut off: the file begins with what it must hold."""
+    """Raise `InputError` for weights that were cut off, by the header of the file."""
     try:
         with safe_open(file, framework="np"):
             pass
@@ -70,29 +70,29 @@ def _check_whole(file: Path) -> None:
 
 
 def _fetched(name: str) -> Path:
-    """The folder that the hub's files were stored in; raises `InputError` if they cannot be had."""
+    """Fetch a model from the hub and return its folder; raise `InputError` if that fails."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
         fetch: Any = snapshot_download
-        found = fetch(repository, revision=revision or None, allow_patterns=list(LOADED))
+        folder = fetch(repository, revision=revision or None, allow_patterns=list(LOADED))
     except Exception as error:  # no network, no such model, no permission: the library says which
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f'the model "{name}" is no folder here, and could not be fetched from the hub: {reason}; '
+            f'the model "{name}" is no folder here, and could not be fetched from the hub: '
+            f"{first_line(error)}; "
             "a folder that from_pretrained reads would do"
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def pinned_name(name: str, folder: Path) -> str:
-    """The hub's id with the commit that lies in `folder`; the folder itself if it is a user's own."""
+    """Return the hub's id with the commit in `folder`; the folder itself for a user's own model."""
     return f"{name.partition('@')[0]}@{folder.name}" if on_hub(name) else str(folder)
 
 
 def folder_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json."""
+    """Return the contents of the folder's config.json."""
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f'the model folder "{folder}" must hold a config.json; it does not')
@@ -104,7 +104,7 @@ def folder_config(folder: Path) -> dict[str, Any]:
 
 
 def folder_family(folder: Path) -> Family:
-    """The family of the model in `folder`."""
+    """Return the family of the model in `folder`; raise `InputError` for an unknown one."""
     config = folder_config(folder)
     family = family_of(str(config.get("model_type")))
     text = config.get("text_config")
@@ -118,7 +118,7 @@ def folder_family(folder: Path) -> Family:
 
 
 def image_token(folder: Path) -> str | None:
-    """The token that stands for the image in a prompt; None if the folder names none."""
+    """Return the token that stands for the image in a prompt; None if the folder names none."""
     config, tokenizer = folder_config(folder), folder / "tokenizer.json"
     number = config.get("image_token_id", config.get("image_token_index"))
     if not isinstance(number, int) or not tokenizer.is_file():
@@ -128,7 +128,7 @@ def image_token(folder: Path) -> str | None:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files at the top of the folder that are loaded."""
+    """Return the SHA-256 over names and contents of the files in the folder that are loaded."""
     files = sorted({f for pattern in LOADED for f in folder.glob(pattern)})
     stats = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
     return _hash_files(stats)

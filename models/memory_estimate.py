@@ -1,7 +1,7 @@
-"""What one rank needs of memory, from the model's own shapes: nothing is loaded, let alone trained.
+"""Estimate of a rank's memory from the model's own shapes: nothing is loaded, let alone trained.
 
-The stock classes are built on torch's meta device, where tensors have shapes and no contents, and what a
-forward pass of the language model keeps for its backward pass is counted there.
+The stock classes are built on torch's meta device, where tensors have shapes and no contents. There the
+tensors are counted that a forward pass of the language model keeps for its backward pass.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ BUCKET = 5e8
 
 @dataclass(frozen=True)
 class ExampleSizes:
-    """Of the longest example, in tokens."""
+    """Sizes of the longest example, in tokens, and of the splits."""
 
     prompt: int
     answer: int
     patches: int = 0
-    """That the vision tower sees of its images."""
-    asked: int = 64
+    """Patches of its images."""
+    scored: int = 64
     """Examples of the largest split that is scored."""
-    examples: int = 0
-    """Bytes of the encoded examples that are kept at the same time."""
+    cached_bytes: int = 0
+    """Bytes of the encoded examples that are cached at the same time."""
 
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """Counts of parameters."""
+    """Counts of parameters, by part of the model."""
 
     tower: int
     qformer: int
     language: int
     linear: int
-    """Of the language model's, those that can be packed into 4 bits."""
+    """Language-model parameters that can be packed into 4 bits."""
     rest: int
     trained: int
 
 
 class MetaModel:
-    """A model without weights."""
+    """Model without weights, on the meta device."""
 
     def __init__(self, folder: Path, adapter: Adapter, training: Training) -> None:
         self.family: Family = folder_family(folder)
@@ -67,11 +67,11 @@ class MetaModel:
         self.dtype = DTYPES[training.precision]
         config: Any = AutoConfig.from_pretrained(folder)
         with torch.device("meta"):
-            own = (
+            options = (
                 {} if training.attention == "auto" else {"attn_implementation": training.attention}
             )
             self.base: Any = AutoModelForImageTextToText.from_config(
-                config, dtype=self.dtype, **own
+                config, dtype=self.dtype, **options
             )
             self.base.requires_grad_(False)
             self.plain = self._counted()
@@ -97,14 +97,14 @@ class MetaModel:
         return counts
 
     def parameters(self) -> ParameterCounts:
-        """How many there are of each part."""
+        """Return the counts of parameters, by part."""
         trained = sum(p.numel() for p in self.base.parameters() if p.requires_grad)
         return ParameterCounts(**self.plain, trained=trained)
 
     def activations(self, batch: int, tokens: int, fused: bool = False) -> int:
-        """Bytes that the language model keeps for the backward pass of (batch, tokens).
+        """Return the bytes that the language model keeps for the backward pass of (batch, tokens).
 
-        `fused` attention keeps what comes out of it in place of its weights (tokens, tokens).
+        `fused` attention keeps its output in place of its weights (tokens, tokens).
         """
         language = self.base.get_submodule(self.family.language_model)
         width = language.get_input_embeddings().weight.shape[1]
@@ -124,50 +124,50 @@ class MetaModel:
         return kept + out
 
     def layers(self) -> int:
-        """Of the language model."""
+        """Return the number of the language model's layers."""
         return self.text.num_hidden_layers
 
-    def with_(self, training: Training) -> MetaModel:
-        """The same model under other knobs."""
+    def with_training(self, training: Training) -> MetaModel:
+        """Return the same model under other knobs."""
         other = copy.copy(self)
         other.training = training
         return other
 
 
 def _kept(base: Any, language: Any, hidden: torch.Tensor, mask: torch.Tensor, fused: int) -> int:
-    # OPT counts its positions in the mask, which it takes for one of (batch, tokens).
+    # OPT counts its positions in the mask, and expects one of (batch, tokens).
     counts = getattr(language.config, "model_type", "") == "opt"
-    own = {"position_ids": torch.arange(hidden.shape[1], device="meta")[None]} if counts else {}
+    options = {"position_ids": torch.arange(hidden.shape[1], device="meta")[None]} if counts else {}
     weights = {p.untyped_storage() for p in base.parameters()}
-    found: set[torch.UntypedStorage] = set()
+    storages: set[torch.UntypedStorage] = set()
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         square = fused and tensor.dim() > 2 and tensor.shape[-2:] == (fused, fused)
         if storage not in weights and not square:
-            found.add(storage)
+            storages.add(storage)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        language(inputs_embeds=hidden, attention_mask=mask, use_cache=False, **own)
-    return sum(storage.nbytes() for storage in found)
+        language(inputs_embeds=hidden, attention_mask=mask, use_cache=False, **options)
+    return sum(storage.nbytes() for storage in storages)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a rank runs on."""
+    """Processor that a rank runs on, and its own use of memory."""
 
     process: int
     """Bytes without a model: the interpreter and its libraries, or a GPU's context."""
-    heap: float
-    """How much more an allocator holds than the activations that live in it."""
+    heap_factor: float
+    """Memory that the allocator holds, over the activations that live in it."""
     fused: bool = False
-    """Whether attention keeps no weights of (tokens, tokens), unless it is "eager"."""
+    """True if attention keeps no weights of (tokens, tokens), unless it is "eager"."""
 
 
-CPU = Machine(process=900_000_000, heap=1.8)
-"""glibc keeps what was freed in blocks of less than 32 MB (measured by benchmarks/memory.py)."""
-GPU = Machine(process=600_000_000, heap=1.1, fused=True)
+CPU = Machine(process=900_000_000, heap_factor=1.8)
+"""glibc keeps freed blocks of less than 32 MB (measured by benchmarks/memory.py)."""
+GPU = Machine(process=600_000_000, heap_factor=1.1, fused=True)
 
 
 def estimate_bytes(
@@ -178,62 +178,66 @@ def estimate_bytes(
     sizes: ExampleSizes,
     machine: Machine,
 ) -> dict[str, int]:
-    """Bytes of one rank at its peak, by what takes them."""
-    skeleton = MetaModel(folder, adapter, training)
-    parts = {"process": machine.process, **_resident(skeleton, workers), "examples": sizes.examples}
-    parts["working memory"] = _working(skeleton, workers, sizes, machine)
+    """Return the bytes of one rank at its peak, by use."""
+    model = MetaModel(folder, adapter, training)
+    parts = {
+        "process": machine.process,
+        **_resident(model, workers),
+        "examples": sizes.cached_bytes,
+    }
+    parts["working memory"] = _working(model, workers, sizes, machine)
     return {name: int(size) for name, size in parts.items()}
 
 
-def _resident(skeleton: MetaModel, workers: int) -> dict[str, float]:
-    """What lies there all the time."""
-    training, count = skeleton.training, skeleton.parameters()
-    own = 2 if training.precision == "bf16" else 4
-    zero = max(training.zero, int(own == 2))
-    adapter = skeleton.adapter
-    taken_out = 0 if adapter.trains("vision_lora") else count.tower
+def _resident(model: MetaModel, workers: int) -> dict[str, float]:
+    """Return the bytes that are in use all the time."""
+    training, count = model.training, model.parameters()
+    bytes_each = 2 if training.precision == "bf16" else 4
+    zero = max(training.zero, int(bytes_each == 2))
+    adapter = model.adapter
+    frozen = 0 if adapter.trains("vision_lora") else count.tower
     if not adapter.trains("vision_lora", "connector", "qformer"):
-        taken_out += count.qformer
+        frozen += count.qformer
     every = count.language + count.rest + count.tower + count.qformer
-    base = float((every - taken_out) * own)
+    base = float((every - frozen) * bytes_each)
     if training.base_bits == 4:
-        base -= count.linear * (own - PACKED)
+        base -= count.linear * (bytes_each - PACKED)
     base = 0.0 if training.offload == "all" else base / (workers if zero == 3 else 1)
-    # Behind bf16 weights lie fp32 ones, and their gradient for the step.
-    moments = (ADAM + (8 if own == 2 else 0)) / (workers if zero else 1)
-    gradients = own / (workers if zero >= 2 else 1) + min(BUCKET / max(count.trained, 1), 1) * (
-        own if zero >= 2 else 0
-    )
+    # bf16 weights have fp32 copies, and a gradient of those for the step.
+    moments = (ADAM + (8 if bytes_each == 2 else 0)) / (workers if zero else 1)
+    gradients = bytes_each / (workers if zero >= 2 else 1) + min(
+        BUCKET / max(count.trained, 1), 1
+    ) * (bytes_each if zero >= 2 else 0)
     return {
-        "weights": taken_out * own + base,
+        "weights": frozen * bytes_each + base,
         "optimizer and gradients": count.trained
         * (gradients + (0 if training.offload != "none" else moments)),
-        # Where the stage starts, and the initial values.
-        "copies of what is trained": count.trained * (4 + own),
+        # The stage's start weights, and the initial values.
+        "copies of what is trained": count.trained * (4 + bytes_each),
     }
 
 
-def _working(skeleton: MetaModel, workers: int, sizes: ExampleSizes, machine: Machine) -> float:
-    """The most that comes and goes: of a training step, of a look, of answers, of a stage's end."""
-    training = skeleton.training
-    own = 2 if training.precision == "bf16" else 4
+def _working(model: MetaModel, workers: int, sizes: ExampleSizes, machine: Machine) -> float:
+    """Return the largest temporary use: a training step, embedding, answering, or a stage's end."""
+    training = model.training
+    bytes_each = 2 if training.precision == "bf16" else 4
     batch, tokens = training.per_pass(workers), sizes.prompt + sizes.answer
     fused = machine.fused and training.attention != "eager"
-    step = float(skeleton.activations(batch, tokens, fused))
-    if training.checkpointing:  # and one layer's while it is computed again
+    step = float(model.activations(batch, tokens, fused))
+    if training.checkpointing:  # and those of the layer that is recomputed
         plain = dataclasses.replace(training, checkpointing=False)
-        step += skeleton.with_(plain).activations(batch, tokens, fused) / skeleton.layers()
-    # Logits of the answers: as they come, in fp32, their logarithms and their gradient.
-    step += batch * (sizes.answer + 1) * skeleton.text.vocab_size * (own + 3 * 4)
-    vision = skeleton.base.config.vision_config
+        step += model.with_training(plain).activations(batch, tokens, fused) / model.layers()
+    # Logits of the answers: as computed, in fp32, their logarithms and their gradient.
+    step += batch * (sizes.answer + 1) * model.text.vocab_size * (bytes_each + 3 * 4)
+    vision = model.base.config.vision_config
     inner = getattr(vision, "intermediate_size", 4 * vision.hidden_size) + 6 * vision.hidden_size
-    look = IMAGES_PER_CALL * sizes.patches * inner * own
-    rows = min(sizes.asked, answers_at_once(skeleton.text, tokens * 5 // 4, own))
-    answers = rows * tokens * cache_bytes(skeleton.text, own)
-    answers += rows * tokens * (2 * skeleton.text.hidden_size + _inner(skeleton.text)) * own
-    # Weights as a stage leaves them, whole and as the bytes of a file.
-    end = 8 * skeleton.parameters().trained
-    return max(machine.heap * max(step, look), answers, end)
+    embedding = IMAGES_PER_CALL * sizes.patches * inner * bytes_each
+    rows = min(sizes.scored, answers_at_once(model.text, tokens * 5 // 4, bytes_each))
+    answers = rows * tokens * cache_bytes(model.text, bytes_each)
+    answers += rows * tokens * (2 * model.text.hidden_size + _inner(model.text)) * bytes_each
+    # The stage's weights, whole and as the bytes of a file.
+    end = 8 * model.parameters().trained
+    return max(machine.heap_factor * max(step, embedding), answers, end)
 
 
 def _inner(text: Any) -> int:

@@ -1,4 +1,4 @@
-"""The parts of an LMM that can be trained, by the names that `Adapter.parts` gives them."""
+"""Parts of an LMM that can be trained, by their names in `Adapter.parts`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from spaces.adapter import Adapter
 QUERIES_VALUES = ("q_proj", "v_proj", "query", "value", "qkv")
 ATTENTION = (*QUERIES_VALUES, "k_proj", "o_proj", "out_proj", "key", "dense", "proj", "projection")
 TARGETS = {"qv": QUERIES_VALUES, "attention": ATTENTION}
-"""Names that stock transformers gives the layers of attention; those that a model has are taken."""
+"""Names of attention layers in stock transformers; a model has some of them."""
 HEADS = ("lm_head", "head")
-"""No LoRA is put on these: the language model's head, and a tower's own pooling, which nothing reads."""
+"""Layers without LoRA: the language model's head, and a tower's own pooling, which nothing reads."""
 
 
 def trained_prefixes(family: Family, adapter: Adapter) -> tuple[str, ...]:
-    """Prefixes of the base's own parameters that are trained."""
-    own = {
+    """Return the prefixes of the base's own parameters that are trained."""
+    prefixes = {
         "connector": family.connector,
         "qformer": family.qformer,
         "projection": family.projection,
-        "lm": (f"{family.language_model}.", "lm_head."),  # the head lies in or beside it
+        "lm": (f"{family.language_model}.", "lm_head."),  # the head is in or beside it
     }
-    return tuple(prefix for part, found in own.items() if adapter.trains(part) for prefix in found)
+    return tuple(p for part, of_part in prefixes.items() if adapter.trains(part) for p in of_part)
 
 
 def lora_config(base: Any, family: Family, adapter: Adapter) -> LoraConfig:
-    """LoRA on the linear layers that `adapter` names, in the language model, the vision tower or both."""
+    """Return LoRA on the linear layers that `adapter` names, in language model, vision tower or both."""
     places = {"lm_lora": family.language_model, "vision_lora": family.tower_layers}
     patterns = [
         rf"{re.escape(path)}\.(?!(.*\.)?({'|'.join(HEADS)})\.).*\.({'|'.join(sorted(layers))})"
@@ -43,15 +43,15 @@ def lora_config(base: Any, family: Family, adapter: Adapter) -> LoraConfig:
         r=adapter.rank,
         lora_alpha=adapter.alpha_per_rank * adapter.rank,  # type: ignore[arg-type]  # any number
         lora_dropout=adapter.dropout,
-        # A pattern of whole names: peft would shorten a list of them to endings, which in the stock
-        # model that the adapter is loaded into fit the vision tower's layers too.
+        # A pattern of whole names: peft would shorten a list of them to endings. Those would also match
+        # the vision tower's layers in the stock model that the adapter is loaded into.
         target_modules="|".join(patterns),
         bias="none",
     )
 
 
 def _layers(base: Any, path: str, targets: str) -> Iterator[str]:
-    """The last names of the linear layers under `path`."""
+    """Yield the last names of the linear layers under `path`."""
     for name, module in base.named_modules():
         inside, last = name.removeprefix(path + "."), name.rpartition(".")[2]
         if not isinstance(module, torch.nn.Linear) or inside == name:

@@ -1,4 +1,4 @@
-"""A model folder's own processor, as stock transformers has it."""
+"""Processor of a model folder, in stock transformers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_torchvision_available
 
 if "TRANSFORMERS_VERBOSITY" not in os.environ:
-    # Processors that fall back to Pillow say so for each of some fifty classes.
+    # Processors that fall back to Pillow warn once for each of some fifty classes.
     transformers_logging.set_verbosity_error()
 
 VIDEOS = "video_processor"
 
 
 def load_processor(folder: Path) -> Any:
-    """The processor in `folder`.
+    """Load the processor in `folder`.
 
-    Some families' processors bring one for videos along, which needs torchvision: where that is not
-    installed, they do without it, for no video is ever asked about here.
+    Some families' processors have a part for videos, which needs torchvision. Where that is not
+    installed, the part is omitted: no videos are used here.
     """
     kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(folder)), None)
     if is_torchvision_available() or kind is None or not needs_torchvision(kind):
@@ -32,12 +32,12 @@ def load_processor(folder: Path) -> Any:
 
 
 def needs_torchvision(kind: Any) -> bool:
-    """Whether the stock processor class has a part for videos."""
+    """Return whether the stock processor class has a part for videos."""
     return VIDEOS in inspect.signature(kind.__init__).parameters
 
 
 def images_only(kind: Any) -> Any:
-    """The processor class without its part for videos, under the same name."""
+    """Return the processor class without its part for videos, under the same name."""
 
     class ImagesOnly(kind):
         @classmethod
@@ -46,9 +46,9 @@ def images_only(kind: Any) -> Any:
 
         @classmethod
         def _get_arguments_from_pretrained(cls, *args: Any, **options: Any) -> list[Any]:
-            found = super()._get_arguments_from_pretrained(*args, **options)
-            found.insert(kind.get_attributes().index(VIDEOS), None)
-            return found
+            arguments = super()._get_arguments_from_pretrained(*args, **options)
+            arguments.insert(kind.get_attributes().index(VIDEOS), None)
+            return arguments
 
     ImagesOnly.__name__ = kind.__name__
     return ImagesOnly

@@ -1,4 +1,4 @@
-"""From examples to tensors."""
+"""Batches of tensors from texts and images, and the learning-rate schedule."""
 
 import math
 import random
@@ -18,7 +18,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids, padded on the right; labels where the loss counts; the texts shown as images."""
+    """Token ids padded on the right, labels of the tokens in the loss, and texts shown as images."""
 
     ids: Tensor
     mask: Tensor
@@ -27,27 +27,27 @@ class Batch:
 
 
 class Encoder:
-    """Turns texts into batches, remembering how each text is tokenised."""
+    """Encoder of texts as batches, with a cache of each text's tokens."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, visual_tokens: int):
         self.tokenizer = tokenizer
         self.image = [tokenizer.get_vocab()[IMAGE]] * visual_tokens
         vocabulary = tokenizer.get_vocab()
         self.answer, self.end, self.pad = (vocabulary[token] for token in (ANSWER, EOS, PAD))
-        self.seen: dict[str, list[int]] = {}
+        self._cache: dict[str, list[int]] = {}
 
     def tokens(self, text: str) -> list[int]:
-        if text not in self.seen:
-            self.seen[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.seen[text]
+        if text not in self._cache:
+            self._cache[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._cache[text]
 
     def sentences(self, texts: Sequence[str]) -> Batch:
-        """Plain text: every token counts."""
+        """Return plain texts, every token of which is in the loss."""
         rows = [[*self.tokens(text)[:LONGEST], self.end] for text in texts]
         return self._padded(rows, [0] * len(rows), [[] for _ in rows])
 
     def questions(self, rows: Sequence[tuple[str, str, str]]) -> Batch:
-        """(text shown as the image, question, answer): the answer counts."""
+        """Return rows of (text shown as the image, question, answer), with the answers in the loss."""
         prompts = [[*self.image, *self.tokens(question), self.answer] for _, question, _ in rows]
         answers = [[*self.tokens(answer)[:LONGEST], self.end] for *_, answer in rows]
         shown = [self.tokens(text)[: len(self.image)] for text, *_ in rows]
@@ -55,7 +55,7 @@ class Encoder:
         return self._padded(joined, [len(prompt) for prompt in prompts], shown)
 
     def instructions(self, texts: Sequence[str]) -> Batch:
-        """What a Q-Former reads: the questions alone."""
+        """Return the questions alone, as a Q-Former reads them."""
         rows = [self.tokens(text) for text in texts]
         return self._padded(rows, [0] * len(rows), [[] for _ in rows])
 
@@ -72,7 +72,7 @@ class Encoder:
 
 
 def overwrite(visual: Tensor, batch: Batch, embed: nn.Module, chance: random.Random) -> Tensor:
-    """Put each shown text's embeddings somewhere among the visual tokens."""
+    """Put each shown text's embeddings at a random place among the visual tokens."""
     visual = visual.clone()
     for place, tokens in enumerate(batch.shown):
         start = chance.randint(0, visual.shape[1] - len(tokens))
@@ -81,7 +81,7 @@ def overwrite(visual: Tensor, batch: Batch, embed: nn.Module, chance: random.Ran
 
 
 def augment(pixels: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Random small affine views at the model's size, with other light and colour, in [-1, 1]."""
+    """Return random small affine views at the model's size, with other light and colour, in [-1, 1]."""
 
     def uniform(*shape: int) -> Tensor:
         return (torch.rand(shape, generator=generator) * 2 - 1) * strength
@@ -89,8 +89,8 @@ def augment(pixels: Tensor, generator: torch.Generator, strength: float = 1.0) -
     count = len(pixels)
     angle, zoom = uniform(count) * 0.12, 1 + uniform(count) * 0.12
     sine, cosine = angle.sin() * zoom, angle.cos() * zoom
-    turn = torch.stack([cosine, -sine, sine, cosine], 1).view(count, 2, 2)
-    affine = torch.cat([turn, uniform(count, 2, 1) * 0.1], 2)
+    rotation = torch.stack([cosine, -sine, sine, cosine], 1).view(count, 2, 2)
+    affine = torch.cat([rotation, uniform(count, 2, 1) * 0.1], 2)
     grid = functional.affine_grid(affine, [count, 3, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
     images = functional.grid_sample(
         pixels.float() / 127.5 - 1, grid, padding_mode="border", align_corners=False
@@ -100,12 +100,12 @@ def augment(pixels: Tensor, generator: torch.Generator, strength: float = 1.0) -
 
 
 def cosine_schedule(step: int, steps: int, warmup: int = 50) -> float:
-    """The share of the peak learning rate at a step."""
+    """Return the share of the peak learning rate at a step."""
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def shuffled(count: int, size: int, chance: random.Random) -> Iterator[list[int]]:
-    """Batches of indices, epoch after epoch."""
+    """Yield batches of indices, epoch after epoch, without an end."""
     while True:
         order = chance.sample(range(count), count)
         for start in range(0, count - size + 1, size):

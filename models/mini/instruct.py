@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.mini.align import asked
+from models.mini.align import caption_question
 from models.mini.batches import augment, cosine_schedule
 from models.mini.examples import Corpus
 from models.mini.parts import Parts
@@ -24,7 +24,7 @@ TEXT_WEIGHT = 0.3
 
 
 def training_rows(tasks: Path) -> tuple[Tensor, list[tuple[str, str]]]:
-    """Images, and (question, answer) pairs, of the initial tasks' train splits."""
+    """Return images and (question, answer) pairs of the initial tasks' train splits."""
     pixels: list[Tensor] = []
     pairs: list[tuple[str, str]] = []
     for task in INITIAL_TASKS:
@@ -35,7 +35,7 @@ def training_rows(tasks: Path) -> tuple[Tensor, list[tuple[str, str]]]:
 
 
 def instruct(parts: Parts, tasks: Path, pool: Pool, corpus: Corpus, steps: int, seed: int) -> None:
-    """Train connector and language model on the tasks, with captions and texts kept in the mix."""
+    """Train connector and language model on the tasks, mixed with captions and texts."""
     chance, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     pixels, pairs = training_rows(tasks)
     named = [(place, caption) for place, caption in enumerate(pool.captions) if caption]
@@ -45,14 +45,14 @@ def instruct(parts: Parts, tasks: Path, pool: Pool, corpus: Corpus, steps: int, 
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = RATE * cosine_schedule(step, steps)
-        picked = chance.sample(range(len(pairs)), QUESTIONS)
-        drawn = torch.multinomial(weights, CAPTIONS, generator=generator).tolist()
-        described = [named[place] for place in drawn]
-        rows = [("", *pairs[place]) for place in picked]
-        rows += [("", *asked(caption, chance)) for _, caption in described]
-        images = torch.cat([pixels[picked], pool.pixels[[place for place, _ in described]]])
+        questions = chance.sample(range(len(pairs)), QUESTIONS)
+        captions = torch.multinomial(weights, CAPTIONS, generator=generator).tolist()
+        described = [named[place] for place in captions]
+        rows = [("", *pairs[place]) for place in questions]
+        rows += [("", *caption_question(caption, chance)) for _, caption in described]
+        images = torch.cat([pixels[questions], pool.pixels[[place for place, _ in described]]])
         with torch.no_grad():
-            hidden = parts.look(augment(images, generator))
+            hidden = parts.embed_images(augment(images, generator))
         visual = parts.connect(hidden, [question for _, question, _ in rows])
         answered = parts.answer_loss(visual, parts.encoder.questions(rows))
         read = parts.text_loss(corpus, READ, visual[-READ:].detach(), chance)

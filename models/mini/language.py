@@ -1,4 +1,4 @@
-"""The language model learns to read before it sees: sentences, and questions about shown texts."""
+"""Pretraining of the language model without images: sentences, and questions about shown texts."""
 
 import random
 
@@ -14,7 +14,7 @@ RATE = 2e-3
 
 
 def pretrain(parts: LlavaParts, corpus: Corpus, steps: int, seed: int) -> None:
-    """Train the language model alone; noise of any size stands for the images' other tokens."""
+    """Train the language model alone; noise of random size stands for the other image tokens."""
     chance, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     embed = parts.language.embed_tokens
     optimizer = torch.optim.AdamW(

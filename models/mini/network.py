@@ -1,4 +1,4 @@
-"""The architectures of the embedded model, randomly initialised."""
+"""Architectures of the embedded model, randomly initialised."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ LONGEST_ANSWER = 16
 
 
 def tower_sizes() -> dict[str, Any]:
-    """The sizes of the vision tower: 4 x 4 patches and a class token."""
+    """Return the sizes of the vision tower: 4 x 4 patches and a class token."""
     return {
         "hidden_size": TOWER_WIDTH,
         "intermediate_size": 4 * TOWER_WIDTH,
@@ -49,7 +49,7 @@ def tower_sizes() -> dict[str, Any]:
 
 
 def language_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """A three-layer Llama with tied embeddings."""
+    """Return the configuration of a three-layer Llama with tied embeddings."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=LANGUAGE_WIDTH,
@@ -66,7 +66,7 @@ def language_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
-    """Greedy answers that end at the end-of-sequence token."""
+    """Return the settings of greedy answers that end at the end-of-sequence token."""
     return GenerationConfig(
         do_sample=False,
         max_new_tokens=LONGEST_ANSWER,
@@ -77,7 +77,7 @@ def generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
 
 
 def new_llava(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
-    """A LLaVA: CLIP vision tower, two-layer MLP projector, Llama."""
+    """Return a LLaVA: CLIP vision tower, two-layer MLP projector, Llama."""
     torch.manual_seed(seed)
     tokens: dict[str, Any] = {
         "image_token_id": tokenizer.get_vocab()[IMAGE],
@@ -100,7 +100,7 @@ def new_llava(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditio
 def new_instructblip(
     tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> InstructBlipForConditionalGeneration:
-    """An InstructBLIP: vision tower, Q-Former that reads the question, linear projection, Llama."""
+    """Return an InstructBLIP: vision tower, Q-Former that reads the question, projection, Llama."""
     torch.manual_seed(seed)
     qformer = InstructBlipQFormerConfig(
         vocab_size=len(tokenizer),
@@ -122,7 +122,7 @@ def new_instructblip(
         image_token_index=tokenizer.get_vocab()[IMAGE],
     )
     model = InstructBlipForConditionalGeneration(config)
-    # The class starts all queries at zero: they would stay each other's copies.
+    # The class starts all queries at zero: they would stay equal.
     torch.nn.init.normal_(model.query_tokens, std=1.0)
     model.generation_config = generation_config(tokenizer)
     model.language_model.generation_config = generation_config(tokenizer)

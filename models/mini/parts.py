@@ -1,4 +1,4 @@
-"""The parts of both classes of model under the same names, and the losses they are trained with."""
+"""Parts of both model classes under the same names, and the losses of their training."""
 
 import random
 from abc import ABC, abstractmethod
@@ -36,41 +36,41 @@ class Parts(ABC):
 
     @abstractmethod
     def connect(self, hidden: Tensor, questions: list[str]) -> Tensor:
-        """What the language model is shown of the tower's hidden states, when asked this."""
+        """Return the language model's visual tokens for the tower's hidden states and the questions."""
 
-    def look(self, pixels: Tensor) -> Tensor:
-        """The tower's hidden states."""
+    def embed_images(self, pixels: Tensor) -> Tensor:
+        """Return the tower's hidden states."""
         return self.tower()(pixels).last_hidden_state
 
     def answer_loss(self, visual: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the answers to questions about what is shown."""
+        """Return the cross-entropy of the answers to questions about the visual tokens."""
         embedded = self.language.embed_tokens(batch.ids[:, visual.shape[1] :])
         return self._loss(torch.cat([visual, embedded], 1), batch)
 
     def text_loss(
         self, corpus: Corpus, plain_rows: int, visual: Tensor, chance: random.Random
     ) -> Tensor:
-        """Sentences, and questions about texts that stand among other images' visual tokens."""
+        """Return the loss on sentences, and on questions about texts among other visual tokens."""
         plain = self.encoder.sentences(chance.choices(corpus.sentences, k=plain_rows))
-        made = [chance.choice(corpus.makers)(chance) for _ in visual]
-        asked = self.encoder.questions(
-            [(q.shown, reworded(q.question, chance), q.answer) for q in made]
+        drawn = [chance.choice(corpus.makers)(chance) for _ in visual]
+        questions = self.encoder.questions(
+            [(q.shown, reworded(q.question, chance), q.answer) for q in drawn]
         )
-        shown = overwrite(visual, asked, self.language.embed_tokens, chance)
+        shown = overwrite(visual, questions, self.language.embed_tokens, chance)
         embedded = self.language.embed_tokens(plain.ids)
-        return self._loss(embedded, plain) + self.answer_loss(shown, asked)
+        return self._loss(embedded, plain) + self.answer_loss(shown, questions)
 
     def _loss(self, embeddings: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy where the labels count; no other logits are computed."""
+        """Return the cross-entropy at labelled tokens; no other logits are computed."""
         hidden = self.language(
             inputs_embeds=embeddings, attention_mask=batch.mask
         ).last_hidden_state[:, :-1]
-        counts = batch.labels[:, 1:] != -100
-        return functional.cross_entropy(self.head(hidden[counts]), batch.labels[:, 1:][counts])
+        labelled = batch.labels[:, 1:] != -100
+        return functional.cross_entropy(self.head(hidden[labelled]), batch.labels[:, 1:][labelled])
 
 
 class LlavaParts(Parts):
-    """A LLaVA's parts."""
+    """Parts of a LLaVA."""
 
     def __init__(self, model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast):
         self.model, self.head = model, model.lm_head
@@ -91,7 +91,7 @@ class LlavaParts(Parts):
 
 
 class InstructBlipParts(Parts):
-    """An InstructBLIP's parts; its connector reads the question."""
+    """Parts of an InstructBLIP; its connector reads the question."""
 
     def __init__(
         self, model: InstructBlipForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
@@ -112,13 +112,13 @@ class InstructBlipParts(Parts):
         yield from self.model.language_projection.parameters()
 
     def connect(self, hidden: Tensor, questions: list[str]) -> Tensor:
-        asked = self.encoder.instructions(questions)
+        instructions = self.encoder.instructions(questions)
         queries = self.model.query_tokens.expand(len(hidden), -1, -1)
         ones = torch.ones(queries.shape[:2], dtype=torch.long)
-        read = self.model.qformer(
-            input_ids=asked.ids,
-            attention_mask=torch.cat([ones, asked.mask], 1),
+        output = self.model.qformer(
+            input_ids=instructions.ids,
+            attention_mask=torch.cat([ones, instructions.mask], 1),
             query_embeds=queries,
             encoder_hidden_states=hidden,
         ).last_hidden_state
-        return self.model.language_projection(read[:, : queries.shape[1]])
+        return self.model.language_projection(output[:, : queries.shape[1]])

@@ -1,4 +1,4 @@
-"""The pretraining pool as the training scripts use it, with more words to read."""
+"""Pretraining pool of the training scripts, with further images of words."""
 
 import io
 import random
@@ -28,33 +28,37 @@ INVENTED_WORDS = 2500
 
 @dataclass(frozen=True)
 class Pool:
-    """Images (bytes, channels first), captions, if any, and how often each image is drawn."""
+    """Images (bytes, channels first), captions, if any, and weights by which images are drawn."""
 
     pixels: Tensor
     captions: list[str | None]
     weights: Tensor
     targets: Tensor
-    """What the teacher saw in the first images; the words after them were not shown to it."""
+    """The teacher's features of the first images; the images of words have none."""
 
 
 def read_pool(cache: Path, teacher: Path) -> Pool:
-    """The pool's shards and the words; the teacher's features are kept, as they take minutes."""
+    """Read the pool's shards and the words; cache the teacher's features, which take minutes."""
     folder = cache / "pool"
-    kept = folder / "teacher.pt"
+    features_file = folder / "teacher.pt"
     shards = sorted(folder.glob("pool-*.parquet"))
     rows = [row for shard in shards for row in pyarrow.parquet.read_table(shard).to_pylist()]
     images: list[Image.Image] = [Image.open(io.BytesIO(row["image"]["bytes"])) for row in rows]
-    if not kept.is_file():
-        torch.save(targets(features(load_teacher(teacher), images, grid=4), TOWER_WIDTH), kept)
-    read = list(written(cache))
-    pixels = torch.stack([resized(image, POOL_SIZE) for image in (*images, *(i for i, _ in read))])
-    captions = [row["caption"] for row in rows] + [caption for _, caption in read]
-    sources = [row["source"] for row in rows] + ["words"] * len(read)
-    return Pool(pixels, captions, weights(captions, sources), torch.load(kept))
+    if not features_file.is_file():
+        torch.save(
+            targets(features(load_teacher(teacher), images, grid=4), TOWER_WIDTH), features_file
+        )
+    words_drawn = list(word_images(cache))
+    pixels = torch.stack(
+        [resized(image, POOL_SIZE) for image in (*images, *(i for i, _ in words_drawn))]
+    )
+    captions = [row["caption"] for row in rows] + [caption for _, caption in words_drawn]
+    sources = [row["source"] for row in rows] + ["words"] * len(words_drawn)
+    return Pool(pixels, captions, weights(captions, sources), torch.load(features_file))
 
 
 def weights(captions: list[str | None], sources: list[str]) -> Tensor:
-    """How often an image is drawn: seldom if many share its caption, which then says little."""
+    """Return the weights by which images are drawn: low if many images share the caption."""
     counts = Counter(captions)
     return torch.tensor(
         [
@@ -64,14 +68,14 @@ def weights(captions: list[str | None], sources: list[str]) -> Tensor:
     )
 
 
-def written(cache: Path) -> Iterator[tuple[Image.Image, str]]:
-    """Short words in the training fonts, and invented ones; never a word of the task's."""
+def word_images(cache: Path) -> Iterator[tuple[Image.Image, str]]:
+    """Yield images of short and of invented words in the training fonts; none of the task's words."""
     chance = random.Random(0)
     known = [word for word in glosses(cache) if len(word) == 3 and word not in WORDS]
     invented = {_invent(chance) for _ in range(INVENTED_WORDS)} - set(WORDS)
     for text in (*known, *sorted(invented)):
-        drawn = [p for p in words(cache, [text], 1) if p.split == "train"]
-        for picture in drawn if text in known else chance.sample(drawn, 1):
+        pictures = [p for p in words(cache, [text], 1) if p.split == "train"]
+        for picture in pictures if text in known else chance.sample(pictures, 1):
             yield picture.draw(POOL_SIZE), f"the word {text}"
 
 
@@ -81,5 +85,5 @@ def _invent(chance: random.Random) -> str:
 
 
 def read_lines(folder: Path) -> list[str]:
-    """Every different line of the pool's text."""
+    """Return the distinct lines of the pool's text, sorted."""
     return sorted(set((folder / "text.txt").read_text().splitlines()))

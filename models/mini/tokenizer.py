@@ -1,4 +1,4 @@
-"""The tokenizer and the processors of the embedded model."""
+"""Tokenizer and processors of the embedded model."""
 
 import copy
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A lower-case BPE tokenizer; every word carries its leading space, digits stand alone."""
+    """Train a lower-case BPE tokenizer; words include their leading space, digits stand alone."""
     bpe = Tokenizer(models.BPE(unk_token=UNK))
     bpe.normalizer = normalizers.Sequence(
         [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
@@ -65,7 +65,7 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def image_processor() -> CLIPImageProcessorPil:
-    """Resize to 64 x 64 and scale the pixels to [-1, 1]."""
+    """Return a processor that resizes to 64 x 64 and scales the pixels to [-1, 1]."""
     side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     half = [0.5, 0.5, 0.5]
     return CLIPImageProcessorPil(
@@ -74,7 +74,7 @@ def image_processor() -> CLIPImageProcessorPil:
 
 
 def llava_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """The processor of the LLaVA class; its chat template is <image>question<answer>answer</s>."""
+    """Return the LLaVA processor; its chat template is <image>question<answer>answer</s>."""
     return LlavaProcessor(
         image_processor(),
         tokenizer,
@@ -89,7 +89,7 @@ def llava_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def instructblip_processor(
     tokenizer: PreTrainedTokenizerFast, query_tokens: int
 ) -> InstructBlipProcessor:
-    """The InstructBLIP processor; it has no chat template, so the tokenizer adds <answer>."""
+    """Return the InstructBLIP processor; without a chat template, its tokenizer adds <answer>."""
     language, qformer = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
     language.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {ANSWER}",

@@ -1,4 +1,4 @@
-"""The vision tower learns to see, in small images, what the teacher saw in larger ones."""
+"""Distillation of the vision tower: it learns the teacher's features of larger images."""
 
 import random
 
@@ -14,7 +14,7 @@ RATE = 1e-3
 
 
 def distil(tower: CLIPVisionModel, pixels: Tensor, targets: Tensor, steps: int, seed: int) -> None:
-    """Regress the tower's last hidden states on the targets, under mild augmentation."""
+    """Train the tower to predict the targets by its last hidden states, under mild augmentation."""
     chance, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         tower.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.05, fused=True
@@ -24,8 +24,8 @@ def distil(tower: CLIPVisionModel, pixels: Tensor, targets: Tensor, steps: int, 
         for group in optimizer.param_groups:
             group["lr"] = RATE * cosine_schedule(step, steps)
         chosen = next(batches)
-        seen = tower(augment(pixels[chosen], generator, 0.5)).last_hidden_state
-        loss = functional.mse_loss(seen, targets[chosen].float())
+        hidden = tower(augment(pixels[chosen], generator, 0.5)).last_hidden_state
+        loss = functional.mse_loss(hidden, targets[chosen].float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimizer.step()

@@ -60,9 +60,9 @@ class ProcessorProbe:
             prompt=min(longest, self.limit - answer) if self.limit else longest,
             answer=answer,
             patches=patches,
-            asked=max(counts["validation"] for counts in self.counts.values()),
+            scored=max(counts["validation"] for counts in self.counts.values()),
             # They are kept on the CPU, and count there alone.
-            examples=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
+            cached_bytes=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
         )
 
     def feature_bytes(self, training: Training) -> int:
@@ -158,7 +158,7 @@ def rank_memory(
     """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
     machine = GPU if torch.cuda.is_available() else CPU
     sizes = probe.sizes(training)
-    shared = dataclasses.replace(sizes, asked=-(-sizes.asked // workers))
+    shared = dataclasses.replace(sizes, scored=-(-sizes.scored // workers))
     return estimate_bytes(probe.folder, adapter, training, workers, shared, machine)
 
 

@@ -27,7 +27,7 @@ def working(
     machine: Machine = GPU,
     parts: str = "connector+lm_lora",
 ) -> int:
-    sizes = ExampleSizes(prompt=TOKENS, answer=ANSWER, patches=256, asked=BATCH)
+    sizes = ExampleSizes(prompt=TOKENS, answer=ANSWER, patches=256, scored=BATCH)
     adapter = Adapter(parts=parts, rank=16)
     return estimate_bytes(folder, adapter, training, 1, sizes, machine)["working memory"]
 
@@ -46,7 +46,7 @@ def test_fused_attention_keeps_no_weights(tmp_path: Path) -> None:
     saved = working(folder, machine=matrices) - working(folder)
     one = BATCH * HEADS * (TOKENS + ANSWER) ** 2 * 2
     out = BATCH * (TOKENS + ANSWER) * 256 * 2  # 4096 wide, a sixteenth of it in small
-    assert saved == pytest.approx(GPU.heap * LAYERS * (2 * one - out), rel=0.3)
+    assert saved == pytest.approx(GPU.heap_factor * LAYERS * (2 * one - out), rel=0.3)
     eager = dataclasses.replace(PLAIN, attention="eager")
     assert working(folder, eager) == working(folder, eager, matrices)
 

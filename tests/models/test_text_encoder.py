@@ -11,7 +11,7 @@ from toy import PROMPTS, Toy, config, walked
 
 from models.lmm import LMM
 from models.text_encoder import (
-    AT_ONCE,
+    BATCH,
     SentenceEncoder,
     TextEncoder,
     TokenMean,
@@ -88,7 +88,7 @@ def test_alike_texts_are_nearer(encoder: TextEncoder) -> None:
 
 
 def test_more_texts_than_are_read_at_once_keep_their_order(encoder: TextEncoder) -> None:
-    many = [TEXTS[number % 3] for number in range(AT_ONCE + 7)]
+    many = [TEXTS[number % 3] for number in range(BATCH + 7)]
     found, three = encoder.encode(many), encoder.encode(TEXTS[:3])
     assert len(found) == len(many)
     for number, vector in enumerate(found):
