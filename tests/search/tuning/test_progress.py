@@ -35,7 +35,7 @@ def result(done: int, state: str = "running", took: float = 4.0, **metrics: floa
     }
 
 
-def made(tmp_path: Path, file: io.StringIO | None = None, **terminal: Any) -> Progress:
+def progress_of(tmp_path: Path, file: io.StringIO | None = None, **terminal: Any) -> Progress:
     console = Console(file=file or io.StringIO(), highlight=False, **{"width": 100} | terminal)
     return Progress(tmp_path, 5, 6, 2, OBJECTIVES, console)
 
@@ -51,8 +51,10 @@ def finished(final: float, forgetting: float) -> dict[str, Any]:
     return result(6, "finished", final_average=final, forgetting=forgetting)
 
 
-def test_the_status_counts_trials_and_stages_and_names_best_and_bounds(tmp_path: Path) -> None:
-    progress = made(tmp_path)
+def test_the_status_counts_trials_and_stages_and_names_the_best_and_the_references(
+    tmp_path: Path,
+) -> None:
+    progress = progress_of(tmp_path)
     walk(progress, "finetune", "finetune", 6, finished(0.4, 0.3))
     walk(progress, "0000", "replay", 6, finished(0.6, 0.1))
     walk(progress, "0001", "ewc", 2, result(2))
@@ -67,7 +69,7 @@ def test_the_status_counts_trials_and_stages_and_names_best_and_bounds(tmp_path:
 
 def test_joint_tuning_is_the_ceiling_and_never_the_best(tmp_path: Path) -> None:
     out = io.StringIO()
-    progress = made(tmp_path, out)
+    progress = progress_of(tmp_path, out)
     joint = finished(0.9, float("nan")) | {"stages": [True]}
     progress.on_trial_result(0, [], trial("joint", "joint"), joint)
     assert "ceiling joint 0.900" in progress.status()
@@ -78,16 +80,16 @@ def test_joint_tuning_is_the_ceiling_and_never_the_best(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_trial_is_never_the_best(tmp_path: Path) -> None:
-    progress = made(tmp_path)
+    progress = progress_of(tmp_path)
     walk(progress, "0000", "ewc", 3, result(3, final_average=0.99, forgetting=0.0))
     assert progress.state.best() is None
 
 
 def test_time_left_is_estimated_from_stages_that_were_trained(tmp_path: Path) -> None:
-    progress = made(tmp_path)
+    progress = progress_of(tmp_path)
     assert "estimating time left" in progress.status()
     progress.on_trial_result(0, [], trial("0000"), result(1, took=0.0))
-    assert "estimating time left" in progress.status(), "the store's pace says nothing"
+    assert "estimating time left" in progress.status(), "the pace of shared stages is no estimate"
     for stage, took in ((2, 40.0), (3, 4.0), (4, 4.0)):  # the second includes the lane's start
         progress.on_trial_result(0, [], trial("0000"), result(stage, took=took))
     assert progress.state.seconds_left() == pytest.approx((4.0 * 3 / 4) * 21 / 2)
@@ -100,7 +102,7 @@ def test_a_log_gets_a_line_a_trial_and_the_status_now_and_then(
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock.now)
     out = io.StringIO()
-    progress = made(tmp_path, out)
+    progress = progress_of(tmp_path, out)
     progress.setup()
     for stage in range(1, 30):
         clock.now += 1.0
@@ -118,24 +120,24 @@ def test_a_log_gets_a_line_a_trial_and_the_status_now_and_then(
 
 def test_diverged_and_failed_trials_are_counted(tmp_path: Path) -> None:
     out = io.StringIO()
-    progress = made(tmp_path, out)
+    progress = progress_of(tmp_path, out)
     walk(progress, "0000", "ewc", 2, result(2, "diverged"))
     progress.on_trial_error(0, [], trial("0001"))
     assert "2 failed, 0 running" in progress.status()
     assert "diverged: ewc 0000" in out.getvalue() and "failed: replay 0001" in out.getvalue()
 
 
-def test_a_resumed_search_remembers_the_trials_that_ended(tmp_path: Path) -> None:
+def test_a_resumed_search_counts_the_trials_that_ended(tmp_path: Path) -> None:
     write_run(tmp_path, [record("0000"), record("0001", state="running")])
-    progress = made(tmp_path)
+    progress = progress_of(tmp_path)
     progress.setup(stop=None, num_samples=4, total_num_samples=4)
     assert "trials 1 finished, 0 stopped, 0 running" in progress.status()
     assert "best replay 0000" in progress.status()
 
 
-def test_a_terminal_is_drawn_in_place_and_given_back(tmp_path: Path) -> None:
+def test_a_terminal_is_drawn_in_place_and_restored(tmp_path: Path) -> None:
     out = io.StringIO()
-    progress = made(tmp_path, out, force_terminal=True)
+    progress = progress_of(tmp_path, out, force_terminal=True)
     progress.setup()
     walk(progress, "0000", "replay", 6, finished(0.6, 0.1))
     progress.on_experiment_end([])
@@ -146,7 +148,7 @@ def test_a_terminal_is_drawn_in_place_and_given_back(tmp_path: Path) -> None:
 
 
 def test_the_view_has_a_bar_and_a_line_for_each_thing(tmp_path: Path) -> None:
-    progress = made(tmp_path, width=100)
+    progress = progress_of(tmp_path, width=100)
     walk(progress, "finetune", "finetune", 6, finished(0.4, 0.3))
     with progress.console.capture() as capture:
         progress.console.print(progress.view())
@@ -159,7 +161,7 @@ def test_the_view_has_a_bar_and_a_line_for_each_thing(tmp_path: Path) -> None:
 def test_a_broken_terminal_does_not_end_the_search(
     tmp_path: Path, terminal: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = made(tmp_path, Broken(), force_terminal=terminal)
+    progress = progress_of(tmp_path, Broken(), force_terminal=terminal)
     progress.setup()
     walk(progress, "0000", "replay", 6, finished(0.6, 0.1))
     progress.on_trial_complete(0, [], SimpleNamespace(config={}))
@@ -169,7 +171,7 @@ def test_a_broken_terminal_does_not_end_the_search(
 
 @pytest.mark.parametrize("pickler", [pickle, cloudpickle])
 def test_tune_can_save_it_while_it_is_drawn(tmp_path: Path, pickler: Any) -> None:
-    progress = made(tmp_path, force_terminal=True)
+    progress = progress_of(tmp_path, force_terminal=True)
     progress.setup()
     walk(progress, "0000", "replay", 6, finished(0.6, 0.1))
     again = pickler.loads(pickler.dumps(progress))

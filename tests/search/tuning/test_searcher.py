@@ -41,14 +41,14 @@ def searcher(run: Path, samples: int = 12, references: tuple[str, ...] = ()) -> 
 
 
 def outcome(given: dict[str, Any], state: str = "finished") -> dict[str, Any]:
-    """A result that depends on the configuration alone."""
+    """Return a result that depends on the configuration alone."""
     knobs = json.dumps(given["trial"], sort_keys=True)
     score = sum(map(ord, knobs)) % 97 / 97
     return {"state": state, "final_average": score, "forgetting": 1 - score * score}
 
 
-def go_on(found: StudySearcher, count: int, prefix: str = "t") -> list[dict[str, Any]]:
-    """Suggest and tell `count` trials, one after the other."""
+def run_trials(found: StudySearcher, count: int, prefix: str = "t") -> list[dict[str, Any]]:
+    """Run `count` trials, one after the other; return their suggestions."""
     given = []
     for number in range(count):
         trial_id = f"{prefix}{number}"
@@ -61,11 +61,11 @@ def states(found: StudySearcher) -> list[TrialState]:
     return [trial.state for trial in found.study.trials]
 
 
-# What is suggested -------------------------------------------------------------------------------
+# Proposals ---------------------------------------------------------------------------------------
 
 
 def test_every_suggestion_is_json_and_a_configuration_inside_the_space(tmp_path: Path) -> None:
-    given = go_on(searcher(tmp_path, 40), 40)
+    given = run_trials(searcher(tmp_path, 40), 40)
     assert [g["name"] for g in given] == [f"{n:04d}" for n in range(40)]
     for trial in given:
         values = json.loads(json.dumps(trial["trial"]))
@@ -80,8 +80,8 @@ def test_every_suggestion_is_json_and_a_configuration_inside_the_space(tmp_path:
     assert len({json.dumps(t["trial"]) for t in given}) > 20
 
 
-def test_the_first_are_each_strategys_published_knobs(tmp_path: Path) -> None:
-    for name, trial in zip(SEARCHED, go_on(searcher(tmp_path), 3), strict=True):
+def test_the_first_proposals_are_each_strategys_published_knobs(tmp_path: Path) -> None:
+    for name, trial in zip(SEARCHED, run_trials(searcher(tmp_path), 3), strict=True):
         knobs = dict(trial["trial"]["strategy"])
         assert knobs.pop("name") == name
         assert knobs == {n: k.default for n, k in knobs_of(STRATEGIES[name]).items()}
@@ -90,23 +90,23 @@ def test_the_first_are_each_strategys_published_knobs(tmp_path: Path) -> None:
         assert trial["trial"]["adapter"]["rank"] == 2  # 16 is no choice
 
 
-def test_the_seed_decides_what_comes_after_them(tmp_path: Path) -> None:
-    first, again = (go_on(searcher(tmp_path / name), 10) for name in ("a", "b"))
+def test_the_seed_decides_the_proposals_after_the_starting_points(tmp_path: Path) -> None:
+    first, again = (run_trials(searcher(tmp_path / name), 10) for name in ("a", "b"))
     other = StudySearcher(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references=())
     assert first == again
-    assert go_on(other, 10)[3:] != first[3:]
+    assert run_trials(other, 10)[3:] != first[3:]
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 20_260_101, 1 << 40])
 def test_any_whole_number_is_a_seed(tmp_path: Path, seed: int) -> None:
     found = StudySearcher(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references=())
-    assert len(go_on(found, 4)) == 4
+    assert len(run_trials(found, 4)) == 4
 
 
-def test_references_come_first_and_are_no_samples(tmp_path: Path) -> None:
+def test_references_come_first_and_do_not_count_as_samples(tmp_path: Path) -> None:
     found = searcher(tmp_path, references=REFERENCES)
     assert found.trials_left() == 14
-    given = go_on(found, 4)
+    given = run_trials(found, 4)
     assert [g["name"] for g in given] == ["finetune", "joint", "0000", "0001"]
     assert given[1]["trial"]["strategy"] == {"name": "joint"}
     assert given[1]["trial"]["training"] == {**given[1]["trial"]["training"], **TRAINING}
@@ -114,17 +114,17 @@ def test_references_come_first_and_are_no_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pickler", [pickle, cloudpickle])
-def test_it_survives_pickling_in_mid_search(tmp_path: Path, pickler: Any) -> None:
+def test_a_searcher_can_be_pickled_in_mid_search(tmp_path: Path, pickler: Any) -> None:
     found = searcher(tmp_path / "one")
-    go_on(found, 5)
+    run_trials(found, 5)
     pending = found.suggest("pending")
     copy = pickler.loads(pickler.dumps(found))
     copy.on_trial_complete("pending", outcome(pending))
-    later = go_on(copy, 3, "later")
-    assert later == go_on(searcher(tmp_path / "two"), 9)[6:]
+    later = run_trials(copy, 3, "later")
+    assert later == run_trials(searcher(tmp_path / "two"), 9)[6:]
 
 
-# What came of it ---------------------------------------------------------------------------------
+# Ends of trials -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_it_survives_pickling_in_mid_search(tmp_path: Path, pickler: Any) -> Non
         (None, False, "FAIL"),
     ],
 )
-def test_what_became_of_a_trial_is_filed_as_what_it_is(
+def test_the_end_of_a_trial_is_filed_in_the_study_and_in_its_record(
     tmp_path: Path, result: dict[str, Any] | None, error: bool, expected: str
 ) -> None:
     found = searcher(tmp_path)
     name = found.suggest("t")["name"]
     found.stopped_names.add(name)
     found.on_trial_complete("t", result, error)
-    found.on_trial_complete("t", result, error)  # Tune may say so twice
+    found.on_trial_complete("t", result, error)  # Tune may report it twice
     assert found.study.trials[0].state.name == expected
     record = json.loads((tmp_path / "trials" / f"{name}.json").read_text())
     assert (
@@ -185,37 +185,37 @@ def test_a_trial_that_the_time_budget_cut_off_is_still_to_be_done(tmp_path: Path
     assert resumed.suggest("again") == given
 
 
-# Going on after a kill ---------------------------------------------------------------------------
+# Resuming after a kill ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 3, 6, 11])
-def test_a_resumed_search_first_repeats_the_interrupted_trial_and_then_goes_on_alike(
+def test_a_resumed_search_repeats_the_interrupted_trial_and_then_makes_the_same_proposals(
     tmp_path: Path, done: int
 ) -> None:
-    whole = go_on(searcher(tmp_path / "whole"), 12)
+    whole = run_trials(searcher(tmp_path / "whole"), 12)
     killed = searcher(tmp_path / "killed")
-    go_on(killed, done)
+    run_trials(killed, done)
     interrupted = killed.suggest("interrupted")
     del killed
     resumed = searcher(tmp_path / "killed")
     assert resumed.trials_left() == 12 - done
-    rest = go_on(resumed, 12 - done, "resumed")
+    rest = run_trials(resumed, 12 - done, "resumed")
     assert rest[0] == interrupted
     assert rest == whole[done:]
     assert len(resumed.study.trials) == 12
     assert resumed.trials_left() == 0
 
 
-def test_starting_points_are_not_given_twice(tmp_path: Path) -> None:
-    go_on(searcher(tmp_path), 1)
+def test_starting_points_are_not_proposed_twice(tmp_path: Path) -> None:
+    run_trials(searcher(tmp_path), 1)
     resumed = searcher(tmp_path)
     assert len(resumed.study.trials) == 3
-    assert [g["trial"]["strategy"]["name"] for g in go_on(resumed, 2)] == ["replay", "ewc"]
+    assert [g["trial"]["strategy"]["name"] for g in run_trials(resumed, 2)] == ["replay", "ewc"]
 
 
-def test_a_trial_killed_while_it_was_drawn_is_drawn_to_its_end(tmp_path: Path) -> None:
+def test_a_trial_killed_while_its_knobs_were_drawn_gets_the_rest_of_them(tmp_path: Path) -> None:
     found = searcher(tmp_path)
-    go_on(found, 3)
+    run_trials(found, 3)
     half = found.study.ask()
     rate = half.suggest_float("training/learning_rate", 1e-4, 1e-2, log=True)
     resumed = searcher(tmp_path)
@@ -225,13 +225,13 @@ def test_a_trial_killed_while_it_was_drawn_is_drawn_to_its_end(tmp_path: Path) -
     assert resumed.study.trials[half.number].params.keys() > {"strategy/name", "adapter/rank"}
 
 
-def test_a_search_killed_while_it_was_begun_has_all_its_starting_points(tmp_path: Path) -> None:
+def test_a_search_killed_at_its_start_has_all_its_starting_points(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
     study = optuna.create_study(
         storage=storage, study_name=STUDY, directions=["maximize", "minimize"]
     )
     study.enqueue_trial(space().starting_points()[0])
-    assert go_on(searcher(tmp_path), 6) == go_on(searcher(tmp_path / "whole"), 6)
+    assert run_trials(searcher(tmp_path), 6) == run_trials(searcher(tmp_path / "whole"), 6)
 
 
 def test_a_reference_is_repeated_only_if_it_has_not_finished(tmp_path: Path) -> None:
@@ -241,5 +241,5 @@ def test_a_reference_is_repeated_only_if_it_has_not_finished(tmp_path: Path) -> 
     found.on_trial_complete("finetune", outcome(finetune))
     resumed = searcher(tmp_path, references=REFERENCES)
     assert resumed.trials_left() == 13
-    assert [g["name"] for g in go_on(resumed, 2)] == ["joint", "0000"]
+    assert [g["name"] for g in run_trials(resumed, 2)] == ["joint", "0000"]
     assert searcher(tmp_path, references=REFERENCES).references == []
