@@ -1,4 +1,4 @@
-"""What a knob may be, and the knobs that every strategy shares."""
+"""Domains of knobs, and the knobs that every strategy shares."""
 
 from spaces.adapter import Adapter
 from spaces.domains import Domain, Knob, OneOf, Space, knob, knobs_of

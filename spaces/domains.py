@@ -1,7 +1,7 @@
-"""What a knob may be: Optuna's own distributions as leaves, one `OneOf` for conditional branches.
+"""Domains of knobs: Optuna's distributions as leaves, one `OneOf` for conditional branches.
 
-Spaces are plain data, so that they can be printed, compared and saved beside the results. Nothing
-here samples: `search/tuning/searcher.py` walks the tree with an Optuna trial.
+Spaces are plain data, so that they can be printed, compared and saved beside the results.
+`search/tuning/searcher.py` samples from them with an Optuna trial.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Value = int | float | str | bool
 
 @dataclass(frozen=True)
 class OneOf:
-    """A choice between named branches, each with a space of its own (Optuna: conditional)."""
+    """Choice between named branches, each with a space of its own (Optuna: conditional)."""
 
     branches: Mapping[str, Space]
 
@@ -30,23 +30,23 @@ Space = Mapping[str, "Domain | OneOf | Space"]
 
 
 class Knob(NamedTuple):
-    """A field that may vary: its published default and the values it may take."""
+    """Field that may vary: its published default and the values it may take."""
 
     default: Value
     domain: Domain
     help: str
     searched: bool
-    """Whether a search varies it without being told to."""
+    """True if a search varies it by default."""
     off: float | None = None
-    """A value outside the domain that switches off what the knob sets: no search proposes it."""
+    """Value outside the domain that switches off the knob's effect; no search proposes it."""
 
     def allows(self, value: object) -> bool:
-        """Whether the knob may have this value."""
+        """Return True if the knob may have this value."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return contains(self.domain, value) or (number and value == self.off)
 
     def describe(self) -> str:
-        """The values that it may have, in a few words."""
+        """Describe the allowed values in a few words."""
         off = "" if self.off is None else f" or {self.off:g} (off)"
         return describe(self.domain) + off
 
@@ -54,9 +54,9 @@ class Knob(NamedTuple):
 def knob(
     default: Value, domain: Domain, help: str, searched: bool = True, off: float | None = None
 ) -> Any:
-    """A dataclass field that is a knob; the default must be one of its own values.
+    """Return a dataclass field that is a knob; raises `InputError` if it does not allow its default.
 
-    The return type is `Any` as that of `dataclasses.field`, which it wraps.
+    The return type is `Any`, as for `dataclasses.field`.
     """
     if not Knob(default, domain, help, searched, off).allows(default):
         raise InputError(f"the default {default!r} lies outside {domain}")
@@ -65,7 +65,7 @@ def knob(
 
 
 def knobs_of(cls: type) -> dict[str, Knob]:
-    """The knobs of a dataclass, by field name, in the order of declaration."""
+    """Return the knobs of a dataclass by field name, in the order of declaration."""
     return {
         f.name: Knob(f.default, **f.metadata)  # type: ignore[arg-type]
         for f in dataclasses.fields(cls)
@@ -74,7 +74,7 @@ def knobs_of(cls: type) -> dict[str, Knob]:
 
 
 def contains(domain: Domain, value: object) -> bool:
-    """Whether `value` is one that `domain` allows; an int is a fine value of a float domain."""
+    """Return True if `domain` allows `value`; an int is a valid value of a float domain."""
     if isinstance(domain, CategoricalDistribution):
         return any(value == c and type(value) is type(c) for c in domain.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -85,15 +85,15 @@ def contains(domain: Domain, value: object) -> bool:
 
 
 def _on_grid(domain: FloatDistribution | IntDistribution, value: float) -> bool:
-    """Whether `value` is a whole number of the domain's steps, if it has any, from its low end."""
+    """Return True if `value` is a whole number of the domain's steps from its low end."""
     steps = (value - domain.low) / domain.step if domain.step else 0.0
     return abs(steps - round(steps)) < 1e-8
 
 
 def checked_knobs(cls: type, values: Mapping[str, object], where: str) -> dict[str, Value]:
-    """The values, each of its domain's own type, so that 1 and 1.0 name the same stage.
+    """Convert values to their domains' types, so that 1 and 1.0 give the same stage key.
 
-    Raises `InputError` for a name that is no knob of `cls`, or a value outside its domain.
+    Raises `InputError` for a name that `cls` has no knob for, or a value outside its domain.
     """
     known = knobs_of(cls)
     for name, value in values.items():
@@ -105,14 +105,14 @@ def checked_knobs(cls: type, values: Mapping[str, object], where: str) -> dict[s
 
 
 def of_its_type(domain: Domain, value: Any) -> Value:
-    """A value that the domain contains, as an int where it holds ints and a float where floats."""
+    """Convert a value of the domain to an int or float, as the domain holds them."""
     if isinstance(domain, CategoricalDistribution):
         return value
     return int(value) if isinstance(domain, IntDistribution) else float(value)
 
 
 def parse_domain(where: str, spec: object, knob: Knob) -> Domain | Value:
-    """A domain or a fixed value from a plan file: `{low, high, log, step}`, a list, or a scalar."""
+    """Parse a domain or fixed value of a plan file: `{low, high, log, step}`, a list, or a scalar."""
     like = knob.domain
     if isinstance(spec, Mapping):
         return _parse_range(where, spec, like)
@@ -157,7 +157,7 @@ def _parse_range(where: str, spec: Mapping[str, Any], like: Domain) -> Domain:
 def _grid(
     where: str, spec: Mapping[str, Any], like: FloatDistribution | IntDistribution
 ) -> tuple[bool, float | None]:
-    """`log` and `step` of a range."""
+    """Parse `log` and `step` of a range."""
     log, step = spec.get("log", like.log), spec.get("step")
     if not isinstance(log, bool):
         raise InputError(f"{where}: log must be true or false, got {log!r}")
@@ -171,7 +171,7 @@ def _grid(
 
 
 def describe(domain: Domain) -> str:
-    """A domain in a few words, for plans and messages."""
+    """Describe a domain in a few words, for plans and messages."""
     if isinstance(domain, CategoricalDistribution):
         return "{" + ", ".join(str(c) for c in domain.choices) + "}"
     log = ", log" if domain.log else ""

@@ -1,4 +1,4 @@
-"""The one exception for a caller's mistake, and the wording of "no such name"."""
+"""Exception for a caller's mistake, and the messages about unknown names."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used: the message says what must hold, what was got, what would do.
+    """Mistake in the user's input: the message says what must hold, what was got, what would do.
 
     The commands print it as one line (or one list) and exit with status 2, before any worker starts.
     """
 
 
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
-    """An `InputError` for a name that is not among `known`, with the nearest valid one."""
+    """Return an `InputError` for a name outside `known`, with the nearest valid one."""
     names = sorted(known)
     return InputError(f'unknown {kind} "{got}"; known: {", ".join(names)}{nearest(got, names)}')
 
 
 def nearest(got: object, known: Iterable[str]) -> str:
-    """What asks for the nearest of the names known; empty if none is near."""
+    """Return a question that suggests the nearest known name; empty if none is near."""
     near = difflib.get_close_matches(str(got), sorted(known), n=1, cutoff=0.5)
     return f' — did you mean "{near[0]}"?' if near else ""
 

@@ -1,4 +1,4 @@
-"""Files written in one move: a reader sees the old content or the new, never a part of it."""
+"""Atomic writes: a reader sees the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def file_sha256(path: str | Path) -> str:
 
 
 def fits_on_disk(folder: Path, size: float) -> bool:
-    """Return whether `size` bytes fit into the file system of `folder`, with some to spare."""
+    """Return True if `size` bytes fit into the file system of `folder`, with some to spare."""
     return size * SPARE_DISK <= shutil.disk_usage(folder).free

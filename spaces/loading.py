@@ -1,4 +1,4 @@
-"""How a base model is held in memory."""
+"""Precision, attention and checkpointing of a base model in memory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from spaces.errors import InputError
 
 PACKAGES = {"flash_attention_2": "flash_attn"}
+"""Packages that implementations of attention need."""
 
 
 @dataclass(frozen=True)
 class Loading:
-    """What is decided when the weights are read; the knobs are fields of `Training`."""
+    """Decisions made when the weights are loaded, from the knobs of `Training`."""
 
     precision: str = "fp32"
     attention: str = "auto"
     base_bits: int = 16
     checkpointing: bool = False
     reentrant: bool = False
-    """Checkpointing as ZeRO-3 needs it: the other kind holds weights that ZeRO-3 gives away meanwhile."""
+    """True for ZeRO-3: non-reentrant checkpointing keeps weights that ZeRO-3 has released."""
 
 
 def check_loading(loading: Loading) -> None:
-    """Raise `InputError` where a package is missing that a knob needs."""
+    """Raise `InputError` if a package is missing that a knob needs."""
     package = PACKAGES.get(loading.attention)
     if package and not importlib.util.find_spec(package):
         raise InputError(

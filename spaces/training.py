@@ -1,4 +1,4 @@
-"""The training knobs that every strategy shares: how one stage is optimised."""
+"""Training knobs that every strategy shares: the optimisation of one stage."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from spaces.errors import InputError
 from spaces.loading import Loading
 
 MOST_AT_ONCE = 16
+"""Largest automatic micro-batch, in examples per rank and forward pass."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one stage is trained. Defaults are LoRA tuning as LLaVA-1.5 and CoIN publish it."""
+    """Optimisation of one stage. Defaults are LoRA tuning as LLaVA-1.5 and CoIN publish it."""
 
     epochs: int = knob(1, IntDistribution(1, 100), "passes over the stage's examples")
     batch_size: int = knob(16, IntDistribution(1, 4096), "examples per optimizer step, all ranks")
@@ -25,28 +26,32 @@ class Training:
         "examples per rank and forward pass; 0 = a rank's share of the batch, or the largest part of "
         f"it up to {MOST_AT_ONCE}",
     )
-    learning_rate: float = knob(2e-4, FloatDistribution(1e-6, 1e-1, log=True), "peak, AdamW")
+    learning_rate: float = knob(
+        2e-4, FloatDistribution(1e-6, 1e-1, log=True), "peak learning rate of AdamW"
+    )
     schedule: str = knob(
         "cosine",
         CategoricalDistribution(["cosine", "linear", "constant_with_warmup"]),
-        "of the rate",
+        "schedule of the learning rate",
     )
-    warmup: float = knob(0.03, FloatDistribution(0.0, 0.5), "share of the steps")
-    weight_decay: float = knob(0.0, FloatDistribution(0.0, 1.0), "AdamW's, decoupled")
+    warmup: float = knob(
+        0.03, FloatDistribution(0.0, 0.5), "share of the steps in which the learning rate rises"
+    )
+    weight_decay: float = knob(0.0, FloatDistribution(0.0, 1.0), "decoupled weight decay of AdamW")
     clip: float = knob(1.0, FloatDistribution(0.0, 100.0), "largest gradient norm; 0 = no clipping")
     grouped: bool = knob(
         False,
         CategoricalDistribution([False, True]),
-        "batches of prompts of about one length: less padding, but replayed tasks with prompts of another "
-        "length come in batches of their own",
+        "batches of prompts of similar length: less padding, but replayed tasks with prompts of another "
+        "length are in separate batches",
     )
     longest: int = knob(
         0,
         IntDistribution(0, 1 << 20),
-        "most tokens of prompt and answer, images included; 0 = as many as the model's positions",
+        "largest number of tokens of prompt and answer, images included; 0 = the model's positions",
     )
     precision: str = knob(
-        "bf16", CategoricalDistribution(["fp32", "bf16"]), "of weights in compute"
+        "bf16", CategoricalDistribution(["fp32", "bf16"]), "precision of the weights in compute"
     )
     zero: int = knob(
         0, CategoricalDistribution([0, 1, 2, 3]), "DeepSpeed ZeRO stage; with bf16, 0 acts as 1"
@@ -54,12 +59,12 @@ class Training:
     offload: str = knob(
         "none",
         CategoricalDistribution(["none", "optimizer", "all"]),
-        "what DeepSpeed keeps in the CPU's memory: AdamW's state (ZeRO 1-3), or parameters too (3)",
+        "state that DeepSpeed keeps in CPU memory: AdamW's (ZeRO 1-3), or parameters too (ZeRO 3)",
     )
     checkpointing: bool = knob(
         True,
         CategoricalDistribution([False, True]),
-        "layers are computed twice, so that only one's activations are held",
+        "activation checkpointing: compute layers twice, and hold one layer's activations at a time",
     )
     attention: str = knob(
         "auto",
@@ -69,7 +74,7 @@ class Training:
     base_bits: int = knob(
         16,
         CategoricalDistribution([4, 16]),
-        "4 = the frozen language model in NF4, as QLoRA has it (needs bitsandbytes)",
+        "bits of the frozen language model; 4 = NF4 as in QLoRA (needs bitsandbytes)",
     )
 
     def __post_init__(self) -> None:
@@ -88,14 +93,14 @@ class Training:
 
     @property
     def loading(self) -> Loading:
-        """How the base model is held."""
+        """Decisions made when the base model is loaded."""
         reentrant = self.checkpointing and self.zero == 3
         return Loading(
             self.precision, self.attention, self.base_bits, self.checkpointing, reentrant
         )
 
     def per_pass(self, workers: int) -> int:
-        """Examples per rank and forward pass; raises `InputError` if the batch does not divide."""
+        """Return the examples per rank and forward pass; raises `InputError` if they do not divide."""
         share, rest = divmod(self.batch_size, workers)
         if rest:
             raise InputError(
@@ -111,5 +116,5 @@ class Training:
         return self.micro_batch or next(parts)
 
     def accumulation(self, workers: int) -> int:
-        """Forward passes per optimizer step and rank; raises `InputError` as `per_pass` does."""
+        """Return the forward passes per step and rank; raises `InputError` as `per_pass` does."""
         return self.batch_size // (self.per_pass(workers) * workers)

@@ -1,4 +1,4 @@
-"""The strategies, by name: a new one is one file and one name in `STRATEGIES`."""
+"""Strategies by name: a new one is one file and one name in `STRATEGIES`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The strategy called `name`, or several joined by `+`; raises `InputError` with the nearest name.
+    """Return the strategy called `name`, or the composition of several joined by `+`.
 
-    In whatever order they are named, a composition has its parts in that of `STRATEGIES`.
+    A composition has its parts in the order of `STRATEGIES`. Raises `InputError` with the nearest name.
     """
     if PLUS in name:
         parts = [strategy_class(part.strip()) for part in name.split(PLUS)]

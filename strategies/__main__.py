@@ -1,8 +1,10 @@
-"""What each strategy does and which knobs it has, as Markdown: `python -m strategies [NAME ...]`."""
+"""Documentation of strategies as Markdown: `python -m strategies [--table] [NAME ...]`."""
 
 from __future__ import annotations
 
+import argparse
 import inspect
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,23 +14,25 @@ from strategies import STRATEGIES, Strategy, strategy_class
 
 HEAD = """# Strategies
 
-What `python -m strategies` prints. A knob is searched unless it says otherwise; the search begins with the
-defaults. A knob's `(off)` value switches it off, and can be given in a plan, but no search proposes it.
-Strategies are joined by `+` (`replay+ewc`, `replay+eproj`): mixes chain, penalties add, each keeps its own
-knobs, named `replay_ratio` and `ewc_strength` then; what a plan says of `replay.ratio` holds for both.
+Written by `python -m strategies > docs/strategies.md`. A search varies a knob unless the table says
+otherwise, and begins with the defaults. A knob's `(off)` value switches off its effect: plans may give it,
+but no search proposes it.
+
+`+` joins strategies (`replay+ewc`, `replay+eproj`): mixes chain, penalties add, and each keeps its own
+knobs. Their names are then `replay_ratio` and `ewc_strength`; a plan's `replay.ratio` holds for both.
 """
 
 
 def page(names: Sequence[str]) -> str:
-    """A section for each strategy: its docstring and a table of its knobs."""
+    """Return a section for each strategy: its docstring and a table of its knobs."""
     return "\n".join([HEAD, *(section(strategy_class(name)) for name in names)])
 
 
 def section(cls: type[Strategy]) -> str:
-    """One strategy."""
+    """Return the section of one strategy."""
     lines = [f"## {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
     if knobs := knobs_of(cls):
-        lines += ["| knob | default | values | searched | what it is |", "|" + " --- |" * 5]
+        lines += ["| knob | default | values | searched | meaning |", "|" + " --- |" * 5]
     for name, knob in knobs.items():
         searched = "yes" if knob.searched else "no"
         default = f"{knob.default:g}" if isinstance(knob.default, float) else knob.default
@@ -36,10 +40,25 @@ def section(cls: type[Strategy]) -> str:
     return "\n".join([*lines, ""])
 
 
-def main() -> int:
-    """Print the page; the exit status is 2 for a strategy that is not known."""
+def table(names: Sequence[str]) -> str:
+    """Return one row for each strategy: the first sentence of its docstring and its searched knobs."""
+    lines = ["| strategy | effect | knobs searched |", "| --- | --- | --- |"]
+    for cls in map(strategy_class, names):
+        sentence = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].rstrip(".")
+        effect = re.sub(r" \([^()]*\)$", "", sentence)
+        knobs = ", ".join(f"`{name}`" for name, knob in knobs_of(cls).items() if knob.searched)
+        lines.append(f"| `{cls.name}` | {effect} | {knobs} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the page or table; the exit status is 2 if a strategy is unknown."""
+    parser = argparse.ArgumentParser(prog="python -m strategies", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="strategies; default: all")
+    parser.add_argument("--table", action="store_true", help="the table of the README alone")
+    given = parser.parse_args(arguments)
     try:
-        print(page(sys.argv[1:] or list(STRATEGIES)))
+        print((table if given.table else page)(given.names or list(STRATEGIES)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -15,15 +15,15 @@ from strategies.strategy import ExampleId, Permutations, StageContext, Strategy,
 
 @dataclass
 class AGEM(Strategy):
-    """No step is taken against the gradient of a batch from memory (Chaudhry et al. 2019, eq. 11).
+    """Remove the part of each gradient that opposes a memory's gradient (Chaudhry et al. 2019, eq. 11).
 
-    Where the batch's gradient g opposes that of the memory, g_ref, what opposes it is taken away:
-    g - (g.g_ref / |g_ref|^2) g_ref. The memory holds int(ratio x size) examples of each earlier task, and
-    is gone through in batches as large as those of training, one a step.
+    If the batch's gradient g opposes the memory's gradient g_ref (g.g_ref < 0), it becomes
+    g - (g.g_ref / |g_ref|^2) g_ref. The memory holds int(ratio x size) examples of each earlier task.
+    Each step takes its next batch, as large as the training batch.
     """
 
     name = "a_gem"
-    ratio: float = knob(0.01, RATIO, "share of each earlier task that memory holds", off=0.0)
+    ratio: float = knob(0.01, RATIO, "share of each earlier task in the memory", off=0.0)
 
     @classmethod
     def example_knobs(cls) -> dict[str, Value]:
@@ -38,20 +38,20 @@ class AGEM(Strategy):
     def mix(
         self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
-        self.held = interleaved(draw_memory(old, shuffled, self.ratio))
+        self.memory = interleaved(draw_memory(old, shuffled, self.ratio))
         return picks
 
     def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
-        return cyclic_batch(self.held, step, batch_size)
+        return cyclic_batch(self.memory, step, batch_size)
 
     def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
-        along = inner_product(gradient, memory_gradient)
-        if along >= 0:
+        product = inner_product(gradient, memory_gradient)
+        if product >= 0:
             return gradient
-        share = along / inner_product(memory_gradient, memory_gradient)
-        return {name: value - share * memory_gradient[name] for name, value in gradient.items()}
+        scale = product / inner_product(memory_gradient, memory_gradient)
+        return {name: value - scale * memory_gradient[name] for name, value in gradient.items()}
 
 
 def inner_product(one: Tensors, other: Tensors) -> float:
-    """The inner product of two gradients."""
+    """Return the inner product of two gradients, summed in double precision."""
     return sum(float(torch.sum(one[n].double() * other[n].double())) for n in one)

@@ -1,4 +1,4 @@
-"""Several strategies at once: mixes chain, penalties add, and what each keeps stays its own."""
+"""Composition of strategies: mixes chain, penalties add, and each keeps its own tensors."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from strategies.strategy import (
 )
 
 PLUS = "+"
-"""Joins the names of strategies: replay+ewc."""
+"""Separator in the names of compositions: replay+ewc."""
 
 
 class Composed(Strategy):
-    """Base of compositions; its fields are those of its parts, called PART_KNOB."""
+    """Base class of compositions; its fields are those of its parts, called PART_KNOB."""
 
     classes: ClassVar[tuple[type[Strategy], ...]]
 
@@ -41,7 +41,7 @@ class Composed(Strategy):
             cls(**{knob: getattr(self, f"{cls.name}_{knob}") for knob in knobs_of(cls)})
             for cls in self.classes
         ]
-        self._recalled: list[int] = []
+        self._replayed: list[int] = []
 
     @classmethod
     def example_knobs(cls) -> dict[str, Value]:
@@ -55,7 +55,7 @@ class Composed(Strategy):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Its class is made when it is asked for, and lies in no module."""
+        """Return the parts' classes to pickle: the composition's own class is in no module."""
         return _recreate, (self.classes, self.knobs())
 
     def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
@@ -64,7 +64,7 @@ class Composed(Strategy):
         return training, adapter
 
     def warning(self, sizes: Mapping[str, int]) -> str:
-        return "; ".join(said for part in self.parts if (said := part.warning(sizes)))
+        return "; ".join(text for part in self.parts if (text := part.warning(sizes)))
 
     def begin(self, context: StageContext) -> StartFrom:
         return next((p for p in self.parts if p.has_experts), super()).begin(context)
@@ -92,23 +92,23 @@ class Composed(Strategy):
         return picks
 
     def replayed_per_batch(self, batch_size: int) -> int:
-        self._recalled = [part.replayed_per_batch(batch_size) for part in self.parts]
-        return sum(self._recalled)
+        self._replayed = [part.replayed_per_batch(batch_size) for part in self.parts]
+        return sum(self._replayed)
 
     def replay_batch(self, step: int, count: int) -> list[ExampleId]:
-        counted = zip(self.parts, self._recalled, strict=True)
-        return [pick for part, own in counted for pick in part.replay_batch(step, own)]
+        counts = zip(self.parts, self._replayed, strict=True)
+        return [pick for part, own_count in counts for pick in part.replay_batch(step, own_count)]
 
     def needs_teacher(self) -> bool:
         return any(part.needs_teacher() for part in self.parts)
 
     def distil(self, outputs: Outputs) -> torch.Tensor | None:
-        paid = [own for part in self.parts if (own := part.distil(outputs)) is not None]
-        return torch.stack(paid).sum() if paid else None
+        terms = [term for part in self.parts if (term := part.distil(outputs)) is not None]
+        return torch.stack(terms).sum() if terms else None
 
     def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
-        found = (part.memory_batch(step, batch_size) for part in self.parts)
-        return next((picks for picks in found if picks), [])
+        batches = (part.memory_batch(step, batch_size) for part in self.parts)
+        return next((picks for picks in batches if picks), [])
 
     def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
         for part in self.parts:
@@ -119,11 +119,11 @@ class Composed(Strategy):
         return any(part.has_penalty() for part in self.parts)
 
     def penalty(self, weights: Tensors) -> Tensors:
-        paid: Tensors = {}
+        total: Tensors = {}
         for part in self.parts:
             for name, own in (part.penalty(weights) if part.has_penalty() else {}).items():
-                paid[name] = paid[name] + own if name in paid else own
-        return paid
+                total[name] = total[name] + own if name in total else own
+        return total
 
     def by_products(self, weights: Tensors) -> Tensors:
         return {
@@ -141,15 +141,15 @@ class Composed(Strategy):
         }
 
     def routing_tensors(self, kept: Tensors) -> Tensors:
-        found = [self._kept(part, [kept])[0] for part in self.parts if part.has_experts]
-        return found[0] if found else {}
+        of_parts = [self._kept(part, [kept])[0] for part in self.parts if part.has_experts]
+        return of_parts[0] if of_parts else {}
 
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
         part = next(part for part in self.parts if part.has_experts)
         return part.route(queries, self._kept(part, kept), own)
 
     def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> Sequence[Tensors]:
-        """What one part kept of each task; nothing if it keeps nothing."""
+        """Return the tensors that one part kept of each task; none if it keeps nothing."""
         return [] if part.consolidation_knobs() is None else KeptOfPart(f"{part.name}/", kept)
 
 
@@ -159,7 +159,7 @@ def prefixed(knobs: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
 
 
 class KeptOfPart(Sequence[Tensors]):
-    """What one part kept of each task, read when it is asked for, as the whole is."""
+    """Tensors that one part kept of each task, read from the store on access."""
 
     def __init__(self, prefix: str, kept: Sequence[Tensors]) -> None:
         self._prefix, self._kept = prefix, kept
@@ -169,8 +169,8 @@ class KeptOfPart(Sequence[Tensors]):
 
     def __getitem__(self, place: Any) -> Any:
         whole: Tensors = self._kept[place]
-        mine = {name: value for name, value in whole.items() if name.startswith(self._prefix)}
-        return {name.removeprefix(self._prefix): value for name, value in mine.items()}
+        own = {name: value for name, value in whole.items() if name.startswith(self._prefix)}
+        return {name.removeprefix(self._prefix): value for name, value in own.items()}
 
 
 def _learner_of(part: Strategy, learner: Learner) -> Learner:
@@ -184,14 +184,14 @@ def _learner_of(part: Strategy, learner: Learner) -> Learner:
 
 @functools.cache
 def compose(*classes: type[Strategy]) -> type[Composed]:
-    """The strategy that does what all of these do; raises `InputError` if they do not go together."""
+    """Return the composition of strategies; raises `InputError` if they cannot be joined."""
     name = PLUS.join(cls.name for cls in classes)
     if len(set(classes)) != len(classes):
         raise InputError(f'a composition must name different strategies, got "{name}"')
-    idle = [cls.name for cls in classes if _does_nothing(cls)]
-    if idle:
+    references = [cls.name for cls in classes if _does_nothing(cls)]
+    if references:
         raise InputError(
-            f'a composition needs strategies that do something, got "{name}" with {", ".join(idle)}'
+            f'a composition needs strategies that do something, got "{name}" with {", ".join(references)}'
         )
     rehearsing = [cls.name for cls in classes if cls.rehearses]
     if len(rehearsing) > 1:
@@ -224,5 +224,5 @@ def _recreate(classes: tuple[type[Strategy], ...], knobs: Mapping[str, Value]) -
 
 
 def _does_nothing(cls: type[Strategy]) -> bool:
-    """Whether a strategy is one of the bounds, to which nothing can be added."""
+    """Return True for a reference run, to which nothing can be added."""
     return cls.is_reference or not knobs_of(cls)

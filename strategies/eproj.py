@@ -16,56 +16,60 @@ from strategies.similarity import SIGNALS, combine_signals
 from strategies.strategy import Learner, Queries, StageContext, StartFrom, Strategy, Tensors
 
 KEY_WEIGHT = 0.1
+"""Factor of the keys' loss."""
 KEY_BATCH = 64
+"""Queries per step of a key."""
 
 
 @dataclass
 class EProj(Strategy):
-    """A projection for each task, retrieved by what an example shows and asks (He et al. 2023, EProj).
+    """Train a projection per task, and retrieve one by image and instruction (He et al. 2023, EProj).
 
-    Everything but the new task's projection, its expert, is frozen. Where the new task is more similar to
-    an old one than `threshold`, that one's expert is trained further instead; 1 always expands, as the
-    paper's code does, and 0 never. Each task has two keys, trained for `key_steps` with
-    0.1 sum [(1 - cos(q_image, K_image)) + (1 - cos(q_instruction, K_instruction))] to be near its
-    examples; no task is told at test time: each example is answered by the expert of the task whose keys'
-    cosines to it have the largest sum.
+    Everything but the new task's projection, its expert, is frozen. If the similarity to an old task
+    exceeds `threshold`, that task's expert is trained further instead; 1 always expands, as the paper's
+    code does, and 0 never. Each task has two keys, trained for `key_steps` with the loss
+    0.1 sum [(1 - cos(q_image, K_image)) + (1 - cos(q_instruction, K_instruction))] over its examples.
+    At test time the task is unknown: the expert whose keys have the largest sum of cosines answers.
     """
 
     name = "eproj"
     needs_similarity = True
     has_experts = True
     threshold: float = knob(
-        1.0, FloatDistribution(0.0, 1.0), "similarity above which an expert is used again"
+        1.0, FloatDistribution(0.0, 1.0), "similarity above which an old expert is trained further"
     )
     init: str = knob(
         "pretrained",
         CategoricalDistribution(["pretrained", "similar"]),
-        "what a new expert begins as: the model's own, or that of the most similar task",
+        "initial weights of a new expert: the model's own, or the most similar task's",
     )
     learning_rate: float = knob(
         1e-3,
         FloatDistribution(1e-6, 1e-1, log=True),
-        "of experts; 0 = training.learning_rate",
+        "learning rate of experts; 0 = training.learning_rate",
         False,
         off=0.0,
     )
     expert: str = knob(
         "projection",
         CategoricalDistribution(["projection", "trained"]),
-        "what each task has of its own: the projection, or all that adapter.parts trains",
+        "parts of each expert: the projection, or all that adapter.parts trains",
         False,
     )
     signal: str = knob(
-        SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
+        SIGNALS[0],
+        CategoricalDistribution(list(SIGNALS)),
+        "modalities whose similarities are multiplied",
+        False,
     )
-    key_steps: int = knob(2000, IntDistribution(1, 100_000), "that keys are trained for", False)
+    key_steps: int = knob(2000, IntDistribution(1, 100_000), "training steps of keys", False)
     key_rate: float = knob(
-        5e-3, FloatDistribution(1e-4, 1.0, log=True), "learning rate of keys, Adam", False
+        5e-3, FloatDistribution(1e-4, 1.0, log=True), "learning rate of keys (Adam)", False
     )
     routing: str = knob(
         "retrieved",
         CategoricalDistribution(["retrieved", "oracle"]),
-        "which expert answers: the one retrieved, or as a control that of the example's own task",
+        "expert that answers: the retrieved one, or (a control) the one of the example's task",
         False,
     )
 
@@ -102,7 +106,7 @@ class EProj(Strategy):
         return {"routing": self.routing}
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
-        """The task's keys: `image` and `instruction`, as wide as what they are compared with."""
+        """Return the task's keys, `image` and `instruction`, each as wide as its queries."""
         queries = learner.queries(task)
         return {
             "image": train_key(queries.image, self.key_steps, self.key_rate),
@@ -120,27 +124,27 @@ class EProj(Strategy):
 
 
 def train_key(queries: torch.Tensor, steps: int, rate: float) -> torch.Tensor:
-    """A vector trained to be near the queries (examples, width) in the cosine, in batches gone round.
+    """Train a vector to have a high cosine with the queries (examples, width).
 
-    It begins as a normal draw that is the same for all tasks, so that it hangs on the queries alone. Of
-    queries that are all zero, such as the images of a task without any, it is zero: near nothing.
+    Every task's key begins at the same normal draw, so it depends on the queries alone. Batches cycle
+    through the queries. If all queries are zero, as those of a task without images, the key is zero.
     """
     if not queries.any():
         return torch.zeros(queries.shape[1])
     generator = torch.Generator().manual_seed(0)
-    found = torch.randn(queries.shape[1], generator=generator).requires_grad_(True)
+    vector = torch.randn(queries.shape[1], generator=generator).requires_grad_(True)
     order = torch.randperm(len(queries), generator=generator)
-    optimizer = torch.optim.Adam([found], lr=rate)
+    optimizer = torch.optim.Adam([vector], lr=rate)
     size = min(KEY_BATCH, len(queries))
     with torch.enable_grad():
         for step in range(steps):
             rows = order[(torch.arange(size) + step * size) % len(queries)]
-            loss = KEY_WEIGHT * (1 - cosine(queries[rows], found)).sum()
-            (found.grad,) = torch.autograd.grad(loss, [found])
+            loss = KEY_WEIGHT * (1 - cosine(queries[rows], vector)).sum()
+            (vector.grad,) = torch.autograd.grad(loss, [vector])
             optimizer.step()
-    return found.detach()
+    return vector.detach()
 
 
 def cosine(queries: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Of each query (examples, width) to the key (width,); 0 for a query of zeros."""
+    """Return the cosine of each query (examples, width) and the key (width,); 0 for a zero query."""
     return torch.nn.functional.cosine_similarity(queries, key[None], dim=-1)

@@ -14,30 +14,32 @@ from strategies.strategy import StageContext, Tensors
 
 @dataclass
 class EWC(Regulariser):
-    """Weights that mattered to earlier tasks are held near their values (Kirkpatrick et al. 2017, eq. 3).
+    """Penalise changes to weights that mattered to earlier tasks (Kirkpatrick et al. 2017, eq. 3).
 
     Penalty: strength x sum_i I_i (theta_i - theta*_i)^2, theta* the weights at the start of the stage.
     I is the Fisher information's diagonal, estimated as the mean squared gradient of the loss over
-    batches, normalised to sum to 1, and summed over earlier tasks with `decay` per stage (1 = the plain
-    sum; less = online EWC, Schwarz et al. 2018, eq. 9).
+    batches, and normalised to sum to 1. Earlier tasks' importances are summed with `decay` per stage
+    (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9).
     """
 
     name = "ewc"
     strength: float = knob(
         DEFAULT_STRENGTH,
         FloatDistribution(1e2, 1e11, log=True),
-        "lambda, importances sum to 1",
+        "weight of the penalty (lambda), for importances that sum to 1",
         off=0.0,
     )
-    decay: float = knob(1.0, FloatDistribution(0.0, 1.0), "of older tasks' importance per stage")
+    decay: float = knob(
+        1.0, FloatDistribution(0.0, 1.0), "factor of older tasks' importance per stage"
+    )
 
     @property
     def estimator(self) -> str:
         return self.name
 
     def effective(self, context: StageContext) -> dict[str, Value]:
-        found = super().effective(context)
-        return found | ({"decay": self.decay} if found and len(context.before) > 1 else {})
+        knobs = super().effective(context)
+        return knobs | ({"decay": self.decay} if knobs and len(context.before) > 1 else {})
 
     def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         return decayed(kept, context, self.decay)

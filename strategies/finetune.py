@@ -9,6 +9,6 @@ from strategies.strategy import Strategy
 
 @dataclass
 class Finetune(Strategy):
-    """One task after the other and nothing against forgetting: the floor of every comparison."""
+    """Train one task after the other, with nothing against forgetting: the floor, always run."""
 
     name = "finetune"

@@ -10,11 +10,11 @@ from strategies.strategy import Strategy
 
 @dataclass
 class Joint(Strategy):
-    """All tasks at once from the start: the ceiling, which needs all data at the same time."""
+    """Train on all tasks at once: the ceiling, always run, which needs all data at the same time."""
 
     name = "joint"
     is_reference = True
 
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-        """One stage on the union of the tasks, sorted: the same stage for every ordering."""
+        """Return one stage on the union of the tasks, sorted: the same stage for every ordering."""
         return (tuple(sorted(ordering)),)

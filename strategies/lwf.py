@@ -15,16 +15,15 @@ from strategies.strategy import StageContext, Strategy, Tensors
 
 @dataclass
 class LwF(Strategy):
-    """The model is to say of new examples what it said before the stage (Li and Hoiem 2016, eq. 2).
+    """Keep the outputs on new examples near those before the stage (Li and Hoiem 2016, eq. 2).
 
-    strength x KL(teacher || student) at the positions of the answers is paid beside the loss, averaged
-    over their tokens as the loss is. The teacher is the model at the end of the stage before, and needs
-    no examples of earlier tasks.
+    Adds strength x KL(teacher || student) to the loss, averaged over the answers' tokens as the loss is.
+    The teacher is the model at the end of the stage before; no examples of earlier tasks are needed.
     """
 
     name = "lwf"
     strength: float = knob(
-        1.0, FloatDistribution(0.01, 100.0, log=True), "lambda, of the divergence", off=0.0
+        1.0, FloatDistribution(0.01, 100.0, log=True), "weight of the divergence (lambda)", off=0.0
     )
 
     def effective(self, context: StageContext) -> dict[str, Value]:
@@ -43,6 +42,6 @@ class LwF(Strategy):
 
 
 def divergence(teacher: torch.Tensor, student: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
-    """KL(teacher || student) of logits (examples, tokens, vocabulary), in nats, summed over `within`."""
+    """Return KL(teacher || student) in nats, summed over `within`; logits (examples, tokens, words)."""
     before, now = (torch.log_softmax(logits[within], dim=-1) for logits in (teacher, student))
     return torch.nn.functional.kl_div(now, before, reduction="sum", log_target=True)

@@ -1,4 +1,4 @@
-"""What a model says of a few examples: the logits at their answers' tokens."""
+"""Outputs of a model on a micro-batch: the logits at the answers' tokens."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 
 ENDED = -100
-"""Stands in `answers` where an answer has ended."""
+"""Padding of `answers` after an answer's last token."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Teacher-forced outputs of a micro-batch, at the positions of the answers."""
+    """Teacher-forced outputs of a micro-batch at the positions of the answers."""
 
     picks: Sequence[tuple[str, int]]
     """The examples: task and row of each."""
@@ -22,15 +22,15 @@ class Outputs:
     answers: torch.Tensor
     """(examples, longest answer): the answers' tokens, then `ENDED`."""
     teacher: torch.Tensor | None = None
-    """Logits of the model at the stage's start, of the same shape; for strategies with `needs_teacher`."""
+    """Teacher logits of the same shape, from the stage's start; None unless `needs_teacher`."""
 
     @property
     def within(self) -> torch.Tensor:
-        """(examples, longest answer): whether an answer has a token there."""
+        """(examples, longest answer): True at the tokens of an answer."""
         return self.answers != ENDED
 
     def nll(self, rows: Sequence[int] | None = None) -> torch.Tensor:
-        """Negative log-likelihood of the answers, in nats, summed (a scalar); of some examples only."""
+        """Return the summed negative log-likelihood of the answers, or of those of `rows`, in nats."""
         logits = self.logits if rows is None else self.logits[list(rows)]
         answers = self.answers if rows is None else self.answers[list(rows)]
         return torch.nn.functional.cross_entropy(

@@ -1,4 +1,4 @@
-"""What strategies share that hold weights near where they were, as far as they mattered."""
+"""Base class of quadratic weight regularisation (EWC, MAS, TIR)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from strategies.outputs import Outputs
 from strategies.strategy import Learner, StageContext, Strategy, Tensors
 
 DEFAULT_STRENGTH = 1e8
-"""The founding paper's strength, for importances that sum to 1."""
+"""The paper's strength (He et al. 2023), for importances that sum to 1."""
 
 
 @dataclass
 class Regulariser(Strategy):
-    """Base of ewc, mas and tir: strength x sum_i I_i (theta_i - theta*_i)^2 is paid beside the loss.
+    """Quadratic penalty on changes to weights: strength x sum_i I_i (theta_i - theta*_i)^2.
 
     theta* are the weights at the start of the stage. The importance I of each old task is estimated
-    after its stage from a strided subset, and normalised to sum to 1 over all trained weights; what a
-    strategy makes of several tasks' importances is its own.
+    after its stage from a strided subset, and normalised to sum to 1 over all trained weights.
+    Subclasses choose the estimator, and how the importances of several tasks are combined.
     """
 
     strength: float
     importance_examples: int = knob(
-        1000, IntDistribution(1, 100_000), "that importances are estimated from, per task", False
+        1000,
+        IntDistribution(1, 100_000),
+        "examples per task that importances are estimated from",
+        False,
     )
     importance_batch: int = knob(
-        4, IntDistribution(1, 256), "examples per gradient, all ranks", False
+        4, IntDistribution(1, 256), "examples per gradient of the importances, all ranks", False
     )
 
     @classmethod
@@ -50,7 +53,7 @@ class Regulariser(Strategy):
 
     @property
     def estimator(self) -> str:
-        """Which importance is kept, by its name in `ESTIMATORS`; a knob where there is a choice."""
+        """Name of the importance estimator in `ESTIMATORS`."""
         raise NotImplementedError
 
     @property
@@ -62,14 +65,14 @@ class Regulariser(Strategy):
         self.importance = self.combined_importance(kept, context) if self.strength and kept else {}
 
     def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
-        """The importance of each weight, given that to each old task."""
+        """Return the importance of each weight from its importance to each old task."""
         raise NotImplementedError
 
     def has_penalty(self) -> bool:
         return bool(self.importance)
 
     def penalty(self, weights: Tensors) -> Tensors:
-        """2 x strength x I x (theta - theta*), the penalty's gradient."""
+        """Return the penalty's gradient, 2 x strength x I x (theta - theta*)."""
         return {
             name: 2 * self.strength * importance * (weights[name] - self.anchor[name])
             for name, importance in self.importance.items()
@@ -78,16 +81,16 @@ class Regulariser(Strategy):
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
         stride = max(1, -(-size // self.importance_examples))
         picks = [(task, row) for row in range(0, size, stride)]
-        found: Tensors = {}
-        of, measure = ESTIMATORS[self.estimator]
-        for gradients in learner.gradients(picks, self.importance_batch, of):
+        importance: Tensors = {}
+        function, measure = ESTIMATORS[self.estimator]
+        for gradients in learner.gradients(picks, self.importance_batch, function):
             for name, gradient in gradients.items():
-                found[name] = found.get(name, torch.zeros(())) + measure(gradient)
-        return normalised(found)
+                importance[name] = importance.get(name, torch.zeros(())) + measure(gradient)
+        return normalised(importance)
 
 
 def squared_logits(outputs: Outputs) -> torch.Tensor:
-    """The squared length of the logits at the answers' tokens, summed (Aljundi et al. 2018, §4.1)."""
+    """Return the summed squared length of the logits at the answers' tokens (Aljundi et al. 2018, §4.1)."""
     return outputs.logits.square().sum(-1)[outputs.within].sum()
 
 
@@ -98,25 +101,25 @@ ESTIMATORS: dict[
     "ewc": (Outputs.nll, torch.square),
     "mas": (squared_logits, torch.abs),
 }
-"""By name: what the gradient is of, and what of a batch's gradient is averaged."""
+"""Estimators by name: the function whose gradient is taken, and the measure averaged over batches."""
 
 
 def normalised(importance: Tensors) -> Tensors:
-    """The importances divided by their sum over all weights; all zero if they are."""
+    """Return the importances divided by their sum over all weights; zero if all are zero."""
     total = sum(float(value.sum(dtype=torch.float64)) for value in importance.values())
     return {name: value / total if total > 0 else value for name, value in importance.items()}
 
 
 def decayed(kept: Sequence[Tensors], context: StageContext, decay: float) -> Tensors:
-    """The sum of old tasks' importances, each times `decay` for every stage that came after its own."""
-    found: Tensors = {}
+    """Return the sum of old tasks' importances, each times `decay` per stage since its own."""
+    total: Tensors = {}
     for age, importance in zip(stages_since(context), kept, strict=True):
         for name, value in importance.items():
-            found[name] = found.get(name, torch.zeros(())) + decay**age * value
-    return found
+            total[name] = total.get(name, torch.zeros(())) + decay**age * value
+    return total
 
 
 def stages_since(context: StageContext) -> Iterator[int]:
-    """Of each old task, how many stages came after its own and before this one."""
+    """Yield for each old task the number of stages between its own and this one."""
     for number, group in enumerate(context.before, start=1):
         yield from [len(context.before) - number] * len(group)

@@ -12,33 +12,42 @@ from strategies.replay_memory import cyclic_batch, draw_memory, empty_memory_war
 from strategies.strategy import ExampleId, Permutations, StageContext, Strategy
 
 RATIO = FloatDistribution(0.001, 0.3, log=True)
+"""Domain of a memory's share of each earlier task."""
 
 
 @dataclass
 class Replay(Strategy):
-    """A share of every earlier task's examples is trained again with the new task (He et al. 2023, §3).
+    """Train a share of every earlier task again with the new task (He et al. 2023, §3).
 
-    `ratio`: the training set of a stage is all of the new task and int(ratio x size) examples, drawn
-    without replacement, of each earlier one. `count`: so many of each earlier one instead. `share`: a
-    memory of int(ratio x size) of each fills `share` of every batch (Chaudhry et al. 2019, tiny episodic
-    memories), so that a small memory is seen as often as a large one. A draw is a prefix of one
-    permutation per task: a smaller memory is part of a larger one.
+    Variant `ratio`: a stage trains the new task and int(ratio x size) examples of each earlier one, drawn
+    without replacement. `count`: `count` examples of each earlier one instead. `share`: a memory of
+    int(ratio x size) examples of each fills `share` of every batch (Chaudhry et al. 2019, tiny episodic
+    memories), so that a small memory is trained as often as a large one. A draw is a prefix of one
+    permutation per task, so a smaller memory is part of a larger one.
     """
 
     name = "replay"
     rehearses = True
-    ratio: float = knob(0.01, RATIO, "share of each earlier task that is seen again", off=0.0)
+    ratio: float = knob(0.01, RATIO, "share of each earlier task that is trained again", off=0.0)
     variant: str = knob(
         "ratio",
         CategoricalDistribution(["ratio", "count", "share"]),
-        "what decides how much is replayed",
+        "amount replayed: a ratio of each task, a count of it, or a share of each batch",
         False,
     )
     count: int = knob(
-        100, IntDistribution(1, 1_000_000), "examples of each earlier task, for count", False, 0
+        100,
+        IntDistribution(1, 1_000_000),
+        "examples of each earlier task, for variant count",
+        False,
+        0,
     )
     share: float = knob(
-        0.25, FloatDistribution(0.01, 0.75), "of each batch, for share", False, off=0.0
+        0.25,
+        FloatDistribution(0.01, 0.75),
+        "share of each batch, for variant share",
+        False,
+        off=0.0,
     )
 
     @classmethod
@@ -68,18 +77,18 @@ class Replay(Strategy):
     def mix(
         self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
-        held = {}
+        memory = {}
         if self.variant != "count" or self.count:
-            held = draw_memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
-        self.held = interleaved(held)
+            memory = draw_memory(old, shuffled, self.ratio, self.count * (self.variant == "count"))
+        self.memory = interleaved(memory)
         if self.variant == "share":
             return picks
-        return picks + [(task, row) for task, rows in held.items() for row in rows]
+        return picks + [(task, row) for task, rows in memory.items() for row in rows]
 
     def replayed_per_batch(self, batch_size: int) -> int:
-        if self.variant != "share" or not self.held or not self.share:
+        if self.variant != "share" or not self.memory or not self.share:
             return 0
         return min(batch_size - 1, max(1, round(self.share * batch_size)))
 
     def replay_batch(self, step: int, count: int) -> list[ExampleId]:
-        return cyclic_batch(self.held, step, count)
+        return cyclic_batch(self.memory, step, count)

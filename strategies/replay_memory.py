@@ -1,4 +1,4 @@
-"""Which examples of earlier tasks are held, and in which order they are gone through."""
+"""Episodic memory: a draw of earlier tasks' examples, and the order in which batches take them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Memory = dict[str, list[int]]
 def draw_memory(
     old: Mapping[str, int], shuffled: Permutations, ratio: float = 0.0, count: int = 0
 ) -> Memory:
-    """int(ratio x size) examples of each earlier task, or `count` where that is given.
+    """Draw `count` examples of each earlier task, or int(ratio x size) if `count` is 0.
 
-    Drawn without replacement: a prefix of one permutation per task, so that a smaller memory is part
-    of a larger one.
+    Drawn without replacement as a prefix of one permutation per task: a smaller memory is part of a
+    larger one.
     """
     return {task: list(shuffled(task)[: count or int(ratio * size)]) for task, size in old.items()}
 
 
-def interleaved(held: Memory) -> list[ExampleId]:
-    """All examples, one of each task after the other, as long as a task has any left."""
-    tasks = [[(task, row) for row in rows] for task, rows in held.items()]
+def interleaved(memory: Memory) -> list[ExampleId]:
+    """Return all examples, one of each task in turn; a task that has none left is skipped."""
+    tasks = [[(task, row) for row in rows] for task, rows in memory.items()]
     turns = itertools.zip_longest(*tasks)
     return [pick for turn in turns for pick in turn if pick is not None]
 
 
 def cyclic_batch(picks: list[ExampleId], step: int, count: int) -> list[ExampleId]:
-    """The `count` picks of a step of an endless round through all of them; empty if there are none."""
+    """Return the `count` picks of a step when batches cycle through all picks."""
     return [picks[(step * count + i) % len(picks)] for i in range(count)] if picks else []
 
 
 def empty_memory_warning(name: str, ratio: float, sizes: Mapping[str, int]) -> str:
-    """What to say of a ratio that draws nothing from some tasks of these training sizes."""
+    """Return a warning that a ratio draws nothing from some tasks of these sizes; empty if none."""
     empty = [task for task, size in sizes.items() if int(ratio * size) == 0]
     return f"{name} with ratio {ratio:g} draws no example of {', '.join(empty)}" if empty else ""

@@ -1,4 +1,4 @@
-"""What a strategy is: a dataclass whose fields are knobs, with a few hooks in the training loop."""
+"""Base class of strategies: a dataclass whose fields are knobs, with hooks in the training loop."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from spaces.training import Training
 from strategies.outputs import Outputs
 
 Tensors = dict[str, torch.Tensor]
-"""Trainable weights, gradients or importances by the parameter's name in the plain model."""
+"""Trainable weights, gradients or importances, by the parameter's name in the plain model."""
 
 ExampleId = tuple[str, int]
 """One training example: its task and its row."""
 
 Permutations = Callable[[str], Sequence[int]]
-"""A permutation of a task's training rows that depends on the plan's seed and the task alone."""
+"""Permutations of tasks' training rows; each depends on the plan's seed and its task alone."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where a stage stands in its ordering: all that is known of it before anything is trained."""
+    """Place of a stage in its ordering, known before anything is trained."""
 
     new: tuple[str, ...]
-    """The tasks trained at this stage."""
+    """Tasks trained at this stage."""
     before: tuple[tuple[str, ...], ...] = ()
-    """The tasks of each stage before; the initial tasks, where there are any, come first."""
+    """Tasks of each earlier stage; initial tasks, if any, come first."""
     similarity: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    """By modality: the similarity of the new task to each of `old`. Empty unless `needs_similarity`."""
+    """Similarity of the new task to each of `old`, by modality; empty unless `needs_similarity`."""
 
     @property
     def old(self) -> tuple[str, ...]:
-        """The tasks seen before, one after the other."""
+        """Tasks of all earlier stages, in one tuple."""
         return tuple(task for group in self.before for task in group)
 
 
 @dataclass(frozen=True)
 class StartFrom:
-    """Which weights a stage begins with."""
+    """Weights that a stage begins with."""
 
     task: str | None
-    """Those that answer for this old task; None: those before any stage."""
+    """Old task whose weights these are; None for the weights before any stage."""
     expert: bool = False
-    """Whether what is trained stands beside them as an expert of its own, rather than in their place."""
+    """True if the stage trains a new expert beside these weights, rather than in their place."""
 
 
 @dataclass(frozen=True)
 class Queries:
-    """What an example is looked up by: frozen vectors, one row an example, zero where there is none."""
+    """Frozen vectors that examples are routed by, one row an example; zero where there is none."""
 
     image: torch.Tensor
     """(examples, width of the vision tower), of length 1."""
@@ -62,10 +62,10 @@ class Queries:
 
 
 class Learner(Protocol):
-    """What a strategy may ask of the loop, whatever the ZeRO stage and the number of ranks."""
+    """Access of `consolidate` to the model and data, for every ZeRO stage and number of ranks."""
 
     by_products: Tensors
-    """The tensors of `Strategy.by_products`; none if the strategy has none or nothing was trained."""
+    """Tensors of `Strategy.by_products`; none if the strategy has none or nothing was trained."""
 
     def gradients(
         self,
@@ -73,25 +73,25 @@ class Learner(Protocol):
         batch_size: int,
         of: Callable[[Outputs], torch.Tensor] = Outputs.nll,
     ) -> Iterator[Tensors]:
-        """The gradient of `of` per answer token, of one batch after the other; the same on every rank."""
+        """Yield the gradient of `of` per answer token, batch after batch; the same on every rank."""
         ...
 
     def outputs(self, picks: Sequence[ExampleId], batch_size: int) -> Iterator[Outputs]:
-        """What the model says of one batch after the other, without gradients; the same on every rank."""
+        """Yield the outputs of batch after batch, without gradients; the same on every rank."""
         ...
 
     def queries(self, task: str) -> Queries:
-        """What the task's training examples are looked up by; of very many, of some spread over them."""
+        """Return the queries of the task's training examples, or of a spread sample if there are many."""
         ...
 
     def shuffled(self, task: str) -> Sequence[int]:
-        """As `mix` is given it."""
+        """Return the same permutation of a task's rows that `mix` receives."""
         ...
 
 
 @dataclass
 class Strategy:
-    """Base of all strategies: plain sequential instruction tuning, with nothing against forgetting.
+    """Plain sequential instruction tuning, the base of all strategies.
 
     An instance lives for one stage. Fields are knobs; every other attribute is state of that stage,
     set by `prepare` and `mix` from what earlier stages kept.
@@ -99,13 +99,13 @@ class Strategy:
 
     name: ClassVar[str]
     is_reference: ClassVar[bool] = False
-    """True for a run that marks a bound and is no answer to the problem, such as joint tuning."""
+    """True for a reference run that is never the answer, such as joint tuning."""
     needs_similarity: ClassVar[bool] = False
-    """Whether it asks how similar tasks are (`StageContext.similarity`)."""
+    """True if it reads `StageContext.similarity`."""
     rehearses: ClassVar[bool] = False
-    """Whether old examples are among those that it trains on."""
+    """True if it trains old examples again."""
     has_experts: ClassVar[bool] = False
-    """Whether it holds several experts, of which `route` chooses one for each example."""
+    """True if it holds several experts, among which `route` chooses for each example."""
     has_by_products: ClassVar[bool] = False
     """True if `by_products` returns tensors that `consolidate` needs."""
 
@@ -127,85 +127,85 @@ class Strategy:
         return [{name: knob.off} for name, knob in knobs if knob.off is not None]
 
     def knobs(self) -> dict[str, Value]:
-        """The knobs of this configuration, by name."""
+        """Return the knobs of this configuration by name."""
         return {name: getattr(self, name) for name in knobs_of(type(self))}
 
     def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
-        """The knobs that all strategies share, as this one uses them; doing it twice changes nothing."""
+        """Return the shared knobs as this strategy overrides them; a second call changes nothing."""
         return training, adapter
 
-    # What names a stage ------------------------------------------------------------------------
+    # What enters a stage's key ------------------------------------------------------------------------
 
     def warning(self, sizes: Mapping[str, int]) -> str:
-        """What a user should know of these knobs on tasks of these training sizes; empty if nothing."""
+        """Return a warning about these knobs on tasks of these training sizes; empty if none."""
         return ""
 
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-        """The tasks trained at each stage of an ordering; one task a stage unless overridden."""
+        """Return the tasks trained at each stage of an ordering, by default one a stage."""
         return tuple((task,) for task in ordering)
 
     def begin(self, context: StageContext) -> StartFrom:
-        """Which weights the stage begins with: those of the stage before, unless overridden."""
+        """Return the weights that the stage begins with, by default those of the stage before."""
         return StartFrom(context.old[-1] if context.before else None)
 
     def effective(self, context: StageContext) -> dict[str, Value]:
-        """The knobs that change the training of a stage that stands so; stages that agree are shared."""
+        """Return the knobs that change the training of this stage; stages that agree are shared."""
         return {}
 
     def consolidation_knobs(self) -> dict[str, Value] | None:
-        """The knobs that change what `consolidate` keeps; None if nothing is kept."""
+        """Return the knobs that change the result of `consolidate`; None if nothing is kept."""
         return None
 
     @property
     def kept_name(self) -> str:
-        """What is kept, by name: strategies that keep the same share it."""
+        """Name of the kept tensors: strategies that keep the same share them."""
         return self.name
 
     def routing_knobs(self) -> dict[str, Value]:
-        """The knobs that change which expert answers."""
+        """Return the knobs that change the choice of `route`."""
         return {}
 
     # Hooks of the loop, in their order ---------------------------------------------------------
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
-        """Before a stage: `start` are the weights it begins with, `kept` what was kept of each of `old`."""
+        """Prepare a stage from its start weights and from the tensors kept of each of `context.old`."""
 
     def mix(
         self, picks: list[ExampleId], old: Mapping[str, int], shuffled: Permutations
     ) -> list[ExampleId]:
-        """Which examples are seen: `picks` are the new ones, `old` earlier tasks with their sizes."""
+        """Return the examples to train: `picks` are the new ones, `old` holds earlier tasks' sizes."""
         return picks
 
     def replayed_per_batch(self, batch_size: int) -> int:
-        """How many examples of each batch `replay_batch` fills in; the rest of it are those of `mix`."""
+        """Return the number of examples of each batch that `replay_batch` gives; `mix` gives the rest."""
         return 0
 
     def replay_batch(self, step: int, count: int) -> list[ExampleId]:
-        """Examples of earlier tasks that fill a batch up; steps count from 0."""
+        """Return `count` examples of earlier tasks for a batch; steps count from 0."""
         return []
 
     def needs_teacher(self) -> bool:
-        """Whether `distil` asks for what the model said at the stage's start; it costs a forward pass."""
+        """Return True if `distil` reads the teacher's logits; they cost a forward pass."""
         return False
 
     def distil(self, outputs: Outputs) -> torch.Tensor | None:
-        """What is paid beside a micro-batch's loss for its outputs: a sum over its answers' tokens."""
+        """Return a term to add to a micro-batch's loss, summed over answer tokens; None adds nothing."""
         return None
 
     def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
-        """A batch of examples whose gradient `project` is to see; empty if none."""
+        """Return the examples whose gradient `project` receives; empty if none."""
         return []
 
     def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
-        """The gradient that is followed, given the batch's own and that of the examples `memory_batch`."""
+        """Return the gradient to follow, given the batch's own and that of `memory_batch`."""
         return gradient
 
     def has_penalty(self) -> bool:
-        """Whether `penalty` returns anything in this stage; it costs a gathering of the weights."""
+        """Return True if `penalty` acts in this stage; it costs a gathering of the weights."""
         return False
 
     def penalty(self, weights: Tensors) -> Tensors:
-        """The gradient of what is paid for where the weights are, added before clipping and the step.
+        """Return the gradient of a penalty on the weights, added before clipping and the step.
 
         A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
         """
@@ -220,16 +220,20 @@ class Strategy:
         return {}
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
-        """After a stage: what later stages need to remember one of its tasks, of `size` examples, by."""
+        """Return the tensors that later stages need of one task of the stage, of `size` examples.
+
+        Called on a new instance if another trial trained the stage: it may read knobs and `learner`,
+        but nothing that `prepare` or training set.
+        """
         return {}
 
     def routing_tensors(self, kept: Tensors) -> Tensors:
-        """What `route` looks at of what was kept of a task: the model has as many parameters more."""
+        """Return the kept tensors that `route` reads; they count as parameters of the model."""
         return kept if self.has_experts else {}
 
     def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
-        """For each example the task whose expert answers, as an index into `kept`; `own` is the true one.
+        """Return for each example the task whose expert answers, as an index into `kept`.
 
-        None where the true one has no expert yet. Only a control may look at it.
+        `own` is the example's true task, or None if it has no expert yet; only a control may read it.
         """
         raise NotImplementedError

@@ -14,15 +14,16 @@ from strategies.similarity import SIGNALS, combine_signals, random_similarity
 from strategies.strategy import StageContext, Tensors
 
 CONTROLS = ("none", "random", "opposite")
+"""Replacements of the similarity, to test if it matters."""
 
 
 @dataclass
 class TIR(Regulariser):
-    """What mattered to tasks is held the less, the more they are like the new one (He et al. 2023, TIR).
+    """Penalise as EWC, less for weights owned by tasks similar to the new one (He et al. 2023, TIR).
 
-    Each weight's importance I_i is the largest that any old task gives it, and belongs to that task,
-    d_i. The penalty is EWC's with I_i (1 - s), s the similarity of the new task to d_i. Whether the
-    scaled importance is kept for the next maximum is not published; here the unscaled one is.
+    A weight's importance I_i is the largest that any old task gives it; that task, d_i, owns the weight.
+    The penalty is EWC's with I_i (1 - s), s the similarity of the new task to d_i. The paper does not say
+    if the next maximum is over scaled importances; here it is over unscaled ones.
     """
 
     name = "tir"
@@ -30,17 +31,24 @@ class TIR(Regulariser):
     strength: float = knob(
         DEFAULT_STRENGTH,
         FloatDistribution(1e2, 1e11, log=True),
-        "lambda, importances sum to 1",
+        "weight of the penalty (lambda), for importances that sum to 1",
         off=0.0,
     )
-    importances: str = knob("ewc", CategoricalDistribution(list(ESTIMATORS)), "estimated as there")
+    importances: str = knob(
+        "ewc",
+        CategoricalDistribution(list(ESTIMATORS)),
+        "estimator of the importances: that of ewc or of mas",
+    )
     signal: str = knob(
-        SIGNALS[0], CategoricalDistribution(list(SIGNALS)), "the similarities multiplied", False
+        SIGNALS[0],
+        CategoricalDistribution(list(SIGNALS)),
+        "modalities whose similarities are multiplied",
+        False,
     )
     control: str = knob(
         "none",
         CategoricalDistribution(list(CONTROLS)),
-        "in place of the similarity, to tell whether it matters: a random number, or 1 - it",
+        "replacement of the similarity as a control: a random number, or 1 - it",
         False,
     )
 
@@ -49,28 +57,28 @@ class TIR(Regulariser):
         return self.importances
 
     def effective(self, context: StageContext) -> dict[str, Value]:
-        found = super().effective(context)
-        if not found:
+        knobs = super().effective(context)
+        if not knobs:
             return {}
         signal = {"signal": self.signal} if self.control != "random" else {}
         own = {"importances": self.importances, "control": self.control}
-        return found | own | signal
+        return knobs | own | signal
 
     def combined_importance(self, kept: Sequence[Tensors], context: StageContext) -> Tensors:
         importance, owner = largest_importance(kept)
-        free = torch.tensor([1 - s for s in self.similarities(context)])
-        return {name: value * free[owner[name]] for name, value in importance.items()}
+        scale = torch.tensor([1 - s for s in self.similarities(context)])
+        return {name: value * scale[owner[name]] for name, value in importance.items()}
 
     def similarities(self, context: StageContext) -> list[float]:
-        """Of the new task to each old one, as the knobs want it."""
+        """Return the similarity of the new task to each old one, or its control."""
         if self.control == "random":
             return [random_similarity(context.new[0], task) for task in context.old]
-        found = combine_signals(context.similarity, self.signal)
-        return [1 - s for s in found] if self.control == "opposite" else found
+        similar = combine_signals(context.similarity, self.signal)
+        return [1 - s for s in similar] if self.control == "opposite" else similar
 
 
 def largest_importance(kept: Sequence[Tensors]) -> tuple[Tensors, Tensors]:
-    """Of each weight: the largest importance that a task gives it, and the index of the first such task."""
+    """Return each weight's largest importance to any task, and the index of the first such task."""
     importance: Tensors = {}
     owner: Tensors = {}
     for number, task in enumerate(kept):

@@ -1,4 +1,4 @@
-"""Experts with real stages; what decides about them, and their keys, are in tests/strategies/test_eproj.py."""
+"""Stages of experts; their choice and keys are tested in tests/strategies/test_eproj.py."""
 
 from __future__ import annotations
 

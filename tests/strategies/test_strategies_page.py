@@ -5,22 +5,34 @@ from pathlib import Path
 import pytest
 
 from strategies import STRATEGIES
-from strategies.__main__ import page
+from strategies.__main__ import main, page, table
 from strategies.strategy import Strategy
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_docs_strategies_is_what_the_classes_say() -> None:
-    """`python -m strategies > docs/strategies.md` makes it anew."""
+def test_docs_strategies_is_written_from_the_classes() -> None:
+    """`python -m strategies > docs/strategies.md` writes it again."""
     assert (ROOT / "docs" / "strategies.md").read_text().rstrip() == page(list(STRATEGIES)).rstrip()
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_the_readme_names_every_strategy(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
+def test_the_readme_has_the_table_of_the_classes() -> None:
+    """`python -m strategies --table` prints it."""
+    assert table(list(STRATEGIES)) in (ROOT / "README.md").read_text()
 
 
-def test_every_hook_says_what_it_is_for() -> None:
+def test_a_row_has_the_first_sentence_without_its_paper_and_the_searched_knobs() -> None:
+    row = table(["replay"]).splitlines()[2]
+    assert row == (
+        "| `replay` | Train a share of every earlier task again with the new task | `ratio` |"
+    )
+
+
+def test_an_unknown_strategy_is_named_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--table", "ewk"]) == 2
+    assert 'unknown strategy "ewk"' in capsys.readouterr().err
+
+
+def test_every_hook_has_a_docstring() -> None:
     hooks = [value for name, value in vars(Strategy).items() if not name.startswith("_")]
     assert all(hook.__doc__ for hook in hooks if callable(hook))
