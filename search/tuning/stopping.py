@@ -1,8 +1,8 @@
 """Early stopping: three rules that compare a trial with others at the same stage of the panel.
 
 A rule gets the scores of one trial after each of its stages so far (`rung_score.stage_scores`), once a
-stage. It records them, and returns whether the trial is stopped. `tuner.build_scheduler` chooses the rule,
-and the first stage at which it may stop; `StageScheduler` connects the rule to Ray Tune.
+stage. It records them, and returns whether the trial is stopped. `build_rule` chooses the rule and the
+first stage at which it may stop; `StageScheduler` connects the rule to Ray Tune.
 """
 
 from __future__ import annotations
@@ -114,10 +114,29 @@ class Racing:
         return statistics.fmean(differences) + margin < 0
 
 
+def build_rule(name: str, orderings: Sequence[Sequence[str]], halving: int) -> StoppingRule | None:
+    """Return the rule of a plan; None if it stops no trial.
+
+    No trial is stopped before the first ordering ends, nor before the second stage. Replay and
+    regularisation do nothing on the first task, and forgetting shows late.
+    """
+    first = max(2, len(orderings[0]) if len(orderings) > 1 else 2)
+    if name == "asha" and halving >= 2:
+        return SuccessiveHalving(first, len(panel_stages(orderings)), halving)
+    if name == "median":
+        return MedianRule(first)
+    return Racing(orderings) if name == "racing" else None
+
+
+def panel_stages(orderings: Sequence[Sequence[str]]) -> dict[tuple[str, ...], int]:
+    """Return the number of each stage of the panel, from 1, by the tasks trained up to it."""
+    prefixes = (tuple(order[:length]) for order in orderings for length in range(1, len(order) + 1))
+    return {prefix: stage for stage, prefix in enumerate(dict.fromkeys(prefixes), start=1)}
+
+
 def last_stages(orderings: Sequence[Sequence[str]]) -> list[int]:
     """Return the stage of the panel, counted from 1, with which each ordering ends."""
-    prefixes = (tuple(order[:length]) for order in orderings for length in range(1, len(order) + 1))
-    stages = {prefix: stage for stage, prefix in enumerate(dict.fromkeys(prefixes), start=1)}
+    stages = panel_stages(orderings)
     return [stages[tuple(ordering)] for ordering in orderings]
 
 

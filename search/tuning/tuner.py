@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -11,7 +11,7 @@ from search.plan.resolved_plan import ResolvedPlan
 from search.tuning.prior_run import PriorRun
 from search.tuning.searcher import StudySearcher
 from search.tuning.stage_scheduler import StageScheduler
-from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
+from search.tuning.stopping import build_rule
 from spaces.references import REFERENCES
 from trainables.trainable import SearchContext, StageTrainable
 
@@ -63,24 +63,10 @@ def build_tuner(
 
 
 def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
-    """Return the scheduler with the plan's stopping rule.
-
-    No trial is stopped before the first ordering ends, nor before the second stage. Replay and
-    regularisation do nothing on the first task, and forgetting shows late.
-    """
-    plan, panel = resolved.plan, resolved.panel
-    first = max(2, len(panel.orderings[0]) if len(panel.orderings) > 1 else 2)
-    rules: dict[str, Callable[[], StoppingRule]] = {
-        "asha": lambda: SuccessiveHalving(first, panel.stages, plan.halving),
-        "median": lambda: MedianRule(first),
-        "racing": lambda: Racing(panel.orderings),
-    }
-    if plan.stopping not in rules or (plan.stopping == "asha" and plan.halving < 2):
+    """Return the scheduler with the plan's stopping rule, or without one."""
+    rule = build_rule(resolved.plan.stopping, resolved.panel.orderings, resolved.plan.halving)
+    if rule is None:
         return FIFOScheduler()
     return StageScheduler(
-        rules[plan.stopping](),
-        resolved.run,
-        REFERENCES,
-        searcher.stopped_names,
-        unfinished=searcher.unfinished,
+        rule, resolved.run, REFERENCES, searcher.stopped_names, searcher.unfinished
     )

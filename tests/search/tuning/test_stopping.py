@@ -18,6 +18,7 @@ from search.tuning.stopping import (
     Racing,
     StoppingRule,
     SuccessiveHalving,
+    build_rule,
     insert,
     last_stages,
     percentile,
@@ -181,3 +182,14 @@ def test_a_race_needs_two_orderings() -> None:
 def test_the_last_stages_of_orderings_are_stages_of_the_panel() -> None:
     shared = (("a", "b", "c"), ("a", "c", "b"), ("b", "a", "c"))
     assert last_stages(shared) == [3, 5, 8]
+
+
+def test_a_plan_chooses_its_rule_and_the_stage_from_which_trials_may_be_stopped() -> None:
+    halving = build_rule("asha", ORDERINGS, 2)
+    assert isinstance(halving, SuccessiveHalving) and list(halving.rungs) == [3, 6]
+    one_ordering = build_rule("asha", [tuple("abcdefgh")], 3)
+    assert isinstance(one_ordering, SuccessiveHalving) and list(one_ordering.rungs) == [2, 6]
+    median = build_rule("median", ORDERINGS, 0)
+    assert isinstance(median, MedianRule) and median.first_stage == 3
+    assert isinstance(build_rule("racing", ORDERINGS, 0), Racing)
+    assert build_rule("none", ORDERINGS, 2) is build_rule("asha", ORDERINGS, 0) is None
