@@ -23,7 +23,7 @@ from models.location import model_folder
 from search.resources.feature_writer import FeatureWriter
 from search.resources.precompute_features import FeatureExtractor
 from trainables.lanes.in_process import InProcessRunner
-from trainables.rank.data import batches
+from trainables.rank.batching import batches
 from trainables.rank.engine import open_engine
 from trainables.rank.features import features_folder
 from trainables.rank.loop import Loop

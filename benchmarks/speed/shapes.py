@@ -30,7 +30,7 @@ from models.batching import PIXELS, Encoded
 from models.lmm import LMM
 from models.location import EMBEDDED
 from spaces import Adapter, Training
-from trainables.lanes.in_process import join_alone
+from trainables.lanes.in_process import init_single_process_group
 from trainables.rank.engine import open_engine
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12}
@@ -99,7 +99,7 @@ def main() -> None:
     p.add_argument("--batch", type=int, default=8, help="examples of a step")
     p.add_argument("--steps", type=int, default=10)
     args = p.parse_args()
-    join_alone()
+    init_single_process_group()
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), args.shape, args.small)
         for parts in ("projection", "connector+lm_lora"):

@@ -16,7 +16,7 @@ from transformers import get_scheduler
 from benchmarks.speed.measure import PAIRS, compared, in_turns
 from benchmarks.speed.small import TASKS, config, one_thread, small
 from trainables.lanes.in_process import InProcessRunner
-from trainables.rank.data import batches
+from trainables.rank.batching import batches
 from trainables.rank.engine import open_engine, set_weights
 from trainables.rank.loop import Loop
 

@@ -80,7 +80,7 @@ def rank(folder: Path, zero: int, number: int) -> None:
     import torch.distributed as dist
 
     from benchmarks.speed.small import TASKS, config, one_thread
-    from trainables.rank.data import batches
+    from trainables.rank.batching import batches
     from trainables.rank.engine import open_engine
     from trainables.rank.loop import Loop
     from trainables.rank.worker import Worker

@@ -31,7 +31,7 @@ def data(toy: Toy, lmm: LMM, ask: Any = None) -> Data:
     return Data(load_benchmark(toy.benchmark), lmm, 0, 0, ask)
 
 
-def images_embedded(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
+def computed_tables(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
     return looker(pa.table({"task": [task], "split": [split], "first": [first]}))
 
 
@@ -119,7 +119,7 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
             for first in range(0, count, IMAGES_PER_CALL):
-                writer.add(images_embedded(looker, task, split, first))
+                writer.add(computed_tables(looker, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
     worker_spec = dataclasses.replace(
@@ -142,7 +142,7 @@ def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
     )
     looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
     for first in range(0, 24, IMAGES_PER_CALL):
-        writer.add(images_embedded(looker, task, "train", first))
+        writer.add(computed_tables(looker, task, "train", first))
     writer.publish()
     found = []
     for ask in (feature_reader(toy.feature_cache(tmp_path), FP32), None):

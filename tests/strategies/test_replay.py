@@ -12,7 +12,7 @@ from strategies.replay_memory import cyclic_batch, interleaved
 from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
-from trainables.rank.data import permutation
+from trainables.rank.batching import permutation
 from trainables.store.digest import digest
 from trainables.trial import PanelTrial
 

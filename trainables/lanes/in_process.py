@@ -1,4 +1,4 @@
-"""The worker in this very process, without Ray: for tests, debugging and as a bare baseline."""
+"""A worker in the calling process, without Ray: for tests, debugging and as a bare baseline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InProcessRunner:
     """A runner with one rank in this process, the same code as in a lane."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        join_alone()
+        init_single_process_group()
         self.worker = Worker(spec)
 
     def run(self, job: StageJob) -> Mapping[str, float]:
@@ -30,8 +30,8 @@ class InProcessRunner:
         return True
 
 
-def join_alone() -> None:
-    """A process group of one, unless there is a group already."""
+def init_single_process_group() -> None:
+    """Initialise a process group of one, unless there is a group already."""
     if not dist.is_initialized():
         os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists
         backend = "nccl" if torch.cuda.is_available() else "gloo"

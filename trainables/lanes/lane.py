@@ -1,7 +1,7 @@
 """A lane: a warm Ray Train worker group that serves stage after stage, trial after trial.
 
-One long `TorchTrainer.fit()` runs in a thread; its ranks ask a mailbox for jobs and answer through
-it, so that a stage costs milliseconds of orchestration and no process is started for a trial.
+One long `TorchTrainer.fit()` runs in a thread. Its ranks read jobs from a mailbox and post their
+answers there. A stage thus costs milliseconds of orchestration, and no trial starts a process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainables.stage_job import DivergedError, StageJob, WorkerSpec
 
 POLL_SECONDS = 2.0
 PING = "hello"
-"""The first job of a lane: the ranks answer as soon as they are there."""
+"""The first job of a lane, which the ranks answer as soon as they run."""
 
 
 class LaneError(RuntimeError):
@@ -29,9 +29,9 @@ class LaneError(RuntimeError):
 
 
 def serve(config: dict[str, Any]) -> None:
-    """What each rank runs: stage after stage, until it is dismissed."""
-    # The trial that holds the lane and Train's controller import this module, too, and need no
-    # transformers, peft and DeepSpeed.
+    """Run stage after stage on one rank, until the job is None."""
+    # The trial and Train's controller import this module too, and need no transformers, peft and
+    # DeepSpeed.
     from trainables.rank.worker import Worker
 
     mailbox, spec = config["mailbox"], config["spec"]
@@ -40,7 +40,7 @@ def serve(config: dict[str, Any]) -> None:
     while (job := unpack(get(mailbox.job.remote(number)))) is not None:
         try:
             answer: Answer = {"seconds": worker.run(job) if job != PING else {}}
-        except DivergedError as error:  # every rank sees the same weights: the lane is still sound
+        except DivergedError as error:  # the weights are equal on every rank: the lane is sound
             answer = {"diverged": str(error)}
         ray.get(mailbox.answer.remote(number, answer))
         number += 1
@@ -49,8 +49,8 @@ def serve(config: dict[str, Any]) -> None:
 class Lane:
     """A worker group of `workers` DeepSpeed ranks; a runner for `PanelTrial`.
 
-    It is started by its first job, or when a trial waits for another's stage: trials that find all in the
-    store need none.
+    It starts with its first job, or when a trial waits for another's stage. Trials that find all their
+    stages in the store need none.
     """
 
     def __init__(self, spec: WorkerSpec, workers: int, storage: Path) -> None:
@@ -66,7 +66,7 @@ class Lane:
         self.mailbox = mailbox.options(
             num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
         ).remote(workers)
-        # Said by the search, not seen here: Ray hides the GPUs from what asks for none, as a trial.
+        # As the search says: Ray hides the GPUs from actors that ask for none, such as a trial.
         gpu = spec.gpus > 0
         self._trainer = TorchTrainer(
             serve,
@@ -84,18 +84,18 @@ class Lane:
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()
         self.started = True
-        # Its number is asked for: an actor with many threads takes calls in any order.
+        # Wait for its number: an actor with many threads may take calls in any order.
         number = ray.get(self.mailbox.post.remote(pack(PING)))
-        self._there = self.mailbox.answered.remote(number)
+        self._ready = self.mailbox.answered.remote(number)
 
     def ready(self) -> bool:
-        """Whether the ranks could begin with a job at once; they are started if they were not."""
+        """Return True if the ranks could begin with a job at once; start them if they are not running."""
         if not self.started:
             self._start()
-        return bool(ray.wait([self._there], timeout=0)[0])
+        return bool(ray.wait([self._ready], timeout=0)[0])
 
     def run(self, job: StageJob) -> Mapping[str, float]:
-        """Have all ranks run `job`; raises `DivergedError`, or `LaneError` if the lane died."""
+        """Run `job` on all ranks; raise `DivergedError`, or `LaneError` if the lane died."""
         if not self.started:
             self._start()
         number = ray.get(self.mailbox.post.remote(pack(job)))
@@ -110,7 +110,7 @@ class Lane:
         return answers[0]["seconds"]
 
     def close(self) -> None:
-        """Dismiss the ranks and wait until they have gone."""
+        """Stop the ranks and wait until they have ended."""
         if not self.started:
             return
         ray.get(self.mailbox.post.remote(pack(None)))

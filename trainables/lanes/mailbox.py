@@ -1,7 +1,7 @@
-"""Where a trial leaves jobs for its lane, and the lane's ranks their answers.
+"""The mailbox between a trial and the ranks of its lane: jobs one way, answers the other.
 
-An actor of its own imports this module alone: jobs stay pickled here, so that it needs neither torch nor
-Ray Train, whose import takes seconds of a processor that the lane itself wants at its start.
+It is an actor of its own that imports this module alone. Jobs stay pickled here, so that it needs
+neither torch nor Ray Train. Their import takes seconds of the processor that the starting lane needs.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ class Mailbox:
         self.workers = workers
         self.jobs: list[bytes] = []
         self.answers: dict[int, list[Answer]] = {}
-        self.news = asyncio.Condition()
+        self.changed = asyncio.Condition()
 
     async def post(self, job: bytes) -> int:
-        """Leave a job that is `pack`; returns its number."""
-        async with self.news:
+        """Post a pickled job; return its number."""
+        async with self.changed:
             self.jobs.append(job)
-            self.news.notify_all()
+            self.changed.notify_all()
             return len(self.jobs) - 1
 
     async def job(self, number: int) -> bytes:
         """Wait for a job."""
-        async with self.news:
-            await self.news.wait_for(lambda: len(self.jobs) > number)
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.jobs) > number)
             return self.jobs[number]
 
     async def answer(self, number: int, answer: Answer) -> None:
-        """Leave one rank's answer."""
-        async with self.news:
+        """Post one rank's answer."""
+        async with self.changed:
             self.answers.setdefault(number, []).append(answer)
-            self.news.notify_all()
+            self.changed.notify_all()
 
     async def answered(self, number: int) -> list[Answer]:
-        """Wait until every rank has answered a job."""
-        async with self.news:
-            await self.news.wait_for(lambda: len(self.answers.get(number, [])) == self.workers)
-            self.jobs[number] = b""  # every rank has had it
+        """Wait until every rank has answered a job; return the answers."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.answers.get(number, [])) == self.workers)
+            self.jobs[number] = b""  # every rank has read it
             return self.answers.pop(number)
 
 
 def pack(job: object) -> bytes:
-    """A job as the mailbox takes it; None dismisses the ranks."""
+    """Pickle a job; None ends the ranks."""
     return pickle.dumps(job)
 
 
 def unpack(job: bytes) -> Any:
-    """The job again, in a rank. It never left the search's own processes."""
+    """Unpickle a job, which never left the processes of the search."""
     return pickle.loads(job)

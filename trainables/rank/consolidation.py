@@ -8,7 +8,7 @@ import torch
 
 from strategies import ExampleId, Outputs, Queries, Tensors
 from trainables.config import TrialConfig
-from trainables.rank.data import micro_batches
+from trainables.rank.batching import micro_batches
 from trainables.rank.engine import open_engine, without_updates
 from trainables.rank.rank_context import RankContext
 

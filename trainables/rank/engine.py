@@ -1,7 +1,7 @@
 """One DeepSpeed engine over the trainable parts of an LMM, whatever the ZeRO stage.
 
-Weights and gradients come and go whole, gathered where ZeRO keeps them in parts: the trainable parts
-are adapters and connectors, small beside the model.
+Weights and gradients are read and written whole, gathered where ZeRO keeps them in parts. The
+trainable parts are adapters and connectors, small beside the model.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 Tensors = dict[str, torch.Tensor]
 HOOKS = ("module_forward_pre_hook", "module_forward_post_hook", "first_dataloader_check")
-"""What a DeepSpeed engine calls the handles of the hooks that it puts on the module."""
+"""Attributes of a DeepSpeed engine that hold the handles of its hooks on the module."""
 PERSISTENT = 100_000
-"""DeepSpeed's own limit."""
-LINEAR = torch.nn.functional.linear
+"""DeepSpeed's own limit, in numbers, of parameters that ZeRO-3 keeps whole."""
+TORCH_LINEAR = torch.nn.functional.linear
 
 
 class PausableAdamW(torch.optim.AdamW):
-    """AdamW that leaves weights and moments alone while it is paused."""
+    """AdamW whose `step` changes neither weights nor moments while it is paused."""
 
     paused = False
 
@@ -53,12 +53,12 @@ class PausableAdamW(torch.optim.AdamW):
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What a strategy makes of a batch's gradient before AdamW sees it."""
+    """Changes of a strategy to a batch's gradient before AdamW reads it."""
 
     penalty: Tensors = dataclasses.field(default_factory=dict)
-    """Added to it; weights that are not named are left alone."""
+    """Added to the gradient, by name; gradients of other weights stay as they are."""
     project: Callable[[Tensors], Tensors] | None = None
-    """Takes the whole gradient, and returns the one to follow, or the same object."""
+    """Maps the whole gradient to the one to follow, which may be the same object."""
 
 
 class Engine:
@@ -67,10 +67,8 @@ class Engine:
     def __init__(self, lmm: LMM, training: Training, workers: int, steps: int) -> None:
         self.lmm = lmm
         self.workers = workers
-        self.accumulation = training.accumulation(workers)
         self.parameters = lmm.trainable()
-        # With its optimizer offloaded, DeepSpeed clips by the norm of the gradient as it came, without
-        # the penalty.
+        # With its optimizer offloaded, DeepSpeed clips by the norm of the gradient without the penalty.
         self._clip = training.clip if training.offload != "none" else 0.0
         values = list(self.parameters.values())
         self._optimizer = PausableAdamW(
@@ -84,16 +82,16 @@ class Engine:
                 model=lmm.model,
                 model_parameters=values,  # type: ignore[arg-type]  # a list of parameters is one group
                 optimizer=self._optimizer,
-                config=_config(training, training.per_pass(workers), self.accumulation, lmm),
+                config=_config(training, workers, lmm),
                 dist_init_required=False,
             )
         self._engine.train()
 
     def answer_logits(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-        """`LMM.answer_logits` of one micro-batch, which DeepSpeed is told of.
+        """Run `LMM.answer_logits` on one micro-batch.
 
-        It counts micro-batches by the forward passes through its own engine, and ZeRO-3 would let one
-        micro-batch's gradient take the place of the one before.
+        DeepSpeed counts micro-batches by forward passes through its own engine, which this is not. Without
+        the reset, ZeRO-3 would overwrite the gradient of the micro-batch before.
         """
         if isinstance(self._engine.optimizer, ZeROOptimizer):
             self._engine.optimizer.clear_backward_seen_flag()
@@ -104,7 +102,7 @@ class Engine:
         self._engine.backward(loss)
 
     def step(self, change: Change | None = None) -> None:
-        """After each micro-batch; at the last of a batch, `change` is made to the gradient, then AdamW."""
+        """End a micro-batch; after the last of a batch, apply `change` to the gradient and update."""
         if not self.ends_batch:
             self._engine.step()
             return
@@ -114,51 +112,51 @@ class Engine:
         self._scheduler.step()
 
     def take_gradients(self) -> Tensors:
-        """The batch's gradients, as `gradients`, after which it is as if it had never been."""
+        """Return the accumulated gradients and discard them without an optimizer step."""
         assert self.ends_batch
         gradients = self.gradients()
-        # DeepSpeed forgets gradients in no other way that works with each of its ZeRO stages.
+        # DeepSpeed discards gradients in no other way that works with each of its ZeRO stages.
         self._optimizer.paused = True
         self._engine.step()
         self._optimizer.paused = False
         return gradients
 
     def _change(self, change: Change) -> None:
-        """Project the gradient, add the penalty and, where DeepSpeed does not, clip the outcome."""
+        """Project the gradient, add the penalty and, where DeepSpeed does not, clip the sum."""
         whole = self.gradients() if self._clip or change.project else {}
         projected = change.project(whole) if change.project else whole
         scale = 1.0
         if self._clip:
-            paid = [g + change.penalty.get(n, torch.zeros(())) for n, g in projected.items()]
-            norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in paid]))
+            sums = [g + change.penalty.get(n, torch.zeros(())) for n, g in projected.items()]
+            norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in sums]))
             scale = min(1.0, self._clip / (float(norm) + 1e-6))
         if projected is whole and not change.penalty and scale == 1.0:
             return
-        # In the order of the parameters, for each is a collective call, and tensors read from a
-        # file come in an order that differs between processes.
+        # In the order of the parameters: each is a collective call, and the order of tensors read
+        # from a file differs between processes.
         for name, parameter in self.parameters.items():
             if projected is whole and name not in change.penalty and scale == 1.0:
                 continue
-            task = safe_get_full_grad(parameter)
-            if task is None:  # it has no part in the loss, and never moved
+            gradient = safe_get_full_grad(parameter)
+            if gradient is None:  # it has no part in the loss, and never moved
                 continue
             if projected is not whole:
-                task = projected[name].to(task)
-            own = change.penalty.get(name, torch.zeros(())).to(task.device)
-            safe_set_full_grad(parameter, (task + own) * scale)
+                gradient = projected[name].to(gradient)
+            penalty = change.penalty.get(name, torch.zeros(())).to(gradient.device)
+            safe_set_full_grad(parameter, (gradient + penalty) * scale)
 
     @property
     def ends_batch(self) -> bool:
-        """Whether the micro-batch at hand is the last of its batch."""
+        """True if the current micro-batch is the last of its batch."""
         return bool(self._engine.is_gradient_accumulation_boundary())
 
     @property
     def skipped(self) -> int:
-        """Steps that DeepSpeed left out for a gradient that was not finite, as some ZeRO stages do."""
+        """Steps that DeepSpeed skipped for a gradient that was not finite, as some ZeRO stages do."""
         return self._engine.skipped_steps
 
     def weights(self) -> Tensors:
-        """The trainable weights, fp32 and whole, on the CPU; the same on every rank."""
+        """Gather the trainable weights in fp32 on the CPU, equal on every rank."""
         return {
             name: (p.detach() if (full := safe_get_full_fp32_param(p)) is None else full)
             .float()
@@ -169,7 +167,7 @@ class Engine:
 
     @contextlib.contextmanager
     def temporary_weights(self, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        """Other weights meanwhile, between two batches; AdamW's own are not touched."""
+        """Swap in other weights between two batches; AdamW's fp32 weights are not touched."""
         now = self.weights()
         set_weights(self.lmm, weights)
         try:
@@ -178,18 +176,18 @@ class Engine:
             set_weights(self.lmm, now)
 
     def gradients(self) -> Tensors:
-        """The gradients before the step, whole, on the CPU; zero where none reached a weight."""
-        found = {name: safe_get_full_grad(p) for name, p in self.parameters.items()}
+        """Gather the gradients before the step on the CPU; zero where none reached a weight."""
+        gathered = {name: safe_get_full_grad(p) for name, p in self.parameters.items()}
         return {
             name: torch.zeros(self.parameters[name].shape) if g is None else g.float().cpu().clone()
-            for name, g in found.items()
+            for name, g in gathered.items()
         }
 
     def close(self) -> None:
-        """Give the module back without hooks, and free what the engine held."""
+        """Destroy the engine and remove its hooks from the module."""
         self._engine.destroy()
-        # Which leaves its hooks on the module: each stage's forward pass would run those of all before,
-        # and they hold the engines that they came from.
+        # `destroy` leaves hooks on the module: each forward pass would run those of all earlier engines,
+        # and they keep these engines in memory.
         for name in HOOKS:
             if handle := getattr(self._engine, name, None):
                 handle.remove()
@@ -199,21 +197,21 @@ class Engine:
 def open_engine(
     lmm: LMM, training: Training, workers: int, start: Mapping[str, torch.Tensor], steps: int
 ) -> Iterator[Engine]:
-    """An engine on `lmm` whose trainable weights are `start`."""
+    """Open an engine on `lmm` with the trainable weights `start`, and close it at the end."""
     set_weights(lmm, start)
     engine = Engine(lmm, training, workers, steps)
     try:
-        with _zero3_linear(training.zero):
+        with _linear_of(training.zero):
             yield engine
     finally:
         engine.close()
-        # An engine's parts know each other, and Python would let many of them gather before it looks.
+        # An engine is full of reference cycles, and several would pile up before Python collects them.
         del engine
         gc.collect()
 
 
 def without_updates(training: Training, batch_size: int, micro_batch: int) -> Training:
-    """The same with another batch and a step that moves nothing: for gradients without training."""
+    """Return `training` with another batch and zero learning rate, for gradients without training."""
     return dataclasses.replace(
         training,
         batch_size=batch_size,
@@ -225,7 +223,7 @@ def without_updates(training: Training, batch_size: int, micro_batch: int) -> Tr
 
 
 def set_weights(lmm: LMM, weights: Mapping[str, torch.Tensor]) -> None:
-    """Put `weights` into the trainable parts, which an earlier ZeRO-3 engine may have split up."""
+    """Copy `weights` into the trainable parts, which an earlier ZeRO-3 engine may have split up."""
     parameters = lmm.trainable()
     assert parameters.keys() == weights.keys(), parameters.keys() ^ weights.keys()
     for name, parameter in parameters.items():
@@ -237,18 +235,18 @@ def set_weights(lmm: LMM, weights: Mapping[str, torch.Tensor]) -> None:
 
 @contextlib.contextmanager
 def generating(lmm: LMM) -> Iterator[None]:
-    """`generate` does not pass through the hook by which ZeRO-3 gathers the whole model's own weights.
+    """Gather the weights that belong to no submodule, for `generate` bypasses ZeRO-3's hook for them.
 
-    Those that belong to one of its parts are gathered there; InstructBLIP's query tokens and LLaVA-NeXT's
-    sign for the end of a row do not.
+    Examples are InstructBLIP's query tokens and LLaVA-NeXT's embedding of a row's end.
     """
-    whole = (lmm.base, getattr(lmm.base, "model", None))
-    own = [p for m in whole if m for p in m.parameters(recurse=False) if hasattr(p, "ds_id")]
-    with deepspeed.zero.GatheredParameters(own) if own else contextlib.nullcontext():
+    modules = (lmm.base, getattr(lmm.base, "model", None))
+    split = [p for m in modules if m for p in m.parameters(recurse=False) if hasattr(p, "ds_id")]
+    with deepspeed.zero.GatheredParameters(split) if split else contextlib.nullcontext():
         yield
 
 
-def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> dict[str, Any]:
+def _config(training: Training, workers: int, lmm: LMM) -> dict[str, Any]:
+    """Return the `config` argument of `deepspeed.initialize`."""
     half = training.precision == "bf16"
     # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
     zero: dict[str, Any] = {"stage": max(training.zero, int(half)), "overlap_comm": False}
@@ -262,11 +260,11 @@ def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> d
         zero["offload_param"] = {"device": "cpu"}
     return {
         "train_batch_size": training.batch_size,
-        "train_micro_batch_size_per_gpu": per_pass,
-        "gradient_accumulation_steps": accumulation,
+        "train_micro_batch_size_per_gpu": training.per_pass(workers),
+        "gradient_accumulation_steps": training.accumulation(workers),
         "gradient_clipping": 0.0 if training.offload != "none" else training.clip,
         # With ZeRO 1 and 2 a gradient that is not finite then spoils the weights, as without ZeRO, and is
-        # found there; it would cost six kernels for each adapter's weight to look at every step.
+        # found there; checking it would cost six kernels for each adapter's weight at every step.
         "bf16": {"enabled": half, "check_grad_overflow": False},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
@@ -276,20 +274,20 @@ def _config(training: Training, per_pass: int, accumulation: int, lmm: LMM) -> d
 
 
 @contextlib.contextmanager
-def _zero3_linear(zero: int) -> Iterator[None]:
-    """ZeRO-3's own linear layer, which sums in another order, for its stages and for no others.
+def _linear_of(zero: int) -> Iterator[None]:
+    """Use ZeRO-3's linear layer, which sums in another order, for ZeRO-3 alone.
 
     DeepSpeed replaces torch's with the first ZeRO-3 engine of a process, and never puts it back.
     """
-    torch.nn.functional.linear = zero3_linear_wrap if zero == 3 else LINEAR
+    torch.nn.functional.linear = zero3_linear_wrap if zero == 3 else TORCH_LINEAR
     try:
         yield
     finally:
-        torch.nn.functional.linear = LINEAR
+        torch.nn.functional.linear = TORCH_LINEAR
 
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """DeepSpeed prints a page at every start."""
+    """Discard standard output, for DeepSpeed prints a page at every start."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield

@@ -13,42 +13,42 @@ from trainables.rank.data import Data
 from trainables.rank.engine import generating
 
 SAMPLED = 16
-"""Examples that tell how long the others of a split may be."""
+"""Examples from which the longest prompt of a split is estimated."""
 
 
 def generate_answers(
     lmm: LMM, data: Data, task: str, split: str, zero: int, only: Sequence[int] | None = None
 ) -> list[str]:
-    """The model's answers to a task's split, or some rows of it, in their order, the same on every rank."""
+    """Answer a task's split, or some rows of it; the texts are in their order, equal on every rank."""
     rank, workers = dist.get_rank(), dist.get_world_size()
-    asked = range(len(data.examples(task, split))) if only is None else only
-    size = len(asked)
+    chosen = range(len(data.examples(task, split))) if only is None else only
+    size = len(chosen)
     share = -(-size // workers)
     # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
-    rows = [asked[min(rank * share + i, size - 1)] for i in range(share)]
-    mine: list[str] = []
+    rows = [chosen[min(rank * share + i, size - 1)] for i in range(share)]
+    texts: list[str] = []
     length = data.benchmark.tasks[task].max_new_tokens
     with generating(lmm):
-        at_once = lmm.answers_at_once(_tokens(data, task, split) + length)
+        at_once = lmm.answers_at_once(_longest_prompt(data, task, split) + length)
         for i in range(0, share, at_once):
             batch = [data.encoded(task, split, row) for row in rows[i : i + at_once]]
-            mine += lmm.answers(batch, length, synced=zero == 3 and workers > 1)
+            texts += lmm.answers(batch, length, synced=zero == 3 and workers > 1)
     if workers == 1:
-        return mine
-    parts: list[list[str]] = [[] for _ in range(workers)]
-    dist.all_gather_object(parts, mine)
-    return [text for part in parts for text in part][:size]
+        return texts
+    shares: list[list[str]] = [[] for _ in range(workers)]
+    dist.all_gather_object(shares, texts)
+    return [text for share in shares for text in share][:size]
 
 
-def _tokens(data: Data, task: str, split: str) -> int:
-    """About the length of a split's longest prompt: the same on every rank, whatever its share."""
+def _longest_prompt(data: Data, task: str, split: str) -> int:
+    """Estimate the tokens of a split's longest prompt, equal on every rank."""
     size = len(data.examples(task, split))
     rows = range(0, size, max(1, size // SAMPLED))
     return max(data.encoded(task, split, row).length for row in rows) * 5 // 4
 
 
 def score_record(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
-    """The record of a score: what it is made of, and all that other metrics can be remade from."""
+    """Return the record of a score, with all that other metrics can be computed from."""
     examples = task.examples(split)
     pairs = list(zip(examples, predictions, strict=True))
     marks = score_split(

@@ -1,8 +1,8 @@
-"""Python's garbage collector, while there is no garbage.
+"""Thresholds of Python's garbage collector, for processes with half a million lasting objects.
 
-Torch, transformers, peft, DeepSpeed and Ray make half a million objects when they are imported, all of
-which live as long as the process. With Python's own thresholds it looks for garbage among them again and
-again, and once more when the process ends: `benchmarks/speed/imports.py` measures what that costs.
+Torch, transformers, peft, DeepSpeed and Ray make these objects at their import, and they live as long
+as the process. With Python's own thresholds the collector visits them again and again, and once more
+when the process ends: `benchmarks/speed/imports.py` measures the cost.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import atexit
 import gc
 
-OWN = gc.get_threshold()
+PYTHON_DEFAULT = gc.get_threshold()
 RARE = (50_000, 20, 100)
 
 
 def collect_rarely() -> None:
-    """Look for garbage seldom, and not at the end: how every process of a search begins."""
+    """Collect garbage rarely, and not at the end of the process; every process of a search begins so."""
     gc.set_threshold(*RARE)
     atexit.unregister(gc.freeze)  # once, however often this is called
     atexit.register(gc.freeze)
 
 
 def collect_as_usual() -> None:
-    """Look as often as Python does: training leaves garbage that holds tensors."""
-    gc.set_threshold(*OWN)
+    """Collect garbage as often as Python does by default: training leaves garbage that holds tensors."""
+    gc.set_threshold(*PYTHON_DEFAULT)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from strategies import ExampleId, Outputs, Strategy, Tensors
 from trainables.config import TrialConfig
-from trainables.rank.data import Batch, micro_batches
+from trainables.rank.batching import Batch, micro_batches
 from trainables.rank.engine import Change, Engine
 from trainables.rank.rank_context import RankContext
 from trainables.rank.teacher import Teacher

@@ -17,7 +17,8 @@ from spaces.loading import Loading
 from strategies import Outputs, Tensors
 from tasks import load_benchmark
 from trainables.config import TrialConfig
-from trainables.rank.data import Batch, Data
+from trainables.rank.batching import Batch
+from trainables.rank.data import Data
 from trainables.rank.engine import Engine
 from trainables.rank.features import feature_reader, idle_weights_folder
 from trainables.rank.gc_policy import collect_as_usual
@@ -76,7 +77,7 @@ class RankContext:
         collect_as_usual()
 
     def _release(self) -> None:
-        """Free the model, so that no two are in memory at once; its parts form reference cycles."""
+        """Delete the model, so that no two are in memory at once; its parts form reference cycles."""
         if self._loaded:
             del self.lmm, self.data, self.embedder
             self._loaded = None

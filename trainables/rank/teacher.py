@@ -10,7 +10,7 @@ import torch.distributed as dist
 from models.loading import DTYPES
 from strategies import ExampleId, Tensors
 from trainables.config import TrialConfig
-from trainables.rank.data import Batch, micro_batches
+from trainables.rank.batching import Batch, micro_batches
 from trainables.rank.engine import Engine
 from trainables.rank.rank_context import RankContext
 

@@ -12,8 +12,8 @@ import torch
 from spaces.errors import InputError
 from strategies import Strategy, Tensors
 from trainables.config import TrialConfig
+from trainables.rank.batching import Batch, batches
 from trainables.rank.consolidation import StageLearner
-from trainables.rank.data import Batch, batches
 from trainables.rank.engine import Engine, open_engine
 from trainables.rank.evaluate import generate_answers, score_record
 from trainables.rank.loop import Loop
@@ -62,7 +62,7 @@ class Worker:
                 seconds |= self._score(job, config)
         if context.lmm.tower is not None:
             cached = used // workers - (data.images_embedded - embedded)
-            seconds["unlooked"] = max(0, cached) * data.pace
+            seconds["unlooked"] = max(0, cached) * data.seconds_per_example
         return seconds
 
     def _count_scored(self, job: StageJob) -> int:
@@ -210,16 +210,18 @@ class Worker:
             context.adapt(dataclasses.replace(config, adapter=frozen))
         for task, key in job.embed:
             task_timer = Timer()
-            embedding = dict(context.embedder.signature(task))
+            embedding = dict(context.embedder.embed_task(task))
             record = {"kind": "task embedding", "task": task}
             context.publish(key, record | task_timer.cost(), embedding)
         return timer.seconds
 
 
 def _state_of_training(error: AttributeError) -> InputError:
+    """Explain a read of state that training sets; see `Strategy.by_products`."""
     return InputError(
         "`consolidate` must read knobs and the learner alone, got "
-        f"{type(error.obj).__name__}.{error.name}, which training sets; returning it from `by_products`, with has_by_products = True, would do"
+        f"{type(error.obj).__name__}.{error.name}, which training sets; "
+        "returning it from `by_products`, with has_by_products = True, would do"
     )
 
 

@@ -18,6 +18,8 @@ TRAINING_CODE = (
     *("trainables/rank/evaluate.py", "trainables/rank/features.py"),
     *(
         "trainables/rank/data.py",
+        "trainables/rank/batching.py",
+        "trainables/rank/rank_context.py",
         "trainables/stage_job.py",
         "trainables/store/digest.py",
         "trainables/rank/teacher.py",

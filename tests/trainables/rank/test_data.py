@@ -10,7 +10,8 @@ from toy import Toy
 from models.lmm import LMM
 from spaces import InputError, Training
 from tasks import load_benchmark
-from trainables.rank.data import Data, batches, micro_batches, permutation
+from trainables.rank.batching import batches, micro_batches, permutation
+from trainables.rank.data import Data
 from trainables.rank.task_embeddings import spread
 from trainables.store.stage_store import LazyTensors, StageStore
 

@@ -33,7 +33,7 @@ from trainables.rank.features import (
 )
 
 
-def images_embedded(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
+def computed_tables(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
     """What a looker sees of the whole benchmark, the last block first."""
     looker = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
     for task in PROMPTS:
@@ -50,7 +50,7 @@ def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = FeatureWriter(
         features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root)
     )
-    for table in images_embedded(toy):
+    for table in computed_tables(toy):
         writer.add(table)
     writer.publish()
     writer.discard()
@@ -128,7 +128,7 @@ def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
     writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, bf16), toy.feature_cache(tmp_path)
     )
-    for table in images_embedded(toy, bf16):
+    for table in computed_tables(toy, bf16):
         writer.add(table)
     writer.publish()
     one, other = (data(toy, r, bf16).encoded("light", "train", 5) for r in (tmp_path, None))
@@ -149,7 +149,7 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
     same = dataclasses.replace(toy, benchmark=benchmark)
     folder = features_folder(tmp_path, same.fingerprints().model, FP32)
     writer = FeatureWriter(folder, same.feature_cache(tmp_path))
-    for table in images_embedded(same):
+    for table in computed_tables(same):
         writer.add(table)
     writer.publish()
     (file,) = (folder / "images").glob("*.arrow")
@@ -169,7 +169,7 @@ def test_names_tell_how_many_images_there_are() -> None:
 def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
     folder = features_folder(tmp_path, toy.fingerprints().model, FP32)
     writer = FeatureWriter(folder, toy.feature_cache(tmp_path))
-    writer.add(next(images_embedded(toy)))
+    writer.add(next(computed_tables(toy)))
     assert not FeatureFiles(folder).example(
         examples_file(folder, toy.fingerprints().tasks["hue"], "train", 0), 0
     )
@@ -184,7 +184,7 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
-    table = next(images_embedded(toy))
+    table = next(computed_tables(toy))
     assert writer.fits(table, 10.0)
     free = SimpleNamespace(free=int(5 * table.nbytes))
     monkeypatch.setattr(

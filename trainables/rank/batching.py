@@ -1,0 +1,68 @@
+"""The order of a stage's examples: shuffled epochs, cut into batches that ranks share out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from spaces.training import Training
+from strategies import ExampleId
+from trainables.store.digest import digest
+
+SORTED_BATCHES = 16
+"""Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
+Batch = list[ExampleId]
+Lengths = Mapping[str, Sequence[int]]
+"""Lengths of each task's training prompts, by row."""
+
+
+def permutation(size: int, key: str) -> list[int]:
+    """Return the permutation of range(size) that is seeded by `key`, a hexadecimal digest."""
+    generator = torch.Generator().manual_seed(int(key[:12], 16))
+    return torch.randperm(size, generator=generator).tolist()
+
+
+def batches(
+    picks: Sequence[ExampleId], training: Training, seed: int, lengths: Lengths | None = None
+) -> list[Batch]:
+    """Cut a stage's examples, shuffled anew for each epoch, into batches.
+
+    A rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
+
+    With `lengths` the prompts of a batch are of similar length. Each run of `SORTED_BATCHES` batches
+    of an epoch is sorted by it, and the batches come in a random order. Lengths of answers would not
+    do: where answers are classes, a batch would hold one or two of them, and nothing would be learnt.
+    """
+    size = training.batch_size
+    stream: list[ExampleId] = []
+    for epoch in range(training.epochs):
+        shuffled = [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
+        key = digest(seed, "grouped", epoch)
+        stream += _grouped(shuffled, size, lengths, key) if lengths else shuffled
+    while len(stream) < size:
+        stream += stream
+    return _cut(stream[: len(stream) // size * size], size)
+
+
+def _grouped(picks: Batch, size: int, lengths: Lengths, key: str) -> list[ExampleId]:
+    """Group one epoch's examples by length; those that fill no batch come last."""
+    sorted_batches: list[Batch] = []
+    whole = len(picks) // size * size
+    for run in _cut(picks[:whole], size * SORTED_BATCHES):
+        by_length = sorted(run, key=lambda pick: lengths[pick[0]][pick[1]])
+        sorted_batches += _cut(by_length, size)
+    mixed = [sorted_batches[i] for i in permutation(len(sorted_batches), key)]
+    return [pick for batch in mixed for pick in batch] + picks[whole:]
+
+
+def _cut(stream: Sequence[ExampleId], size: int) -> list[Batch]:
+    return [list(stream[i : i + size]) for i in range(0, len(stream), size)]
+
+
+def micro_batches(
+    batch: Sequence[ExampleId], micro: int, rank: int, workers: int
+) -> list[list[ExampleId]]:
+    """Return one rank's share of a batch: every `workers`-th slice of `micro` examples."""
+    slices = [list(batch[i : i + micro]) for i in range(0, len(batch), micro)]
+    return slices[rank::workers]
