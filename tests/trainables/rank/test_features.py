@@ -187,9 +187,7 @@ def test_a_disk_that_is_too_short_is_told_before_it_is_full(
     table = next(computed_tables(toy))
     assert writer.fits(table, 10.0)
     free = SimpleNamespace(free=int(5 * table.nbytes))
-    monkeypatch.setattr(
-        "search.resources.precompute_features.shutil.disk_usage", lambda folder: free
-    )
+    monkeypatch.setattr("search.resources.feature_writer.shutil.disk_usage", lambda folder: free)
     assert not writer.fits(table, 10.0)
     assert writer.fits(table, 2.0)
     assert COMPUTED_SCHEMA.names[: len(EXAMPLE_SCHEMA)] == EXAMPLE_SCHEMA.names
