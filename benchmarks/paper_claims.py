@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 from search.commands import guarded  # noqa: E402
-from search.results.run_folder import write_json  # noqa: E402  # after the path is set
 from spaces.errors import InputError, unknown  # noqa: E402
+from spaces.files import write_atomically  # noqa: E402  # after the path is set
 
 PRESETS = "mini_1,mini_2"
 ABOUT = "about.json"
@@ -166,7 +166,7 @@ def write_about(args: argparse.Namespace, seconds: float) -> None:
         "lanes": args.lanes,
         "seconds": read_about(args.work).get("seconds", 0.0) + seconds,
     }
-    write_json(args.work / ABOUT, about)
+    write_atomically(args.work / ABOUT, json.dumps(about, indent=1))
 
 
 def machine() -> str:

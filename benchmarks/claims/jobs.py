@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from benchmarks.claims.presets import Preset, winners
 from benchmarks.claims.runs import Job, runner
 from search.results.outcome import read_outcome
-from search.results.run_folder import write_json
+from spaces.files import write_atomically
 from strategies.similarity import SIGNALS, combine_signals, similarities
 from strategies.strategy import StageContext
 from trainables.panel import Panel
@@ -138,7 +139,7 @@ def wanted_file(work: Path, preset: str) -> Path:
 def write_wanted(work: Path, preset: str, identities: Mapping[str, str]) -> None:
     """Say which results belong to a preset, before they are made: what each is to come from, by file."""
     (work / FINALS).mkdir(parents=True, exist_ok=True)
-    write_json(wanted_file(work, preset), dict(identities))
+    write_atomically(wanted_file(work, preset), json.dumps(dict(identities), indent=1))
 
 
 # Similarity --------------------------------------------------------------------------------------
@@ -171,4 +172,4 @@ def write_similarity(preset: Preset, work: Path) -> None:
         by = similarities(signatures[task], [signatures[other] for other in others])
         by = by | {SIGNALS[0]: tuple(combine_signals(by, SIGNALS[0]))}
         found[task] = {name: dict(zip(others, v, strict=True)) for name, v in by.items()}
-    write_json(similarity_file(work, preset.name), found)
+    write_atomically(similarity_file(work, preset.name), json.dumps(found, indent=1))

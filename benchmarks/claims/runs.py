@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.results.formatting import format_duration
-from search.results.run_folder import write_json
+from spaces.files import write_atomically
 from trainables.config import TrialConfig
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
@@ -105,7 +105,7 @@ def make(job: Job) -> None:
     about = {"preset": job.preset, "name": job.name, "seed": job.worker_spec.seed}
     about |= {"identity": job.identity, "config": dict(job.config), "message": message}
     spent = {"seconds": time.perf_counter() - start}
-    write_json(job.file, about | spent | {"orderings": orderings})
+    write_atomically(job.file, json.dumps(about | spent | {"orderings": orderings}, indent=1))
 
 
 def walked(job: Job, panel: Panel) -> dict[str, Any]:

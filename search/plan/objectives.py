@@ -47,16 +47,6 @@ def parse_objectives(objectives: Sequence[str]) -> list[Objective]:
     return parsed
 
 
-def objectives_of(values: object) -> tuple[Objective, ...]:
-    """Check a saved plan's objectives, `[[metric, "max" or "min"], ...]`; raises `InputError`."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise InputError(f'objectives must be a list of [metric, "max" or "min"], got {values!r}')
-    for value in values:
-        if not isinstance(value, Sequence) or len(value) != 2 or value[1] not in ("max", "min"):
-            raise InputError(f'an objective must be [metric, "max" or "min"], got {value!r}')
-    return tuple((str(metric), str(mode)) for metric, mode in values)
-
-
 def check_objectives(objectives: Sequence[str], scoring: str, panel: Panel) -> None:
     """Raise `InputError` for an objective that is undefined for the trials of this panel."""
     for objective in objectives:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from search.plan.objectives import Objective
 from search.plan.saved_plan import SavedPlan, read_saved_plan
 from spaces.errors import InputError, unknown
-from spaces.files import write_atomically
 from trainables.trial_record import TRIALS, TrialRecord
 
 
@@ -59,8 +57,3 @@ def read_run_folder(folder: Path) -> RunFolder:
         except InputError as error:
             skipped[file.name] = str(error)
     return RunFolder(folder, plan, tuple(trials), skipped)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file in one move."""
-    write_atomically(path, json.dumps(value, indent=1))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from search.plan.objectives import objectives_of
 from search.results.pareto import choose_best, excluded, pareto_front
 from spaces.errors import InputError
 
@@ -79,9 +78,3 @@ def test_without_a_finished_trial_there_is_no_best() -> None:
         choose_best(table, OBJECTIVES)
     with pytest.raises(InputError, match="no trial yet"):
         choose_best([], OBJECTIVES)
-
-
-@pytest.mark.parametrize("wrong", [None, [], "forgetting", [["forgetting"]], [["a", "up"]]])
-def test_objectives_without_a_direction_are_refused(wrong: Any) -> None:
-    with pytest.raises(InputError, match="objective"):
-        objectives_of(wrong)
