@@ -34,14 +34,15 @@ class TaskOrdering:
 def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]:
     """Parse the orderings of `tasks` that `spec` names; duplicates are dropped.
 
-    given | reverse | alphabetical | rotations (every task once in every position) | all |
-    random:K@seed | shared:K | a>b>c;b>a>c | any of these joined by +
+    - given | reverse | alphabetical | rotations (every task once in every position) | all
+    - random:K@seed | shared:K | a>b>c;b>a>c
+    - any of these joined by +
     """
     names = tuple(tasks)
     _require(bool(names), "an ordering needs at least one task: got none")
     _require(len(set(names)) == len(names), f"tasks must differ: got {', '.join(names)}")
-    found = (order for part in spec.split("+") for order in _orderings(part.strip(), names))
-    return tuple(TaskOrdering(order) for order in dict.fromkeys(found))
+    orderings = (order for part in spec.split("+") for order in _orderings(part.strip(), names))
+    return tuple(TaskOrdering(order) for order in dict.fromkeys(orderings))
 
 
 def prefix_nodes(orderings: Iterable[TaskOrdering]) -> list[tuple[str, ...]]:
@@ -67,28 +68,28 @@ def _walk(tree: dict[str, dict], prefix: tuple[str, ...]) -> Iterator[tuple[str,
 
 Order = tuple[str, ...]
 
-NAMED: dict[str, Callable[[Order], list[Order]]] = {
+NAMED_ORDERINGS: dict[str, Callable[[Order], list[Order]]] = {
     "given": lambda tasks: [tasks],
     "reverse": lambda tasks: [tasks[::-1]],
     "alphabetical": lambda tasks: [tuple(sorted(tasks))],
     "rotations": lambda tasks: [tasks[i:] + tasks[:i] for i in range(len(tasks))],
     "all": lambda tasks: _all(tasks),
 }
-COUNTED: dict[str, Callable[[Order, int, int], list[Order]]] = {
+COUNTED_ORDERINGS: dict[str, Callable[[Order, int, int], list[Order]]] = {
     "random": lambda tasks, count, seed: _random(tasks, count, seed),
     "shared": lambda tasks, count, seed: _shared(tasks, count),
 }
-FORMS = (*NAMED, "random:K", "random:K@seed", "shared:K", "a>b>c")
+FORMS = (*NAMED_ORDERINGS, "random:K", "random:K@seed", "shared:K", "a>b>c")
 
 
 def _orderings(part: str, tasks: Order) -> list[Order]:
     """Parse one part of a specification (between two +)."""
-    if part in NAMED:
-        return NAMED[part](tasks)
+    if part in NAMED_ORDERINGS:
+        return NAMED_ORDERINGS[part](tasks)
     counted = re.fullmatch(r"(random|shared):(\d+)(?:@(\d+))?", part)
     if counted and not (counted[1] == "shared" and counted[3]):
         count = _checked_count(part, int(counted[2]), len(tasks))
-        return COUNTED[counted[1]](tasks, count, int(counted[3] or 0))
+        return COUNTED_ORDERINGS[counted[1]](tasks, count, int(counted[3] or 0))
     if ">" in part or ";" in part or part in tasks:
         return [_explicit(one, tasks) for one in part.split(";") if one.strip()]
     raise unknown("ordering", part, FORMS)
@@ -132,10 +133,10 @@ def _all(tasks: Order) -> list[Order]:
 
 
 def _random(tasks: Order, count: int, seed: int) -> list[Order]:
-    rng, found = random.Random(seed), {}
-    while len(found) < count:
-        found[tuple(rng.sample(tasks, len(tasks)))] = None
-    return list(found)
+    rng, orderings = random.Random(seed), {}
+    while len(orderings) < count:
+        orderings[tuple(rng.sample(tasks, len(tasks)))] = None
+    return list(orderings)
 
 
 def _shared(tasks: Order, count: int) -> list[Order]:
@@ -147,12 +148,12 @@ def _shared(tasks: Order, count: int) -> list[Order]:
     groups = _group_count(len(tasks), count)
     starts = [group * len(tasks) // groups for group in range(groups)]
     lasts: Counter[str] = Counter()
-    found: list[Order] = []
+    orderings: list[Order] = []
     for group, start in enumerate(starts):
         size = count * (group + 1) // groups - count * group // groups
         later = {tasks[other] for other in starts[group + 1 :]}
-        found += _sharing(tasks[start:] + tasks[:start], size, lasts, later)
-    return found
+        orderings += _sharing(tasks[start:] + tasks[:start], size, lasts, later)
+    return orderings
 
 
 def _group_count(length: int, count: int) -> int:
@@ -172,12 +173,12 @@ def _sharing(tasks: Order, size: int, lasts: Counter[str], later: set[str]) -> l
     ends = _choose_lasts(others, size, lasts, later)
     late = sorted(others, key=lambda task: task in ends)  # what differs goes to the end
     used: Counter[str] = Counter()
-    found = []
+    orderings = []
     for last in ends:
         middles = itertools.permutations(task for task in late if task != last)
-        found.append((first, *next(itertools.islice(middles, used[last], None)), last))
+        orderings.append((first, *next(itertools.islice(middles, used[last], None)), last))
         used[last] += 1
-    return found
+    return orderings
 
 
 def _choose_lasts(others: Order, size: int, lasts: Counter[str], later: set[str]) -> list[str]:

@@ -104,13 +104,13 @@ def _check_file(
     if not table.num_rows:
         return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
     images = _ImageCheck(shared, image_faults)
-    metric, seen, faults = METRICS[task.metric], set(), []
+    metric, ids, faults = METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
         found = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]
         found += images.faults(values, requirements)
-        found += [("id is not unique", "")] if name in seen else []
-        seen.add(name)
+        found += [("id is not unique", "")] if name in ids else []
+        ids.add(name)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
     return table.num_rows, faults
 
@@ -130,8 +130,8 @@ def text_faults(
         yield "empty prompt", ""
     if not (values["answer"] or "").strip():
         yield "empty answer", ""
-    said = [*(turn["answer"] for turn in turns), values["answer"] or ""]
-    texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": said}
+    given_answers = [*(turn["answer"] for turn in turns), values["answer"] or ""]
+    texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": given_answers}
     for name, found in texts.items():
         if requirements.reserved and any(requirements.reserved in text for text in found):
             yield f"{name} holds {requirements.reserved}, which the model puts there itself", ""

@@ -59,7 +59,7 @@ def _images(
     source: Source,
 ) -> tuple[dict[str, tuple[ImageReference, ...]], list[tuple[str, str, str]]]:
     """Return image files by id, and (id, reason, detail) of the entries without one."""
-    found: dict[str, tuple[ImageReference, ...]] = {}
+    files: dict[str, tuple[ImageReference, ...]] = {}
     broken = []
     for entry in source.listed("images"):
         name = _name(entry, "id")
@@ -69,11 +69,11 @@ def _images(
             )
             if not name or not reference:
                 raise RowError("an image needs id and file_name", brief(entry))
-            if found.setdefault(name, reference) != reference:
+            if files.setdefault(name, reference) != reference:
                 raise RowError("two images have one id", brief(entry))
         except RowError as refused:
             broken.append((name, refused.reason, refused.detail))
-    return found, broken
+    return files, broken
 
 
 def _caption(annotation: Any, images: Mapping[str, Any]) -> tuple[str, str]:
@@ -94,6 +94,6 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _name(value: Any, key: str) -> str:
-    found = value.get(key) if isinstance(value, Mapping) else None
-    good = isinstance(found, int | str) and not isinstance(found, bool)
-    return str(found).encode("utf-8", "replace").decode() if good else ""
+    files = value.get(key) if isinstance(value, Mapping) else None
+    usable = isinstance(files, int | str) and not isinstance(files, bool)
+    return str(files).encode("utf-8", "replace").decode() if usable else ""

@@ -79,16 +79,16 @@ def _by_rows(source: Source) -> Detection:
     with closing(source.rows()) as rows:  # type: ignore[type-var]
         sample = list(islice(rows, SAMPLE))
     good = [row for row in sample if isinstance(row, Mapping)]
-    found = _votes(good, source)
-    if not any(found.values()):
-        raise _no_format(source.path, _seen(sample, good))
-    name = max(found, key=lambda one: found[one])
+    votes = _count_votes(good, source)
+    if not any(votes.values()):
+        raise _no_format(source.path, _described(sample, good))
+    name = max(votes, key=lambda one: votes[one])
     keys = sorted({str(key) for row in good for key in row if ROWWISE[name].fits(row)})
-    count = f"{found[name]} of the first {len(sample)} rows fit"
+    count = f"{votes[name]} of the first {len(sample)} rows fit"
     return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}")
 
 
-def _votes(rows: list[Row], source: Source) -> dict[str, int]:
+def _count_votes(rows: list[Row], source: Source) -> dict[str, int]:
     """Count the rows that fit each format; pairs in a table are of the format `table`."""
     left_out = pairs.NAME if source.is_table else table.NAME
     return {
@@ -96,7 +96,7 @@ def _votes(rows: list[Row], source: Source) -> dict[str, int]:
     }
 
 
-def _seen(sample: list[Any], good: list[Row]) -> str:
+def _described(sample: list[Any], good: list[Row]) -> str:
     if not sample:
         return "no rows"
     if not good:
@@ -104,6 +104,6 @@ def _seen(sample: list[Any], good: list[Row]) -> str:
     return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}"
 
 
-def _no_format(path: Path, seen: str) -> InputError:
+def _no_format(path: Path, description: str) -> InputError:
     wanted = "\n".join(f"  {name:9s} {title}" for name, title in FORMATS.items())
-    return InputError(f"{path} is in no known format: it has {seen}; known are\n{wanted}")
+    return InputError(f"{path} is in no known format: it has {description}; known are\n{wanted}")

@@ -70,7 +70,7 @@ def images_of(row: Row) -> tuple[ImageReference, ...]:
     unsupported = [name for name in UNSUPPORTED if row.get(name)]
     if unsupported:
         raise RowError(f"{unsupported[0]} is not supported")
-    given = {name: found for name in IMAGES if (found := as_references(row.get(name)))}
+    given = {name: references for name in IMAGES if (references := as_references(row.get(name)))}
     if len(set(given.values())) > 1:
         raise RowError("images under several names", ", ".join(given))
     return next(iter(given.values()), ())
@@ -151,7 +151,7 @@ def question(row: Row, number: int) -> tuple[RawExample, ...]:
     system = row.get("system")
     system = as_text(system, "system") if system else ""
     turns = history_of(row.get("history"))
-    others = [answer, *answers, system, *(said for _, said in turns)]
+    others = [answer, *answers, system, *(answer_text for _, answer_text in turns)]
     check_marks(images, [*(prompt for prompt, _ in turns), prompt], others)
     return (RawExample(row_id(row, number), images, prompt, answer, answers, turns, system),)
 

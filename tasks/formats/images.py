@@ -62,11 +62,11 @@ def _embedded(uri: str) -> bytes:
 
 def _contents(path: Path) -> bytes:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # reading a pipe would block
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
             raise RowError("image is no file", _quoted(str(path)))
-        if found.st_size > LARGEST:
-            raise RowError("image file too large", f"{found.st_size} bytes, at most {LARGEST}")
+        if status.st_size > LARGEST:
+            raise RowError("image file too large", f"{status.st_size} bytes, at most {LARGEST}")
         return path.read_bytes()
     except FileNotFoundError:
         raise RowError("image file is missing", _quoted(str(path))) from None

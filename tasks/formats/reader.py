@@ -12,25 +12,25 @@ from tasks.formats.raw_example import Accepted, Item, Rejected, RowError, brief
 from tasks.formats.source import ReportShare, Unreadable, no_report
 
 
-def read_items(found: Detection, report: ReportShare = no_report) -> Iterator[Item]:
+def read_items(detection: Detection, report: ReportShare = no_report) -> Iterator[Item]:
     """Yield each row as accepted or rejected, in bounded memory; images stay references.
 
     `report` is called with the share of the file that has been read.
     """
-    if found.format == coco.NAME:
-        yield from coco.items(found.source, report)
+    if detection.format == coco.NAME:
+        yield from coco.items(detection.source, report)
         return
-    format = ROWWISE[found.format]
-    for number, row in enumerate(found.source.rows(report)):
-        yield _item(format, row, number)
+    row_format = ROWWISE[detection.format]
+    for number, row in enumerate(detection.source.rows(report)):
+        yield _item(row_format, row, number)
 
 
-def _item(format: Format, row: Any, number: int) -> Item:
+def _item(row_format: Format, row: Any, number: int) -> Item:
     if isinstance(row, Unreadable):
         return Rejected(number, "", row.reason, row.detail)
     if not isinstance(row, Mapping):
         return Rejected(number, "", "the row is no object", brief(row))
     try:
-        return Accepted((number,), format.examples(row, number))
+        return Accepted((number,), row_format.examples(row, number))
     except RowError as refused:
         return Rejected(number, row_id(row, number), refused.reason, refused.detail)

@@ -172,16 +172,16 @@ def _tried(line: bytes) -> Any:
 
 def _list_keys(path: Path) -> tuple[str, ...]:
     """Return the keys of an object that hold lists; in a broken object, those before the fault."""
-    found = []
+    keys = []
     with closing(JsonText(path)) as text, suppress(JsonFault):
         for key in text.members():
             if text.peek() == "[":
-                found.append(key)
+                keys.append(key)
                 for _ in text.elements():
                     pass
             else:
                 text.value()
-    return tuple(found)
+    return tuple(keys)
 
 
 def _lists(text: JsonText, key: str | None) -> Iterator[Iterator[Any]]:

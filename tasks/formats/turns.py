@@ -26,15 +26,15 @@ def conversation(row: Row, number: int, turns: Any) -> tuple[RawExample, ...]:
     if not isinstance(turns, list | tuple) or not turns:
         raise RowError("the conversation has no turns", brief(turns))
     inside: list[ImageReference] = []
-    said = [_turn(turn, inside) for turn in turns]
+    parsed = [_turn(turn, inside) for turn in turns]
     images = tuple(inside) or images_of(row)
     system = row.get("system")
     system = as_text(system, "system") if system else ""
-    if said[0][0] == "system":
-        system, said = said[0][1], said[1:]
-    pairs = _pairs(said)
+    if parsed[0][0] == "system":
+        system, parsed = parsed[0][1], parsed[1:]
+    pairs = _pairs(parsed)
     check_marks(images, [p for p, _ in pairs], [system, *(a for _, a in pairs)])
-    return tuple(_records(row_id(row, number), images, pairs, system))
+    return tuple(_examples(row_id(row, number), images, pairs, system))
 
 
 def _turn(turn: Any, inside: list[ImageReference]) -> tuple[str, str]:
@@ -63,35 +63,35 @@ def _part(part: Any, inside: list[ImageReference]) -> str:
     return IMAGE
 
 
-def _pairs(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _pairs(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return (prompt, answer) of every exchange.
 
     An answer before the first question is left out, and so is a last question without an answer.
     LLaVA's own training treats such conversations of ShareGPT alike.
     """
-    if len(said) > 2 and said[0][0] == "assistant":
-        said = said[1:]
-    if len(said) > 2 and said[-1][0] == "user" and IMAGE not in said[-1][1]:
-        said = said[:-1]
-    roles = [role for role, _ in said]
+    if len(turns) > 2 and turns[0][0] == "assistant":
+        turns = turns[1:]
+    if len(turns) > 2 and turns[-1][0] == "user" and IMAGE not in turns[-1][1]:
+        turns = turns[:-1]
+    roles = [role for role, _ in turns]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
         raise RowError("turns must be user, assistant, user, ...", ", ".join(roles[:6]) or "none")
-    texts = [said_text for _, said_text in said]
+    texts = [content for _, content in turns]
     return list(zip(texts[::2], texts[1::2], strict=True))
 
 
-def _records(
+def _examples(
     name: str, images: tuple[ImageReference, ...], pairs: list[tuple[str, str]], system: str
 ) -> list[RawExample]:
     """Make an example of each answer, with the images marked so far, or all if there are no marks."""
     marks = [prompt.count(IMAGE) for prompt, _ in pairs]
     examples = []
     for turn, (prompt, answer) in enumerate(pairs):
-        seen = sum(marks[: turn + 1]) if any(marks) else len(images)
+        count = sum(marks[: turn + 1]) if any(marks) else len(images)
         examples.append(
             RawExample(
                 id=name if len(pairs) == 1 else f"{name}-{turn + 1}",
-                images=images[:seen],
+                images=images[:count],
                 prompt=prompt,
                 answer=answer,
                 answers=(answer,),

@@ -41,11 +41,11 @@ def animals(cache: Path) -> Iterator[Picture]:
     pixels = numpy.asarray(_load(data / "animal_data_version_3.gz"))
     labels = numpy.asarray(_load(data / "animal_label_version_3.gz"))
     splits = [hashed_split("animal", number) for number in range(len(pixels))]
-    seen: set[bytes] = set()
+    shapes: set[bytes] = set()
     for number in sorted(range(len(pixels)), key=lambda number: splits[number] != "train"):
         shape = (pixels[number] > 127).tobytes()
-        if shape not in seen:
-            seen.add(shape)
+        if shape not in shapes:
+            shapes.add(shape)
             name = ANIMALS[int(labels[number])]
             yield _from_array(pixels[number], name, "animal", splits[number])
 

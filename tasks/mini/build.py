@@ -34,13 +34,13 @@ Row = dict[str, Any]
 def rows(task: str, questions: list[Question]) -> dict[str, list[Row]]:
     """Make the rows of every split in a fixed mixed order; of equal pictures, one is kept."""
     splits: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    seen: set[bytes] = set()
+    images: set[bytes] = set()
     seeded("order", task).shuffle(questions)
     for question in sorted(questions, key=lambda question: SPLITS.index(question.picture.split)):
         image = png(posterised(question.image(SIZE)))
-        if image in seen:
+        if image in images:
             continue
-        seen.add(image)
+        images.add(image)
         split = question.picture.split
         splits[split].append(_row(f"{split}-{len(splits[split]):04d}", task, question, image))
     return splits

@@ -109,8 +109,8 @@ def sign_meaning(cache: Path) -> list[Question]:
     for (meaning, use), pictures in designs.items():
         for place, picture in enumerate(pictures):
             split = "train" if use == "train" else ("test", "validation")[place % 2]
-            shown = replace(picture, split=split)
-            questions += [Question(shown, meaning, number) for number in range(12)]
+            assigned = replace(picture, split=split)
+            questions += [Question(assigned, meaning, number) for number in range(12)]
     return balanced(questions, {"train": 28, "validation": 8, "test": 12})
 
 

@@ -23,14 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     try:
         names = [args.name] if args.name else list(PRESETS)
-        found, data = [load_preset(name) for name in names], data_folder(args.data)
+        presets, data = [load_preset(name) for name in names], data_folder(args.data)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for one in found:
+    for one in presets:
         for line in _detailed(one, data) if args.name else _brief(one, data):
             print(line)
-    return int(data is not None and any(one.missing(data) for one in found))
+    return int(data is not None and any(one.missing(data) for one in presets))
 
 
 def _brief(one: Preset, data: Path | None) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _detailed(one: Preset, data: Path | None) -> Iterator[str]:
         yield f"  {values['description']}"
         for file in (file for file in expected if file.task == task):
             mark = "        " if not data else "missing " if file in missing else "there   "
-            yield f"  {mark}{file.what:11s}{file.found or file}"
+            yield f"  {mark}{file.what:11s}{file.existing or file}"
     if not data:
         yield f"\nWith --data DIR, or {VARIABLE}, missing files are marked."
 

@@ -40,7 +40,7 @@ class Expected:
     paths: tuple[Path, ...]
 
     @property
-    def found(self) -> Path | None:
+    def existing(self) -> Path | None:
         """First of the paths that exists."""
         return next((path for path in self.paths if path.exists()), None)
 
@@ -88,13 +88,15 @@ class Preset:
 
     def missing(self, data: Path) -> list[Expected]:
         """Return all that is missing; images in Parquet need no folder."""
-        return [one for one in self.expected(data) if not one.found and not self._inside(one, data)]
+        return [
+            one for one in self.expected(data) if not one.existing and not self._inside(one, data)
+        ]
 
     def _inside(self, images: Expected, data: Path) -> bool:
         """Return whether a task's pictures lie in its Parquet or Arrow files."""
         if images.what != "images":
             return False
-        files = [one.found for one in self.expected(data) if one.task == images.task]
+        files = [one.existing for one in self.expected(data) if one.task == images.task]
         kept = [file for file in files if file and file.suffix in (".parquet", ".arrow")]
         return bool(kept) and len(kept) == sum(file is not None for file in files)
 
@@ -119,21 +121,21 @@ def write_preset(name: str, data: Path | None, folder: Path) -> Path:
     Its name holds a hash of the data folder, so that two folders do not share a file. Raises
     `InputError` if no data folder is given, or if something in it is missing.
     """
-    found = load_preset(name)
+    preset = load_preset(name)
     command = f"python -m tasks.presets {name} --data DIR"
     if data is None:
         raise InputError(
             f'the preset "{name}" needs the folder of its data: --data DIR, or {VARIABLE} in the '
             f"environment; {command} lists what must be in it"
         )
-    missing = found.missing(data)
+    missing = preset.missing(data)
     if missing:
         listed = "\n".join(f"  {one.task} {one.what}: {one}" for one in missing)
         raise InputError(
             f'the preset "{name}" needs {len(missing)} more of its files in "{data}":\n{listed}\n'
             f"{command.replace('DIR', str(data))} lists where to get them"
         )
-    values = {**found.values, "tasks": {n: _absolute(t, data) for n, t in found.tasks.items()}}
+    values = {**preset.values, "tasks": {n: _absolute(t, data) for n, t in preset.tasks.items()}}
     path = folder / f"{name}-{sha256(str(data).encode()).hexdigest()[:8]}.yaml"
     write_atomically(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     return path

@@ -21,19 +21,19 @@ def grounding_accuracy(prediction: str, references: Sequence[str]) -> float:
     text without a box scores 0, and so does a box whose corners are the wrong way round. CoIN's own
     script asks for more than half; half is enough on the RefCOCO sets.
     """
-    said = box(prediction)
-    if said is None:
+    predicted = box(prediction)
+    if predicted is None:
         return 0.0
-    others = (found for reference in references if (found := box(reference)))
-    return float(any(overlap(said, other) >= ENOUGH for other in others))
+    others = (match for reference in references if (match := box(reference)))
+    return float(any(overlap(predicted, other) >= ENOUGH for other in others))
 
 
 def box(text: str) -> Box | None:
     """Return the first four numbers in a row of a text, whatever their brackets; None without them."""
-    found = _BOX.search(text)
-    if found is None:
+    match = _BOX.search(text)
+    if match is None:
         return None
-    left, top, right, bottom = map(float, found.groups())
+    left, top, right, bottom = map(float, match.groups())
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 

@@ -56,7 +56,7 @@ def cider(answered: Sequence[AnsweredQuestion]) -> Scores:
     """
     predictions = [_grams(caption_words(one.prediction)) for one in answered]
     references = [[_grams(caption_words(r)) for r in one.references] for one in answered]
-    images = Counter(gram for own in references for gram in set().union(*own))
+    images = Counter(gram for own_references in references for gram in set().union(*own_references))
     rarity = {gram: math.log(len(answered) / count) for gram, count in images.items()}
     unseen = math.log(len(answered)) if answered else 0.0
 
@@ -67,14 +67,15 @@ def cider(answered: Sequence[AnsweredQuestion]) -> Scores:
         ]
 
     each = [
-        10 * mean([_agreement(weighed(said), said, weighed(r), r) for r in own])
-        for said, own in zip(predictions, references, strict=True)
+        10
+        * mean([_agreement(weighed(predicted), predicted, weighed(r), r) for r in own_references])
+        for predicted, own_references in zip(predictions, references, strict=True)
     ]
     return Scores(mean(each), each)
 
 
 def _agreement(
-    said: Sequence[dict[Gram, float]],
+    predicted: Sequence[dict[Gram, float]],
     said_grams: Grams,
     reference: Sequence[dict[Gram, float]],
     reference_grams: Grams,
@@ -83,13 +84,13 @@ def _agreement(
     # The length is that of the bigrams, as in the package.
     gap = _size(said_grams, 2) - _size(reference_grams, 2)
     penalty = math.exp(-(gap**2) / (2 * SIGMA**2))
-    return penalty * mean([_cosine(a, b) for a, b in zip(said, reference, strict=True)])
+    return penalty * mean([_cosine(a, b) for a, b in zip(predicted, reference, strict=True)])
 
 
-def _cosine(said: dict[Gram, float], reference: dict[Gram, float]) -> float:
-    norms = math.hypot(*said.values()) * math.hypot(*reference.values())
-    shared = said.keys() & reference.keys()
-    product = math.fsum(min(said[gram], reference[gram]) * reference[gram] for gram in shared)
+def _cosine(predicted: dict[Gram, float], reference: dict[Gram, float]) -> float:
+    norms = math.hypot(*predicted.values()) * math.hypot(*reference.values())
+    shared = predicted.keys() & reference.keys()
+    product = math.fsum(min(predicted[gram], reference[gram]) * reference[gram] for gram in shared)
     return product / norms if norms else 0.0
 
 
@@ -115,13 +116,13 @@ def _bleu_counts(one: AnsweredQuestion, order: int) -> list[int]:
     """Count [length, reference length, matches of order 1, guesses of order 1, matches of order 2, ...]."""
     words = caption_words(one.prediction)
     references = [caption_words(reference) for reference in one.references]
-    said, most = _grams(words), Counter[Gram]()
+    predicted, most = _grams(words), Counter[Gram]()
     for reference in references:
         most |= _grams(reference)  # the larger count of each
     closest = min((abs(len(r) - len(words)), len(r)) for r in references)[1]
     counts = [len(words), closest]
     for n in range(1, order + 1):
-        counts += [_size(said & most, n), max(0, len(words) - n + 1)]
+        counts += [_size(predicted & most, n), max(0, len(words) - n + 1)]
     return counts
 
 

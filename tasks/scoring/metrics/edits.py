@@ -43,8 +43,8 @@ def anls(prediction: str, references: Sequence[str]) -> float:
     Average normalised Levenshtein similarity (Biten et al. 2019), as the package `anls` computes it:
     case, and blanks at the ends or in a row, do not count.
     """
-    said = anls_plain(prediction)
-    best = max((1 - distance_share(said, anls_plain(r)) for r in references), default=0.0)
+    text = anls_plain(prediction)
+    best = max((1 - distance_share(text, anls_plain(r)) for r in references), default=0.0)
     return best if best > 1 - THRESHOLD else 0.0
 
 
@@ -58,18 +58,18 @@ def nearest(prediction: str, answers: Collection[str]) -> str | None:
 
     An answer is near if at most half of the longer text differs.
     """
-    said = plain(prediction)
+    text = plain(prediction)
     forms = {plain(answer): answer for answer in answers}
-    bounds = sorted((_at_least(said, form), form) for form in forms)
-    least, found = THRESHOLD, []
+    bounds = sorted((_at_least(text, form), form) for form in forms)
+    least, closest = THRESHOLD, []
     for bound, form in bounds:
         if bound > least:  # and so are all after it
             break
-        share = distance_share(said, form, least)
+        share = distance_share(text, form, least)
         if share <= least:
-            found = [*found, form] if share == least else [form]
+            closest = [*closest, form] if share == least else [form]
             least = share
-    return forms[found[0]] if said and len(found) == 1 else None
+    return forms[closest[0]] if text and len(closest) == 1 else None
 
 
 def _at_least(one: str, other: str) -> float:

@@ -40,23 +40,23 @@ def multiple_choice(answered: Sequence[AnsweredQuestion]) -> Scores:
 def _right(one: AnsweredQuestion) -> bool:
     options = options_of(one.prompt)
     right = {choice(reference, options) for reference in one.references} - {None}
-    said = choice(one.prediction, options)
-    if said is not None and right:
-        return said in right
+    chosen = choice(one.prediction, options)
+    if chosen is not None and right:
+        return chosen in right
     return plain(one.prediction) in {plain(reference) for reference in one.references}
 
 
 def choice(text: str, options: dict[str, str] | None = None) -> str | None:
     """Return the letter that a text chooses: alone, by its option's text, at the start, or in words."""
     text, options = text.replace("*", "").strip(), options or {}
-    found = _alone(text) or _named(text, options)
-    for form in () if found else (_LED_BY, _LINE, _BECAUSE):
+    letter = _alone(text) or _named(text, options)
+    for form in () if letter else (_LED_BY, _LINE, _BECAUSE):
         match = form.match(text)
-        found = found or (match[1].upper() if match else None)
-    found = found or _in_words(text, options)
-    if not found and (match := _TAIL.search(text)):
-        found = match[1]
-    return found if not options or found in options else None
+        letter = letter or (match[1].upper() if match else None)
+    letter = letter or _in_words(text, options)
+    if not letter and (match := _TAIL.search(text)):
+        letter = match[1]
+    return letter if not options or letter in options else None
 
 
 def _alone(text: str) -> str | None:
@@ -66,8 +66,8 @@ def _alone(text: str) -> str | None:
 
 def _named(text: str, options: dict[str, str]) -> str | None:
     """Return the one option that has this text, apart from an article."""
-    said = _bare(text)
-    named = [letter for letter, option in options.items() if said and _bare(option) == said]
+    bare = _bare(text)
+    named = [letter for letter, option in options.items() if bare and _bare(option) == bare]
     return named[0] if len(named) == 1 else None
 
 
@@ -77,15 +77,15 @@ def _bare(text: str) -> str:
 
 def _in_words(text: str, options: dict[str, str]) -> str | None:
     """Return the letter after "the answer is" and similar words, if all of them agree."""
-    said = set()
+    letters = set()
     for lead in _LEAD.finditer(text):
         rest = text[lead.end() :]
         sentence = re.split(r"[.!\n](?:\s|$)", rest, maxsplit=1)[0]
         match = _ENDED.match(rest)
         unclear = UNCLEAR if re.match(r"[A-Z]\s", rest) else None
-        said.add(_named(sentence, options) or (match[1].upper() if match else unclear))
-    said -= {None}
-    return said.pop() if len(said) == 1 and UNCLEAR not in said else None
+        letters.add(_named(sentence, options) or (match[1].upper() if match else unclear))
+    letters -= {None}
+    return letters.pop() if len(letters) == 1 and UNCLEAR not in letters else None
 
 
 def options_of(prompt: str) -> dict[str, str]:

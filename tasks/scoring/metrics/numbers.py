@@ -19,10 +19,10 @@ def relaxed_accuracy(prediction: str, references: Sequence[str]) -> float:
 
 
 def _near(prediction: str, reference: str) -> bool:
-    said, right = as_number(prediction), as_number(reference)
-    if said is None or not right:
+    predicted, right = as_number(prediction), as_number(reference)
+    if predicted is None or not right:
         return prediction.lower() == reference.lower()
-    return abs(said - right) / abs(right) <= TOLERANCE
+    return abs(predicted - right) / abs(right) <= TOLERANCE
 
 
 def as_number(text: str) -> float | None:

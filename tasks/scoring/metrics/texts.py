@@ -20,5 +20,5 @@ def contains(prediction: str, references: Sequence[str]) -> float:
 
     It is lenient: a long answer that lists every possibility is right.
     """
-    said = plain(prediction)
-    return float(any(plain(reference) in said for reference in references if plain(reference)))
+    text = plain(prediction)
+    return float(any(plain(reference) in text for reference in references if plain(reference)))
