@@ -148,7 +148,7 @@ def read_about(work: Path) -> dict[str, Any]:
 def write_about(args: argparse.Namespace, seconds: float) -> None:
     """Add one go's seconds, and say what was asked of which machine."""
     from search.final.best_record import library_versions
-    from trainables.store.code_fingerprint import code_version
+    from trainables.store.stage_keys import rank_code
 
     if not args.work.is_dir():
         return
@@ -162,7 +162,7 @@ def write_about(args: argparse.Namespace, seconds: float) -> None:
         "command": f"python benchmarks/paper_claims.py --work FOLDER{''.join(flags)}",
         "machine": machine(),
         "versions": {name: library_versions()[name] for name in ("torch", "transformers")}
-        | {"training code": code_version()[:12]},
+        | {"training code": rank_code()[:12]},
         "lanes": args.lanes,
         "seconds": read_about(args.work).get("seconds", 0.0) + seconds,
     }

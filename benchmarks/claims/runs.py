@@ -21,8 +21,8 @@ from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary
 from trainables.panel import Panel
 from trainables.stage_job import DivergedError, Fingerprints, WorkerSpec
-from trainables.store.code_fingerprint import strategy_code
 from trainables.store.digest import digest
+from trainables.store.stage_keys import strategy_code
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.speed.small import TASKS, config, one_thread, small, walked
 from search.plan.space import ConfigSpace, config_space
 from tasks import parse_orderings
-from trainables.store.code_fingerprint import code_version
+from trainables.store.stage_keys import rank_code
 
 TRIALS, TRAIN, VALIDATION = 320, 64, 48
 ORDERINGS = tuple(ordering.tasks for ordering in parse_orderings("shared:4", TASKS))
@@ -95,7 +95,7 @@ def main() -> None:
     p.add_argument("--work", type=Path, required=True)
     p.add_argument("--lanes", type=int, default=2)
     args = p.parse_args()
-    trials = args.work / f"trials-{TRAIN}-{VALIDATION}-{code_version()[:12]}"
+    trials = args.work / f"trials-{TRAIN}-{VALIDATION}-{rank_code()[:12]}"
     trials.mkdir(parents=True, exist_ok=True)
     wanted = {trials / f"{number:04d}.json": strategy for number, strategy in enumerate(drawn())}
     missing = {file: strategy for file, strategy in wanted.items() if not file.exists()}

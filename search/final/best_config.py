@@ -17,7 +17,7 @@ from trainables.config import TrialConfig
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import INITIAL_STATES, Panel
 from trainables.stage_job import Fingerprints
-from trainables.store.code_fingerprint import strategy_code
+from trainables.store.stage_keys import strategy_code
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spaces.references import REFERENCES
-from trainables.store.code_fingerprint import strategy_code
+from trainables.store.stage_keys import strategy_code
 from trainables.store.digest import digest
 
 SEARCH_CODE = (

@@ -6,13 +6,69 @@ A key holds what has effect, not what was configured: trials that train a stage 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from types import CodeType, FunctionType
 
-from strategies import Composed, StageContext
+from strategies import Composed, StageContext, Strategy, strategy_class
 from trainables.config import TrialConfig
 from trainables.stage_job import Expert, Fingerprints, in_order
-from trainables.store.code_fingerprint import code_version, source_of, strategy_source
+from trainables.store.code_fingerprint import code_fingerprint
 from trainables.store.digest import digest
+
+RANK = "trainables.rank.worker"
+"""The module whose imports are the code of every stage."""
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
+
+
+@functools.cache
+def rank_code() -> str:
+    """Return the fingerprint of the code of every stage: the rank's modules, and libraries."""
+    return code_fingerprint([RANK], LIBRARIES)
+
+
+@functools.cache
+def acting_code(strategy: type[Strategy]) -> str:
+    """Return the fingerprint of a strategy's code: its classes, its parts, and their helpers."""
+    return code_fingerprint(sorted({cls.__module__ for cls in _classes(strategy)}))
+
+
+def strategy_code(name: str) -> str:
+    """Return the fingerprint of all code behind a trial of the strategy called `name`."""
+    return digest(rank_code(), acting_code(strategy_class(name)))
+
+
+@functools.cache
+def _consolidation_code(strategy: type[Strategy]) -> str:
+    """Return the fingerprint of the code of `consolidate` and of the methods that it calls.
+
+    Strategies that inherit these, and keep the same, share it. Properties do not count: whatever they
+    change is in `kept_name` or in the knobs.
+    """
+    modules, pending = dict[str, str](), ["consolidate"]
+    while pending:
+        name = pending.pop()
+        method = getattr(strategy, name, None)
+        method = getattr(method, "__func__", method)
+        if name not in modules and isinstance(method, FunctionType):
+            modules[name] = method.__module__
+            pending += _names(method.__code__)
+    return code_fingerprint(sorted(set(modules.values())))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names that a function uses, those of nested functions too."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _classes(strategy: type[Strategy]) -> list[type]:
+    """Return the classes that a strategy is made from; for a composition, those of its parts too."""
+    parts = strategy.classes if issubclass(strategy, Composed) else ()
+    own = [cls for cls in strategy.__mro__ if issubclass(cls, Strategy)]
+    return own + [cls for part in parts for cls in _classes(part)]
 
 
 def base_key(fingerprints: Fingerprints, config: TrialConfig) -> str:
@@ -88,12 +144,12 @@ def kept_key(
         return None
     # Strategies that inherit `consolidate`, and keep the same, share it.
     composed = isinstance(strategy, Composed)
-    source = strategy_source(type(strategy)) if composed else source_of(strategy.consolidate)
+    code = acting_code(type(strategy)) if composed else _consolidation_code(type(strategy))
     encoder = fingerprints.text_encoder if strategy.has_experts else ""
     # The weights' key does not tell which parts of them were trained where nothing is trained.
     adapter = config.adapter.effective()
     data = (task, fingerprints.tasks[task])
-    named = (strategy.kept_name, source, knobs, encoder, adapter)
+    named = (strategy.kept_name, code, knobs, encoder, adapter)
     also = [by_product] if by_product else []
     return digest("kept", trained, *data, *named, *also)
 
@@ -102,7 +158,7 @@ def embedding_key(fingerprints: Fingerprints, config: TrialConfig, task: str) ->
     """Return the key of a task embedding, which depends on the loading options of the model."""
     loading = dataclasses.asdict(config.training.loading)
     data = (fingerprints.model, fingerprints.tasks[task], fingerprints.text_encoder)
-    return digest("task embedding", *data, loading, code_version())
+    return digest("task embedding", *data, loading, rank_code())
 
 
 def scored_key(fingerprints: Fingerprints, trained: str, task: str, split: str) -> str:
@@ -121,7 +177,7 @@ def routed_key(
     known = [dataclasses.asdict(expert) for expert in in_order(experts)]
     strategy = config.strategy
     answering = [
-        strategy_source(type(strategy)),
+        acting_code(type(strategy)),
         strategy.routing_knobs(),
         fingerprints.text_encoder,
     ]
@@ -130,7 +186,7 @@ def routed_key(
 
 def _shared(fingerprints: Fingerprints) -> list[object]:
     """Return the part of most keys that no trial changes."""
-    return [fingerprints.model, fingerprints.seed, fingerprints.workers, code_version()]
+    return [fingerprints.model, fingerprints.seed, fingerprints.workers, rank_code()]
 
 
 def _named(fingerprints: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, str]]:
@@ -140,4 +196,4 @@ def _named(fingerprints: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, 
 
 def _identity(config: TrialConfig) -> dict[str, object]:
     """Return a strategy's name and code: where it acts, another version makes another stage."""
-    return {"name": config.strategy.name, "code": strategy_source(type(config.strategy))}
+    return {"name": config.strategy.name, "code": acting_code(type(config.strategy))}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from toy import adapted, config
 from strategies import StageContext
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints
-from trainables.store.code_fingerprint import ROOT, TRAINING_CODE
 from trainables.store.digest import stage_seed
 from trainables.store.stage_keys import kept_key
 from trainables.store.stage_store import StageStore
@@ -106,27 +104,6 @@ def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
     assert kept("der") != kept("der", ratio=0.3)
     assert kept("der") == kept("der", beta=1.0)
     assert kept("eproj") == kept("eproj", threshold=0.5) != kept("eproj", key_steps=5)
-
-
-def test_all_modules_that_a_stage_comes_from_are_in_its_key() -> None:
-    """Those that the worker imports, directly or by way of others, but for what names, stores or tidies."""
-    aside = {
-        "trainables/config.py",
-        "trainables/store/stage_store.py",
-        "trainables/store/leases.py",
-    }
-    aside |= {"trainables/rank/gc_policy.py"}
-    found, asked = set(), ["trainables/rank/worker.py"]
-    while asked:
-        file = asked.pop()
-        if file in found or not (ROOT / file).is_file():
-            continue
-        found.add(file)
-        for node in ast.walk(ast.parse((ROOT / file).read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trainables."):
-                asked.append(str(node.module).replace(".", "/") + ".py")
-    assert found - aside <= set(TRAINING_CODE)
-    assert all((ROOT / file).is_file() for file in TRAINING_CODE)
 
 
 DIFFERENT = {
