@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spaces.references import REFERENCES
-from trainables.store.stage_keys import strategy_code
 from trainables.store.digest import digest
+from trainables.store.stage_keys import strategy_code
 
 SEARCH_CODE = (
     *("tuning/searcher.py", "tuning/define_by_run.py", "tuning/stage_scheduler.py"),

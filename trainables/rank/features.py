@@ -8,8 +8,8 @@ example of a split, with all that the processor made of it but the pixels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import importlib.metadata
 import math
 import time
 import warnings
@@ -26,7 +26,7 @@ from models.lmm import LMM
 from spaces.loading import Loading
 from tasks.data.rows import Example
 from trainables.stage_job import FeatureCache
-from trainables.store.code_fingerprint import ROOT
+from trainables.store.code_fingerprint import code_fingerprint
 from trainables.store.digest import digest
 
 warnings.filterwarnings("ignore", message="The given buffer is not writable")
@@ -50,20 +50,21 @@ EXAMPLE_SCHEMA = pa.schema(
 )
 ANSWER = "answer"
 """Name of the answer's tokens among an example's inputs."""
-FEATURE_CODE = (
-    *("lmm", "batching", "family", "frozen", "frozen_blocks", "frozen_parts", "frozen_qformer"),
-    *("frozen_tower", "loading", "processors"),
-)
-"""The modules of `models` that can change features."""
+LIBRARIES = ("torch", "transformers", "pillow")
+"""Libraries that can change features."""
+
+
+@functools.cache
+def feature_code() -> str:
+    """Return the fingerprint of the code that computes features."""
+    return code_fingerprint(["models.lmm"], LIBRARIES)
 
 
 def features_folder(root: Path, model: str, loading: Loading) -> Path:
     """Return the folder of a model's features; `model` is its fingerprint."""
-    code = [(ROOT / "models" / f"{name}.py").read_text() for name in FEATURE_CODE]
-    libraries = [importlib.metadata.version(n) for n in ("torch", "transformers", "pillow")]
     # Gradient checkpointing changes no feature.
     options = dataclasses.asdict(loading) | {"checkpointing": False}
-    return root / digest("features", model, options, code, libraries)
+    return root / digest("features", model, options, feature_code())
 
 
 def examples_file(folder: Path, task: str, split: str, longest: int, read: bool = False) -> Path:

@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 from toy import adapted, config
 
-from strategies import StageContext
+from strategies import StageContext, strategy_class
 from trainables.panel import Panel
-from trainables.stage_job import Fingerprints
+from trainables.stage_job import Expert, Fingerprints
+from trainables.store import stage_keys
+from trainables.store.code_fingerprint import import_closure
 from trainables.store.digest import stage_seed
-from trainables.store.stage_keys import kept_key
+from trainables.store.stage_keys import (
+    embedding_key,
+    kept_key,
+    routed_key,
+    scored_key,
+    trained_key,
+)
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
@@ -145,3 +153,82 @@ def test_the_seed_of_a_stage_is_of_the_plans_seed_its_tasks_and_its_position() -
     seeds += [stage_seed(0, "a", 2), stage_seed(0, ("a", "b"), 1)]
     assert len(set(seeds)) == 5
     assert stage_seed(0, ("a",), 1) == stage_seed(0, ["a"], 1)
+
+
+def all_keys(chosen) -> dict[str, str | None]:
+    """A key of each kind, after the second stage."""
+    trial = PanelTrial(chosen, Panel((TASKS,)), SETTING, StageStore(Path("nowhere")), None)
+    context = StageContext(("b",), (("a",),))
+    expert = Expert("weights", ("a",), ("kept",))
+    return {
+        "base": trial.lineage.base,
+        "first": trial.key((("a",),)),
+        "trained": trained_key(SETTING, chosen, "parent", context, 2),
+        "kept": kept_key(SETTING, chosen, "weights", "a"),
+        "embedding": embedding_key(SETTING, chosen, "a"),
+        "scored": scored_key(SETTING, "weights", "a", "validation"),
+        "routed": routed_key(SETTING, chosen, [expert], "a", "validation"),
+    }
+
+
+def differing(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The kinds of key that differ where `code`, a function of `stage_keys`, returns another print."""
+    chosen = config({"name": name})
+    before = all_keys(chosen)
+    monkeypatch.setattr(stage_keys, code, lambda *args: "other code")
+    return {kind for kind, key in all_keys(chosen).items() if key != before[kind]}
+
+
+def test_the_code_of_the_rank_is_in_the_keys_of_all_that_stages_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Consolidated tensors and scores hold it by way of the weights that they are made from.
+    expected = {"base", "first", "trained", "embedding"}
+    assert differing("ewc", "rank_code", monkeypatch) == expected
+
+
+@pytest.mark.parametrize("name", ["ewc", "lwf", "replay+ewc"])
+def test_the_code_of_a_strategy_is_in_the_keys_where_it_acts(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = {"kept"} if "+" in name else set()
+    assert differing(name, "acting_code", monkeypatch) == {"trained", "routed"} | composed
+
+
+def test_the_code_of_consolidation_is_in_the_key_of_what_it_makes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert differing("ewc", "_consolidation_code", monkeypatch) == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("ewc", "strategies.regulariser", "strategies.mas"),
+        ("replay+ewc", "strategies.replay", "strategies.lwf"),
+        ("mas", "strategies.ewc", "strategies.tir"),
+    ],
+)
+def test_the_code_of_a_strategy_is_that_of_its_classes_and_its_parts(
+    name: str, inside: str, outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def noted(modules, libraries=()) -> str:
+        asked.extend(import_closure(*modules))
+        return "code"
+
+    monkeypatch.setattr(stage_keys, "code_fingerprint", noted)
+    stage_keys.acting_code.__wrapped__(strategy_class(name))
+    assert inside in asked and outside not in asked
+
+
+def test_the_rank_and_its_libraries_are_in_the_code_of_every_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[list[str], tuple[str, ...]]] = []
+    monkeypatch.setattr(stage_keys, "code_fingerprint", lambda *given: asked.append(given) or "")
+    stage_keys.rank_code.__wrapped__()
+    ((modules, libraries),) = asked
+    assert modules == ["trainables.rank.worker"]
+    assert {"torch", "transformers", "peft", "deepspeed", "tokenizers"} <= set(libraries)
