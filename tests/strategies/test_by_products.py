@@ -90,14 +90,14 @@ def test_a_stage_from_the_store_has_the_by_products_of_one_that_is_trained(
 ) -> None:
     chosen = config(name, epochs=1)
     alone = walked(toy.walk(chosen, tmp_path / "alone", ORDERING))
-    assert [stage["trained"] for stage in alone.stages] == [True, True, True]
+    assert [stage.trained for stage in alone.stages] == [True, True, True]
     assert len(kept(alone)) == 2
 
     first = walked(toy.walk(config(epochs=1), tmp_path / "shared", ORDERING))
     shared = walked(toy.walk(chosen, tmp_path / "shared", ORDERING, runner=first.runner))
     assert shared.key(shared.paths[0]) == first.key(first.paths[0])
     # The first stage was trained again for its by-products alone.
-    assert [stage["trained"] for stage in shared.stages] == [True, True, True]
+    assert [stage.trained for stage in shared.stages] == [True, True, True]
     assert blobs(shared) == blobs(alone)
     assert equal(kept(shared), kept(alone))
     assert blobs(first)[0] == blobs(alone)[0]
@@ -116,7 +116,7 @@ def test_a_second_trial_finds_the_by_products(toy: Toy, tmp_path: Path) -> None:
     for key in (first.job(first.paths[2]).kept[0], first.key(first.paths[1])):
         (tmp_path / "records" / key[:2] / f"{key}.json").unlink()
     again = walked(toy.walk(chosen, tmp_path, ORDERING, runner=first.runner))
-    assert [stage["trained"] for stage in again.stages] == [False, True, False]
+    assert [stage.trained for stage in again.stages] == [False, True, False]
     assert blobs(again) == blobs(first)
 
 

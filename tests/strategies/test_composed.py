@@ -228,15 +228,15 @@ def test_one_part_alone_is_that_strategy_to_the_last_bit(
     own = {f"{active['name']}_{knob}": v for knob, v in active.items() if knob != "name"}
     both = walked(toy.walk(config({"name": name, **off, **own}, epochs=1), tmp_path / "both"))
     one = walked(toy.walk(config(active, epochs=1), tmp_path / "one"))
-    assert both.stages[1]["key"] != one.stages[1]["key"]
+    assert both.stages[1].key != one.stages[1].key
     assert blobs(both) == blobs(one)
 
 
 def test_experts_beside_another_strategy_are_counted_alone(toy: Toy, tmp_path: Path) -> None:
     knobs = {"ewc_importance_batch": 12, "eproj_key_steps": 50, "eproj_key_rate": 0.05}
     walk = walked(toy.walk(config({"name": "ewc+eproj", **knobs}, epochs=1), tmp_path))
-    projection = walk.store.get(walk.stages[0]["key"])["parameters"]
+    projection = walk.store.get(walk.stages[0].key)["parameters"]
     assert walk.metrics()["added_parameters"] == projection + 2 * (32 + 32)
     kept = [walk.store.get(k)["blob"]["bytes"] for p in walk.paths for _, k in walk.lineage.kept(p)]
-    second = walk.store.get(walk.stages[1]["key"])["blob"]["bytes"]
+    second = walk.store.get(walk.stages[1].key)["blob"]["bytes"]
     assert walk.metrics()["stored_bytes"] == second + sum(kept)

@@ -149,7 +149,7 @@ def test_a_stage_holds_the_examples_it_saw_and_their_logits(walk: PanelTrial) ->
     job, worker = walk.job(walk.paths[1]), walk.runner.worker
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), {})
     seen = {pick for batch in plan for pick in batch if pick[0] == "hue"}
-    memory = walk.store.get(walk.stages[1]["key"])["memory"]
+    memory = walk.store.get(walk.stages[1].key)["memory"]
     assert memory == worker.context.data.memory_size(seen)
     assert 0 < memory["examples"] <= 7
     kept = walk.store.get(job.kept[0])["blob"]["bytes"]

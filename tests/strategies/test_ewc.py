@@ -113,7 +113,7 @@ def test_at_most_so_many_examples_are_looked_at_spread_over_the_task(most: int, 
 
 def second_stage(toy: Toy, store: Path, strategy, **training) -> Tensors:
     walk = walked(toy.walk(config(strategy, **training), store))
-    return walk.store.tensors(walk.stages[-1]["key"])
+    return walk.store.tensors(walk.stages[-1].key)
 
 
 def distance(one: Tensors, other: Tensors) -> float:
@@ -122,7 +122,7 @@ def distance(one: Tensors, other: Tensors) -> float:
 
 def test_the_stronger_it_is_the_less_weights_that_mattered_move(toy: Toy, tmp_path: Path) -> None:
     first = walked(toy.walk(config("ewc"), tmp_path))
-    start = first.store.tensors(first.stages[0]["key"])
+    start = first.store.tensors(first.stages[0].key)
     kept = first.store.tensors(first.job(first.paths[1]).kept[0])
     assert sum(float(v.sum()) for v in kept.values()) == pytest.approx(1.0, rel=1e-4)
     assert all((v >= 0).all() for v in kept.values())
@@ -141,14 +141,14 @@ def test_importances_are_what_is_stored_and_no_parameters_of_the_model(
     chosen = config({"name": "ewc", "importance_batch": 12}, epochs=1)
     walk = walked(toy.walk(chosen, tmp_path, ("hue", "light", "half")))
     keys = walk.job(walk.paths[2]).kept
-    weights = walk.store.tensors(walk.stages[2]["key"])
+    weights = walk.store.tensors(walk.stages[2].key)
     size = sum(value.numel() * 4 for value in weights.values())
     stored = [walk.store.get(key)["blob"]["bytes"] for key in keys]
     assert len(stored) == 2
     assert all(size <= each < 1.2 * size for each in stored)  # as many numbers, and their names
     assert walk.metrics()["stored_bytes"] == sum(stored)
     assert walk.metrics()["added_parameters"] == 0
-    record = walk.store.get(walk.stages[2]["key"])
+    record = walk.store.get(walk.stages[2].key)
     assert record["parameters"] == size / 4
     assert record["memory"] == {"examples": 0, "bytes": 0}
 

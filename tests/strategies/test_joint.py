@@ -20,7 +20,7 @@ def test_the_union_is_trained_once_whatever_the_orderings(toy: Toy, tmp_path: Pa
     orders = (("hue", "light"), ("light", "hue"))
     both = walked(toy.walk(config("joint", epochs=1), tmp_path / "both", *orders))
     assert len(both.stages) == 1
-    record = both.store.get(both.stages[0]["key"])
+    record = both.store.get(both.stages[0].key)
     assert record["tasks"] == ["hue", "light"]
     assert record["steps"] == 2 * 24 // 8
     first, second = both.matrices()

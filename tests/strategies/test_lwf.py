@@ -124,8 +124,8 @@ def test_a_teacher_that_learns_a_batch_at_a_time_trains_the_same(
     assert piecemeal.windows == {step: step + 1 for step in range(len(plan))}
     assert set(piecemeal._logits) == set(plan[0])
     again = walked(toy.walk(chosen, tmp_path / "again"))
-    for name, weight in again.store.tensors(again.stages[1]["key"]).items():
-        expected = first.store.tensors(first.stages[1]["key"])[name]
+    for name, weight in again.store.tensors(again.stages[1].key).items():
+        expected = first.store.tensors(first.stages[1].key)[name]
         # Batches of other examples are looked at together: sums may differ in their last bits.
         torch.testing.assert_close(weight, expected, rtol=1e-3, atol=1e-5)
 
@@ -161,5 +161,5 @@ def test_the_stronger_it_is_the_nearer_the_model_stays_to_what_it_said(
 
 
 def test_no_example_of_an_earlier_task_is_held(walk: PanelTrial) -> None:
-    assert walk.store.get(walk.stages[1]["key"])["memory"] == {"examples": 0, "bytes": 0}
+    assert walk.store.get(walk.stages[1].key)["memory"] == {"examples": 0, "bytes": 0}
     assert walk.metrics()["stored_bytes"] == walk.metrics()["added_parameters"] == 0

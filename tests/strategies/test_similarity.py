@@ -105,7 +105,7 @@ def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path:
     assert [record.get("old") for record in records] == [None, ["hue"], ["hue", "light"]]
     for number, record in list(enumerate(records))[1:]:
         assert set(record["similarity"]) == set(MODALITIES)
-        told = walk.stages[number]["similarity"]
+        told = walk.stages[number].similarity
         for name, values in record["similarity"].items():
             assert told[name] == dict(zip(record["old"], values, strict=True))
     signed = [walk.store.tensors(key) for _, key in walk.lineage.embeddings()]
