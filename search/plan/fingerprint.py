@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 
 from spaces.references import REFERENCES
-from trainables.store.digest import digest
+from trainables.store.code_fingerprint import ROOT, code_fingerprint
 from trainables.store.stage_keys import strategy_code
 
-SEARCH_CODE = (
-    *("tuning/searcher.py", "tuning/define_by_run.py", "tuning/stage_scheduler.py"),
-    *("tuning/stopping.py", "tuning/rung_score.py"),
-    "plan/space.py",
+DECIDING = (
+    *("search.plan.space", "search.tuning.searcher"),
+    *("search.tuning.stage_scheduler", "search.tuning.stopping"),
 )
-"""Files below `search/` that decide about proposals and stops."""
+"""Modules that decide about proposals and stops, together with all that they import."""
+LIBRARIES = ("optuna", "ray")
 
 
 def trial_code(strategies: Iterable[str]) -> dict[str, str]:
@@ -23,7 +22,6 @@ def trial_code(strategies: Iterable[str]) -> dict[str, str]:
     return {name: strategy_code(name) for name in (*REFERENCES, *strategies)}
 
 
-def search_code() -> str:
-    """Return a fingerprint of the code that proposes and stops trials."""
-    sources = [(Path(__file__).parents[1] / name).read_text() for name in SEARCH_CODE]
-    return digest(importlib.metadata.version("optuna"), *sources)
+def search_code(root: Path = ROOT) -> str:
+    """Return a fingerprint of the code below `root` that proposes and stops trials."""
+    return code_fingerprint(DECIDING, LIBRARIES, root)

@@ -39,7 +39,9 @@ def test_a_composition_is_a_branch_of_its_own_with_the_knobs_of_its_parts() -> N
     branches = space("replay", "replay+ewc").open["strategy"].branches
     assert set(branches["replay+ewc"]) == {"replay_ratio", "ewc_strength", "ewc_decay"}
     config = space("replay+ewc").reference("replay+ewc")
-    assert config.strategy.knobs()["ewc_strength"] == knobs_of(STRATEGIES["ewc"])["strength"].default
+    assert (
+        config.strategy.knobs()["ewc_strength"] == knobs_of(STRATEGIES["ewc"])["strength"].default
+    )
 
 
 def test_what_is_said_of_a_strategy_holds_in_compositions_too() -> None:
