@@ -1,4 +1,4 @@
-"""The whole way of a user: a search, its report, the best configuration, and that trained again."""
+"""A search by its commands: tables, report, the best configuration and its final training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDERINGS = (("hue", "light", "half"), ("hue", "half", "light"))
 
 @pytest.fixture(scope="module")
 def run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a search of three samples on two lanes."""
+    """Return the folder of a search of three samples on two lanes."""
     root = tmp_path_factory.mktemp("search")
     own = {"stopping": "none", "features": "disk"}
     plan = write_plan(root / "toy.yaml", toy, samples=3, concurrent=2, **own)
@@ -54,7 +54,7 @@ def test_every_trial_finishes_and_is_in_tables_and_report(run: Path) -> None:
     assert "best" in (run.parents[1] / "run.log").read_text()
 
 
-def test_every_stage_was_trained_once_whoever_wanted_it(run: Path) -> None:
+def test_every_stage_was_trained_once_though_several_trials_need_it(run: Path) -> None:
     records = [stage for trial in trials(run).values() for stage in trial["stages"]]
     trained = [stage["key"] for stage in records if stage["trained"]]
     assert len(records) == 4 * 5 + 1
@@ -63,7 +63,7 @@ def test_every_stage_was_trained_once_whoever_wanted_it(run: Path) -> None:
     assert len(trained) == 4 * 4 + 1 + 1  # the first stage is one for all but joint
 
 
-def test_every_image_was_looked_at_once_before_the_lanes_started(run: Path) -> None:
+def test_the_features_of_every_image_were_computed_once_before_the_lanes_started(run: Path) -> None:
     said = (run.parents[1] / "run.log").read_text()
     assert "looking at the images of 102 examples" in said
     (folder,) = (run.parent / "features").iterdir()
@@ -85,7 +85,7 @@ def test_every_lane_was_used(run: Path) -> None:
     assert len({trial["last_result"]["pid"] for trial in told}) == 2
 
 
-def test_this_process_makes_the_stages_of_a_lane_to_the_last_bit(
+def test_the_in_process_runner_equals_a_lane_to_the_last_bit(
     run: Path, toy: Toy, tmp_path: Path
 ) -> None:
     by_lanes = StageStore(run.parent / "stages")
@@ -101,7 +101,7 @@ def test_this_process_makes_the_stages_of_a_lane_to_the_last_bit(
         assert [m.to_dict() for m in walk.matrices()] == record["matrices"]
 
 
-def test_the_best_is_trained_again_exactly_and_loads_anywhere(
+def test_the_final_training_reproduces_the_search_and_loads_anywhere(
     run: Path, toy: Toy, tmp_path: Path
 ) -> None:
     ran("export", run, cwd=tmp_path)
@@ -124,7 +124,7 @@ def test_the_best_is_trained_again_exactly_and_loads_anywhere(
     assert_says_the_same(tmp_path / "final" / "ordering-1", lmm, examples, tmp_path)
 
 
-def test_a_search_that_is_done_is_resumed_without_training_anything(run: Path) -> None:
+def test_a_finished_search_is_resumed_without_training(run: Path) -> None:
     before, rows = stages(run), table(run, "trials").to_pylist()
     root = run.parents[1]
     ran("run", "--resume", "--storage", root / "out", cwd=root)
@@ -133,7 +133,7 @@ def test_a_search_that_is_done_is_resumed_without_training_anything(run: Path) -
 
 
 @pytest.mark.slow
-def test_a_search_killed_in_the_middle_and_resumed_ends_as_an_undisturbed_one(
+def test_a_search_killed_and_resumed_ends_like_an_undisturbed_one(
     toy: Toy, tmp_path: Path
 ) -> None:
     plan = write_plan(tmp_path / "toy.yaml", toy, samples=5, concurrent=1, halving=2)
@@ -170,7 +170,7 @@ def test_a_search_killed_in_the_middle_and_resumed_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["median", "racing"])
-def test_a_search_ends_well_with_either_other_rule_to_stop_weak_trials(
+def test_a_search_ends_well_with_the_other_stopping_rules(
     rule: str, toy: Toy, tmp_path: Path
 ) -> None:
     plan = write_plan(tmp_path / "toy.yaml", toy, samples=4, concurrent=2, stopping=rule)

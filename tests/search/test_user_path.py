@@ -1,4 +1,4 @@
-"""A user's way: a model folder, data in LLaVA's format, and no code: search, export, train, load."""
+"""A user with a model folder and data in LLaVA's format: search, export, train, load, without code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
 TASKS = {"animal": 96, "digit": 96}
-"""Embedded tasks stand for the user's own, with so many rows of one file that has no splits."""
+"""Rows of each embedded task that stands for a user's own: one file without splits."""
 PLAN = {
     "orderings": "given+reverse",
     "strategies": ["replay"],
@@ -36,7 +36,7 @@ PLAN = {
 
 
 def write_llava_format(root: Path) -> Path:
-    """`train.json` and a folder of images for each task, and the YAML that names them."""
+    """Write `train.json` and images for each task; return the YAML file that names them."""
     for name, count in TASKS.items():
         (root / name / "images").mkdir(parents=True)
         rows = []
