@@ -59,7 +59,7 @@ AGAIN = replace(SHOWN[0], history=(("What is it?", "a square"),), system="Answer
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder for each family."""
+    """Return a model folder for each family."""
     root = tmp_path_factory.mktemp("families")
     return {name: write_model(name, root / name) for name in FAMILIES}
 
@@ -75,7 +75,7 @@ def lmm(family: str, folders: dict[str, Path]) -> LMM:
 
 
 def examples(lmm: LMM) -> list[Encoded]:
-    """All that the family takes: images of several sizes, text alone, two images, earlier turns."""
+    """Encode every kind of example of the family: image sizes, text alone, two images, earlier turns."""
     chosen = [*SHOWN, AGAIN]
     chosen += [SAID] if lmm.family.text_alone else []
     chosen += [BOTH] if lmm.family.several_images else []
@@ -117,8 +117,8 @@ def test_cached_features_equal_live_ones(lmm: LMM) -> None:
     weights = list(lmm.trainable().values())
     live = answer_loss(lmm, plain)
     theirs = torch.autograd.grad(live, weights, allow_unused=True)
-    for seen in (together, alone):
-        loss = answer_loss(lmm, seen)
+    for cached in (together, alone):
+        loss = answer_loss(lmm, cached)
         torch.testing.assert_close(loss, live, rtol=1e-5, atol=1e-5)
         for our, their in zip(
             torch.autograd.grad(loss, weights, allow_unused=True), theirs, strict=True
@@ -177,9 +177,9 @@ def test_checkpointing_changes_no_gradient(lmm: LMM) -> None:
 
 
 def images_alone(folder: str) -> Any:
-    """A processor without its part for videos, which needs torchvision."""
+    """Load a processor without its part for videos, which needs torchvision."""
     processor = load_processor(Path(folder))
-    if type(processor).__name__ == "SmolVLMProcessor":  # its chat template asks that part for these
+    if type(processor).__name__ == "SmolVLMProcessor":  # its chat template reads these
         processor.video_processor = SimpleNamespace(
             num_frames=1, fps=1, size={"longest_edge": 64}, video_sampling={}
         )
@@ -207,9 +207,9 @@ def test_saved_loads_in_plain_transformers_and_peft(
     assert torch.equal(plain["inputs"]["input_ids"], inputs["input_ids"])
     with torch.no_grad():
         expected = lmm.model.eval()(**inputs).logits
-        found = plain["model"].eval()(**plain["inputs"]).logits
+        logits = plain["model"].eval()(**plain["inputs"]).logits
         untuned = LMM(lmm.folder).model(**inputs).logits
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(untuned, expected, atol=1e-2)
 
 
@@ -231,15 +231,15 @@ EXPERTS = {"name": "eproj", "learning_rate": 0.02, "key_steps": 200, "key_rate":
 
 @pytest.fixture(scope="session")
 def plain(folders: dict[str, Path], toy_benchmark: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Two stages of finetune, and their worker, for each family; each made when it is asked for."""
-    root, made = tmp_path_factory.mktemp("family-plain"), {}
+    """Return a function that trains two stages of finetune, once a family."""
+    root, trials = tmp_path_factory.mktemp("family-plain"), {}
 
     def walk(family: str) -> PanelTrial:
-        if family not in made:
-            made.clear()  # one model in memory is enough
+        if family not in trials:
+            trials.clear()  # one model in memory is enough
             toy = Toy(toy_benchmark, folders[family])
-            made[family] = walked(toy.walk(config(epochs=1), root / family, SEVERAL))
-        return made[family]
+            trials[family] = walked(toy.walk(config(epochs=1), root / family, SEVERAL))
+        return trials[family]
 
     return walk
 
@@ -281,7 +281,7 @@ def chosen(zero: int) -> Any:
 def two_ranks(
     folders: dict[str, Path], toy_benchmark: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The stores of every family and ZeRO stage after two ranks have trained it."""
+    """Train every family with each ZeRO stage on two ranks, and return the folder of their stores."""
     root = tmp_path_factory.mktemp("family-ranks")
     walks = [
         {
@@ -299,14 +299,14 @@ def two_ranks(
 def one_rank(
     folders: dict[str, Path], toy_benchmark: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    """The same in this process without ZeRO, each made when it is asked for."""
-    root, made = tmp_path_factory.mktemp("family-one"), {}
+    """Return a function that trains the same stage in this process without ZeRO, once a family."""
+    root, trials = tmp_path_factory.mktemp("family-one"), {}
 
     def walk(family: str) -> PanelTrial:
-        if family not in made:
+        if family not in trials:
             toy = Toy(toy_benchmark, folders[family])
-            made[family] = walked(toy.walk(chosen(0), root / family, ORDERING))
-        return made[family]
+            trials[family] = walked(toy.walk(chosen(0), root / family, ORDERING))
+        return trials[family]
 
     return walk
 
@@ -324,9 +324,7 @@ def test_two_ranks_with_zero_and_checkpointing_train_as_one(
     (path,) = one.paths
     ours, theirs = (walk.store.tensors(walk.key(path)) for walk in (one, two))
     for name, weight in ours.items():
-        if name.endswith(
-            "key.bias"
-        ):  # softmax is blind to it: AdamW makes steps of rounding errors
+        if name.endswith("key.bias"):  # it does not change softmax: AdamW follows rounding errors
             continue
         assert float((weight - theirs[name]).norm()) <= 1e-3 * float(weight.norm()), name
     assert two.matrices()[0].values == pytest.approx(

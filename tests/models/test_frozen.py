@@ -1,4 +1,4 @@
-"""The frozen vision tower, looked through once an image: against the stock model, which looks each time."""
+"""The frozen vision tower, which runs once an image, against the stock model, which runs it each time."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_features_depend_on_the_image_alone(loaded: Data, monkeypatch: pytest.Mo
     rows = list(range(20))
     first = {row: loaded.encoded(task, "train", row).prompt[FEATURES] for row in rows}
     random.Random(0).shuffle(rows)
-    monkeypatch.setattr(data, "CACHE_BYTES", 1)  # each is forgotten at once
+    monkeypatch.setattr(data, "CACHE_BYTES", 1)  # nothing stays in the cache
     again = Data(loaded.benchmark, loaded.lmm, seed=0)
     for row in rows:
         assert torch.equal(again.encoded(task, "train", row).prompt[FEATURES], first[row])
     assert len(again._encoded) == 1
 
 
-def test_the_tower_is_no_part_of_the_model_that_is_trained(lmm: LMM) -> None:
+def test_the_trained_model_does_not_hold_the_tower(lmm: LMM) -> None:
     names = [name for name, _ in lmm.named_weights()]
     assert names and not [n for n in names if n.startswith(lmm.family.vision_tower + ".")]
     assert {name for name, _ in lmm.base.named_modules()} >= {lmm.family.vision_tower}
@@ -90,29 +90,29 @@ def test_the_tower_is_no_part_of_the_model_that_is_trained(lmm: LMM) -> None:
 
 @pytest.mark.parametrize("layers", [-2, [-2, -1]])
 @pytest.mark.parametrize("strategy", ["default", "full"])
-def test_the_layers_that_llava_reads_are_kept(
+def test_features_hold_the_layers_that_llava_reads(
     toy: Toy, layers: int | list[int], strategy: str, tmp_path: Path
 ) -> None:
     stock: Any = AutoModelForImageTextToText.from_pretrained(toy.model)
     config = stock.config
     config.vision_feature_layer, config.vision_feature_select_strategy = layers, strategy
     folder = tmp_path / "model"
-    made = type(stock)(config)
-    made.save_pretrained(folder)
+    model = type(stock)(config)
+    model.save_pretrained(folder)
     LMM(toy.model).processor.save_pretrained(folder)
     lmm = LMM(folder)
     size = config.vision_config.image_size
     image = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))
-    expected = made.eval().get_image_features(pixel_values=image[None]).pooler_output
-    look = {"pixel_values": image[None]}
-    features = lmm.tower.capture(lambda: lmm.base.get_image_features(**look))
+    expected = model.eval().get_image_features(pixel_values=image[None]).pooler_output
+    inputs = {"pixel_values": image[None]}
+    features = lmm.tower.capture(lambda: lmm.base.get_image_features(**inputs))
     with lmm.tower.reads_features(True), torch.no_grad():
-        found = lmm.base.get_image_features(pixel_values=features)
-    torch.testing.assert_close(found.pooler_output, expected, rtol=1e-5, atol=1e-5)
+        output = lmm.base.get_image_features(pixel_values=features)
+    torch.testing.assert_close(output.pooler_output, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
-    """Those of ZeRO-3 would end where ranks look at different numbers of images."""
+def test_computing_features_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
+    """Guard against the hooks of ZeRO-3, which fail where ranks embed different numbers of images."""
     ran: list[str] = []
     for name, module in lmm.base.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
@@ -124,7 +124,7 @@ def test_a_look_runs_no_hooks_of_the_model(lmm: LMM, loaded: Data) -> None:
 
 
 def mapped(lmm: LMM, file: Path) -> bool:
-    """Whether the tower's weights are in the pages of a file."""
+    """Return whether the tower's weights are in the pages of a file."""
     assert lmm.tower is not None
     addresses = [p.data_ptr() for part in lmm.tower.frozen_modules() for p in part.parameters()]
     lines = [ln.split() for ln in Path("/proc/self/maps").read_text().splitlines()]
@@ -133,7 +133,7 @@ def mapped(lmm: LMM, file: Path) -> bool:
     return all(any(address in place for place in places) for address in addresses)
 
 
-def test_a_tower_that_rests_sees_the_same_from_the_pages_of_a_file(
+def test_an_offloaded_tower_gives_the_same_features_from_the_pages_of_a_file(
     lmm: LMM, loaded: Data, tmp_path: Path
 ) -> None:
     assert lmm.tower is not None
@@ -155,26 +155,27 @@ def test_a_tower_that_rests_sees_the_same_from_the_pages_of_a_file(
     assert answer_loss(again, pixels_of(loaded, task, range(2))).isfinite()
 
 
-def test_a_tower_that_rests_comes_to_the_model_at_the_first_look(
+def test_an_offloaded_tower_moves_to_the_model_when_it_is_first_used(
     lmm: LMM, loaded: Data, tmp_path: Path
 ) -> None:
-    """As on a GPU, which has it then."""
+    """Use the meta device for a GPU."""
     tower = lmm.tower
     assert tower is not None
     tower.offload(tmp_path / "tower.safetensors")
     lmm.to("meta")
     assert lmm.device.type == "meta" and tower.parameter().device.type == "cpu"
-    given: list[torch.device] = []
+    devices: list[torch.device] = []
     (module,) = tower.frozen_modules()
     module.register_forward_pre_hook(
-        lambda _, args, kwargs: given.append((*args, *kwargs.values())[0].device), with_kwargs=True
+        lambda _, args, kwargs: devices.append((*args, *kwargs.values())[0].device),
+        with_kwargs=True,
     )
-    with pytest.raises(NotImplementedError, match="meta"):  # there are no features to bring back
+    with pytest.raises(NotImplementedError, match="meta"):  # it has no features to copy back
         lmm.with_features(pixels_of(loaded, task_of(loaded), range(2)))
-    assert tower.parameter().device.type == "meta" and given == [torch.device("meta")]
+    assert tower.parameter().device.type == "meta" and devices == [torch.device("meta")]
 
 
-def test_the_weights_of_another_tower_are_not_taken(lmm: LMM, tmp_path: Path) -> None:
+def test_the_weights_of_another_tower_are_not_mapped(lmm: LMM, tmp_path: Path) -> None:
     assert lmm.tower is not None
     save_file({"0.weight": torch.zeros(3)}, tmp_path / "tower.safetensors")
     lmm.tower.offload(tmp_path / "tower.safetensors")

@@ -1,4 +1,4 @@
-"""A Q-Former that is not trained reads each example once, and the numbers are those of the stock model."""
+"""A frozen Q-Former, which runs once an example, against the stock model."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def data(toy: Toy, lmm: LMM, ask: Any = None) -> Data:
     return Data(load_benchmark(toy.benchmark), lmm, 0, 0, ask)
 
 
-def computed_tables(looker: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
-    return looker(pa.table({"task": [task], "split": [split], "first": [first]}))
+def computed_tables(extractor: FeatureExtractor, task: str, split: str, first: int) -> pa.Table:
+    return extractor(pa.table({"task": [task], "split": [split], "first": [first]}))
 
 
 @pytest.mark.parametrize("parts", ["projection", "lm_lora", "projection+lm_lora"])
@@ -62,7 +62,7 @@ def test_losses_gradients_and_answers_are_those_of_pixels(
 
 
 @pytest.mark.parametrize("name", ["blip_2", "instructblip"])
-def test_it_reads_an_example_once_and_no_more_while_training(
+def test_it_runs_once_an_example_and_not_while_training(
     name: str, toy_instructblip: Toy, tmp_path: Path
 ) -> None:
     lmm = LMM(write_model(name, tmp_path))
@@ -75,7 +75,7 @@ def test_it_reads_an_example_once_and_no_more_while_training(
     assert len(reads) == 1 and loaded.images_embedded == IMAGES_PER_CALL
 
 
-def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: Toy) -> None:
+def test_a_frozen_q_former_has_no_dropout(toy_instructblip: Toy) -> None:
     lmm = LMM(toy_instructblip.model)
     for module in lmm.base.qformer.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -88,7 +88,7 @@ def test_it_is_without_dropout_like_every_part_that_is_frozen(toy_instructblip: 
     assert loaded.images_embedded == 0
 
 
-def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip: Toy) -> None:
+def test_trials_that_train_and_that_freeze_it_alternate(toy_instructblip: Toy) -> None:
     lmm = LMM(toy_instructblip.model)
     loaded, task = data(toy_instructblip, lmm), next(iter(PROMPTS))
     losses = []
@@ -102,12 +102,12 @@ def test_trials_that_train_it_and_trials_that_do_not_take_turns(toy_instructblip
         assert ("qformer" in names and "query_tokens" in names) == (parts == "connector")
     for loss in losses:
         torch.testing.assert_close(loss, losses[0], rtol=1e-5, atol=1e-5)
-    # One look for those that freeze the tower, one more after it was trained and all was forgotten.
+    # Once for trials that freeze the tower, and again after it was trained and the cache was emptied.
     assert loaded.images_embedded == 3 * IMAGES_PER_CALL
 
 
 @pytest.mark.parametrize("zero", [0, 3])
-def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_on_disk(
+def test_a_strategy_that_freezes_it_trains_to_the_same_bits_from_queries_on_disk(
     toy_instructblip: Toy, tmp_path: Path, zero: int
 ) -> None:
     toy, root = toy_instructblip, tmp_path / "features"
@@ -115,11 +115,11 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     writer = FeatureWriter(
         features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root), read=True
     )
-    looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
+    extractor = FeatureExtractor(toy.model, toy.benchmark, FP32, 0, read=True)
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
             for first in range(0, count, IMAGES_PER_CALL):
-                writer.add(computed_tables(looker, task, split, first))
+                writer.add(computed_tables(extractor, task, split, first))
     writer.publish()
     live = walked(toy.walk(chosen, tmp_path / "live"))
     worker_spec = dataclasses.replace(
@@ -133,22 +133,22 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_with_what_was_kept_o
     assert adapted(chosen).adapter.parts == "projection"
 
 
-def test_what_no_q_former_has_read_is_read_from_the_features_on_disk(
+def test_missing_queries_are_computed_from_the_features_on_disk(
     toy_instructblip: Toy, tmp_path: Path
 ) -> None:
     toy, task = toy_instructblip, next(iter(PROMPTS))
     writer = FeatureWriter(
         features_folder(tmp_path, toy.fingerprints().model, FP32), toy.feature_cache(tmp_path)
     )
-    looker = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
+    extractor = FeatureExtractor(toy.model, toy.benchmark, FP32, 0)
     for first in range(0, 24, IMAGES_PER_CALL):
-        writer.add(computed_tables(looker, task, "train", first))
+        writer.add(computed_tables(extractor, task, "train", first))
     writer.publish()
-    found = []
+    queries = []
     for ask in (feature_reader(toy.feature_cache(tmp_path), FP32), None):
         lmm = LMM(toy.model)
         lmm.adapt(PROJECTION, seed=0)
         loaded = data(toy, lmm, ask)
-        found.append(loaded.encoded(task, "train", 3).prompt[QUERIES])
+        queries.append(loaded.encoded(task, "train", 3).prompt[QUERIES])
         assert loaded.images_embedded == (0 if ask else IMAGES_PER_CALL)
-    assert torch.equal(*found)
+    assert torch.equal(*queries)

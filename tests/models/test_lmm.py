@@ -1,4 +1,4 @@
-"""Both families through the same questions: batches, losses, answers, adapters."""
+"""Batches, losses, answers and adapters of both embedded families."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ ADAPTER = Adapter(rank=4)
 
 @pytest.fixture(params=FAMILIES)
 def lmm(request: pytest.FixtureRequest) -> LMM:
-    """A fresh model of each family."""
+    """Load a fresh model of each family."""
     return LMM(request.getfixturevalue(request.param).model)
 
 
 @pytest.fixture
 def examples(toy: Toy) -> Callable[[LMM], list[Encoded]]:
-    """Six examples of three tasks, with prompts and answers of several lengths."""
+    """Return a function that encodes six examples, with prompts and answers of several lengths."""
     tasks = load_benchmark(toy.benchmark).tasks.values()
     chosen = [task.examples("validation")[row] for task in tasks for row in (0, 1)]
     answers = ("red", "a long one", "dark", "no", "the left half of the picture", "right")
     chosen = [dataclasses.replace(e, answer=a) for e, a in zip(chosen, answers, strict=True)]
 
     def encoded(lmm: LMM) -> list[Encoded]:
-        found = [encode(lmm.processor, example) for example in chosen]
-        assert len({len(e.prompt["input_ids"]) for e in found}) == 3
-        assert len({len(e.answer) for e in found}) > 1
-        return found
+        batch = [encode(lmm.processor, example) for example in chosen]
+        assert len({len(e.prompt["input_ids"]) for e in batch}) == 3
+        assert len({len(e.answer) for e in batch}) > 1
+        return batch
 
     return encoded
 
 
 def own_loss(lmm: LMM, example: Encoded) -> torch.Tensor:
-    """The sum over the answer's tokens by the stock model's own loss, without any padding."""
+    """Return the sum over the answer's tokens by the stock model's own loss, without padding."""
     inputs, _ = lmm._collated([example], with_answers=False)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], example.answer[None]], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
@@ -62,7 +62,7 @@ def own_loss(lmm: LMM, example: Encoded) -> torch.Tensor:
 
 
 def shaken(lmm: LMM, adapter: Adapter = ADAPTER) -> LMM:
-    """The model with adapters that do something."""
+    """Return the model with adapters that change its output."""
     lmm.adapt(adapter, seed=0)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_the_loss_of_a_batch_is_the_sum_of_the_stock_models_own(lmm: LMM, exampl
     assert answer_loss(lmm, batch).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_its_gradient_is_the_stock_losss_too(lmm: LMM, examples) -> None:
+def test_the_gradient_of_the_loss_is_that_of_the_stock_loss(lmm: LMM, examples) -> None:
     batch = examples(shaken(lmm))[::2]
     weights = list(lmm.trainable().values())
     ours = torch.autograd.grad(answer_loss(lmm, batch), weights, allow_unused=True)
@@ -99,7 +99,7 @@ def test_padding_changes_no_answer(lmm: LMM, examples) -> None:
     assert all(answer == answer.strip() for answer in together)
 
 
-def test_an_answer_is_as_short_as_asked_and_holds_no_prompt(lmm: LMM, examples) -> None:
+def test_an_answer_has_at_most_the_tokens_asked_for_and_no_prompt(lmm: LMM, examples) -> None:
     for short, long in zip(
         lmm.answers(examples(lmm), max_new_tokens=1),
         lmm.answers(examples(lmm), max_new_tokens=4),
@@ -110,7 +110,7 @@ def test_an_answer_is_as_short_as_asked_and_holds_no_prompt(lmm: LMM, examples) 
         assert "What color" not in long
 
 
-def test_the_picture_counts(lmm: LMM, examples) -> None:
+def test_the_loss_depends_on_the_picture(lmm: LMM, examples) -> None:
     one, other = examples(lmm)[:2]
     swapped = Encoded({**one.prompt, "pixel_values": other.prompt["pixel_values"]}, one.answer)
     assert answer_loss(lmm, [swapped]).item() != pytest.approx(answer_loss(lmm, [one]).item())
@@ -199,7 +199,7 @@ def test_a_model_of_another_family_is_refused(tmp_path) -> None:
         LMM(tmp_path)
 
 
-def test_the_parts_that_are_trained_change_back_and_forth(lmm: LMM, toy: Toy) -> None:
+def test_the_trained_parts_can_be_switched_back_and_forth(lmm: LMM, toy: Toy) -> None:
     loaded = Data(load_benchmark(toy.benchmark), lmm, seed=0)
     picks = [("hue", row) for row in range(4)]
     lmm.adapt(ADAPTER, seed=0)
@@ -223,7 +223,7 @@ def text_of(lmm: LMM, example: Encoded) -> str:
     return lmm.processor.tokenizer.decode(example.prompt["input_ids"])
 
 
-def test_images_stand_where_their_marks_stood(toy: Toy) -> None:
+def test_images_replace_their_placeholders(toy: Toy) -> None:
     lmm = LMM(toy.model)
     (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
     example = Example("a", (image, image), f"is {IMAGE_ID} like {IMAGE_ID}?", "no", ("no",))
@@ -236,17 +236,17 @@ def test_images_stand_where_their_marks_stood(toy: Toy) -> None:
     assert text_of(lmm, first).startswith(IMAGE_ID * 2)
 
 
-def test_earlier_turns_and_the_systems_words_come_before_the_prompt(toy: Toy) -> None:
+def test_earlier_turns_and_the_system_prompt_come_before_the_prompt(toy: Toy) -> None:
     lmm = LMM(toy.model)
     (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
     turns = ((f"{IMAGE_ID}\nwhat is it?", "a square"),)
     example = Example("a", (image,), "what color?", "red", ("red",), turns, "be short.")
-    said = text_of(lmm, encode(lmm.processor, example)).replace(IMAGE_ID, "")
-    places = [said.index(part) for part in ("be short.", "what is it?", "a square", "what color?")]
+    text = text_of(lmm, encode(lmm.processor, example)).replace(IMAGE_ID, "")
+    places = [text.index(part) for part in ("be short.", "what is it?", "a square", "what color?")]
     assert places == sorted(places)
 
 
-def test_what_is_too_long_loses_turns_then_words_and_never_an_image(toy: Toy) -> None:
+def test_an_example_that_is_too_long_loses_turns_then_words_and_never_an_image(toy: Toy) -> None:
     lmm = LMM(toy.model)
     (image,) = load_benchmark(toy.benchmark).task("hue").examples("train")[0].images
     turns = ((f"{IMAGE_ID}\nthe first question?", "one"), ("the second question?", "two"))

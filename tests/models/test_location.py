@@ -1,4 +1,4 @@
-"""Where models come from: folders, and the hub as far as it is in the cache."""
+"""Models from folders, and from the hub's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def cached(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a model that was fetched from the hub before."""
+    """Return the id of a model that was fetched from the hub before."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     repository = tmp_path / "models--someone--squares"
     (repository / "refs").mkdir(parents=True)
@@ -36,14 +36,14 @@ def test_a_model_of_the_hub_is_the_folder_that_it_was_fetched_into(cached: str, 
     assert pinned_name(f"{cached}@{COMMIT}", folder) == f"{cached}@{COMMIT}"
 
 
-def test_one_that_cannot_be_fetched_is_an_input_error(cached: str) -> None:
+def test_a_model_that_cannot_be_fetched_is_an_input_error(cached: str) -> None:
     with pytest.raises(InputError, match=r"could not be fetched from the hub: .*a folder"):
         model_folder("someone/circles")
     with pytest.raises(InputError, match="could not be fetched"):
         model_folder(f"{cached}@v2")
 
 
-def test_what_is_on_disk_is_never_looked_for_on_the_hub(
+def test_a_folder_on_disk_takes_precedence_over_the_hub(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(toy.model, tmp_path / "mine" / "squares")

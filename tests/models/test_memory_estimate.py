@@ -16,7 +16,7 @@ PLAIN = Training(batch_size=BATCH, micro_batch=BATCH, checkpointing=False)
 
 
 def written(shape: str, folder: Path) -> Path:
-    """The configuration of such a model in small, which is all that an estimate reads."""
+    """Write the configuration of such a model in small, which is all that an estimate reads."""
     SHAPES[shape][0](32000, True).save_pretrained(folder)
     return folder
 

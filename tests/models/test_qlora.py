@@ -19,7 +19,7 @@ PACKED = {"base_bits": 4, "precision": "bf16", "epochs": 1}
 
 @pytest.fixture
 def mini(toy: Toy) -> Toy:
-    """The toy's tasks with the embedded model: kernels pack 64 weights at a time, and the toy has 32."""
+    """Return the toy's tasks with the embedded model: kernels pack 64 weights, and the toy has 32."""
     return Toy(toy.benchmark, model_folder("llava-aligned"))
 
 
@@ -33,16 +33,16 @@ def test_only_the_language_models_layers_are_packed(mini: Toy) -> None:
 
 @pytest.mark.parametrize("zero", [0, 2])
 def test_a_stage_is_trained_on_packed_weights(zero: int, mini: Toy, tmp_path: Path) -> None:
-    found = {}
+    records = {}
     for bits in (4, 16):
         chosen = config(**{**PACKED, "base_bits": bits, "zero": zero, "checkpointing": bits == 4})
         walk = walked(mini.walk(chosen, tmp_path / str(bits), ("hue",)))
-        found[bits] = walk.store.get(walk.key(walk.paths[0]))
-    assert found[4]["last_loss"] < found[4]["first_loss"]
-    assert found[4]["first_loss"] == pytest.approx(found[16]["first_loss"], rel=0.2)
-    assert found[4]["first_loss"] != found[16]["first_loss"]
+        records[bits] = walk.store.get(walk.key(walk.paths[0]))
+    assert records[4]["last_loss"] < records[4]["first_loss"]
+    assert records[4]["first_loss"] == pytest.approx(records[16]["first_loss"], rel=0.2)
+    assert records[4]["first_loss"] != records[16]["first_loss"]
 
 
-def test_packed_weights_cannot_be_split_up() -> None:
+def test_packed_weights_cannot_be_partitioned() -> None:
     with pytest.raises(InputError, match="base_bits 4 needs precision bf16 and zero 0, 1 or 2"):
         Training(base_bits=4, zero=3)

@@ -35,19 +35,19 @@ POSITIONS = 16
 
 
 def write_tokenizer(folder: Path, **knobs: Any) -> None:
-    """A tokenizer of whole words."""
+    """Write a tokenizer of whole words."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     numbers = {name: number for number, name in enumerate([*MARKS.values(), *WORDS])}
-    made = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(tokenizer_object=made, **knobs).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **knobs).save_pretrained(folder)
 
 
 def write_bert(folder: Path, words: int = len(MARKS) + len(WORDS)) -> None:
-    """A BERT with random weights."""
+    """Write a BERT with random weights."""
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def write_bert(folder: Path, words: int = len(MARKS) + len(WORDS)) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence encoder."""
+    """Write a sentence encoder and return its folder."""
     root = tmp_path_factory.mktemp("encoder") / "bert"
     write_tokenizer(root, model_max_length=POSITIONS, **MARKS)
     write_bert(root)
@@ -73,7 +73,7 @@ def encoder(request: pytest.FixtureRequest, toy: Toy, folder: Path) -> TextEncod
     return TokenMean(lmm.processor.tokenizer, lmm.token_embeddings)
 
 
-def test_every_vector_is_of_length_1_and_hangs_on_its_text_alone(encoder: TextEncoder) -> None:
+def test_every_vector_has_length_1_and_depends_on_its_text_alone(encoder: TextEncoder) -> None:
     whole = encoder.encode(TEXTS)
     assert (whole.dtype, whole.device.type, whole.dim()) == (torch.float32, "cpu", 2)
     assert whole.norm(dim=1).tolist() == pytest.approx([1.0] * len(TEXTS), abs=1e-6)
@@ -82,26 +82,26 @@ def test_every_vector_is_of_length_1_and_hangs_on_its_text_alone(encoder: TextEn
     assert not whole.requires_grad
 
 
-def test_alike_texts_are_nearer(encoder: TextEncoder) -> None:
+def test_similar_texts_are_nearer(encoder: TextEncoder) -> None:
     first, near, far, _ = encoder.encode(TEXTS)
     assert float(first @ near) > float(first @ far)
 
 
-def test_more_texts_than_are_read_at_once_keep_their_order(encoder: TextEncoder) -> None:
+def test_more_texts_than_one_batch_keep_their_order(encoder: TextEncoder) -> None:
     many = [TEXTS[number % 3] for number in range(BATCH + 7)]
-    found, three = encoder.encode(many), encoder.encode(TEXTS[:3])
-    assert len(found) == len(many)
-    for number, vector in enumerate(found):
+    vectors, three = encoder.encode(many), encoder.encode(TEXTS[:3])
+    assert len(vectors) == len(many)
+    for number, vector in enumerate(vectors):
         assert torch.allclose(vector, three[number % 3], atol=1e-5)
 
 
-def test_the_mean_of_tokens_is_that_of_their_embeddings(toy: Toy) -> None:
+def test_a_text_is_the_mean_of_its_token_embeddings(toy: Toy) -> None:
     lmm = LMM(toy.model)
     encoder = TokenMean(lmm.processor.tokenizer, lmm.token_embeddings)
     ids = lmm.processor.tokenizer("what color", add_special_tokens=False)["input_ids"]
     mean = lmm.base.get_input_embeddings().weight[ids].mean(0)
-    (found,) = encoder.encode(["what color"])
-    assert torch.allclose(found, mean / mean.norm(), atol=1e-6)
+    (vectors,) = encoder.encode(["what color"])
+    assert torch.allclose(vectors, mean / mean.norm(), atol=1e-6)
     assert encoder.encode([""]).tolist() == [[0.0] * 32]
 
 
@@ -121,25 +121,25 @@ def test_a_text_beyond_the_models_positions_is_cut(folder: Path) -> None:
     assert torch.allclose(long[0], long[1], atol=1e-6)
 
 
-def test_a_tokenizer_need_not_say_how_long_a_text_may_be_nor_how_it_is_filled_up(
+def test_a_tokenizer_needs_neither_a_length_limit_nor_a_padding_token(
     folder: Path, tmp_path: Path
 ) -> None:
     silent = Path(shutil.copytree(folder, tmp_path / "silent"))
     write_tokenizer(silent, unk_token="[UNK]")
     texts = [*TEXTS, " ".join(WORDS * 3)]
-    found = SentenceEncoder(silent).encode(texts)
-    assert torch.allclose(found, SentenceEncoder(folder).encode(texts), atol=1e-5)
+    vectors = SentenceEncoder(silent).encode(texts)
+    assert torch.allclose(vectors, SentenceEncoder(folder).encode(texts), atol=1e-5)
 
 
-def test_of_a_model_that_writes_the_part_that_reads_is_taken(tmp_path: Path) -> None:
+def test_an_encoder_decoder_is_used_without_its_decoder(tmp_path: Path) -> None:
     from transformers import T5Config, T5Model
 
     write_tokenizer(tmp_path, **MARKS)
     sizes = {"d_model": WIDTH, "d_kv": 12, "d_ff": 64, "num_layers": 1, "num_heads": 4}
     T5Model(T5Config(vocab_size=len(MARKS) + len(WORDS), **sizes)).save_pretrained(tmp_path)
-    found = SentenceEncoder(tmp_path).encode(TEXTS)
-    assert found.shape == (len(TEXTS), WIDTH)
-    assert found.isfinite().all()
+    vectors = SentenceEncoder(tmp_path).encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), WIDTH)
+    assert vectors.isfinite().all()
 
 
 # Folders -----------------------------------------------------------------------------------------
@@ -164,7 +164,9 @@ def test_a_folder_that_lacks_something_is_an_input_error(
         SentenceEncoder(broken)
 
 
-def test_no_folder_and_one_of_something_else_are_input_errors(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_and_an_unknown_model_are_input_errors(
+    folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r'got ".*nowhere", which is none'):
         check_text_encoder(tmp_path / "nowhere")
     check_text_encoder(folder)
@@ -196,7 +198,7 @@ def test_the_fingerprint_is_of_the_contents(folder: Path, tmp_path: Path) -> Non
     assert text_encoder_fingerprint(folder) != text_encoder_fingerprint(other)
 
 
-def test_a_worker_looks_examples_up_with_it(toy: Toy, folder: Path, tmp_path: Path) -> None:
+def test_a_worker_embeds_tasks_with_it(toy: Toy, folder: Path, tmp_path: Path) -> None:
     worker_spec = replace(toy.worker_spec(tmp_path), text_encoder=str(folder))
     fingerprints = replace(toy.fingerprints(), text_encoder=text_encoder_fingerprint(folder))
     chosen = config({"name": "eproj", "key_steps": 200, "key_rate": 0.02}, epochs=1)
