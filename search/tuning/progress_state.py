@@ -28,27 +28,29 @@ class TrialProgress:
 
 @dataclass
 class ProgressState:
-    """Counts over the trials of a search; `trials` are planned."""
+    """Counts over the trials of a search, references included."""
 
-    trials: int
+    planned_trials: int
     stages_per_trial: int
     lanes: int
     objectives: Sequence[Objective]
-    entries: dict[str, TrialProgress] = field(default_factory=dict)
+    trials: dict[str, TrialProgress] = field(default_factory=dict)
     trained_seconds: list[float] = field(default_factory=list)
+    """Seconds of each stage that was trained."""
     shared_seconds: list[float] = field(default_factory=list)
+    """Seconds of each stage that came from the store."""
 
-    def restore(self, trial: TrialRecord) -> None:
+    def restore(self, record: TrialRecord) -> None:
         """Add a trial that ended before the search was resumed."""
-        trained = [stage.trained for stage in trial.stages]
-        self.entries[trial.name] = TrialProgress(
-            trial.name, trial.strategy, trial.state, trial.stages_done, trained, trial.metrics
+        trained = [stage.trained for stage in record.stages]
+        self.trials[record.name] = TrialProgress(
+            record.name, record.strategy, record.state, record.stages_done, trained, record.metrics
         )
 
     def update(self, name: str, strategy: str, result: Mapping[str, Any]) -> TrialProgress:
         """Replace a trial's state by its latest result (of `StageTrainable.step`), and return it."""
         metrics = {k: v for k, v in result.items() if isinstance(v, int | float)}
-        entry = TrialProgress(
+        trial = TrialProgress(
             name,
             strategy,
             str(result.get("state", "running")),
@@ -56,30 +58,29 @@ class ProgressState:
             list(result.get("stages", ())),
             metrics,
         )
-        self.entries[name] = entry
-        seconds = (
-            self.trained_seconds if entry.trained and entry.trained[-1] else self.shared_seconds
-        )
+        self.trials[name] = trial
+        in_this_trial = bool(trial.trained) and trial.trained[-1]
+        seconds = self.trained_seconds if in_this_trial else self.shared_seconds
         seconds.append(float(result.get("time_this_iter_s", 0.0)))
-        return entry
+        return trial
 
     def end(self, name: str, strategy: str, state: str = "stopped") -> TrialProgress:
         """End a trial, and return it; one that was still running gets `state`."""
-        entry = self.entries.setdefault(name, TrialProgress(name, strategy))
-        if entry.state == "running":
-            entry.state = state
-        return entry
+        trial = self.trials.setdefault(name, TrialProgress(name, strategy))
+        if trial.state == "running":
+            trial.state = state
+        return trial
 
     # Counts and estimates ----------------------------------------------------------------------
 
     def count(self, *states: str) -> int:
         """Count the trials in one of `states`."""
-        return sum(entry.state in states for entry in self._snapshot())
+        return sum(trial.state in states for trial in self._snapshot())
 
     @property
     def planned(self) -> int:
         """Number of trials: those planned, or those begun if there are more."""
-        return max(self.trials, len(self.entries))
+        return max(self.planned_trials, len(self.trials))
 
     @property
     def stages_done(self) -> int:
@@ -98,7 +99,7 @@ class ProgressState:
     @property
     def stages_shared(self) -> int:
         """Number of stages taken from the store."""
-        return sum(not trained for entry in self._snapshot() for trained in entry.trained)
+        return sum(not trained for trial in self._snapshot() for trained in trial.trained)
 
     @property
     def stages_skipped(self) -> int:
@@ -135,7 +136,7 @@ class ProgressState:
 
     def _snapshot(self) -> list[TrialProgress]:
         # A copy: the terminal is drawn by a thread of its own while results come in.
-        return list(self.entries.values())
+        return list(self.trials.values())
 
     def _finished(self) -> list[TrialProgress]:
         first = self.objectives[:1]
@@ -147,7 +148,7 @@ class ProgressState:
     ) -> TrialProgress | None:
         """Return the best of some trials; of equals, the first by name."""
 
-        def rank(entry: TrialProgress) -> tuple[tuple[float, ...], str]:
-            return tuple(-value for value in maximised(entry.metrics, objectives)), entry.name
+        def rank(trial: TrialProgress) -> tuple[tuple[float, ...], str]:
+            return tuple(-value for value in maximised(trial.metrics, objectives)), trial.name
 
         return min(among, key=rank, default=None)

@@ -45,7 +45,7 @@ class CeilingScale:
         if record.state == "finished":
             self._scores = _ceiling_scores(record.matrices)
             return self._scores
-        # One that failed may be tried once more.
+        # A failed trial may be run once more.
         return {} if record.state in ("diverged", "failed") else None
 
 
