@@ -1,4 +1,4 @@
-"""Documentation of strategies as Markdown: `python -m strategies [--table] [NAME ...]`."""
+"""Documentation of strategies as Markdown: `python -m strategies [--table | --write] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from spaces.domains import knobs_of
 from spaces.errors import InputError
@@ -14,7 +15,7 @@ from strategies import STRATEGIES, Strategy, strategy_class
 
 HEAD = """# Strategies
 
-Written by `python -m strategies > docs/strategies.md`. A search varies a knob unless the table says
+Written by `python -m strategies --write`. A search varies a knob unless the table says
 otherwise, and begins with the defaults. A knob's `(off)` value switches off its effect: plans may give it,
 but no search proposes it.
 
@@ -51,12 +52,26 @@ def table(names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def write(root: Path) -> None:
+    """Write `docs/strategies.md`, and replace the table of `README.md`."""
+    (root / "docs" / "strategies.md").write_text(page(list(STRATEGIES)))
+    readme, rows = root / "README.md", table(list(STRATEGIES))
+    old = re.compile(rf"^{re.escape(rows.splitlines()[0])}\n(\|.*\n)*", re.MULTILINE)
+    readme.write_text(old.sub(lambda _: rows + "\n", readme.read_text()))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the page or table; the exit status is 2 if a strategy is unknown."""
     parser = argparse.ArgumentParser(prog="python -m strategies", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="strategies; default: all")
     parser.add_argument("--table", action="store_true", help="the table of the README alone")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/strategies.md and the README's table"
+    )
     given = parser.parse_args(arguments)
+    if given.write:
+        write(Path(__file__).parents[1])
+        return 0
     try:
         print((table if given.table else page)(given.names or list(STRATEGIES)))
     except InputError as error:
