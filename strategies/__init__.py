@@ -26,7 +26,7 @@ from strategies.strategy import (
 from strategies.tir import TIR
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    s.name: s for s in (Finetune, Joint, Replay, DER, AGEM, EWC, MAS, TIR, LwF, EProj)
+    s.name: s for s in (Finetune, Joint, Replay, DER, AGEM, EWC, MAS, LwF, TIR, EProj)
 }
 
 

@@ -16,7 +16,7 @@ from models.lmm import LMM
 from models.location import folder_family
 from search.final.adapter_export import save_model, save_routing_keys
 from search.final.best_config import BestConfig, read_best
-from search.plan.checks import DATA, check_routed, demands_of
+from search.plan.checks import DATA, check_routed, row_requirements
 from search.results.predictions import FOLDER, answered_cells, write_predictions
 from spaces import InputError
 from spaces.files import write_atomically
@@ -85,7 +85,7 @@ def _check_inputs(best: BestConfig) -> None:
     check_parts(folder_family(best.model), config.adapter)
     check_routed(config.strategy, config.adapter)
     check_loading(config.training.loading)
-    demands = demands_of(best.model, [config.adapter], best.workers, [config.training.zero])
+    demands = row_requirements(best.model, [config.adapter], best.workers, [config.training.zero])
     tasks = (*best.panel.tasks, *best.panel.initial)
     check_rows(best.benchmark, tasks, requirements=demands).raise_if_broken()
 

@@ -1,4 +1,4 @@
-"""What a plan must hold, beside what its knobs and files check themselves."""
+"""Checks of a search plan, beyond those that its knobs and files do themselves."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from trainables.panel import INITIAL_STATES, SCORING
 STAGES = "stages"
 """Folder of the stage store in the storage, beside the searches."""
 DATA = "data"
-"""Folder of converted data there."""
+"""Folder of converted data in the storage."""
 FEATURES = "features"
-"""Folder of what the frozen vision tower saw."""
+"""Folder of cached vision features in the storage."""
 RESERVED = (STAGES, DATA, FEATURES)
+"""Names that no search may have."""
 
 
 def check_run_folder(name: str | None, storage: Path) -> None:
-    """Raise `InputError` if there can be no folder of this name in the storage."""
+    """Raise `InputError` unless a search's folder can have this name and be written in the storage."""
     if name is not None and (name in RESERVED or not re.fullmatch(r"[\w][\w.-]*", name)):
         raise InputError(
             f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(RESERVED)}, '
@@ -47,7 +48,7 @@ def check_run_folder(name: str | None, storage: Path) -> None:
 
 
 def check_model_named(plan: SearchPlan) -> None:
-    """Raise `InputError` for a plan that leaves the model to the user, who named none."""
+    """Raise `InputError` if neither the plan nor the user names a model."""
     if not plan.model:
         raise InputError(
             f'the plan "{plan.plan}" leaves the model to you: give --model, or model: in a plan file, '
@@ -56,13 +57,13 @@ def check_model_named(plan: SearchPlan) -> None:
 
 
 def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
-    """The strategies that are searched; joint tuning is a bound and always runs as one."""
+    """Return the strategies to search, without the references; raises `InputError` for a wrong budget."""
     named = [strategy_class(name).name for name in plan.strategies]
     searched = tuple(dict.fromkeys(name for name in named if name not in REFERENCES))
     if not searched:
         others = ", ".join(name for name in STRATEGIES if name not in REFERENCES)
         raise InputError(
-            "at least one strategy must be searched beside the bounds "
+            "at least one strategy must be searched beside the references "
             f"({', '.join(REFERENCES)}, which always run); to search: {others}, and several joined by "
             f"{PLUS}, such as replay{PLUS}ewc"
         )
@@ -88,7 +89,7 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
 
 
 def check_store_limit(limit: float | None) -> None:
-    """Raise `InputError` for a limit that cannot be kept."""
+    """Raise `InputError` unless the size limit is positive."""
     if limit is not None and not limit > 0:
         raise InputError(f"--store-limit must be more than 0 GB, got {limit:g}")
 
@@ -109,27 +110,27 @@ def check_share(share: float | None, workers: int) -> None:
         )
 
 
-def demands_of(
+def row_requirements(
     folder: Path, adapters: Iterable[Adapter], workers: int, zero: Iterable[object]
 ) -> RowRequirements:
-    """What every row must hold for this model, whichever of the adapters is on it.
+    """Return the requirements on every row, whichever of the adapters the model has.
 
-    With several workers DeepSpeed sums up a connector's gradients, and with ZeRO 3 gathers its weights, in
-    the order in which they come: a rank whose examples show no image would leave the others waiting.
+    With several workers, DeepSpeed reduces the connector's gradients in their order of arrival, and with
+    ZeRO 3 gathers its weights likewise. A rank whose examples have no image would block the others.
     """
-    known = list(adapters)
-    unlearnt = any(not adapter.language for adapter in known)
-    joined = any(adapter.parts not in ("lm_lora", "lm") for adapter in known) or 3 in zero
-    apart = workers > 1 and joined
+    adapters = list(adapters)
+    vision_alone = any(not adapter.language for adapter in adapters)
+    uses_connector = any(a.parts not in ("lm_lora", "lm") for a in adapters) or 3 in zero
+    would_block = workers > 1 and uses_connector
     return RowRequirements(
-        image=unlearnt or apart or not folder_family(folder).text_alone,
+        image=vision_alone or would_block or not folder_family(folder).text_alone,
         reserved=image_token(folder),
         several_images=folder_family(folder).several_images,
     )
 
 
 def check_batches(space: ConfigSpace, workers: int) -> None:
-    """Every batch size and micro-batch that may be proposed must go together."""
+    """Raise `InputError` if a proposed batch size does not go with a proposed micro-batch."""
     fixed = space.reference("finetune").training
 
     def values(knob: str) -> Iterable[int]:
@@ -145,10 +146,10 @@ def check_batches(space: ConfigSpace, workers: int) -> None:
 
 
 def check_training(space: ConfigSpace) -> None:
-    """Every combination of knobs that have to go together, and that may be proposed, must."""
-    fixed, found = space.reference("finetune").training, space.open["training"]
+    """Raise `InputError` if training knobs may be proposed in a combination that is not allowed."""
+    fixed, opened = space.reference("finetune").training, space.open["training"]
     names = ("precision", "zero", "offload", "base_bits", "attention")
-    choices = [found[n].choices if n in found else (getattr(fixed, n),) for n in names]
+    choices = [opened[n].choices if n in opened else (getattr(fixed, n),) for n in names]
     for values in itertools.product(*choices):
         training = dataclasses.replace(fixed, **dict(zip(names, values, strict=True)))
         check_loading(training.loading)
@@ -160,7 +161,7 @@ def check_training(space: ConfigSpace) -> None:
 
 
 def check_experts(space: ConfigSpace) -> None:
-    """Every configuration of several experts that may be proposed must look examples up."""
+    """Raise `InputError` if a proposed configuration of several experts cannot route examples to them."""
     for name, branch in space.open["strategy"].branches.items():
         config = space.reference(name)
         choices = {
@@ -175,7 +176,7 @@ def check_experts(space: ConfigSpace) -> None:
 
 
 def check_routed(strategy: Strategy, adapter: Adapter) -> None:
-    """Raise `InputError` for experts of what examples are looked up by: what the frozen tower sees."""
+    """Raise `InputError` for experts in the vision tower: its frozen features route the examples."""
     if strategy.has_experts and adapter.trains("vision_lora"):
         raise InputError(
             f"{strategy.name} needs a vision tower that is not trained, got adapter.parts "
@@ -184,14 +185,14 @@ def check_routed(strategy: Strategy, adapter: Adapter) -> None:
 
 
 def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:
-    """The tasks that were learned before the orderings; raises `InputError` if they are learned again."""
+    """Return the tasks learned before the orderings; raises `InputError` if `tasks` repeats one."""
     if plan.initial not in (*INITIAL_STATES, "none"):
         raise unknown("initial", plan.initial, (*INITIAL_STATES, "none"))
     initial = () if plan.initial == "none" else benchmark.initial
-    again = [task for task in tasks if task in initial]
-    if again:
+    repeated = [task for task in tasks if task in initial]
+    if repeated:
         raise InputError(
-            f"initial tasks are not learned again, got {', '.join(again)} among the tasks; initial none "
+            f"initial tasks are not learned again, got {', '.join(repeated)} among the tasks; initial none "
             "would leave them out before"
         )
     return initial

@@ -17,7 +17,10 @@ from spaces.errors import InputError, unknown
 
 
 def named_plan(name: str, extended: tuple[Path, ...] = ()) -> SearchPlan:
-    """A plan of `search.plan.presets` by name, or one from a YAML file by path, which others may extend."""
+    """Return a plan of `search.plan.presets` by its name, or a YAML file's plan by its path.
+
+    `extended` holds the plan files that extend this one, to refuse circles.
+    """
     if name.endswith((".yaml", ".yml")):
         return read_plan(Path(name), extended)
     if name not in PLANS:
@@ -26,7 +29,7 @@ def named_plan(name: str, extended: tuple[Path, ...] = ()) -> SearchPlan:
 
 
 def read_plan(path: Path, extended: tuple[Path, ...] = ()) -> SearchPlan:
-    """A plan file: `extends:` a named plan, and any field of `SearchPlan` instead of its own.
+    """Read a plan file: `extends:` names the plan whose fields the file replaces.
 
     Paths in it are relative to its folder.
     """
@@ -47,7 +50,7 @@ def read_plan(path: Path, extended: tuple[Path, ...] = ()) -> SearchPlan:
 
 
 def _numbers(value: Any) -> Any:
-    """YAML takes 2e-4 for a text; here it is a number, as everywhere else."""
+    """Convert texts such as 2e-4, which YAML does not read as numbers."""
     if isinstance(value, dict):
         return {name: _numbers(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -57,7 +60,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _beside(path: Path, name: str, value: Any) -> Any:
-    """A path in a plan file, if it names something beside that file."""
+    """Resolve a field that names a file or folder beside the plan file."""
     if name not in ("extends", "model", "benchmark", "data", "text_encoder") or not isinstance(
         value, str
     ):
@@ -66,7 +69,7 @@ def _beside(path: Path, name: str, value: Any) -> Any:
 
 
 def with_fields(plan: SearchPlan, values: Mapping[str, Any], where: str) -> SearchPlan:
-    """The plan with some fields replaced; raises `InputError` for no field or a wrong type."""
+    """Return the plan with some fields replaced; raises `InputError` for a wrong name or type."""
     kinds = {f.name: type(getattr(plan, f.name)) for f in dataclasses.fields(plan)}
     optional: dict[str, type] = {"concurrent": int, "gpus_per_worker": float}
     optional |= {"time_budget": float, "store_limit": float}
@@ -75,19 +78,19 @@ def with_fields(plan: SearchPlan, values: Mapping[str, Any], where: str) -> Sear
         if name not in kinds or name == "plan":
             raise unknown(f"field in {where}", name, set(kinds) - {"plan"})
         new[name] = _typed(f"{where}: {name}", value, optional.get(name, kinds[name]))
-    return dataclasses.replace(plan, **_left_behind(plan, new), **new)
+    return dataclasses.replace(plan, **_resets(plan, new), **new)
 
 
-def _left_behind(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
-    """What a plan for an embedded model or benchmark says of it alone, where another takes its place."""
-    gone: dict[str, Any] = {}
+def _resets(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return resets of the fields that suit only the embedded model or benchmark that `new` replaces."""
+    resets: dict[str, Any] = {}
     if new.get("benchmark", plan.benchmark) != plan.benchmark:
-        # The order and its reverse are what any number of tasks has.
-        gone |= {"tasks": (), "orderings": "given+reverse", "initial": SearchPlan.initial}
+        # Any number of tasks has an order and its reverse.
+        resets |= {"tasks": (), "orderings": "given+reverse", "initial": SearchPlan.initial}
     embedded = embedded_names()
     if plan.model in embedded and new.get("model", plan.model) not in embedded:
-        gone |= {"training": {}, "adapter": {}, "space": {}}
-    return {name: value for name, value in gone.items() if name not in new}
+        resets |= {"training": {}, "adapter": {}, "space": {}}
+    return {name: value for name, value in resets.items() if name not in new}
 
 
 def _typed(where: str, value: Any, kind: type) -> Any:

@@ -1,4 +1,4 @@
-"""A plan checked against the world: every mistake in it stops here, before any worker starts."""
+"""Resolution of a search plan: every mistake in it stops here, before any worker starts."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from search.plan.checks import (
     check_model_named,
     check_run_folder,
     check_training,
-    demands_of,
     initial_tasks,
+    row_requirements,
     searched_strategies,
 )
 from search.plan.objectives import check_objectives
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import PLAN_FILE, read_saved_plan, record_plan
 from search.plan.search_plan import SearchPlan
-from search.plan.space import config_space
+from search.plan.space import ConfigSpace, config_space
 from spaces import InputError
 from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
 from tasks.presets import PRESETS, data_folder, write_preset
@@ -40,36 +40,27 @@ from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 
 PLACED = ".presets"
-"""Folder in the storage; no search can be called so."""
+"""Folder in the storage for located presets; its name cannot be a search's."""
 
 
 def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
-    """Check a plan; raises `InputError` for the first thing that does not hold."""
+    """Resolve and check a plan; raises `InputError` for the first fault."""
     storage = storage.expanduser().resolve()
     check_run_folder(name, storage)
     strategies = searched_strategies(plan)
     check_model_named(plan)
-    space = config_space(
-        strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space
-    )
-    check_batches(space, plan.workers_per_trial)
-    folder = model_folder(plan.model)
-    check_training(space)
-    check_experts(space)
-    encoder = _text_encoder(plan)
-    for adapter in space.adapters():
-        check_parts(folder_family(folder), adapter)
-    # Raw data are converted once; a search begun on them is resumed on what was made of them.
+    space, folder, encoder = _space_and_model(plan, strategies)
+    # Raw data are converted once; a resumed search uses the converted data.
     benchmark = load_benchmark(prepare_benchmark(_located(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
-    every = (*panel.tasks, *panel.initial)
+    all_tasks = (*panel.tasks, *panel.initial)
     check_objectives(plan.objectives, plan.scoring, panel)
-    demands = demands_of(
+    requirements = row_requirements(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )
-    check_rows(benchmark, every, requirements=demands).raise_if_broken()
-    # Embedded ones by name: on other nodes, and in other checkouts, they lie elsewhere.
-    # One of the hub by the commit that was fetched, from which each node fetches it.
+    check_rows(benchmark, all_tasks, requirements=requirements).raise_if_broken()
+    # Embedded models and data go by name, for their path differs between nodes and checkouts.
+    # A model of the hub goes by its fetched commit, which each node fetches itself.
     model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)
     data = plan.benchmark if plan.benchmark in EMBEDDED else str(benchmark.file)
     resolved = ResolvedPlan(
@@ -81,7 +72,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         worker_spec=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
         fingerprints=Fingerprints(
             model=model_fingerprint(folder),
-            tasks={task: benchmark.tasks[task].fingerprint() for task in every},
+            tasks={task: benchmark.tasks[task].fingerprint() for task in all_tasks},
             seed=plan.seed,
             workers=plan.workers_per_trial,
             text_encoder=text_encoder_fingerprint(encoder),
@@ -99,8 +90,24 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     return resolved
 
 
+def _space_and_model(
+    plan: SearchPlan, strategies: tuple[str, ...]
+) -> tuple[ConfigSpace, Path, str]:
+    """Return the space, the model's folder and the text encoder's folder, checked together."""
+    fixed = {"training": plan.training, "adapter": plan.adapter}
+    space = config_space(strategies, fixed, plan.space)
+    check_batches(space, plan.workers_per_trial)
+    folder = model_folder(plan.model)
+    check_training(space)
+    check_experts(space)
+    encoder = _text_encoder(plan)
+    for adapter in space.adapters():
+        check_parts(folder_family(folder), adapter)
+    return space, folder, encoder
+
+
 def _text_encoder(plan: SearchPlan) -> str:
-    """The folder of the sentence encoder, as all nodes see it; empty if there is none."""
+    """Return the absolute folder of the sentence encoder, after a test; empty if there is none."""
     if not plan.text_encoder:
         return ""
     from models.text_encoder import try_text_encoder  # imports transformers
@@ -110,7 +117,7 @@ def _text_encoder(plan: SearchPlan) -> str:
 
 
 def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
-    """The orderings of the tasks asked for, and the tasks learned before them."""
+    """Return the panel: the orderings of the plan's tasks, and the tasks learned before them."""
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)
@@ -125,7 +132,7 @@ def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
 
 
 def _located(plan: SearchPlan, storage: Path) -> str | Path:
-    """The benchmark; a preset is written down with its data's place, where all nodes see it."""
+    """Return the benchmark; a preset is written into the storage with the path of its data."""
     if plan.benchmark not in PRESETS:
         return plan.benchmark
     return write_preset(plan.benchmark, data_folder(plan.data), storage / PLACED)

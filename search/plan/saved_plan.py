@@ -72,7 +72,7 @@ class SavedPlan(Record):
     seconds: float = 0.0
     """Wall time of all its sessions."""
     precompute_seconds: float = 0.0
-    """Actor seconds spent on vision features before the lanes started; 0 if each worker computed its own."""
+    """Actor seconds spent on vision features in advance; 0 if each worker computed its own."""
 
 
 def record_plan(resolved: ResolvedPlan) -> SavedPlan:

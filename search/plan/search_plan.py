@@ -1,4 +1,4 @@
-"""A search as it is asked for: everything that a user may say of it."""
+"""A search as its user describes it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from search.plan.objectives import Objective, parse_objectives
 
 STOPPING = {
-    "asha": "successive halving: the best part of those at a rung goes on, rungs are stages",
-    "median": "below the median of the others at the same stage, a trial ends",
-    "racing": "after each ordering but the first, a trial that is surely behind the leader ends",
-    "none": "every trial walks the whole panel",
+    "asha": "successive halving: the best part of the trials at a rung continues; rungs are stages",
+    "median": "a trial stops if it is below the median of the others at the same stage",
+    "racing": "after each ordering but the first, a trial stops if it is significantly behind the leader",
+    "none": "every trial trains the whole panel",
 }
 
 FEATURE_CACHES = {
-    "auto": "on disk if it is more than a worker keeps in memory",
-    "disk": "in memory-mapped files, made once before the lanes start, for all workers and searches",
-    "memory": "in each worker's memory, as far as it goes: each looks for itself",
+    "auto": "on disk if the features need more than a worker caches in memory",
+    "disk": "in memory-mapped files, computed once before the lanes start, for all workers and searches",
+    "memory": "in each worker's memory, as far as it goes: each computes its own",
 }
 
 
@@ -29,37 +29,37 @@ class SearchPlan:
     plan: str
     benchmark: str = "mini"
     model: str = "llava-aligned"
-    """An embedded model or a folder; empty = the user's to name."""
+    """An embedded model or a folder; empty = the user must name one."""
     data: str = ""
-    """The folder of a preset's data; empty = what CITUNE_DATA names."""
+    """The folder of a preset's data; empty = the one that CITUNE_DATA names."""
     tasks: tuple[str, ...] = ()
-    """The tasks learned; empty = the benchmark's own order."""
+    """The tasks to learn; empty = all, in the benchmark's order."""
     orderings: str = "given"
     """The panel, as `tasks.parse_orderings` reads it."""
     initial: str = "trained"
-    """The benchmark's initial tasks: "trained" jointly before the first stage, "known" to the model, which
-    has learned them already, or "none" to leave them out."""
+    """The benchmark's initial tasks: "trained" jointly before the first stage, "known" (the model has
+    learned them already), or "none" to leave them out."""
     strategies: tuple[str, ...] = ("replay", "ewc")
     samples: int = 12
-    """Configurations proposed by the search, beside the reference trials."""
+    """Configurations that the search proposes, beside the reference runs."""
     balanced: bool = False
-    """Whether every strategy gets the same number of samples, rather than the promising ones more."""
+    """If true, every strategy gets the same number of samples; if false, promising ones get more."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
-    """Metrics, each with `:max` or `:min` where that is not known; the first one chooses the best."""
+    """Metrics, optionally with `:max` or `:min`; the first one chooses the best trial."""
     scoring: str = "seen"
     training: Mapping[str, Any] = field(default_factory=dict)
     adapter: Mapping[str, Any] = field(default_factory=dict)
     text_encoder: str = ""
-    """The folder of a sentence encoder for the similarity of tasks; empty = the language model's own
+    """The folder of a sentence encoder for task similarity; empty = the language model's own
     token embeddings."""
     space: Mapping[str, Any] = field(default_factory=dict)
-    """Domains by knob: `replay.ratio`, `adapter.rank`; a shared knob is searched if it is here."""
+    """Domains by knob, such as `replay.ratio`; a shared one (`adapter.rank`) is searched if it is here."""
     stopping: str = "asha"
-    """How weak trials die early, by `STOPPING`."""
+    """Rule that stops weak trials early: one of `STOPPING`."""
     halving: int = 2
-    """Reduction factor of "asha"; 0 = none is stopped."""
+    """Reduction factor of "asha"; 0 = no trial is stopped."""
     concurrent: int | None = None
-    """Trials at once; None = as many lanes as there are devices."""
+    """Trials at once; None = as many as the devices allow."""
     workers_per_trial: int = 1
     gpus_per_worker: float | None = None
     """Share of a GPU; None = lanes of one worker share a GPU as far as its memory goes."""
@@ -67,10 +67,10 @@ class SearchPlan:
     time_budget: float | None = None
     """Seconds; None = until the samples are done."""
     features: str = "auto"
-    """Where what the frozen vision tower sees of each image is kept, by `FEATURE_CACHES`."""
+    """Where the features of the frozen vision tower are cached: one of `FEATURE_CACHES`."""
     store_limit: float | None = None
-    """GB of stages kept in the storage; None = all of them."""
+    """Size limit of the stage store in GB; None = no limit."""
 
     def directions(self) -> list[Objective]:
-        """The objectives as (metric, "max" or "min")."""
+        """Return the objectives with their directions; raises `InputError` as `parse_objectives`."""
         return parse_objectives(self.objectives)

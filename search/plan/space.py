@@ -21,31 +21,31 @@ Space = dict[str, Any]
 
 @dataclass(frozen=True)
 class ConfigSpace:
-    """What the search may vary, and the values of everything that it may not."""
+    """Domains of the knobs that a search varies, and values of those that it does not."""
 
     open: Space
     fixed: dict[str, dict[str, Value]]
     """Values by part: "training", "adapter", and one for each strategy."""
 
     def config(self, sampled: Mapping[str, Any]) -> TrialConfig:
-        """The typed configuration of a sampled point, `{"strategy": {"name", name: {...}}, ...}`."""
+        """Return the typed configuration of a sampled point, `{"strategy": {"name", name: {...}}, ...}`."""
         name = sampled["strategy"]["name"]
         knobs = {**self.fixed.get(name, {}), **sampled["strategy"].get(name, {})}
         shared = {part: {**self.fixed[part], **sampled.get(part, {})} for part in SHARED}
         return TrialConfig.from_dict({"strategy": {"name": name, **knobs}, **shared})
 
     def reference(self, strategy: str) -> TrialConfig:
-        """A strategy with its published knobs under the plan's fixed values."""
+        """Return a strategy with its published knobs under the plan's fixed values."""
         return self.config({"strategy": {"name": strategy}})
 
     def shared_adapters(self) -> list[Adapter]:
-        """The adapters that may be proposed, as far as the parts trained go."""
+        """Return the adapters that may be proposed, one for each choice of the trained parts."""
         fixed, domain = self.reference("finetune").adapter, self.open["adapter"].get("parts")
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
         return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
     def adapters(self) -> list[Adapter]:
-        """Those, and what strategies make of them."""
+        """Return the adapters that may be proposed, with those that strategies turn them into."""
         fixed, shared = self.reference("finetune"), self.shared_adapters()
         strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
         own = [
@@ -54,24 +54,24 @@ class ConfigSpace:
         return list(dict.fromkeys([*shared, *own]))
 
     def values(self, part: str, knob: str) -> tuple[object, ...]:
-        """The values that a categorical knob may have."""
+        """Return the values that a categorical knob may have."""
         domain = self.open[part].get(knob)
         fixed = getattr(getattr(self.reference("finetune"), part), knob)
         return domain.choices if isinstance(domain, CategoricalDistribution) else (fixed,)
 
     def largest(self) -> list[tuple[Adapter, Training]]:
-        """The configurations, one for each choice of the parts trained, that need the most memory."""
+        """Return the configuration that needs most memory, for each choice of the trained parts."""
         fixed = self.reference("finetune")
-        wide = _highest(fixed.adapter.rank, self.open["adapter"].get("rank"))
+        rank = _highest(fixed.adapter.rank, self.open["adapter"].get("rank"))
         batch = {
             knob: _highest(getattr(fixed.training, knob), self.open["training"].get(knob))
             for knob in ("batch_size", "micro_batch")
         }
         training = dataclasses.replace(fixed.training, **batch)
-        return [(dataclasses.replace(a, rank=wide), training) for a in self.adapters()]
+        return [(dataclasses.replace(a, rank=rank), training) for a in self.adapters()]
 
     def starting_points(self) -> list[dict[str, Value]]:
-        """Each strategy's published defaults, as flat names; the search begins with them."""
+        """Return each strategy's published defaults under flat names; the search begins with them."""
         points = []
         for name, branch in self.open["strategy"].branches.items():
             point: dict[str, Value] = {"strategy/name": name}
@@ -91,11 +91,11 @@ def config_space(
     fixed: Mapping[str, Mapping[str, Any]],
     domains: Mapping[str, Any],
 ) -> ConfigSpace:
-    """The space of `strategies` with their own domains, changed and widened by `domains`.
+    """Return the space of `strategies` with their own domains, changed and widened by `domains`.
 
     A strategy's knob is searched as it declares, a shared one only if `domains` names it; a single
-    value there fixes a knob. What is said of a strategy holds in compositions with it, too, unless these
-    are named: `replay.ratio`, `replay+ewc.replay_ratio`.
+    value there fixes a knob. A domain of a strategy (`replay.ratio`) also holds in compositions with
+    it, unless one is given for the composition (`replay+ewc.replay_ratio`).
     """
     classes: dict[str, type[Strategy]] = {name: strategy_class(name) for name in strategies}
     opened: Space = {"training": {}, "adapter": {}}
@@ -124,11 +124,11 @@ def config_space(
 def _placed(
     domains: Mapping[str, Any], classes: Mapping[str, type[Strategy]]
 ) -> list[tuple[str, str, str]]:
-    """Where each named domain belongs: its name, the part and the knob there; compositions first.
+    """Return (name, part, knob) of each named domain, compositions first.
 
-    Strategies that this search leaves out are left out; raises `InputError` for what is no knob.
+    Domains of strategies that are not searched are omitted. Raises `InputError` for an unknown knob.
     """
-    found: list[tuple[str, str, str]] = []
+    placed: list[tuple[str, str, str]] = []
     for name in map(str, domains):
         part, dot, knob = name.partition(".")
         if not dot:
@@ -136,29 +136,29 @@ def _placed(
                 f'a domain must be named "part.knob", such as replay.ratio; got "{name}"'
             )
         cls = SHARED.get(part) or strategy_class(part)
-        part = getattr(cls, "name", part)  # as a composition is called, however it was written
+        part = getattr(cls, "name", part)  # a composition's canonical name, however it was written
         if knob not in knobs_of(cls):
             raise unknown(f"knob of {part}", knob, knobs_of(cls))
         if part in SHARED or part in classes:
-            found.append((name, part, knob))
+            placed.append((name, part, knob))
         composed = {n: c for n, c in classes.items() if issubclass(c, Composed)}
-        found[:0] = [
+        placed[:0] = [
             (name, n, f"{part}_{knob}")
             for n, c in composed.items()
             if any(cls.name == part for cls in c.classes)
         ]
-    return found
+    return placed
 
 
 def _highest(value: int, domain: Domain | None) -> int:
-    """The largest value of a knob that may be proposed."""
+    """Return the largest value of a knob that may be proposed."""
     if isinstance(domain, CategoricalDistribution):
         return max(int(choice) for choice in domain.choices)  # type: ignore[arg-type]
     return int(domain.high) if domain else value
 
 
 def _nearest(domain: Domain, value: Value) -> Value:
-    """The value itself if the domain allows it, else the nearest that it does, or the first choice."""
+    """Return the value if the domain allows it, else the nearest allowed one, or the first choice."""
     if contains(domain, value):
         return value
     if isinstance(domain, CategoricalDistribution):

@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and whether this machine can hold the lanes asked for."""
+"""Connection to Ray, and checks that this machine holds the lanes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from ray._private.services import find_bootstrap_address
 from ray.exceptions import RayError
 
 from spaces import InputError
+from spaces.errors import first_line
 
 ROOT = Path(__file__).parents[2]
-FIRST = "trainables.rank.gc_policy.collect_rarely"
-"""What each of Ray's worker processes does first."""
+WORKER_SETUP_HOOK = "trainables.rank.gc_policy.collect_rarely"
+"""Function that each of Ray's worker processes calls first."""
+LANE_OVERHEAD = 0.4e9
+"""Bytes that a lane needs beside its ranks: the actors of Ray."""
 EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
 
 
@@ -31,11 +34,11 @@ def connect(cpus: int) -> None:
     """
     quiet = {
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even when it is told to be quiet
+        "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even if it is switched off
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lane ends when it is next asked
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process per lane, for what no lane asks
-        # A cold environment on a busy machine takes more than the minute that is Ray's own limit.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lane ends at its next check
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # it costs a process per lane, and is not used
+        # A cold environment on a busy machine takes longer than Ray's default of a minute.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
         "PYTHONWARNINGS": "ignore",
         "TRANSFORMERS_VERBOSITY": "error",
@@ -43,7 +46,7 @@ def connect(cpus: int) -> None:
     }
     quiet |= {name: os.environ[name] for name in quiet if name in os.environ}
     os.environ.update(quiet)
-    env: dict[str, object] = {"env_vars": quiet, "worker_process_setup_hook": FIRST}
+    env: dict[str, object] = {"env_vars": quiet, "worker_process_setup_hook": WORKER_SETUP_HOOK}
     address = cluster_address()
     if address is None:
         ray.init(
@@ -56,43 +59,42 @@ def connect(cpus: int) -> None:
         )
         return
     job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
-    # To this machine's own cluster Ray may show the token; elsewhere it does so only if it is told to.
+    # Ray may show its token to this machine's own cluster; elsewhere the user must switch that on.
     if os.environ.get("RAY_ADDRESS", "auto") == "auto":
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, runtime_env=env | job, log_to_driver=False)
     except (ConnectionError, RuntimeError, RayError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f'the Ray cluster at "{address}" must let this search in, and does not '
-            f"({reason}): a cluster with a token wants RAY_AUTH_MODE=token and the "
+            f"({first_line(error)}): a cluster with a token wants RAY_AUTH_MODE=token and the "
             "token in ~/.ray/auth_token or RAY_AUTH_TOKEN; RAY_ADDRESS=local starts Ray on this machine "
             "alone"
         ) from error
 
 
 def module_path() -> str:
-    """Where the workers of this machine find modules: in the checkout, and where this process does.
+    """Return the PYTHONPATH of this machine's workers: the checkout, then this process's own.
 
-    Resolved here, for Tune changes the folder that its trials are in.
+    Paths are resolved here, for Tune changes the working directory of its trials.
     """
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return os.pathsep.join(dict.fromkeys([str(ROOT), *(str(Path(p).resolve()) for p in given)]))
 
 
 def cluster_address() -> str | None:
-    """The cluster of RAY_ADDRESS, or the one that `ray start` or `ray up` made this machine part of.
+    """Return the address of RAY_ADDRESS, or of the cluster that `ray start` or `ray up` joined.
 
-    Not "auto": that joins any Ray at hand, such as the one that another search started for itself and
-    takes down when it ends.
+    None stands for no cluster. Ray's "auto" is not used: it would join an instance that another search
+    started for itself, and that ends with that search.
     """
     given = os.environ.get("RAY_ADDRESS", "auto")
     if given == "local":
         return None
     if given == "auto":
-        found = find_bootstrap_address(None)
-        # A machine that was switched off leaves an address that Ray would knock at for minutes.
-        return found if found and _answers(found) else None
+        address = find_bootstrap_address(None)
+        # A stopped machine leaves an address behind that Ray would try for minutes.
+        return address if address and _answers(address) else None
     if "://" not in given and not _answers(given):
         raise InputError(
             f'RAY_ADDRESS must be a cluster that answers, got "{given}"; '
@@ -111,14 +113,14 @@ def _answers(address: str) -> bool:
 
 
 def own_cpus() -> int:
-    """CPUs of this machine that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def lanes_that_fit(workers: int, rank: int) -> int:
-    """Lanes that this machine's free memory holds; `rank` in bytes of one rank at its peak.
+    """Return how many lanes this machine's free memory holds; raises `InputError` if none.
 
-    Raises `InputError` if it holds none.
+    `rank` is one rank's peak in bytes.
     """
     lane, free = _lane_bytes(workers, rank), psutil.virtual_memory().available
     if free < lane:
@@ -152,4 +154,4 @@ def check_gpu(rank: int) -> None:
 
 
 def _lane_bytes(workers: int, rank: int) -> float:
-    return workers * rank + 0.4e9
+    return workers * rank + LANE_OVERHEAD

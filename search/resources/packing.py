@@ -1,7 +1,7 @@
-"""How many lanes run at once, with how many workers, and what of a GPU each worker holds.
+"""Packing of lanes: their number, their workers, and each worker's share of a GPU.
 
-A lane trains one trial. Several of one worker share a GPU as far as its memory goes; workers of one lane
-never do, for NCCL wants a GPU for each rank.
+A lane trains one trial. Lanes of one worker share a GPU as far as its memory goes. Workers of one lane
+never share one, for NCCL needs a GPU for each rank.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from search.resources.rank_memory import ProcessorProbe, rank_memory
 from spaces.errors import InputError
 from spaces.references import REFERENCES
 
-SPARE = 0.9
-"""Of a GPU's memory is given away: the rest is for what CUDA itself takes, and for holes."""
+USABLE_GPU_MEMORY = 0.9
+"""Share of a GPU's memory given to workers; the rest is for CUDA itself and for fragmentation."""
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What there is to train on."""
+    """Devices of a machine to train on."""
 
     cores: int
     free: float
-    """Bytes of memory."""
+    """Bytes of free memory."""
     gpus: int = 0
     gpu_bytes: float = math.inf
-    """Free on the fullest GPU."""
+    """Bytes free on the fullest GPU."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Packing:
         return f"{self.lanes} at once with {self.workers} workers each{of_gpu}"
 
     def flags(self) -> str:
-        """The flags of a search that ask for it."""
-        asked = f"--concurrent {self.lanes} --workers-per-trial {self.workers}"
-        return f"{asked} --gpus-per-worker {self.share:g}" if self.share else asked
+        """Return the flags that ask a search for this packing."""
+        flags = f"--concurrent {self.lanes} --workers-per-trial {self.workers}"
+        return f"{flags} --gpus-per-worker {self.share:g}" if self.share else flags
 
 
 def this_machine() -> Devices:
-    """This machine."""
+    """Return the devices of this machine."""
     import psutil
     import torch
 
@@ -65,12 +65,15 @@ def this_machine() -> Devices:
 
 
 def pack_lanes(plan: SearchPlan, rank: int) -> Packing:
-    """Lanes as asked for, else as many as this machine holds; raises `InputError` if it holds none."""
+    """Return the plan's packing, or the largest that fits ranks of `rank` bytes.
+
+    Raises `InputError` if this machine cannot hold it, or not even one lane.
+    """
     from search.resources.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit
 
     machine, workers = this_machine(), plan.workers_per_trial
     most = plan.samples + len(REFERENCES)
-    # A cluster's memory lies on machines that may not even run yet.
+    # A cluster's memory is on machines that may not even run yet.
     alone = cluster_address() is None
     if machine.gpus and alone:
         check_gpu(rank)
@@ -109,11 +112,10 @@ def gpu_share(
     asked: float | None = None,
     alone: bool = True,
 ) -> float:
-    """Of a GPU that each worker holds, if `lanes` are wanted of ranks of so many bytes.
+    """Return each worker's share of a GPU, for `lanes` lanes of ranks of `rank` bytes.
 
-    As much as was asked for (which may mean the GPUs of other machines), else 0 where there is no GPU. In
-    a cluster, where this machine is not `alone`, none is shared unasked: lanes that fit together here would
-    never go to the other machines.
+    `asked` wins, for it may mean GPUs of other machines; 0 if there is no GPU. In a cluster (not `alone`)
+    GPUs are shared only if asked: lanes that fit together here would never move to other machines.
     """
     if asked is not None:
         return asked
@@ -121,10 +123,10 @@ def gpu_share(
         return 0.0
     if workers > 1 or not alone:
         return 1.0
-    held = machine.gpu_bytes * SPARE // rank if rank else math.inf
+    fit = machine.gpu_bytes * USABLE_GPU_MEMORY // rank if rank else math.inf
     # Each lane prepares its batches on a core.
-    wanted = min(held, machine.cores // machine.gpus, math.ceil(lanes / machine.gpus))
-    # Cut off, not rounded: three times a share may not be more than the GPU.
+    wanted = min(fit, machine.cores // machine.gpus, math.ceil(lanes / machine.gpus))
+    # Rounded down: three times a third must not exceed the GPU.
     return math.floor(1e4 / max(1, int(wanted))) / 1e4
 
 
@@ -139,7 +141,7 @@ def check_gpus(machine: Devices, ranks: int, share: float) -> None:
 
 
 def lanes_on(machine: Devices, share: float) -> int:
-    """Workers that the GPUs hold."""
+    """Return the number of workers that the GPUs hold."""
     return max(1, machine.gpus) * int(1 / share)
 
 
@@ -149,27 +151,27 @@ def lanes_on(machine: Devices, share: float) -> int:
 def best_packing(
     machine: Devices, trials: int, rank: Callable[[int], float], possible: Iterator[int]
 ) -> Packing | None:
-    """The packing that trains most at once; None if a rank fits nowhere.
+    """Return the packing that keeps most devices busy; None if a rank fits nowhere.
 
-    `rank` says the bytes of a rank among so many workers; `possible` are the numbers of workers that the
-    batches allow, smallest first. Workers of one lane wait for each other at every step, lanes never do:
-    a lane gets a second worker only where one does not hold the model, or where devices would be idle.
+    `rank` maps a number of workers to the bytes of one rank; `possible` yields the numbers that the
+    batches allow, smallest first. Workers of one lane wait for each other at every step, lanes never do.
+    So a lane gets a second worker only if one cannot hold the model, or if devices would be idle.
     """
-    found: Packing | None = None
+    best: Packing | None = None
     for workers in possible:
         packing = _packing(machine, trials, workers, rank(workers))
         busy = (packing.lanes * workers * (packing.share or 1)) if packing else 0.0
         if packing and (
-            found is None or busy > found.lanes * found.workers * (found.share or 1) + 1e-3
+            best is None or busy > best.lanes * best.workers * (best.share or 1) + 1e-3
         ):
-            found = packing
-    return found
+            best = packing
+    return best
 
 
 def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packing | None:
     devices = machine.gpus or machine.cores
-    room = machine.gpu_bytes * SPARE if machine.gpus else machine.free / workers
-    if rank > room or workers > devices:
+    limit = machine.gpu_bytes * USABLE_GPU_MEMORY if machine.gpus else machine.free / workers
+    if rank > limit or workers > devices:
         return None
     share = gpu_share(machine, workers, rank, trials)
     fit = lanes_on(machine, share) if share else min(devices, int(machine.free // rank))
@@ -177,7 +179,7 @@ def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packin
 
 
 def propose_packing(resolved: ResolvedPlan, probe: ProcessorProbe, peak: int) -> str:
-    """What a measured stage of one worker, with `peak` bytes, leaves room for."""
+    """Describe the packing to choose, given the peak in bytes of a measured stage with one worker."""
     machine, trials = this_machine(), resolved.plan.samples + len(REFERENCES)
     adapter, training = max(
         resolved.space.largest(),
@@ -187,21 +189,21 @@ def propose_packing(resolved: ResolvedPlan, probe: ProcessorProbe, peak: int) ->
     def estimated(workers: int) -> float:
         return sum(rank_memory(probe, adapter, training, workers).values())
 
-    # The estimate says how a rank shrinks among more workers, and grows with the largest knobs; the
-    # measured stage, of plain tuning, how large it is.
+    # The estimate gives the ratios between numbers of workers and between knobs; the measured stage,
+    # of plain tuning, gives the size.
     plain = resolved.finetune
-    known = rank_memory(probe, plain.adapter, plain.training, 1)
-    scale = peak / sum(known.values())
-    found = best_packing(
+    estimate = rank_memory(probe, plain.adapter, plain.training, 1)
+    scale = peak / sum(estimate.values())
+    best = best_packing(
         machine, trials, lambda n: scale * estimated(n), _workers(resolved, machine)
     )
     has = f"{machine.gpus} GPUs" if machine.gpus else f"{machine.cores} cores"
-    fits = found.flags() if found else "no number of workers makes a rank fit"
-    return f"a worker took {peak / 1e9:.2f} GB at its peak; on {has} for {trials} trials: {fits}"
+    flags = best.flags() if best else "no number of workers makes a rank fit"
+    return f"a worker took {peak / 1e9:.2f} GB at its peak; on {has} for {trials} trials: {flags}"
 
 
 def _workers(resolved: ResolvedPlan, machine: Devices) -> Iterator[int]:
-    """Numbers of workers that every batch size of the plan can be shared among."""
+    """Yield the numbers of workers that divide every batch size of the plan."""
     for workers in range(1, (machine.gpus or machine.cores) + 1):
         with contextlib.suppress(InputError):
             check_batches(resolved.space, workers)

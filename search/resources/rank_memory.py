@@ -1,4 +1,4 @@
-"""What a rank of a search needs of memory: the model's part of it, and the benchmark's."""
+"""Memory of a rank, estimated from the model and the longest examples of the benchmark."""
 
 from __future__ import annotations
 
@@ -18,37 +18,39 @@ from models.memory_estimate import CPU, GPU, ExampleSizes, estimate_bytes
 from models.processors import load_processor
 from search.plan.resolved_plan import ResolvedPlan
 from spaces import Adapter, InputError, Training
+from spaces.errors import first_line
 from tasks import SPLITS, Example, Task
 from trainables.rank.data import CACHE_BYTES
 
-LOOKED_AT = 16
-"""Examples of each task and split that are encoded to learn how long they are: the longest texts."""
-SCORED = ("train", "validation")
+PROBED = 16
+"""Examples of each task and split that the probe encodes: those with the longest texts."""
+CACHED_SPLITS = ("train", "validation")
+"""Splits whose examples a rank caches."""
 
 
 @dataclass(frozen=True)
 class ProcessorProbe:
-    """The longest examples of each task as the model's own processor makes them."""
+    """The longest examples of each task, encoded by the model's own processor."""
 
     folder: Path
     encoded: Mapping[str, Sequence[Encoded]]
     counts: Mapping[str, Mapping[str, int]]
-    """Examples of each task and split."""
+    """Numbers of examples by task and split."""
     limit: int
-    """Tokens; 0 where the model names none."""
+    """Token limit; 0 if neither model nor plan has one."""
 
     def notes(self) -> list[str]:
-        """What a user should know of examples that are too long."""
-        found = {task: max(e.length for e in known) for task, known in self.encoded.items()}
+        """Return a note for each task with an example that is too long and will be cut."""
+        lengths = {task: max(e.length for e in some) for task, some in self.encoded.items()}
         return [
             f"{task}: an example has {length} tokens, and is cut to {self.limit}: earlier turns first, "
             "then the beginning of the prompt, never an image"
-            for task, length in found.items()
+            for task, length in lengths.items()
             if self.limit and length > self.limit
         ]
 
     def sizes(self, training: Training) -> ExampleSizes:
-        """The longest prompt and answer, the most patches, and the memory that all examples take."""
+        """Return the longest prompt and answer, the most patches, and the memory of all cached examples."""
         known = self._known
         config: Any = AutoConfig.from_pretrained(self.folder)
         patches = max(_patches(config.vision_config, e) for e in known)
@@ -61,17 +63,17 @@ class ProcessorProbe:
             answer=answer,
             patches=patches,
             scored=max(counts["validation"] for counts in self.counts.values()),
-            # They are kept on the CPU, and count there alone.
+            # They are cached in CPU memory, and count only there.
             cached_bytes=0 if torch.cuda.is_available() else min(CACHE_BYTES, kept),
         )
 
     def feature_bytes(self, training: Training) -> int:
-        """What the frozen vision tower sees of all examples, if each shows as much as the largest."""
+        """Return the bytes of all examples' vision features, if each has as many patches as the largest."""
         config: Any = AutoConfig.from_pretrained(self.folder)
         patches = max(_patches(config.vision_config, e) for e in self._known)
         layers = len(folder_family(self.folder).layers_read(config) or (0,))
-        own = 2 if training.precision == "bf16" else 4
-        return self._count * patches * layers * config.vision_config.hidden_size * own
+        item_size = 2 if training.precision == "bf16" else 4
+        return self._count * patches * layers * config.vision_config.hidden_size * item_size
 
     @property
     def _known(self) -> list[Encoded]:
@@ -79,7 +81,7 @@ class ProcessorProbe:
 
     @property
     def _count(self) -> int:
-        return sum(counts[split] for counts in self.counts.values() for split in SCORED)
+        return sum(counts[split] for counts in self.counts.values() for split in CACHED_SPLITS)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class MemoryNeeds:
 
 
 def memory_needs(resolved: ResolvedPlan) -> MemoryNeeds:
-    """Probe the model's processor, and estimate memory; raises `InputError` as `probe_processor`."""
+    """Estimate a plan's memory from a probe of its processor; raises `InputError` if that fails."""
     tasks = [resolved.benchmark.task(name) for name in resolved.all_tasks]
     probe = probe_processor(resolved.model_folder, tasks, resolved.finetune.training)
     ranks = [
@@ -111,16 +113,15 @@ def memory_needs(resolved: ResolvedPlan) -> MemoryNeeds:
 
 
 def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> ProcessorProbe:
-    """Encode the longest examples.
+    """Encode the longest examples of each task.
 
-    Raises `InputError` if one cannot be made to fit, or if processor and model do not go together.
+    Raises `InputError` if one cannot be cut to the token limit, or if processor and model do not match.
     """
     try:
         processor = load_processor(folder)
-    except Exception as error:  # of files that transformers misses or cannot read: it says which
+    except Exception as error:  # transformers names the file that is missing or unreadable
         raise InputError(
-            f'the processor in "{folder}" must load, and does not: '
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+            f'the processor in "{folder}" must load, and does not: {first_line(error)}'
         ) from error
     if processor.tokenizer.eos_token_id is None:
         raise InputError(
@@ -139,23 +140,25 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
             if limit and whole.length > limit:
                 encode(processor, example, limit)
             encoded[task.name].append(whole)
-    counts = {task.name: {split: len(task.examples(split)) for split in SCORED} for task in tasks}
+    counts = {
+        task.name: {split: len(task.examples(split)) for split in CACHED_SPLITS} for task in tasks
+    }
     return ProcessorProbe(folder, encoded, counts, limit)
 
 
 def longest(task: Task) -> Iterator[tuple[str, int, Example]]:
-    """Split, row and example of those with the longest texts in each split."""
+    """Yield split, row and example of the longest texts in each split."""
     for split in SPLITS:
         examples = task.examples(split)
         lengths = examples.lengths()
-        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row])[:LOOKED_AT]:
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row])[:PROBED]:
             yield split, row, examples[row]
 
 
 def rank_memory(
     probe: ProcessorProbe, adapter: Adapter, training: Training, workers: int
 ) -> dict[str, int]:
-    """Bytes of one rank at its peak, by what takes them; on a GPU if this machine has one."""
+    """Return the bytes of one rank at its peak by part, on a GPU if this machine has one."""
     machine = GPU if torch.cuda.is_available() else CPU
     sizes = probe.sizes(training)
     shared = dataclasses.replace(sizes, scored=-(-sizes.scored // workers))
@@ -163,7 +166,7 @@ def rank_memory(
 
 
 def _patches(vision: Any, encoded: Encoded) -> int:
-    """That the tower sees of an example's images."""
+    """Return the number of vision patches of an example's images."""
     if PIXELS not in encoded.prompt:
         return 0
     side = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]

@@ -1,4 +1,4 @@
-"""Keeping the stage store within a limit: by hand, and while a search runs."""
+"""Size limit of the stage store: by command, and while a search runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainables.store.stage_store import StageStore
 
 GB = 1e9
 PAUSE_SECONDS = 10.0
-"""Between two looks at the size of the store; ten times that where nothing could be removed."""
+"""Seconds between two checks of the store's size; ten times that if nothing could be removed."""
 
 
 def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
-    """Sweep the stages of a storage once; `limit` in GB. Returns what to tell the user."""
+    """Evict the stages that no search of a storage needs, and weights beyond `limit` GB; say what went."""
     store = StageStore(storage / STAGES)
     if not store.root.is_dir():
         raise InputError(
@@ -27,26 +27,26 @@ def clean_storage(storage: Path, limit: float | None, dry: bool) -> str:
             "give the one that --storage named"
         )
     check_store_limit(limit)
-    return describe_sweep(
+    return describe_eviction(
         evict_unneeded(store, storage, None if limit is None else limit * GB, dry), dry
     )
 
 
-def describe_sweep(swept: Eviction, dry: bool = False) -> str:
-    """A sweep in a line."""
+def describe_eviction(eviction: Eviction, dry: bool = False) -> str:
+    """Describe an eviction in a line."""
     would = "would be " if dry else ""
     parts = [
-        f"{swept.removed / GB:.3f} GB that no search needs {would}removed",
-        f"{swept.evicted / GB:.3f} GB of weights that can be trained again {would}removed",
-        f"{swept.left / GB:.3f} GB left",
+        f"{eviction.removed / GB:.3f} GB that no search needs {would}removed",
+        f"{eviction.evicted / GB:.3f} GB of weights that can be trained again {would}removed",
+        f"{eviction.left / GB:.3f} GB left",
     ]
-    if swept.pinned:
-        parts.append(f"of which running trials need {swept.pinned / GB:.3f} GB")
+    if eviction.pinned:
+        parts.append(f"of which running trials need {eviction.pinned / GB:.3f} GB")
     return ", ".join(parts)
 
 
 class StoreLimit(tune.Callback):
-    """Sweeps the store whenever it has grown beyond `limit` GB."""
+    """Callback of Tune that evicts weights whenever the store exceeds `limit` GB."""
 
     def __init__(self, storage: Path, limit: float) -> None:
         self.storage, self.limit = storage, limit
@@ -58,21 +58,21 @@ class StoreLimit(tune.Callback):
             return
         self._next = time.monotonic() + PAUSE_SECONDS
         try:
-            self._sweep()
-        except OSError as error:  # one that is raised here would end the search
+            self._evict()
+        except OSError as error:  # an error raised here would end the search
             self._next = time.monotonic() + 10 * PAUSE_SECONDS
-            print(f"note: the store could not be swept ({error}); the search goes on", flush=True)
+            print(f"note: the store could not be cleaned ({error}); the search goes on", flush=True)
 
-    def _sweep(self) -> None:
+    def _evict(self) -> None:
         store = StageStore(self.storage / STAGES)
         if stored(store) <= self.limit * GB:
             return
-        swept = evict_unneeded(store, self.storage, self.limit * GB)
-        if not swept.removed + swept.evicted:
+        eviction = evict_unneeded(store, self.storage, self.limit * GB)
+        if not eviction.removed + eviction.evicted:
             self._next = time.monotonic() + 10 * PAUSE_SECONDS
-        if swept.left > self.limit * GB and not self._warned:
+        if eviction.left > self.limit * GB and not self._warned:
             self._warned = True
             print(
-                f"note: --store-limit {self.limit:g} cannot be kept: {describe_sweep(swept)}",
+                f"note: --store-limit {self.limit:g} cannot be kept: {describe_eviction(eviction)}",
                 flush=True,
             )

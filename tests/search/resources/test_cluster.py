@@ -1,4 +1,4 @@
-"""Which Ray a search joins; that it starts its own where there is none, tests/search/test_search.py shows."""
+"""Choice of the Ray that a search joins; tests/search/test_search.py shows that it starts its own."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toy import Toy, config, walked
 
-from search.resources.cluster import FIRST, ROOT
+from search.resources.cluster import WORKER_SETUP_HOOK, ROOT
 from trainables.rank.gc_policy import OWN, RARE
 
 TOLD = """
@@ -26,14 +26,14 @@ print(gc.get_threshold() == own)
 
 
 def test_what_ray_s_processes_do_first_looks_rarely_and_not_at_the_end() -> None:
-    module, name = FIRST.rsplit(".", 1)
+    module, name = WORKER_SETUP_HOOK.rsplit(".", 1)
     code = TOLD.format(module=module, name=name)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == ["True", "True", "True"], done.stderr
 
 
 def test_it_imports_nothing_heavy() -> None:
-    code = f"import sys, {FIRST.rsplit('.', 1)[0]}; print({{'torch', 'ray', 'numpy'}} & set(sys.modules))"
+    code = f"import sys, {WORKER_SETUP_HOOK.rsplit('.', 1)[0]}; print({{'torch', 'ray', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
 
