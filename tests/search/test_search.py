@@ -65,7 +65,7 @@ def test_every_stage_was_trained_once_though_several_trials_need_it(run: Path) -
 
 def test_the_features_of_every_image_were_computed_once_before_the_lanes_started(run: Path) -> None:
     said = (run.parents[1] / "run.log").read_text()
-    assert "looking at the images of 102 examples" in said
+    assert "computing vision features of 102 examples" in said
     (folder,) = (run.parent / "features").iterdir()
     assert len(list((folder / "examples").iterdir())) == 3 * 2
     names = [
@@ -80,9 +80,9 @@ def test_the_features_of_every_image_were_computed_once_before_the_lanes_started
 def test_every_lane_was_used(run: Path) -> None:
     assert len(list((run / "lanes").iterdir())) == 2
     (state,) = (run / "tune").glob("experiment_state-*.json")
-    told = [json.loads(data) for _, data in json.loads(state.read_text())["trial_data"]]
-    assert len(told) == 5
-    assert len({trial["last_result"]["pid"] for trial in told}) == 2
+    data = [json.loads(text) for _, text in json.loads(state.read_text())["trial_data"]]
+    assert len(data) == 5
+    assert len({trial["last_result"]["pid"] for trial in data}) == 2
 
 
 def test_the_in_process_runner_equals_a_lane_to_the_last_bit(

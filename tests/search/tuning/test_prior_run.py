@@ -137,7 +137,7 @@ def test_a_whole_search_needs_no_ray(
 
 def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: Path) -> None:
     theirs = told(first.run)["0000"]
-    key = next(r["key"] for r in theirs["records"] if r["stage"] == 2)
+    key = next(r["key"] for r in theirs["cells"] if r["stage"] == 2)
     (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
     file.unlink()
     second = prepared_as("second", plan)
