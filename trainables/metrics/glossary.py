@@ -1,4 +1,4 @@
-"""Every continual metric: its formula, and what the field calls it."""
+"""Every continual metric: its formula, and its names in the field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """What the report says of a metric."""
+    """A metric's formula and names, as the report shows them."""
 
     formula: str
     also_called: str
@@ -60,4 +60,4 @@ GLOSSARY: dict[str, Entry] = {
 WITH_REFERENCE = ("intransigence", "relative_final")
 OF_INITIAL = ("initial_average", "initial_forgetting")
 RETRIEVAL = ("retrieval_accuracy", "oracle_score")
-"""What stands beside the scores of strategies that choose an expert for each example."""
+"""Further scores of strategies that choose an expert for each example."""

@@ -1,6 +1,6 @@
 """The score matrix of one ordering, and every continual metric made of it.
 
-a[t][j] is the score on the j-th task of the ordering after stage t; a[0][j] is the score before any
+a[t][j] is the score on the j-th task of the ordering after stage t. a[0][j] is the score before any
 stage, T the number of tasks. Tasks learned before the ordering have columns of their own, I. Formulas:
 `GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting, intransigence), Lopez-Paz and Ranzato 2017
 (transfer), He et al. 2023 (`backward_transfer_clmm`).
@@ -8,37 +8,15 @@ stage, T the number of tasks. Tasks learned before the ordering have columns of 
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import numpy as np
 
 from spaces.errors import InputError, unknown
 from trainables.metrics.glossary import GLOSSARY
-
-P = ParamSpec("P")
-
-
-class Undefined(Exception):
-    """A metric does not exist for a matrix; the message says what it needs and what would do."""
-
-
-def _metric(
-    formula: Callable[Concatenate[ScoreMatrix, P], float],
-) -> Callable[Concatenate[ScoreMatrix, P], float]:
-    """NaN where the formula is undefined: a search goes on, `why_undefined` tells the reason."""
-
-    @functools.wraps(formula)
-    def value(matrix: ScoreMatrix, *args: P.args, **kwargs: P.kwargs) -> float:
-        try:
-            return formula(matrix, *args, **kwargs)
-        except Undefined:
-            return math.nan
-
-    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +58,7 @@ class ScoreMatrix:
         rows: Mapping[int, Mapping[str, float]],
         initial: Sequence[str] = (),
     ) -> ScoreMatrix:
-        """A matrix from {stage: {task: score}}; what is not given was never evaluated."""
+        """Make a matrix from {stage: {task: score}}; other cells were never evaluated."""
         count, columns = len(tasks), [*tasks, *initial]
         values = np.full((count + 1, len(columns)), math.nan)
         for stage, row in rows.items():
@@ -94,13 +72,13 @@ class ScoreMatrix:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ScoreMatrix:
-        """The matrix that `to_dict` wrote."""
+        """Make the matrix that `to_dict` wrote."""
         rows = [[math.nan if score is None else score for score in row] for row in data["values"]]
         initial = tuple(data.get("initial", ()))
         return cls(tuple(data["tasks"]), np.array(rows, dtype=np.float64), initial)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: a cell never evaluated is null."""
+        """Return plain JSON: a cell never evaluated is null."""
         rows = [
             [None if math.isnan(score) else score for score in row] for row in self.values.tolist()
         ]
@@ -127,11 +105,11 @@ class ScoreMatrix:
         return self.tasks + self.initial
 
     def row(self, stage: int) -> dict[str, float]:
-        """The scores after `stage` by task; NaN where never evaluated."""
+        """Return the scores after `stage` by task; NaN where never evaluated."""
         return dict(zip(self.columns, self.values[stage].tolist(), strict=True))
 
     def after(self, stage: int) -> ScoreMatrix:
-        """The matrix as if the ordering ended after `stage`: the metrics of an unfinished trial."""
+        """Return the matrix as if the ordering ended after `stage`, for an unfinished trial."""
         if not 1 <= stage <= self.stages:
             raise InputError(f"stage must be 1 to {self.stages}: got {stage}")
         kept = [*range(stage), *range(self.stages, len(self.columns))]
@@ -139,139 +117,92 @@ class ScoreMatrix:
             self.tasks[:stage], self.values[: stage + 1][:, kept], initial=self.initial
         )
 
-    @_metric
+    # Metrics: NaN where a score that the formula needs was never evaluated ----------------------
+
     def final_average(self) -> float:
-        """mean_j a[T][j]"""
+        """Return mean_j a[T][j]."""
         return _mean(self._at(self.stages, j) for j in self._positions())
 
-    @_metric
     def average_over_stages(self) -> float:
-        """mean_t mean_{j<=t} a[t][j]"""
+        """Return mean_t mean_{j<=t} a[t][j]."""
         seen = (_mean(self._at(t, j) for j in range(1, t + 1)) for t in self._positions())
         return _mean(seen)
 
-    @_metric
     def learning_average(self) -> float:
-        """mean_t a[t][t]"""
+        """Return mean_t a[t][t]."""
         return _mean(self._at(t, t) for t in self._positions())
 
-    @_metric
     def forgetting(self) -> float:
-        """mean_{j<T} (max_{j<=l<T} a[l][j] - a[T][j]), the maximum over the evaluated stages."""
-        return _mean(self._best(j) - self._at(self.stages, j) for j in self._earlier())
+        """Return mean_{j<T} (max_{j<=l<T} a[l][j] - a[T][j]), the maximum over the evaluated stages."""
+        return _mean(self._best(j, j) - self._at(self.stages, j) for j in self._earlier())
 
-    @_metric
     def backward_transfer(self) -> float:
-        """mean_{j<T} (a[T][j] - a[j][j])"""
+        """Return mean_{j<T} (a[T][j] - a[j][j])."""
         return _mean(self._at(self.stages, j) - self._at(j, j) for j in self._earlier())
 
-    @_metric
     def backward_transfer_clmm(self) -> float:
-        """mean_j min_t (a[T][j] - a[t][j]) over all columns and all evaluated rows, 0 and T too."""
+        """Return mean_j min_t (a[T][j] - a[t][j]), over all columns and evaluated rows, 0 and T too."""
         best = np.fmax.reduce(self.values)  # of each column, without the cells never evaluated
         columns = range(1, len(self.columns) + 1)
         return _mean(self._at(self.stages, j) - float(best[j - 1]) for j in columns)
 
-    @_metric
     def initial_average(self) -> float:
-        """mean_i a[T][i], i over the initial tasks."""
+        """Return mean_i a[T][i], i over the initial tasks."""
         return _mean(self._at(self.stages, i) for i in self._initial())
 
-    @_metric
     def initial_forgetting(self) -> float:
-        """mean_i (max_{0<=l<T} a[l][i] - a[T][i]), i over the initial tasks."""
-        best = {i: self._at(0, i) for i in self._initial()}
-        for i in best:
-            best[i] = float(np.nanmax(self.values[: self.stages, i - 1]))
-        return _mean(value - self._at(self.stages, i) for i, value in best.items())
+        """Return mean_i (max_{0<=l<T} a[l][i] - a[T][i]), i over the initial tasks."""
+        return _mean(self._best(0, i) - self._at(self.stages, i) for i in self._initial())
 
-    @_metric
     def forward_transfer(self) -> float:
-        """mean_{j>=2} (a[j-1][j] - a[0][j])"""
+        """Return mean_{j>=2} (a[j-1][j] - a[0][j])."""
         return _mean(self._at(j, j + 1) - self._at(0, j + 1) for j in self._earlier())
 
-    @_metric
     def intransigence(self, joint: Mapping[str, float]) -> float:
-        """mean_j (J[j] - a[j][j]), J: the scores of joint tuning by task."""
-        return _mean(self._reference(joint, j) - self._at(j, j) for j in self._positions())
+        """Return mean_j (J[j] - a[j][j]), J: the scores of joint tuning by task."""
+        return _mean(joint.get(task, math.nan) - self._at(j, j) for j, task in self._numbered())
 
-    @_metric
     def relative_final(self, reference: Mapping[str, float]) -> float:
-        """mean_j a[T][j] / s[j], s: the scores of each task tuned alone (or of joint tuning)."""
-        return _mean(
-            self._at(self.stages, j) / self._reference(reference, j, nonzero=True)
-            for j in self._positions()
-        )
+        """Return mean_j a[T][j] / s[j], s: the scores of each task tuned alone (or of joint tuning).
 
-    def why_undefined(self, name: str, *args: Mapping[str, float]) -> str | None:
-        """Why the metric `name` is NaN here, and what would do; None if it is defined.
-
-        `args`: what the metric itself takes, the reference of `intransigence`, `relative_final`.
+        NaN if a reference score is 0.
         """
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-        try:
-            METRICS[name].__wrapped__(self, *args)
-        except Undefined as reason:
-            return f"{name} {reason}"
-        return None
+        return _mean(
+            self._at(self.stages, j) / (reference.get(task) or math.nan)
+            for j, task in self._numbered()
+        )
 
     def _positions(self) -> range:
         return range(1, self.stages + 1)
 
+    def _numbered(self) -> Iterable[tuple[int, str]]:
+        return enumerate(self.tasks, start=1)
+
     def _earlier(self) -> range:
-        """Positions of all tasks but the last one learned."""
-        if self.stages < 2:
-            raise Undefined("needs at least two tasks: the ordering has one")
+        """Return the positions of all tasks but the last one learned."""
         return range(1, self.stages)
 
     def _initial(self) -> range:
-        """Positions of the initial tasks' columns."""
-        if not self.initial:
-            raise Undefined("needs tasks that were learned before the ordering: there are none")
+        """Return the positions of the initial tasks' columns."""
         return range(self.stages + 1, len(self.columns) + 1)
 
     def _at(self, stage: int, position: int) -> float:
-        """a[stage][position]."""
-        score = float(self.values[stage, position - 1])
-        if math.isnan(score):
-            when = f"after stage {stage}" if stage else "before any stage"
-            cell = f'a[{stage}][{position}] (task "{self.columns[position - 1]}" {when})'
-            raise Undefined(f"needs {cell}: {_remedy(stage, position)}")
-        return score
+        """Return a[stage][position]."""
+        return float(self.values[stage, position - 1])
 
-    def _best(self, position: int) -> float:
-        """The best score of a task from its own stage to the last but one.
+    def _best(self, first: int, position: int) -> float:
+        """Return the best score of a task from the stage `first` to the last but one.
 
-        Its own stage must have been scored; of the stages between, those that were count, so that
-        the metric exists where a task is scored only when it was learned and at the end.
+        The stage `first` must have been scored. Of the stages between, those that were count: the metric
+        thus exists for a task that is scored only when it was learned and at the end.
         """
-        self._at(position, position)
-        return float(np.nanmax(self.values[position : self.stages, position - 1]))
-
-    def _reference(
-        self, scores: Mapping[str, float], position: int, nonzero: bool = False
-    ) -> float:
-        task = self.tasks[position - 1]
-        score = scores.get(task, math.nan)
-        if math.isnan(score):
-            raise Undefined(f'needs a reference score of task "{task}": train the reference too')
-        if nonzero and score == 0:
-            raise Undefined(f'divides by the reference score of task "{task}": it is 0')
-        return score
+        scores = self.values[first : self.stages, position - 1]
+        return math.nan if math.isnan(scores[0]) else float(np.nanmax(scores))
 
 
 def _mean(scores: Iterable[float]) -> float:
     scores = list(scores)
-    return math.fsum(scores) / len(scores)
-
-
-def _remedy(stage: int, position: int) -> str:
-    if stage == 0:
-        return "score all tasks before the first stage"
-    if position > stage:
-        return "score the next task too after each stage"
-    return "score every task seen after each stage"
+    return math.fsum(scores) / len(scores) if scores else math.nan
 
 
 METRICS: dict[str, Any] = {

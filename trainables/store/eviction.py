@@ -1,4 +1,4 @@
-"""Sweeping the stage store: what no search needs goes first, then the tensors unused for longest.
+"""Eviction: stages that no search needs are removed, then the least recently used tensors.
 
 A record is small and stays as long as a search names it: scores, costs and reports come from it. Its
 tensors (weights, importances, memories) can be made again.
@@ -14,41 +14,43 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces.files import write_atomically
 from trainables.store.leases import alive, hold_lease
 from trainables.store.stage_store import EVICTED, StageStore
 from trainables.trial_record import TRIALS, named_keys
 
 GRACE_SECONDS = 600.0
-"""What is younger may be in use by somebody who has not said so yet."""
+"""Age below which a file may be in use by a trial that has not named it yet."""
 PINS = "pins"
+"""Folder of the lists of keys that running trials need."""
 
 
 @dataclass(frozen=True)
 class Eviction:
-    """What a sweep did, or would do, in bytes."""
+    """Bytes removed, or that would be removed."""
 
     removed: int
-    """Of what no search needs."""
+    """Records and tensors that no search needs."""
     evicted: int
-    """Of tensors that can be made again."""
+    """Tensors that can be made again."""
     left: int
     pinned: int
-    """Of what is left, tensors that running trials need."""
+    """Tensors that running trials need, a part of `left`."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A record as a sweep sees it."""
+    """A record's file, its tensors and their last use."""
 
     file: Path
     sha256: str
-    """Of its tensors; empty if it has none any more."""
+    """Hash of its tensors; empty if it has none any more."""
     used: float
-    """When its tensors were last read, or it was written."""
+    """Time at which its tensors were last read, or it was written."""
 
     @classmethod
     def of(cls, file: Path) -> Entry:
-        """Reads the record; one that is damaged has no tensors."""
+        """Read a record; one that is damaged has no tensors."""
         mark = file.with_suffix(".used")
         used = max(f.stat().st_mtime for f in (file, mark) if f.exists())
         try:
@@ -61,12 +63,12 @@ class Entry:
 
 @contextlib.contextmanager
 def pinned(store: StageStore, keys: Collection[str]) -> Iterator[None]:
-    """No sweep takes the tensors of `keys` meanwhile, whether they are there or still to be made."""
+    """Protect the tensors of `keys` from eviction meanwhile, whether they exist or are still to be made."""
     path = store.root / PINS / uuid.uuid4().hex
     listed = path.with_suffix(".json")
     with hold_lease(path):
-        with _alone(store):  # a sweep that has begun does not know of it
-            listed.write_text(json.dumps(sorted(keys)))
+        with _alone(store):  # an eviction that has begun does not know of it
+            write_atomically(listed, json.dumps(sorted(keys)))
         try:
             yield
         finally:
@@ -76,9 +78,9 @@ def pinned(store: StageStore, keys: Collection[str]) -> Iterator[None]:
 def evict_unneeded(
     store: StageStore, searches: Path, limit: float | None, dry: bool = False
 ) -> Eviction:
-    """Remove what no search in the folder `searches` needs, then tensors until `limit` bytes are left.
+    """Remove stages that no search in `searches` needs, then tensors until `limit` bytes are left.
 
-    With `dry` only tell what would be removed. What running trials need stays, even beyond the limit.
+    With `dry`, only count them. Tensors that running trials need stay, even beyond the limit.
     """
     with _alone(store):
         pins = _pins(store)
@@ -115,16 +117,16 @@ def evict_unneeded(
 
 
 def stored(store: StageStore) -> int:
-    """Bytes of all files in the store."""
+    """Return the bytes of all files in the store."""
     return sum(file.stat().st_size for file in _files(store, "", "*"))
 
 
 def _alone(store: StageStore) -> contextlib.AbstractContextManager[object]:
-    return store.lease("sweep")
+    return store.lease("eviction")
 
 
 def _files(store: StageStore, folder: str, pattern: str) -> list[Path]:
-    """Files in a folder of the store; some may vanish at any moment."""
+    """Return the files in a folder of the store; some may vanish at any moment."""
     found = []
     for file in (store.root / folder).rglob(pattern):
         with contextlib.suppress(FileNotFoundError):
@@ -138,7 +140,7 @@ def _bytes(entries: Collection[Entry]) -> int:
 
 
 def _pins(store: StageStore) -> set[str]:
-    """Keys that running trials need; what dead ones left behind is cleared."""
+    """Return the keys that running trials need; the lists of dead trials are removed."""
     keys: set[str] = set()
     for listed in (store.root / PINS).glob("*.json"):
         with contextlib.suppress(FileNotFoundError):
@@ -152,4 +154,5 @@ def _pins(store: StageStore) -> set[str]:
 
 def _named(searches: Path) -> set[str]:
     """Return the keys that the trials of all searches name."""
-    return {key for file in searches.glob(f"*/{TRIALS}/*.json") for key in named_keys(file)}
+    records = searches.glob(f"*/{TRIALS}/*.json")
+    return {key for record in records for key in named_keys(record)}

@@ -1,4 +1,4 @@
-"""Leases: who makes a stage now, so that trials that want the same one train it once."""
+"""Leases on stages in the making, so that trials that want the same one train it once."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pathlib import Path
 import psutil
 
 LEASE_SECONDS = 60.0
-"""A stage whose owner, on another machine, has not been heard of for so long may be taken over."""
+"""Age at which a lease may be taken over from an owner on another machine."""
 POLL_SECONDS = 0.1
-"""Between two looks at a lease that another has."""
+"""Seconds between two attempts to take a lease."""
 RENEWALS = 6
-"""How often an owner is heard of in that time."""
+"""Number of renewals in that time."""
 
 
 class HeldError(TimeoutError):
-    """Another has the lease, and has not given it back in time."""
+    """A lease that its owner has not given back in time."""
 
 
 class Lease:
-    """A file that names its owner; its age says whether an owner on another machine is alive.
+    """A file that names its owner; if it grows old, an owner on another machine counts as dead.
 
-    A lease saves work and guards nothing: where two processes do make one stage, as when an owner was
-    taken for dead, the store keeps what was published first.
+    A lease saves work and guards nothing. If two processes make one stage, because a living owner was
+    taken for dead, the store keeps the first publication.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class Lease:
         return True
 
     def renew(self) -> None:
-        """Say that the owner is alive; where that fails this time, the next may do."""
+        """Renew the lease; if that fails this time, the next may succeed."""
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
@@ -65,7 +65,7 @@ class Lease:
                 self.path.unlink()
 
     def _clear(self, content: str) -> None:
-        """Remove the lease that reads so; one that somebody else took meanwhile is put back."""
+        """Remove the lease if it still has this content; one taken meanwhile is put back."""
         aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
         os.rename(self.path, aside)
         if aside.read_text() != content:
@@ -75,14 +75,14 @@ class Lease:
 
 
 def alive(path: Path) -> bool:
-    """Whether the owner of a lease lives; raises `FileNotFoundError` if nobody has it."""
+    """Return whether the owner of a lease is alive; raises `FileNotFoundError` if nobody has it."""
     content, age = path.read_text(), time.time() - path.stat().st_mtime
     return age <= LEASE_SECONDS and not _dead(content)
 
 
 @contextlib.contextmanager
 def hold_lease(path: Path, patience: float = math.inf) -> Iterator[Lease]:
-    """The lease at `path`, after waiting for whoever has it; renewed until it is given back.
+    """Hold the lease at `path`, after waiting for its present owner, and renew it meanwhile.
 
     Raises `HeldError` after `patience` seconds.
     """
@@ -117,7 +117,7 @@ def _this_process() -> dict[str, str | int | float]:
 
 
 def _dead(content: str) -> bool:
-    """Whether the owner ran on this machine, and does no more."""
+    """Return whether the owner ran on this machine and has ended."""
     try:
         owner = json.loads(content)
         if owner["machine"] != _this_process()["machine"]:
@@ -126,4 +126,4 @@ def _dead(content: str) -> bool:
     except psutil.NoSuchProcess:
         return True
     except (ValueError, KeyError, TypeError, psutil.Error):
-        return False  # being written, or none of ours: its age decides
+        return False  # half written, or of another program: its age decides

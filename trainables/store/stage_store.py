@@ -1,9 +1,9 @@
-"""The stage store: what stages made, by content address, shared by all trials and searches.
+"""The stage store: artefacts of stages by content address, shared by all trials and searches.
 
-Two kinds of file. A *blob* is a safetensors file named by the SHA-256 of its bytes. A *record* is a
-JSON file named by its key; it names the blobs it needs, and it is there or not there: written beside
-its place, synced, then renamed. A record is thus published after its blobs, and a kill at any moment
-leaves at most an unnamed blob or a temporary file behind, never half a stage.
+There are two kinds of file. A *blob* is a safetensors file named by the SHA-256 of its bytes. A
+*record* is a JSON file named by its key, and it names its blob. Both are written in one move, a record
+after its blob. A kill at any moment thus leaves at most an unnamed blob or a temporary file behind,
+never half a stage.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from spaces.files import write_atomically
 from trainables.store.leases import Lease, hold_lease
 
 EVICTED = "evicted"
 """Field of a record whose tensors were removed to save space."""
 ANSWERS = "predictions"
-"""Field of a score's record that is nearly all of it."""
+"""Field of a score's record that takes nearly all of its space."""
 
 
 class StageStore:
@@ -37,12 +37,12 @@ class StageStore:
         self.root = root
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The record, or None if there is none that is whole; its tensors may have been evicted."""
+        """Return the record, or None if there is none that is whole; its tensors may be evicted."""
         record = _read(self._record(key))
         return record if record is not None and self._blobs_whole(record) else None
 
     def header(self, key: str) -> Mapping[str, Any] | None:
-        """The record without its `ANSWERS`, which is kept in memory: trials ask for it again and again."""
+        """Return the record without its `ANSWERS`, from memory: trials ask for it again and again."""
         path = f"{self.root}/records/{key[:2]}/{key}.json"  # a `Path` takes longer than the lookup
         try:
             stat = os.stat(path)
@@ -52,14 +52,14 @@ class StageStore:
         return record if record is not None and self._blobs_whole(record) else None
 
     def has(self, key: str) -> bool:
-        """Whether there is a whole record, with its tensors."""
+        """Return whether there is a whole record, with its tensors."""
         record = self.header(key)
         return record is not None and not record.get(EVICTED)
 
     def put(
         self, key: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
     ) -> None:
-        """Publish a record, its tensors first. The first publication stands; a second is dropped."""
+        """Publish a record, its tensors first; a second publication is dropped."""
         if self.has(key):
             return
         entry = dict(record)
@@ -68,12 +68,12 @@ class StageStore:
             entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             blob = self._blob(entry["blob"]["sha256"])
             if not self._blobs_whole(entry):  # unless equal ones are there
-                _publish(blob, content)
+                write_atomically(blob, content)
             entry["written"] = blob.stat().st_mtime_ns
-        _publish(self._record(key), json.dumps(entry).encode())
+        write_atomically(self._record(key), json.dumps(entry))
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
-        """The tensors published with a record; raises `KeyError` if there are none or they changed."""
+        """Return the tensors of a record; raises `KeyError` if there are none or they changed."""
         record = self.get(key)
         if record is None or "blob" not in record or record.get(EVICTED):
             raise KeyError(f"stage {key} has no tensors in {self.root}")
@@ -87,11 +87,11 @@ class StageStore:
         return load(content)
 
     def evict(self, sha256: str, keys: Sequence[str]) -> None:
-        """Remove the tensors that `keys` have in common, to save space; their records stay, and say so."""
+        """Remove the tensors that `keys` have in common; their records stay, marked `EVICTED`."""
         for key in keys:
             record = self.get(key)
             if record is not None:
-                _publish(self._record(key), json.dumps(record | {EVICTED: True}).encode())
+                write_atomically(self._record(key), json.dumps(record | {EVICTED: True}))
         self._blob(sha256).unlink(missing_ok=True)
 
     def _note_use(self, key: str) -> None:
@@ -122,16 +122,16 @@ class StageStore:
     def lease(
         self, key: str, patience: float = math.inf
     ) -> contextlib.AbstractContextManager[Lease]:
-        """Hold `key` while making it, after waiting for whoever holds it now.
+        """Hold `key` while making it, after waiting for its present holder.
 
-        Two trials that want one stage train it once: whoever waited finds it in the store. Raises
+        Two trials that want one stage train it once: the one that waited finds it in the store. Raises
         `HeldError` after `patience` seconds.
         """
         return hold_lease(self.root / "leases" / key, patience)
 
 
 class LazyTensors(Sequence[dict[str, torch.Tensor]]):
-    """What was kept of several tasks, each read when it is asked for: all at once may be much."""
+    """Tensors of several records, each read on access: all at once may not fit into memory."""
 
     def __init__(self, store: StageStore, keys: Sequence[str]) -> None:
         self._store, self._keys = store, keys
@@ -161,17 +161,3 @@ def _head(path: str, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _publish(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk every try would leave one
-        raise
