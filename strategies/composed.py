@@ -66,6 +66,10 @@ class Composed(Strategy):
     def warning(self, sizes: Mapping[str, int]) -> str:
         return "; ".join(text for part in self.parts if (text := part.warning(sizes)))
 
+    def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        own = (p for p in self.parts if type(p).curriculum is not Strategy.curriculum)
+        return next(own, super()).curriculum(ordering)
+
     def begin(self, context: StageContext) -> StartFrom:
         return next((p for p in self.parts if p.has_experts), super()).begin(context)
 

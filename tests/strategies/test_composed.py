@@ -22,6 +22,7 @@ from strategies import (
     Replay,
     StageContext,
     StartFrom,
+    Strategy,
     strategy_class,
 )
 from strategies.outputs import ENDED
@@ -42,7 +43,7 @@ def made(name: str, **knobs) -> Composed:
     return found
 
 
-# What it is called -------------------------------------------------------------------------------
+# Names and knobs ----------------------------------------------------------------------------------
 
 
 def test_its_knobs_are_those_of_its_parts_with_their_names_before() -> None:
@@ -83,12 +84,38 @@ def test_a_composition_is_one_class_and_can_be_pickled() -> None:
         ("replay+", "unknown strategy"),
     ],
 )
-def test_what_does_not_go_together_is_an_input_error(name: str, message: str) -> None:
+def test_strategies_that_cannot_be_joined_are_an_input_error(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         strategy_class(name)
 
 
-def test_it_asks_for_what_its_parts_ask_for() -> None:
+def test_every_hook_and_flag_of_strategies_is_joined() -> None:
+    """Fails for a new hook until `Composed` joins it."""
+    hooks = {
+        name
+        for name, value in vars(Strategy).items()
+        if not name.startswith("_")
+        and (callable(value) or isinstance(value, property | classmethod))
+    }
+    assert hooks - vars(Composed).keys() == {"knobs", "kept_name"}  # both follow from the names
+    flags = {
+        name
+        for name, value in vars(Strategy).items()
+        if isinstance(value, bool) and not name.startswith("_")
+    }
+    joined = vars(strategy_class("replay+ewc")).keys()
+    assert flags - joined == {"is_reference"}
+
+
+def test_the_curriculum_is_the_one_of_the_part_that_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert made("replay+ewc").curriculum(("a", "b")) == (("a",), ("b",))
+    monkeypatch.setattr(EWC, "curriculum", lambda self, ordering: (tuple(ordering),))
+    assert made("replay+ewc").curriculum(("a", "b")) == (("a", "b"),)
+
+
+def test_it_has_the_flags_of_its_parts() -> None:
     flags = {n: (strategy_class(n).needs_similarity, strategy_class(n).has_experts) for n in NAMES}
     assert flags == {
         **{"replay+ewc": (False, False), "replay+tir": (True, False)},
@@ -96,7 +123,7 @@ def test_it_asks_for_what_its_parts_ask_for() -> None:
     }
 
 
-# What it does ------------------------------------------------------------------------------------
+# Hooks -------------------------------------------------------------------------------------------
 
 
 def test_effective_knobs_are_those_of_the_parts_that_act() -> None:
