@@ -21,7 +21,8 @@ from spaces.errors import InputError
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.benchmark_file import BENCHMARK_FILE
 from tasks.data.manifest import MANIFEST
-from tasks.formats import FORMATS, Rejected
+from tasks.formats.detect import FORMATS
+from tasks.formats.raw_example import Rejected
 from tasks.user_data.inspection import CountTokens, Inspection, inspect_file
 from tasks.user_data.inspection_page import render_page
 from tasks.user_data.raw_files import data_files, split_of

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.images import ImageInfo, inspect_image
-from tasks.formats import Accepted, Detection, RawExample, Rejected, detect, read_items
+from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
-from tasks.formats.raw_example import RowError
+from tasks.formats.raw_example import Accepted, RawExample, Rejected, RowError
+from tasks.formats.reader import read_items
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK
 from tasks.user_data.task_converter import check_answer, within_template

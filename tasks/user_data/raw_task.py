@@ -10,7 +10,7 @@ from typing import Any
 from spaces.errors import InputError, unknown
 from tasks.data.benchmark_file import TaskEntry
 from tasks.data.task import SPLITS
-from tasks.formats import check_format_name
+from tasks.formats.detect import check_format_name
 from tasks.user_data.raw_files import find_files
 from tasks.user_data.splits import SplitRule
 

@@ -6,9 +6,11 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
-from tasks.formats import Accepted, Detection, ImageReference, coco, read_items
+from tasks.formats import coco
+from tasks.formats.detect import Detection
 from tasks.formats.images import ImageFolder, is_path
-from tasks.formats.raw_example import RowError
+from tasks.formats.raw_example import Accepted, ImageReference, RowError
+from tasks.formats.reader import read_items
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import RawTask
 from tasks.user_data.splits import (

@@ -19,18 +19,11 @@ from tasks.data.manifest import IMAGES, MANIFEST, REJECTED, Manifest, RowCounts,
 from tasks.data.row_report import RowRequirements, text_faults
 from tasks.data.rows import IMAGE
 from tasks.data.task import SPLITS
-from tasks.formats import (
-    Accepted,
-    Detection,
-    ImageReference,
-    RawExample,
-    Rejected,
-    coco,
-    detect,
-    read_items,
-)
+from tasks.formats import coco
+from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
-from tasks.formats.raw_example import RowError
+from tasks.formats.raw_example import Accepted, ImageReference, RawExample, Rejected, RowError
+from tasks.formats.reader import read_items
 from tasks.scoring.answers import METRICS
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK, RawTask

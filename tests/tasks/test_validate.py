@@ -32,7 +32,7 @@ from tasks.validate import main
 
 
 def broken_rows(name: str) -> list[Any]:
-    """Good rows 0 to 2, then one without an answer, with an image that is missing, and no row at all."""
+    """Make good rows 0 to 2, then one without an answer, one without its image file, and no object."""
     rows: list[Any] = [ROWS[name](number) for number in range(5)]
     if name in ("llava", "sharegpt"):
         rows[3]["conversations"][1]["value"] = ""
@@ -177,7 +177,7 @@ def test_the_page_shows_six_examples_of_a_file(tmp_path: Path) -> None:
     assert page.read_text().count("<article>") == 6
 
 
-def test_a_benchmark_is_looked_through_task_by_task_with_its_metrics(
+def test_a_benchmark_is_inspected_task_by_task_with_its_metrics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_good(tmp_path / "a", "llava")

@@ -66,7 +66,7 @@ def answered(row: dict[str, Any], answer: str) -> None:
 
 
 def asked(row: dict[str, Any]) -> None:
-    """Two marks for one image."""
+    """Put two marks for one image."""
     if "conversations" in row:
         row["conversations"][0]["value"] = "<image><image> which?"
     elif "messages" in row:
@@ -94,7 +94,7 @@ def test_a_good_folder_has_nothing_to_mend(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_of_a_badly_broken_folder_every_row_is_named_with_its_reason(
+def test_every_row_of_a_badly_broken_folder_is_named_with_its_reason(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_good(tmp_path, name, COUNT)

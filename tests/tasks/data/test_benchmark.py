@@ -14,7 +14,7 @@ from tasks import RowRequirements, check_rows, load_benchmark
 
 
 def change_task(root: Path, **changes: Any) -> Path:
-    """Changes to the YAML of the task `left`."""
+    """Change the YAML of the task `left`."""
     path = root / "benchmark.yaml"
     data = yaml.safe_load(path.read_text())
     data["tasks"]["left"] |= changes
@@ -155,7 +155,7 @@ def test_marks_of_images_are_as_many_as_images_or_none(tmp_path: Path) -> None:
     ]
 
 
-def test_a_reference_of_which_nothing_is_left_is_a_fault(tmp_path: Path) -> None:
+def test_a_reference_that_is_empty_after_normalisation_is_a_fault(tmp_path: Path) -> None:
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0, answers=["yes", "."])])
     (fault,) = check_rows(benchmark, ["left"], ["train"]).broken

@@ -120,7 +120,7 @@ def test_tasks_must_be_there_and_differ() -> None:
         parse_orderings("given", ("a", "a"))
 
 
-def test_one_task_has_one_ordering_whatever_it_is_called() -> None:
+def test_one_task_has_one_ordering_under_every_name() -> None:
     for spec in ("given", "reverse", "rotations", "all", "random:1", "shared:1", "a"):
         assert parse_orderings(spec, ("a",)) == (TaskOrdering(("a",)),)
 

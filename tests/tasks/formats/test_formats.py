@@ -25,7 +25,9 @@ from raw import (
 from small import png
 
 from spaces.errors import InputError
-from tasks.formats import Accepted, Item, RawExample, Rejected, detect, read_items
+from tasks.formats.detect import detect
+from tasks.formats.raw_example import Accepted, Item, RawExample, Rejected
+from tasks.formats.reader import read_items
 
 
 def read(path: Path, format: str | None = None) -> list[Item]:
@@ -43,7 +45,7 @@ def reasons(items: Sequence[Item]) -> list[str]:
 
 
 def one(tmp_path: Path, row: Any) -> Item:
-    """What the row is, behind a good one that shows the format."""
+    """Read a row behind a good one, by which the format is detected."""
     path = write_json(tmp_path / "x.json", [pairs(0), row])
     return read(path, "pairs")[1]
 
@@ -63,7 +65,9 @@ def test_every_format_is_detected_and_read_whole(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "table"])
-def test_json_and_json_lines_are_one_whatever_the_file_is_called(name: str, tmp_path: Path) -> None:
+def test_json_and_json_lines_are_detected_whatever_the_files_name(
+    name: str, tmp_path: Path
+) -> None:
     rows = [ROWS[name](number) for number in range(4)]
     listed = read(write_json(tmp_path / "list.jsonl", rows))
     lines = read(write_lines(tmp_path / "lines.json", rows))
@@ -208,7 +212,7 @@ def test_base64_bytes_in_json_are_bytes(tmp_path: Path) -> None:
         ([1, 2.5], "1", ("1", "2.5")),
     ],
 )
-def test_answers_come_as_lists_objects_or_squad_does(
+def test_answers_may_be_lists_objects_or_in_the_form_of_squad(
     answers: Any, answer: str, several: tuple[str, ...], tmp_path: Path
 ) -> None:
     (raw_example,) = examples([one(tmp_path, {"question": "q", "answers": answers})])
@@ -269,7 +273,7 @@ def test_captions_of_an_image_are_one_example_and_every_caption_counts(tmp_path:
     assert sorted(rows) == list(range(9))
 
 
-def test_a_broken_line_or_end_of_a_file_costs_no_more_than_it_must(tmp_path: Path) -> None:
+def test_a_broken_line_or_end_of_a_file_rejects_only_that_part(tmp_path: Path) -> None:
     good = json.dumps(pairs(0)).encode()
     path = tmp_path / "x.json"
     path.write_bytes(good + b"\n{broken\n\n" + b'{"prompt": "\xff", "answer": 1}\n' + good)
@@ -318,7 +322,7 @@ def test_a_list_larger_than_the_memory_allowed_is_read(tmp_path: Path) -> None:
 
 
 def only(row: dict[str, Any], tmp_path: Path) -> RawExample:
-    """The one record of a file with this one row."""
+    """Return the one example of a file with this one row."""
     (item,) = read_items(detect(write_lines(tmp_path / "data.jsonl", [row])))
     assert isinstance(item, Accepted), item
     return item.examples[0]
@@ -341,7 +345,7 @@ def test_nothing_that_belongs_to_a_question_is_left_out(tmp_path: Path) -> None:
     assert only(turns, tmp_path).history == (("what is it?", "a cat"),)
 
 
-def test_an_empty_name_for_the_image_hides_no_other_and_two_must_agree(tmp_path: Path) -> None:
+def test_an_empty_image_column_hides_no_other_and_two_must_agree(tmp_path: Path) -> None:
     write_images(tmp_path, 2)
     row = {"prompt": "what?", "answer": "a", "image": "", "images": ["0.png"]}
     assert only(row, tmp_path).images == ("0.png",)

@@ -13,9 +13,10 @@ import pytest
 from raw import ROWS, coco, write_images
 
 from spaces.errors import InputError
-from tasks.formats import Accepted, Item, detect, read_items
+from tasks.formats.detect import detect
 from tasks.formats.images import ImageFolder
-from tasks.formats.raw_example import RowError
+from tasks.formats.raw_example import Accepted, Item, RowError
+from tasks.formats.reader import read_items
 
 VALUES: list[Any] = [
     *(None, "", " ", 0, -1, 2**70, 1.5, float("nan"), float("inf"), True, [], {}, [[]], [None]),
@@ -28,7 +29,7 @@ PER_FORMAT = 3_500  # rows; 6 formats and as many captions: more than 20,000
 
 
 def mutated(value: Any, draw: random.Random) -> Any:
-    """The value with something in it replaced, left out, doubled or renamed."""
+    """Replace, drop, double or rename something in a value."""
     if isinstance(value, dict) and value and draw.random() < 0.8:
         key, changed = draw.choice(list(value)), dict(value)
         match draw.randrange(4):
@@ -60,7 +61,7 @@ def good(name: str, number: int) -> dict[str, Any]:
 
 
 def check(items: list[Item], rows: int, folder: Path) -> int:
-    """Every row is there once; images of what was accepted are bytes or refused. Returns how many."""
+    """Check that every row is there once, and that accepted images are bytes or faults; count the rows."""
     seen = [row for i in items for row in (i.rows if isinstance(i, Accepted) else (i.row,))]
     assert sorted(seen) == list(range(rows))
     images = ImageFolder(folder)
@@ -121,7 +122,7 @@ def test_mutated_captions_are_accepted_or_rejected_and_none_is_lost(tmp_path: Pa
 
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
-    """The bytes with a piece overwritten, cut out, doubled, or the end cut off."""
+    """Overwrite, cut out or double a piece of some bytes, or cut off the end."""
     start = draw.randrange(len(data))
     end = min(len(data), start + draw.randint(1, 40))
     match draw.randrange(4):

@@ -27,7 +27,7 @@ ORDERS = {
     "mllm_dcl": "remote_sensing medical driving science finance",
     "mllm_acl": "ocr math visual_perception gui",
 }
-"""As published: arXiv 2311.16206, 2403.08350, 2503.12941, 2506.05453."""
+"""Published orders: arXiv 2311.16206, 2403.08350, 2503.12941, 2506.05453."""
 KEYS = {"name", "description", "order", "initial", "tasks"}
 TASK_KEYS = {
     *("path", "train", "validation", "test", "images", "format", "split", "limit", "prompt"),
@@ -69,7 +69,7 @@ def test_what_is_missing_is_named_and_exits_with_1(
 
 
 def fill(name: str, data: Path) -> None:
-    """One small file for everything that a preset expects."""
+    """Write a small file for each one that a preset expects."""
     for expected in load_preset(name).expected(data):
         path = expected.paths[0]
         if expected.what == "images":
@@ -163,7 +163,7 @@ def test_a_plan_that_leaves_the_model_to_the_user_asks_for_it(refused: Callable[
     assert "give --model" in refused("--plan", "ucit")
 
 
-def test_a_preset_is_not_placed_while_something_is_missing(tmp_path: Path) -> None:
+def test_a_preset_is_not_written_while_a_file_is_missing(tmp_path: Path) -> None:
     fill("ucit", tmp_path / "data")
     (tmp_path / "data" / "UCIT" / "IconQA" / "train.json").unlink()
     with pytest.raises(InputError, match=r"1 more of its files[^\n]*\n  iconqa train: .*IconQA"):
@@ -171,7 +171,7 @@ def test_a_preset_is_not_placed_while_something_is_missing(tmp_path: Path) -> No
     assert not (tmp_path / "made").exists()
 
 
-def test_a_placed_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
+def test_a_written_preset_is_a_benchmark_that_loads(tmp_path: Path) -> None:
     fill("mllm_acl", tmp_path)
     rows = [
         {"conversations": [{"from": "human", "value": f"q{n}"}, {"from": "gpt", "value": "a"}]}

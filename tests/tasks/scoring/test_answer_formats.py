@@ -36,7 +36,7 @@ def test_format_compliance_is_the_share_of_answers_in_the_answer_set() -> None:
     assert math.isnan(format_compliance([], ("no", "yes")))
 
 
-def test_an_unknown_format_names_the_nearest_and_a_broken_pattern_says_why() -> None:
+def test_an_unknown_format_names_the_nearest_and_a_broken_pattern_its_fault() -> None:
     with pytest.raises(InputError, match='did you mean "letter"'):
         check_format("leter")
     with pytest.raises(InputError, match="must hold a regular expression: "):
@@ -49,7 +49,7 @@ def test_a_constrained_answer_is_the_nearest_of_the_set_or_none() -> None:
     assert constrain(said, ("zebra", "tiger")) == ["zebra", "zebra", "zebra", "", "zebra", ""]
 
 
-def test_marks_tell_forgetting_of_the_form_from_forgetting_of_the_matter() -> None:
+def test_scores_tell_loss_of_the_format_from_loss_of_knowledge() -> None:
     answered = [
         AnsweredQuestion(text, ["zebra"]) for text in ("zebra", "zebras", "tiger", "a bird")
     ]
@@ -62,7 +62,7 @@ def test_marks_tell_forgetting_of_the_form_from_forgetting_of_the_matter() -> No
     assert marks.of(1) == {"score": 0, "format_compliance": 0, "constrained_accuracy": 1}
 
 
-def test_a_task_without_format_or_answer_set_is_marked_by_its_metric_alone() -> None:
+def test_a_task_without_format_or_answer_set_is_scored_by_its_metric_alone() -> None:
     marks = score_split("exact_match", [AnsweredQuestion("x", ["x"])])
     assert marks.values() == {
         "score": 1,

@@ -40,7 +40,7 @@ def test_no_answer_at_all_has_no_score(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_only_corpus_metrics_look_at_the_other_examples(name: str) -> None:
+def test_only_corpus_metrics_depend_on_the_other_examples(name: str) -> None:
     one, other = (
         AnsweredQuestion("a red bus waits", [WORDS[1]]),
         AnsweredQuestion("dogs", [WORDS[0]]),

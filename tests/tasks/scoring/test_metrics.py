@@ -140,7 +140,7 @@ def test_caption_metrics_give_the_values_that_pycocoevalcap_prints(name: str) ->
 
 
 def package(name: str, references: dict, said: dict) -> tuple[float, list[float]]:
-    """The value and the scores of each that the package gives."""
+    """Return the package's value and its score of each answer."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
@@ -178,7 +178,7 @@ def test_cider_is_0_for_a_single_image_and_where_all_references_are_the_same() -
     assert score_answers("cider", ["a dog runs"] * 2, [["a dog runs"]] * 2) == [0, 0]
 
 
-def test_rouge_l_weighs_recall_above_precision() -> None:
+def test_rouge_l_weights_recall_above_precision() -> None:
     # Common: the cat on the mat (5 words of 6 and 5): precision 5/6, recall 1.
     scores = score_answers("rouge_l", ["the cat sat on the mat"], [["the cat on the mat"]])
     assert scores == [pytest.approx((1 + 1.44) * (5 / 6) / (1 + 1.44 * 5 / 6))]
@@ -359,7 +359,7 @@ OPTIONS = {"A": "lion", "B": "cat", "C": "a dog"}
         *[("The answer is A or B", None), ("", None)],
     ],
 )
-def test_a_letter_is_told_from_an_article_and_read_in_many_forms(
+def test_a_letter_is_distinguished_from_an_article_and_read_in_many_forms(
     said: str, letter: str | None
 ) -> None:
     assert choice(said, OPTIONS) == letter

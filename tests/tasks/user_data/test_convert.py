@@ -62,7 +62,7 @@ def test_captions_are_an_example_each_in_train_and_references_elsewhere(tmp_path
     assert (first.prompt, first.answers) == ("Tell.", ("caption 0", "caption 1"))
 
 
-def test_the_template_is_put_around_every_prompt_and_must_have_its_place(tmp_path: Path) -> None:
+def test_the_template_is_put_around_every_prompt_and_must_have_its_mark(tmp_path: Path) -> None:
     write_good(tmp_path / "t", "llava", 30)
     task = converted(tmp_path, {"prompt": "{prompt}\nOne word."})
     assert task.examples("train")[0].prompt == "<image>\nWhat is it?\nOne word."
@@ -85,7 +85,7 @@ def test_history_system_and_repeated_ids_reach_the_examples(tmp_path: Path) -> N
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A file of 40 good rows and one row of each thing that is wrong with images or answers."""
+    """Write a file of 40 good rows, and one row for each fault of images or answers."""
     folder = tmp_path / "t"
     write_images(folder, 40)
     (tmp_path / "outside.png").write_bytes(png(1))
@@ -303,7 +303,9 @@ def test_a_folder_that_leaves_open_which_file_is_meant_is_an_input_error(tmp_pat
         converted(tmp_path)
 
 
-def test_a_prepared_benchmark_that_is_not_converted_says_what_does_it(tmp_path: Path) -> None:
+def test_a_raw_benchmark_that_is_not_converted_names_the_commands_that_convert(
+    tmp_path: Path,
+) -> None:
     write_good(tmp_path / "t", "llava")
     with pytest.raises(InputError, match="format asks for a conversion, which search"):
         load_benchmark(write_yaml(tmp_path, {"t": {"format": "llava"}}))
@@ -318,7 +320,7 @@ prepare_benchmark(sys.argv[1], Path(sys.argv[2]))
 
 
 def killed_when(command: list[str], seen: Callable[[], bool], pause: float) -> bool:
-    """Whether the process was killed, a moment after something was seen."""
+    """Kill a process a moment after `seen` is true; return whether it was still running."""
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while not seen() and process.poll() is None and time.monotonic() < end:

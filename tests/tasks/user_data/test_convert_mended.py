@@ -14,7 +14,9 @@ from raw import write_good, write_lines, write_yaml
 
 from spaces.errors import InputError
 from tasks import load_benchmark
-from tasks.formats import Accepted, detect, read_items
+from tasks.formats.detect import detect
+from tasks.formats.raw_example import Accepted
+from tasks.formats.reader import read_items
 from tasks.user_data.prepared_benchmark import prepare_benchmark
 
 
@@ -60,7 +62,7 @@ def test_a_list_that_breaks_off_stops_the_search_even_where_broken_rows_may_be_s
         prepare_benchmark(path, tmp_path / "out")
 
 
-def test_an_unfinished_conversion_of_the_same_process_number_is_in_nobodys_way(
+def test_an_unfinished_conversion_of_the_same_process_number_blocks_no_other(
     tmp_path: Path,
 ) -> None:
     write_good(tmp_path / "t", "llava", 30)

@@ -22,7 +22,9 @@ from search.cli import main
 from search.plan.checks import DATA
 from tasks import load_benchmark
 from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
-from tasks.formats import FORMATS, Accepted, detect, read_items
+from tasks.formats.detect import FORMATS, detect
+from tasks.formats.raw_example import Accepted
+from tasks.formats.reader import read_items
 from tasks.user_data.prepared_benchmark import prepare_benchmark
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +36,7 @@ def blocks(kind: str) -> list[str]:
 
 
 def write_data(root: Path) -> None:
-    """The files that the page speaks of."""
+    """Write the files that the page names."""
     write_images(root / "data" / "signs", 40)
     write_json(root / "data" / "signs" / "train.json", [llava(n) for n in range(40)])
     receipts = root / "data" / "receipts"
@@ -46,7 +48,7 @@ def write_data(root: Path) -> None:
     (root / "tasks.yaml").write_text(blocks("yaml")[0])
 
 
-def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
+def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     write_data(tmp_path)
     for command in "".join(blocks("bash")).splitlines():
         words = [sys.executable, *shlex.split(command)[1:]]
@@ -89,7 +91,7 @@ def test_the_yaml_of_the_page_holds_every_key() -> None:
 
 
 def write_raw_toy(toy: Toy, root: Path) -> Path:
-    """The toy tasks as rows of `pairs` with image files."""
+    """Write the toy tasks as rows of `pairs` with image files."""
     benchmark, tasks = load_benchmark(toy.benchmark), {}
     for name in ("hue", "light"):
         task = benchmark.task(name)
@@ -141,7 +143,7 @@ def test_a_dry_run_on_raw_data_converts_them_once(
 
 
 def spoil(raw: Path) -> None:
-    """Two rows of the raw toy without an answer."""
+    """Remove the answers of two rows of the raw toy."""
     path = raw.parent / "hue" / "train.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text())
     rows[3]["answer"] = rows[5]["answer"] = ""

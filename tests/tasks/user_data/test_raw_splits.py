@@ -20,7 +20,7 @@ def test_an_image_of_many_questions_is_stored_once_and_lies_in_one_split(tmp_pat
     assert all(images.values())
 
 
-def test_images_that_come_together_tie_their_examples_together(tmp_path: Path) -> None:
+def test_examples_that_share_images_stay_in_one_split(tmp_path: Path) -> None:
     write_images(tmp_path / "t", 40)
     data = [pairs(n) | {"image": [f"{n}.png", f"{n - n % 4}.png"]} for n in range(40)]
     write_json(tmp_path / "t" / "all.json", data)
