@@ -97,7 +97,7 @@ def _check_file(
     files = task.split_files(split)
     try:
         table = read_tables(files)
-        table.validate(full=True)  # texts that are no UTF-8
+        table.validate(full=True)  # raises for invalid UTF-8
         shared = read_images(task.images) if "images" in table.column_names else None
     except (InputError, pa.ArrowException) as error:
         return 0, [BrokenRow(task.name, split, None, "", str(error))]

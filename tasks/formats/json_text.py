@@ -20,11 +20,11 @@ _BLANK = " \t\n\r"
 
 
 class JsonFault(ValueError):
-    """Fault after which a text is no JSON; the message holds the line."""
+    """Fault of a JSON text; the message holds the line."""
 
 
 class JsonText:
-    """Reader of a JSON file's values, in turn; bytes that are no UTF-8 become lone surrogates."""
+    """Reader of a JSON file's values, in turn; invalid UTF-8 becomes lone surrogates."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -129,7 +129,7 @@ _DECODER = json.JSONDecoder()
 
 
 def parsed_line(line: bytes) -> Any:
-    """Parse one line of JSON Lines; raise `JsonFault` if it is no JSON."""
+    """Parse one line of JSON Lines; raise `JsonFault` if it cannot be parsed."""
     try:
         return json.loads(line.decode("utf-8-sig", "surrogateescape"))
     except json.JSONDecodeError as error:

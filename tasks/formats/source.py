@@ -25,7 +25,7 @@ WRAPPED = "data"
 CAPTIONS = frozenset({"images", "annotations"})
 """Keys of the lists in COCO's objects."""
 _FIRST_LINE = 1 << 20  # bytes; lists of many GB may be one line
-_TRIES = 20  # first lines that tell JSON Lines from other containers
+_TRIES = 20  # first lines by which JSON Lines are detected
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _open_json(path: Path) -> Source | None:
 
 
 def _is_one_value(path: Path) -> bool:
-    """Return whether the first line is no whole value, or nothing follows it."""
+    """Return whether one value continues after the first line, or nothing follows that line."""
     with path.open("rb") as file:
         line = file.readline(_FIRST_LINE)
         return _tried(line) is None or not file.read(4096).strip()
@@ -244,7 +244,7 @@ def _group_rows(file: pq.ParquetFile, group: int) -> Iterator[list[Any]]:
 
 def _plain_rows(batch: pa.RecordBatch) -> list[Any]:
     try:
-        batch.validate(full=True)  # offsets that lead out of the buffers, texts that are no UTF-8
+        batch.validate(full=True)  # raises for offsets outside the buffers and for invalid UTF-8
         return batch.to_pylist()
     except _TABLE_FAULTS:  # one bad text must not hide the other rows
         return [_plain_row(batch.slice(row, 1)) for row in range(batch.num_rows)]

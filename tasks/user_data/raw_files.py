@@ -61,7 +61,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def split_of(file: Path, folder: Path) -> str | None:
-    """Return the split that a file's name, or else that of its folder, tells; None if none does."""
+    """Return the split that is named by a word in the file's name, else in its folder's; or None."""
     names = [file.stem] if file.parent == folder else [file.stem, file.parent.name]
     for name in names:
         words = re.split("[^a-z]+", name.lower())

@@ -1,4 +1,4 @@
-"""A task whose data are as the user has them: its files, and how a benchmark file says to read them."""
+"""A task of raw data: its files, and the settings of the benchmark file for reading them."""
 
 from __future__ import annotations
 

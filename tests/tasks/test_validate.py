@@ -212,7 +212,7 @@ def test_the_folder_of_a_benchmark_is_its_yaml_file(
         ({}, {"order": ["b"]}, "order: .*task"),
     ],
 )
-def test_what_a_benchmark_says_is_checked_before_its_data_are_touched(
+def test_a_benchmark_file_is_checked_before_its_data_are_read(
     entry: dict[str, Any],
     more: dict[str, Any],
     message: str,
@@ -255,7 +255,7 @@ def test_flags_override_what_is_detected(
         (["none.yaml"], "does not exist"),
     ],
 )
-def test_what_cannot_be_looked_at_is_one_message_and_status_2(
+def test_an_argument_that_cannot_be_used_is_one_message_and_status_2(
     args: list[str],
     message: str,
     tmp_path: Path,
@@ -290,7 +290,7 @@ def test_a_benchmarks_template_counts_as_it_does_in_the_conversion(
     assert "30  empty prompt" in capsys.readouterr().out
 
 
-def test_who_has_seen_enough_may_leave(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_output_early_is_no_error(tmp_path: Path) -> None:
     file = write_json(tmp_path / "data.json", [{"prompt": "é?", "answer": "ü"} for _ in range(9)])
     command = f"{sys.executable} -m tasks.validate {file} | head -1"
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "ascii"}

@@ -1,7 +1,7 @@
 """Multiple choice: the letter that an answer chooses.
 
-Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The way to tell a letter from
-the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter before
+Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The rule that separates a
+letter from the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter before
 a word counts only if it is marked as one.
 """
 

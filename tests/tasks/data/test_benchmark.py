@@ -131,7 +131,7 @@ def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path
     )
 
 
-def test_the_token_of_the_image_is_the_models_to_place(tmp_path: Path) -> None:
+def test_a_prompt_with_the_models_own_image_token_is_broken(tmp_path: Path) -> None:
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, prompt="<|pad|> what?")])
     assert not check_rows(benchmark, ["left"], ["train"]).broken

@@ -87,7 +87,7 @@ def test_conversations_in_parquet_are_conversations(tmp_path: Path) -> None:
     assert (found.format, len(examples(list(read_items(found))))) == ("swift", 2)
 
 
-def test_the_error_of_an_unknown_format_says_what_is_there_and_what_was_looked_for(
+def test_the_error_of_an_unknown_format_names_the_keys_found_and_the_known_formats(
     tmp_path: Path,
 ) -> None:
     path = write_json(tmp_path / "x.json", [{"a": 1, "b": 2}])
@@ -220,7 +220,7 @@ def test_answers_may_be_lists_objects_or_in_the_form_of_squad(
 
 
 @pytest.mark.parametrize("value", [float("nan"), True, {"a": 1}, "\ud800", "<image>"])
-def test_what_cannot_be_an_answer_is_rejected(value: Any, tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_an_answer_is_rejected(value: Any, tmp_path: Path) -> None:
     assert isinstance(one(tmp_path, pairs(0) | {"answer": value}), Rejected)
 
 

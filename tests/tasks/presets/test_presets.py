@@ -58,7 +58,7 @@ def test_the_second_benchmark_of_the_paper_starts_from_five_tasks() -> None:
 
 
 @EACH
-def test_what_is_missing_is_named_and_exits_with_1(
+def test_missing_files_are_named_with_status_1(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--data", str(tmp_path)]) == 1
@@ -94,7 +94,7 @@ def test_files_in_the_expected_layout_are_found_complete(
     }
 
 
-def test_two_places_of_data_do_not_share_a_file(tmp_path: Path) -> None:
+def test_two_data_folders_do_not_share_a_file(tmp_path: Path) -> None:
     files = set()
     for place in ("one", "other"):
         fill("mllm_acl", tmp_path / place)
@@ -122,7 +122,7 @@ def test_all_presets_are_listed_without_data(
     assert all(f"{name}: " in out for name in PRESETS)
 
 
-def test_the_environment_names_the_data_where_no_flag_does(
+def test_the_environment_names_the_data_without_a_flag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITUNE_DATA", str(tmp_path))

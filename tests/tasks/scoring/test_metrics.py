@@ -243,7 +243,7 @@ def test_anls_gives_the_values_that_the_package_prints(
     assert score_answers("anls", [prediction], [references]) == [pytest.approx(score, abs=1e-12)]
 
 
-def test_the_nearest_answer_is_one_near_enough_and_nearer_than_the_others() -> None:
+def test_the_nearest_answer_is_near_enough_and_nearer_than_all_others() -> None:
     answers = ("tiger", "zebra", "Tigress")
     assert nearest("A tigre", answers) is None  # 4 of 7 letters differ from both
     assert nearest("tigres", answers) == "Tigress"
@@ -274,7 +274,7 @@ QUESTION = "Which is it?\nA. a cat\nB. a dog\nC. Both of them"
         ("", None),
     ],
 )
-def test_the_letter_is_read_however_it_is_said(text: str, letter: str | None) -> None:
+def test_the_letter_is_read_in_all_wordings(text: str, letter: str | None) -> None:
     assert choice(text, options_of(QUESTION)) == letter
 
 

@@ -161,7 +161,7 @@ def touch_later(path: Path) -> None:
     os.utime(path, ns=(1, time.time_ns() + 10**9))
 
 
-def test_what_is_unchanged_is_not_converted_again_and_what_is_changed_is(tmp_path: Path) -> None:
+def test_only_changed_data_are_converted_again(tmp_path: Path) -> None:
     file = write_good(tmp_path / "t", "llava", 30)
     first = converted(tmp_path)
     stamp = (folder_of(first) / MANIFEST).stat().st_mtime_ns
