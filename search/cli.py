@@ -12,75 +12,101 @@ from typing import TYPE_CHECKING, Any
 
 from search.commands import guarded
 
-if TYPE_CHECKING:  # --help answers at once: what is heavy is imported where it is used
+if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where they are used
     from search.plan.search_plan import SearchPlan
 
 ROOT = Path(__file__).parent.parent
 
 
+RESUMABLE = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
+"""Fields of a plan that may change when its search is resumed."""
+
+
 def parser() -> argparse.ArgumentParser:
-    """The flags; those left out keep the plan's own values."""
+    """Return the parser of the flags; a flag that is not given keeps the plan's value."""
     p = argparse.ArgumentParser(
         prog="search/run.py",
-        description="Search strategies against forgetting, across task orderings, for one model.",
+        description="Search for the strategy that forgets least, across task orderings, for one model.",
     )
-    plan = p.add_argument_group("what to search")
-    plan.add_argument("--plan", help="smoke, default, a preset, or a YAML file (default: default)")
-    plan.add_argument("--model", help="an embedded model or a folder that from_pretrained reads")
-    plan.add_argument("--benchmark", help="mini, a preset, or a folder or YAML file of yours")
-    plan.add_argument("--data", help="the folder of a preset's data (default: CITUNE_DATA)")
-    plan.add_argument("--tasks", help="the tasks learned, comma-separated (default: all)")
-    plan.add_argument("--strategies", help="comma-separated, replay+ewc for both at once")
-    plan.add_argument(
-        "--orderings",
-        help="given, reverse, alphabetical, rotations, all, random:K@seed, shared:K, a>b;b>a, joined by +",
-    )
-    plan.add_argument(
-        "--initial",
-        choices=("trained", "known", "none"),
-        help="the benchmark's initial tasks: trained before, known to the model, or left out",
-    )
-    plan.add_argument(
-        "--text-encoder",
-        help="a sentence encoder's folder, for task similarity (default: the LMM's own)",
-    )
-    plan.add_argument("--objectives", help="comma-separated metrics; the first chooses the best")
-    plan.add_argument("--seed", type=int, help="of everything that is drawn")
-    spend = p.add_argument_group("what to spend")
-    spend.add_argument("--samples", type=int, help="configurations proposed by the search")
-    spend.add_argument("--concurrent", type=int, help="trials at once (default: as devices allow)")
-    spend.add_argument("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
-    spend.add_argument(
-        "--gpus-per-worker", type=float, metavar="SHARE", help="1, or less for lanes that share one"
-    )
-    spend.add_argument("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
-    spend.add_argument(
-        "--stopping", help="of weak trials: asha, median, racing over orderings, none"
-    )
-    spend.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop after so long")
-    spend.add_argument("--features", help="of frozen towers: auto, disk, or memory, each worker's")
-    spend.add_argument(
-        "--store-limit", type=float, metavar="GB", help="stages kept: old weights go, scores stay"
-    )
-    where = p.add_argument_group("where")
-    where.add_argument("--name", help="of the search: its folder in the storage")
-    where.add_argument(
-        "--storage",
-        type=Path,
-        help="a folder that all nodes see (default: results in the checkout)",
-    )
-    where.add_argument(
-        "--resume", action="store_true", help="go on with a search, the last if unnamed"
-    )
-    where.add_argument("--dry-run", action="store_true", help="check and print the plan, and stop")
-    where.add_argument(
-        "--measure", action="store_true", help="train one stage first: for estimates, and lanes"
-    )
+    _add_plan_flags(p.add_argument_group("what to search"))
+    _add_budget_flags(p.add_argument_group("what to spend"))
+    _add_run_flags(p.add_argument_group("where, and whether to train"))
     return p
 
 
+def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--plan", help="smoke, default, a preset, or a YAML file (default: default)")
+    add("--model", help="an embedded model, or a folder that from_pretrained reads")
+    add("--benchmark", help="mini, a preset, or a folder or YAML file of your own")
+    add("--data", help="folder of a preset's data (default: CITUNE_DATA)")
+    add("--tasks", help="tasks to learn, comma-separated (default: all)")
+    add("--strategies", help="strategies to search, comma-separated; replay+ewc combines two")
+    add(
+        "--orderings",
+        help="given, reverse, alphabetical, rotations, all, random:K@seed, shared:K, a>b;b>a, joined by +",
+    )
+    add(
+        "--initial",
+        choices=("trained", "known", "none"),
+        help="initial tasks of the benchmark: trained first, known to the model, or left out",
+    )
+    add(
+        "--text-encoder",
+        help="folder of a sentence encoder for task similarity (default: the LMM's own)",
+    )
+    add("--objectives", help="metrics, comma-separated; the first one chooses the best trial")
+    add("--seed", type=int, help="seed of the search, the data order and the weights")
+
+
+def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--samples", type=int, help="number of configurations that the search proposes")
+    add("--concurrent", type=int, help="trials at once (default: as many as the devices allow)")
+    add("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
+    add(
+        "--gpus-per-worker",
+        type=float,
+        metavar="SHARE",
+        help="GPU share of each worker: 1, or less for lanes that share a GPU",
+    )
+    add("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
+    add(
+        "--stopping",
+        help="rule that stops weak trials: asha, median, racing (over orderings), none",
+    )
+    add("--time-budget", type=float, metavar="SECONDS", help="stop the search after this time")
+    add(
+        "--features",
+        help="where to cache features of the frozen vision tower: auto, disk, or memory (per worker)",
+    )
+    add(
+        "--store-limit",
+        type=float,
+        metavar="GB",
+        help="size limit of the stage store; the least recently used weights are deleted, scores are kept",
+    )
+
+
+def _add_run_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--name", help="name of the search: its folder in the storage (default: plan and time)")
+    add("--storage", type=Path, help="folder that all nodes see (default: results in the checkout)")
+    add(
+        "--resume",
+        action="store_true",
+        help="continue a search: the last one if --name is not given",
+    )
+    add("--dry-run", action="store_true", help="check and print the plan, then exit")
+    add(
+        "--measure",
+        action="store_true",
+        help="train one stage first, to estimate the cost and propose a number of lanes",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a search; returns the exit status: 2 for a mistake in what was asked for."""
+    """Run a search; return the exit status, 2 for a mistake in flags, plan or data."""
     args = parser().parse_args(argv)
     return guarded(lambda: run(args))
 
@@ -116,28 +142,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:
-    """The named, read or saved plan with the flags' values in place of its own."""
+    """Return the plan that the flags name, or that of a `resumed` folder, with the flags' values."""
     from search.plan.plan_file import named_plan, with_fields
     from search.plan.resolve import resumed_plan
     from spaces.errors import InputError
 
-    free = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
-    named = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
-    names = (*named, "stopping", "features", *free)
+    names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
+    names += ("stopping", "features", *RESUMABLE)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
-    for n in ("data", "text_encoder"):
-        if (folder := getattr(args, n)) is not None:
-            values[n] = str(Path(folder).expanduser().resolve())
-    for n in ("tasks", "strategies", "objectives"):
-        if (text := getattr(args, n)) is not None:
-            values[n] = [part.strip() for part in text.split(",") if part.strip()]
+    for name in ("data", "text_encoder"):
+        if (folder := getattr(args, name)) is not None:
+            values[name] = str(Path(folder).expanduser().resolve())
+    for name in ("tasks", "strategies", "objectives"):
+        if (text := getattr(args, name)) is not None:
+            values[name] = [part.strip() for part in text.split(",") if part.strip()]
     if resumed:
-        other = sorted(
-            set(values) - set(free) | {n for n in ("plan", "zero") if vars(args)[n] is not None}
-        )
-        if other:
+        given = {n for n in ("plan", "zero") if vars(args)[n] is not None} | set(values)
+        if fixed := sorted(given - set(RESUMABLE)):
             raise InputError(
-                f"a search is resumed with the plan it began with; got --{other[0].replace('_', '-')}, "
+                f"a search is resumed with the plan it began with; got --{fixed[0].replace('_', '-')}, "
                 "and only --samples, --concurrent, --gpus-per-worker, --time-budget and --store-limit may "
                 "differ"
             )

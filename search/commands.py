@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def analyze(argv: Sequence[str] | None = None) -> int:
-    """Write a search's tables and report again, and print its outcome."""
+    """Write the tables and the report of a search again, and print its outcome."""
     p = argparse.ArgumentParser(prog="search/analyze.py", description=analyze.__doc__)
-    p.add_argument("run", type=Path, help="the search's folder")
+    p.add_argument("run", type=Path, help="folder of the search")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -30,10 +30,12 @@ def analyze(argv: Sequence[str] | None = None) -> int:
 def export(argv: Sequence[str] | None = None) -> int:
     """Write the best configuration of a search as best.yaml."""
     p = argparse.ArgumentParser(prog="search/export.py", description=export.__doc__)
-    p.add_argument("run", type=Path, help="the search's folder")
-    p.add_argument("--trial", help="this trial instead of the best one")
-    p.add_argument("--by", help="the metric that chooses on the Pareto front (default: the first)")
-    p.add_argument("--out", type=Path, help="the file to write (default: RUN/best.yaml)")
+    p.add_argument("run", type=Path, help="folder of the search")
+    p.add_argument("--trial", help="name of a trial to export in place of the best one")
+    p.add_argument(
+        "--by", help="metric that chooses on the Pareto front (default: the first objective)"
+    )
+    p.add_argument("--out", type=Path, help="file to write (default: RUN/best.yaml)")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -42,7 +44,7 @@ def export(argv: Sequence[str] | None = None) -> int:
         from search.results.outcome import read_outcome
 
         path = export_best(args.run, args.trial, args.by, args.out)
-        for line in unfinished(read_outcome(args.run)):  # there may be a better one yet
+        for line in unfinished(read_outcome(args.run)):  # a better trial may still come
             print(line)
         print(f"{path}\ntrain it: python search/train.py {path}")
         return 0
@@ -53,12 +55,12 @@ def export(argv: Sequence[str] | None = None) -> int:
 def train(argv: Sequence[str] | None = None) -> int:
     """Train a best.yaml again, score it on the test split, and save its adapters."""
     p = argparse.ArgumentParser(prog="search/train.py", description=train.__doc__)
-    p.add_argument("best", type=Path, help="what export.py wrote")
-    p.add_argument("--out", type=Path, help="the folder to make (default: final beside best.yaml)")
-    p.add_argument("--held-out", help="further orderings to score, such as random:2@1")
-    p.add_argument("--model", help="another model than that of the search")
-    p.add_argument("--benchmark", help="other data than those of the search")
-    p.add_argument("--text-encoder", help="where the search's sentence encoder lies here")
+    p.add_argument("best", type=Path, help="file that export.py wrote")
+    p.add_argument("--out", type=Path, help="folder to write (default: final beside best.yaml)")
+    p.add_argument("--held-out", help="further orderings to train and score, such as random:2@1")
+    p.add_argument("--model", help="model to train in place of that of the search")
+    p.add_argument("--benchmark", help="data to train on in place of those of the search")
+    p.add_argument("--text-encoder", help="folder of the search's sentence encoder on this machine")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -73,14 +75,14 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 
 def clean(argv: Sequence[str] | None = None) -> int:
-    """Remove from a storage's stages what no search in it needs, and weights beyond a limit.
+    """Delete the stages that no search in a storage needs, and weights beyond a size limit.
 
-    What scores, reports and costs come from stays; weights that are needed again are trained again.
+    Scores, reports and costs are kept; weights that are needed again are trained again.
     """
     p = argparse.ArgumentParser(prog="search/clean.py", description=clean.__doc__)
-    p.add_argument("storage", type=Path, help="the folder that holds the searches")
-    p.add_argument("--store-limit", type=float, metavar="GB", help="stages kept at the most")
-    p.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    p.add_argument("storage", type=Path, help="folder that holds the searches")
+    p.add_argument("--store-limit", type=float, metavar="GB", help="size limit of the stage store")
+    p.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -93,7 +95,7 @@ def clean(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(act: Callable[[], int]) -> int:
-    """The exit status of `act`; 2, with one message, for a mistake in what was asked for."""
+    """Return the exit status of `act`; 2, with one message, if it raises `InputError`."""
     from spaces.errors import InputError
     from trainables.rank.gc_policy import collect_rarely
 

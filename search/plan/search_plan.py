@@ -43,7 +43,7 @@ class SearchPlan:
     samples: int = 12
     """Configurations that the search proposes, beside the reference runs."""
     balanced: bool = False
-    """If true, every strategy gets the same number of samples; if false, promising ones get more."""
+    """Equal numbers of samples for all strategies; false = promising ones get more."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
     """Metrics, optionally with `:max` or `:min`; the first one chooses the best trial."""
     scoring: str = "seen"
@@ -67,7 +67,7 @@ class SearchPlan:
     time_budget: float | None = None
     """Seconds; None = until the samples are done."""
     features: str = "auto"
-    """Where the features of the frozen vision tower are cached: one of `FEATURE_CACHES`."""
+    """Cache of the frozen vision tower's features: one of `FEATURE_CACHES`."""
     store_limit: float | None = None
     """Size limit of the stage store in GB; None = no limit."""
 
