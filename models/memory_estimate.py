@@ -54,7 +54,7 @@ class ParameterCounts:
     language: int
     linear: int
     """Language-model parameters that can be packed into 4 bits."""
-    rest: int
+    other: int
     trained: int
 
 
@@ -86,9 +86,9 @@ class MetaModel:
 
     def _counted(self) -> dict[str, int]:
         tower, language = f"{self.family.tower_layers}.", f"{self.family.language_model}."
-        counts = {"tower": 0, "qformer": 0, "language": 0, "linear": 0, "rest": 0}
+        counts = {"tower": 0, "qformer": 0, "language": 0, "linear": 0, "other": 0}
         for name, parameter in self.base.named_parameters():
-            part = "tower" if name.startswith(tower) else "rest"
+            part = "tower" if name.startswith(tower) else "other"
             part = "qformer" if name.startswith(self.family.qformer) else part
             part = "language" if name.startswith((language, "lm_head.")) else part
             counts[part] += parameter.numel()
@@ -198,7 +198,7 @@ def _resident(model: MetaModel, workers: int) -> dict[str, float]:
     frozen = 0 if adapter.trains("vision_lora") else count.tower
     if not adapter.trains("vision_lora", "connector", "qformer"):
         frozen += count.qformer
-    every = count.language + count.rest + count.tower + count.qformer
+    every = count.language + count.other + count.tower + count.qformer
     base = float((every - frozen) * bytes_each)
     if training.base_bits == 4:
         base -= count.linear * (bytes_each - PACKED)

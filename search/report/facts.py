@@ -16,7 +16,7 @@ from tasks import EXTRA_SCORES, METRICS, Metric, scale_note
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS
 
-OPTIONAL = ("initial_forgetting", "stored_bytes", "added_parameters")
+OPTIONAL_METRICS = ("initial_forgetting", "stored_bytes", "added_parameters")
 """Metrics that older records, and searches without initial tasks, do not have."""
 
 
@@ -45,7 +45,7 @@ def _start_and_duration(outcome: Outcome) -> tuple[datetime, float]:
 def optional_metrics(outcome: Outcome) -> list[str]:
     """Return the optional metrics that some strategy has."""
     rows = outcome.strategies.values()
-    return [name for name in OPTIONAL if any(row.get(name) is not None for row in rows)]
+    return [name for name in OPTIONAL_METRICS if any(row.get(name) is not None for row in rows)]
 
 
 def front_status(outcome: Outcome, trial: str) -> str:
@@ -72,13 +72,13 @@ def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
     trial = outcome.run.trial(outcome.best_trial)
     for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
         metric = METRICS.get(outcome.run.plan.metrics.get(task, ""))
-        beside = [_final_mean(trial.extra_matrices.get(name, ()), task) for name in EXTRA_SCORES]
+        extra = [_final_mean(trial.extra_matrices.get(name, ()), task) for name in EXTRA_SCORES]
         yield [
             task,
             metric.name if metric else "-",
             "{:g} to {:g}".format(*metric.range) if metric else "-",
             _final_mean(trial.matrices, task),
-            *("-" if value is None else value for value in beside),
+            *("-" if value is None else value for value in extra),
         ]
 
 
