@@ -1,4 +1,4 @@
-"""What every test runs under, and the toys that many share."""
+"""Environment of all tests, and fixtures that many share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from toy import Toy
 
-# Before anything imports torch: with a thread per core, tiny matrices on a busy machine wait for
-# each other, and the order of sums would depend on the machine.
+# Set before torch is imported: with a thread per core, tiny matrices are slow on a busy machine,
+# and the order of sums would depend on the machine.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,12 +23,12 @@ TABLE: pytest.StashKey[Any] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--families", type=Path, help="write what each family can do to this file")
+    parser.addoption("--families", type=Path, help="file for the table of the families' features")
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Take down what tests/models/test_families.py finds of each family."""
+    """Record the outcomes of tests/models/test_families.py for the table of families."""
     report = (yield).get_result()  # type: ignore[attr-defined]  # pytest sends the outcome
     path = item.config.getoption("--families")
     if path and (report.when == "call" or report.outcome != "passed"):
@@ -40,14 +40,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the table of families, if it is asked for."""
+    """Write the table of families if `--families` was given."""
     if TABLE in session.config.stash:
         session.config.stash[TABLE].write(session.config.getoption("--families").resolve())
 
 
 @pytest.fixture(scope="session")
 def toy_benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tasks on disk; not to be changed."""
+    """Write three tasks to disk; tests must not change them."""
     from toy import write_toy_benchmark
 
     return write_toy_benchmark(tmp_path_factory.mktemp("toy") / "benchmark")
@@ -55,7 +55,7 @@ def toy_benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toy(toy_benchmark: Path) -> Toy:
-    """The toy tasks with a LLaVA."""
+    """Return the toy tasks with a LLaVA."""
     from toy import Toy, write_llava
 
     return Toy(toy_benchmark, write_llava(toy_benchmark.parent / "llava"))
@@ -63,7 +63,7 @@ def toy(toy_benchmark: Path) -> Toy:
 
 @pytest.fixture(scope="session")
 def toy_instructblip(toy_benchmark: Path) -> Toy:
-    """The toy tasks with an InstructBLIP."""
+    """Return the toy tasks with an InstructBLIP."""
     from toy import Toy, write_instructblip
 
     return Toy(toy_benchmark, write_instructblip(toy_benchmark.parent / "instructblip"))
@@ -71,7 +71,7 @@ def toy_instructblip(toy_benchmark: Path) -> Toy:
 
 @pytest.fixture
 def plan(toy: Toy, tmp_path: Path) -> Callable[..., str]:
-    """Writes a plan file for the toy, with changes, and returns its path."""
+    """Return a function that writes a plan file for the toy, with changes, and returns its path."""
     import yaml
     from toy import ADAPTER, TRAINING
 
@@ -98,7 +98,7 @@ def plan(toy: Toy, tmp_path: Path) -> Callable[..., str]:
 def refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
-    """Runs a command that must fail before it does anything; returns its one message."""
+    """Return a function that runs a command, which must fail at once, and returns its one message."""
     import ray
 
     from search import cli, run_search

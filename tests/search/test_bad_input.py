@@ -198,7 +198,7 @@ def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(
         assert remedy in error
 
 
-def test_a_processor_that_does_not_go_with_its_model_is_one_error(
+def test_a_processor_that_does_not_match_its_model_is_one_error(
     plan: Callable, refused: Callable, tmp_path: Path, toy: Toy
 ) -> None:
     folder = shutil.copytree(toy.model, tmp_path / "model")
@@ -224,7 +224,7 @@ KNOBS_THAT_CLASH = {
 
 
 @pytest.mark.parametrize("what", KNOBS_THAT_CLASH)
-def test_knobs_that_do_not_go_together_are_one_error(
+def test_knobs_that_exclude_each_other_are_one_error(
     what: str, plan: Callable, refused: Callable
 ) -> None:
     training, space, message = KNOBS_THAT_CLASH[what]

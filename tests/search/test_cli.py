@@ -21,7 +21,7 @@ from search.run_search import save_plan
 ROOT = Path(__file__).parents[2]
 
 
-# Names and going on ------------------------------------------------------------------------------
+# Names and resuming -------------------------------------------------------------------------------
 
 
 def test_a_name_that_is_taken_is_refused(plan: Callable, refused: Callable, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable)
     assert "the code and library versions it began with" in refused("--resume")
 
 
-def test_what_a_resumed_search_is_given_anew_is_kept(begun: Path) -> None:
+def test_a_changed_flag_of_a_resumed_search_is_saved(begun: Path) -> None:
     from search.plan.resolve import resolve_plan, resumed_plan
 
     before = json.loads((begun / "plan.json").read_text())
@@ -106,7 +106,7 @@ def test_one_process_at_a_time_runs_a_search(
 
 
 @pytest.mark.parametrize("name", ["smoke", "default"])
-def test_the_plans_that_ship_are_whole(
+def test_the_shipped_plans_resolve(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--plan", name, "--storage", str(tmp_path), "--dry-run"]) == 0
@@ -116,7 +116,7 @@ def test_the_plans_that_ship_are_whole(
 # Another model, other data -----------------------------------------------------------------------
 
 
-def test_another_model_and_other_data_leave_the_embedded_ones_settings_behind(
+def test_another_model_and_other_data_reset_the_embedded_ones_settings(
     toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from spaces import Adapter, Training
@@ -132,7 +132,7 @@ def test_another_model_and_other_data_leave_the_embedded_ones_settings_behind(
     assert embedded.training and embedded.tasks
 
 
-def test_what_does_nothing_is_said_before_it_is_run(
+def test_a_knob_without_effect_is_announced_before_the_search(
     plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--storage", str(tmp_path), "--dry-run"]
@@ -165,7 +165,7 @@ def test_numbers_of_a_plan_file_may_be_written_with_an_exponent(tmp_path: Path) 
     assert plan.space == {"ewc.strength": {"low": 1e2, "high": 1e5}}
 
 
-def test_the_batch_is_shared_out_over_any_workers_that_divide_it(
+def test_any_number_of_workers_that_divides_the_batch_is_accepted(
     toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--model", str(toy.model), "--benchmark", str(toy.benchmark)]
@@ -217,7 +217,7 @@ def test_a_dry_run_says_where_scores_of_different_ranges_are_averaged(
         ({"stopping": "none", "scoring": "cheap"}, ""),
     ],
 )
-def test_rules_that_have_little_to_go_by_are_announced(
+def test_stopping_rules_that_can_compare_little_are_announced(
     plan: Callable,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -229,7 +229,7 @@ def test_rules_that_have_little_to_go_by_are_announced(
     assert any(said in note for note in notes) if said else not any("compared" in n for n in notes)
 
 
-# What needs no search ----------------------------------------------------------------------------
+# Commands without a search ---------------------------------------------------------------------------
 
 
 def test_a_dry_run_prints_the_stages_and_writes_nothing(
@@ -275,7 +275,7 @@ def test_help_answers_at_once(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "export", "analyze"])
-def test_the_commands_after_a_search_refuse_what_is_no_search(
+def test_the_commands_after_a_search_refuse_other_folders(
     command: str, tmp_path: Path, refused: Callable
 ) -> None:
     (tmp_path / "empty").mkdir()

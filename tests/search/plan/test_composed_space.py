@@ -1,4 +1,4 @@
-"""Compositions, balanced budgets and initial tasks, as a plan asks for them."""
+"""Compositions, balanced budgets and initial tasks of a plan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_composition_is_a_branch_of_its_own_with_the_knobs_of_its_parts() -> N
     )
 
 
-def test_what_is_said_of_a_strategy_holds_in_compositions_too() -> None:
+def test_a_strategys_domain_holds_in_its_compositions() -> None:
     found = space("replay+ewc", replay__ratio={"low": 0.1, "high": 0.2}, ewc__decay=0.5)
     branch = found.open["strategy"].branches["replay+ewc"]
     assert branch["replay_ratio"] == FloatDistribution(0.1, 0.2, log=True)
@@ -52,7 +52,7 @@ def test_what_is_said_of_a_strategy_holds_in_compositions_too() -> None:
     assert found.reference("replay+ewc").strategy.knobs()["ewc_decay"] == 0.5
 
 
-def test_a_composition_may_be_told_otherwise() -> None:
+def test_a_composition_may_have_a_domain_of_its_own() -> None:
     domains = {"replay+ewc.ewc_decay": 0.25, "ewc.decay": 0.5}
     otherwise = {"ewc + replay.ewc_decay": 0.25, "ewc.decay": 0.5}
     for ordered in (domains, dict(reversed(domains.items())), otherwise):
@@ -70,17 +70,17 @@ def test_a_composition_may_be_told_otherwise() -> None:
         (("joint",), r"at least one strategy must be searched .* joined by \+"),
     ],
 )
-def test_what_does_not_go_together_is_one_clear_error(strategies, message: str) -> None:
+def test_strategies_that_exclude_each_other_are_one_clear_error(strategies, message: str) -> None:
     with pytest.raises(InputError, match=message):
         searched_strategies(SearchPlan("p", strategies=strategies))
 
 
-def test_an_unknown_knob_of_a_strategy_that_is_left_out_is_still_a_mistake() -> None:
+def test_an_unknown_knob_of_an_unsearched_strategy_is_an_error() -> None:
     with pytest.raises(InputError, match='unknown knob of ewc "strenght"'):
         space("replay", ewc__strenght=1.0)
 
 
-def test_experts_need_a_vision_tower_that_stays_as_it_is() -> None:
+def test_experts_need_a_frozen_vision_tower() -> None:
     trained = {"parts": "connector+vision_lora"}
     check_experts(space("eproj", adapter=trained))
     with pytest.raises(InputError, match=r"vision_lora.*the projection alone would do"):
@@ -99,7 +99,7 @@ def test_experts_adapters_are_among_those_that_are_checked() -> None:
 
 
 def proposed(run: Path, samples: int, count: int) -> list[str]:
-    """The strategies of the next `count` proposals."""
+    """Return the strategies of the next `count` proposals."""
     run.mkdir(exist_ok=True)
     names = ("replay", "ewc", "lwf")
     found = StudySearcher(space(*names), OBJECTIVES, run, 0, samples, (), balanced=True)
@@ -129,7 +129,7 @@ def test_a_balanced_search_that_is_resumed_or_given_more_stays_balanced(tmp_path
     assert Counter(third) == {"replay": 1, "ewc": 1, "lwf": 1}
 
 
-def test_a_budget_that_cannot_be_balanced_says_which_could() -> None:
+def test_the_error_of_an_unbalanced_budget_names_one_that_works() -> None:
     plan = SearchPlan("p", strategies=("replay", "ewc"), samples=5, balanced=True)
     with pytest.raises(InputError, match="as many samples for each of 2 strategies, got 5; 4"):
         searched_strategies(plan)
@@ -140,7 +140,7 @@ def test_a_budget_that_cannot_be_balanced_says_which_could() -> None:
 
 @pytest.fixture
 def resolved(toy: Toy, tmp_path: Path) -> Callable[..., ResolvedPlan]:
-    """A plan on the toy, whose benchmark names an initial task."""
+    """Return a function that resolves plans on the toy, whose benchmark has an initial task."""
     file = tmp_path / "tasks.yaml"
     text = (toy.benchmark / "benchmark.yaml").read_text().replace("- half\n", "", 1)
     paths = {
@@ -176,14 +176,16 @@ def test_initial_tasks_are_not_learned_again(resolved) -> None:
     assert resolved(tasks=("hue", "half"), initial="none").panel.tasks == ("half", "hue")
 
 
-def test_metrics_of_initial_tasks_need_some(resolved) -> None:
+def test_metrics_of_initial_tasks_need_initial_tasks(resolved) -> None:
     objectives = ("final_average", "initial_forgetting")
     assert resolved(objectives=objectives).panel.initial
     with pytest.raises(InputError, match="need tasks that were learned before"):
         resolved(objectives=objectives, initial="none")
 
 
-def test_a_sentence_encoder_is_looked_for_before_anything_starts(resolved, tmp_path: Path) -> None:
+def test_a_missing_sentence_encoder_is_found_before_anything_starts(
+    resolved, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="text_encoder must be a folder"):
         resolved(text_encoder=str(tmp_path / "nowhere"))
 

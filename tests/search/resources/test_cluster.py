@@ -22,14 +22,14 @@ from spaces import InputError
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """Where something listens."""
+    """Yield an address where a server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """What `ray start` left behind on this machine."""
+    """Return a function that leaves the files of `ray start` on this machine."""
 
     def leave(found: str | None) -> None:
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -44,12 +44,12 @@ def test_the_cluster_that_this_machine_is_part_of_is_joined(left: Callable, addr
 
 
 @pytest.mark.parametrize("found", [None, "127.0.0.1:1", "nonsense"])
-def test_none_is_joined_that_does_not_answer(left: Callable, found: str | None) -> None:
+def test_a_cluster_that_does_not_answer_is_not_joined(left: Callable, found: str | None) -> None:
     left(found)
     assert cluster_address() is None
 
 
-def test_workers_find_what_this_process_finds(
+def test_workers_import_the_modules_of_this_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def test_workers_find_what_this_process_finds(
     assert module_path() == str(ROOT)
 
 
-def test_what_the_environment_says_comes_first(
+def test_the_environment_variable_wins(
     left: Callable, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left(address)
@@ -75,7 +75,7 @@ def test_what_the_environment_says_comes_first(
 @pytest.fixture
 def guarded() -> Iterator[str]:
     """A cluster with a token of its own."""
-    folder = tempfile.mkdtemp()  # short, for sockets lie in it
+    folder = tempfile.mkdtemp()  # short, for it holds sockets
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     head = ["start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
@@ -107,12 +107,12 @@ def answers(port: int) -> bool:
 
 
 def shown(token: str) -> dict[str, str]:
-    """The environment of a process that shows a token."""
+    """Return the environment of a process that shows a token."""
     return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
 
 
 @pytest.mark.slow
-def test_a_cluster_with_a_token_is_joined_with_it_and_nothing_is_begun_here_without(
+def test_a_cluster_with_a_token_is_joined_with_it_and_refuses_others(
     guarded: str, tmp_path: Path
 ) -> None:
     code = (

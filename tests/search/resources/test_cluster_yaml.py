@@ -18,7 +18,7 @@ def cluster() -> dict[str, Any]:
 
 
 def validated(cluster: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as `ray up` completes and checks it, before it asks for machines."""
+    """Return the configuration as `ray up` completes and checks it, before it requests machines."""
     util = pytest.importorskip("ray.autoscaler._private.util")
     resolved = util.prepare_config(copy.deepcopy(cluster))
     util.validate_config(resolved)
@@ -42,6 +42,6 @@ def test_every_image_has_the_ray_version_that_is_installed(cluster: dict[str, An
     assert installed and all(f"ray:{installed[0]}." in image for image in images)
 
 
-def test_the_token_is_mounted_and_asked_for(cluster: dict[str, Any]) -> None:
+def test_the_token_is_mounted_and_required(cluster: dict[str, Any]) -> None:
     assert cluster["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
     assert "-e RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]

@@ -1,4 +1,4 @@
-"""How many lanes and workers a machine is given, and what of a GPU: on machines of all kinds."""
+"""Lanes, workers and GPU shares on machines of all kinds."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def gpus(count: int, size: float = 80 * GB, cores: int = 32) -> Devices:
         (gpus(1), 1, 40 * GB, 14, 1.0),
         (gpus(1), 1, 10 * GB, 2, 0.5),  # no more than there are lanes for
         (gpus(4), 1, 10 * GB, 8, 0.5),
-        (gpus(4, cores=4), 1, GB, 100, 1.0),  # each lane wants a core
-        (gpus(2), 2, GB, 100, 1.0),  # NCCL wants a GPU for each rank
+        (gpus(4, cores=4), 1, GB, 100, 1.0),  # each lane needs a core
+        (gpus(2), 2, GB, 100, 1.0),  # NCCL needs a GPU for each rank
     ],
 )
 def test_a_gpu_is_shared_as_far_as_memory_cores_and_trials_go(
@@ -54,14 +54,14 @@ def test_a_share_that_was_asked_for_is_taken_even_where_the_gpus_are_elsewhere()
     assert lanes_on(CPUS, 0.25) == 4
 
 
-def test_in_a_cluster_no_gpu_is_shared_unasked() -> None:
+def test_in_a_cluster_gpus_are_shared_only_if_asked() -> None:
     assert gpu_share(gpus(4), 1, GB, 20, alone=False) == 1.0
     assert gpu_share(gpus(4), 1, GB, 20, asked=0.5, alone=False) == 0.5
     assert gpu_share(CPUS, 1, GB, 20, alone=False) == 0.0
 
 
 def split(whole: float, kept: float = 0.0) -> Callable[[int], float]:
-    """Bytes of a rank: what is sharded, and what each keeps."""
+    """Return the bytes of a rank by workers: a sharded part, and one that each rank holds."""
     return lambda workers: whole / workers + kept
 
 

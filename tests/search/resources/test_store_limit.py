@@ -1,4 +1,4 @@
-"""Keeping the store within a limit, and telling beforehand what a search will take."""
+"""The size limit of the store, and the estimate of a search's cost."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def test_hours_are_unknown_until_a_stage_was_trained_and_known_then(
     assert re.search(r"measured    a worker took \d\.\d\d GB at its peak", said)
     assert re.search(r"estimate    about .* on \d lanes, of which scoring \d+%", said)
     assert len(list((tmp_path / "out" / "stages" / "records").rglob("*.json"))) >= 3
-    assert main(flags) == 0  # what was measured is the search's own, and stays
+    assert main(flags) == 0  # the measured stage belongs to the search, and stays
     assert "measured on 1 stages" in capsys.readouterr().out
 
 
-def test_an_estimate_counts_what_is_still_to_be_made(plan: Path, tmp_path: Path) -> None:
+def test_an_estimate_counts_the_stages_that_are_not_trained_yet(plan: Path, tmp_path: Path) -> None:
     resolved = prepared_of(plan, tmp_path)
     assert MeasuredStages(resolved).estimate(to_train(resolved)) is None
     model, benchmark = resolved.plan.model, resolved.plan.benchmark
@@ -104,7 +104,7 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_storage_is_cleaned_by_hand(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_cleans_a_storage(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert clean([str(storage), "--dry-run"]) == 0
     assert "0.001 GB that no search needs would be removed" in capsys.readouterr().out
     assert StageStore(storage / "stages").has("ab")
@@ -117,7 +117,7 @@ def test_a_storage_is_cleaned_by_hand(storage: Path, capsys: pytest.CaptureFixtu
     ("flags", "said"),
     [(["nowhere"], "a storage holds"), ([".", "--store-limit", "0"], "more than 0 GB")],
 )
-def test_what_is_no_storage_or_no_limit_is_refused(
+def test_a_wrong_storage_or_limit_is_refused(
     flags: list[str],
     said: str,
     storage: Path,
@@ -129,7 +129,7 @@ def test_what_is_no_storage_or_no_limit_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_a_search_sweeps_when_its_store_has_grown(
+def test_a_search_evicts_when_its_store_has_grown(
     storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     roomy, tight = StoreLimit(storage, 1.0), StoreLimit(storage, 1e-6)
@@ -139,7 +139,7 @@ def test_a_search_sweeps_when_its_store_has_grown(
     assert not StageStore(storage / "stages").has("ab")
     StageStore(storage / "stages").put("cd", {}, {"w": torch.zeros(250_000)})  # young
     tight.on_step_end(1, [])
-    assert StageStore(storage / "stages").has("cd")  # it has looked just now
+    assert StageStore(storage / "stages").has("cd")  # the last check was just now
     tight._next = 0.0
     with pinned(StageStore(storage / "stages"), ["cd"]):
         tight.on_step_end(2, [])
