@@ -78,7 +78,7 @@ def a_knob(domain, off: float | None = None) -> Knob:
         ("linear", WORD, "linear"),
     ],
 )
-def test_a_plan_files_domain_is_read_as_a_part_of_the_knobs_own(spec, like, domain) -> None:
+def test_a_domain_of_a_plan_file_is_a_part_of_the_knobs_domain(spec, like, domain) -> None:
     parsed = parse_domain("part.knob", spec, a_knob(like))
     assert parsed == domain
     assert type(parsed) is type(domain)
@@ -117,7 +117,7 @@ def test_a_wrong_domain_is_an_input_error_that_names_the_knob(spec, like, messag
     assert "part.knob" in str(error.value)
 
 
-def test_an_unknown_name_is_told_with_the_known_ones_and_the_nearest() -> None:
+def test_an_unknown_name_is_reported_with_the_known_and_the_nearest_names() -> None:
     assert str(unknown("fruit", "aple", ["pear", "apple"])) == (
         'unknown fruit "aple"; known: apple, pear — did you mean "apple"?'
     )

@@ -37,7 +37,7 @@ def test_two_writers_of_one_file_use_different_temporary_files(tmp_path: Path) -
     assert (tmp_path / "a").read_text() == "one"
 
 
-def test_the_first_of_two_writers_stands_without_overwriting(tmp_path: Path) -> None:
+def test_the_first_of_two_writers_stays_without_overwriting(tmp_path: Path) -> None:
     with replacing(tmp_path / "a", overwrite=False) as one:
         one.write_text("one")
         write_atomically(tmp_path / "a", "other")

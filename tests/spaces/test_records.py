@@ -15,7 +15,7 @@ class Point(Record):
     name: str = ""
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_record_is_read_back() -> None:
     point = Point(x=1.5, name="a")
     assert Point.from_json(point.to_json(), "p.json") == point
     assert Point.from_values(point.to_values(), "p.json") == point

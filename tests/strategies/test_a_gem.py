@@ -26,7 +26,7 @@ def project(one: Tensors, other: Tensors) -> Tensors:
     return AGEM().project(one, other)
 
 
-def test_what_opposes_the_memory_is_taken_away() -> None:
+def test_the_part_that_opposes_the_memory_is_removed() -> None:
     found = project(gradient([1.0, -2.0, 0.0]), gradient([1.0, 1.0, 1.0]))
     # g.r = -1 and |r|^2 = 3: g + r / 3
     assert found["w"].tolist() == pytest.approx([4 / 3, -5 / 3])
@@ -34,7 +34,7 @@ def test_what_opposes_the_memory_is_taken_away() -> None:
 
 
 @pytest.mark.parametrize("memory", [[1.0, 0.0, 0.0], [2.0, 1.0, 5.0], [0.0, 0.0, 0.0]])
-def test_a_gradient_that_agrees_is_left_alone(memory: list[float]) -> None:
+def test_a_gradient_that_agrees_is_unchanged(memory: list[float]) -> None:
     own = gradient([1.0, -2.0, 3.0])
     assert project(own, gradient(memory)) is own
 
@@ -57,7 +57,7 @@ def test_the_projected_gradient_never_opposes_the_memory() -> None:
     assert 50 < opposed < 150
 
 
-def test_the_memory_is_a_ratio_of_each_task_and_gone_through_in_turn() -> None:
+def test_the_memory_is_a_ratio_of_each_task_and_batches_cycle_through_it() -> None:
     strategy = AGEM(ratio=0.05)
     new = [("c", 0), ("c", 1)]
     assert strategy.mix(new, OLD, shuffled) is new
@@ -69,7 +69,7 @@ def test_the_memory_is_a_ratio_of_each_task_and_gone_through_in_turn() -> None:
     ]
 
 
-def test_without_a_memory_nothing_is_compared() -> None:
+def test_without_a_memory_there_is_no_memory_batch() -> None:
     for strategy, old in ((AGEM(ratio=0.3), {}), (AGEM(ratio=0.001), OLD), (AGEM(ratio=0), OLD)):
         strategy.mix([("c", 0)], old, shuffled)
         assert strategy.memory_batch(0, 4) == []
@@ -111,7 +111,7 @@ def own_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("training", [{}, {"micro_batch": 4}, {"zero": 2}, {"precision": "bf16"}])
-def test_where_the_memory_agrees_looking_at_it_changes_nothing(
+def test_a_memory_that_agrees_changes_nothing(
     training: dict, own_strategies: None, toy: Toy, tmp_path: Path
 ) -> None:
     knobs = {"epochs": 1, **training}

@@ -73,7 +73,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kept(trial: PanelTrial) -> list[Tensors]:
-    """The consolidated tensors of the first two stages' tasks."""
+    """Return the consolidated tensors of the first two stages' tasks."""
     return [trial.store.tensors(key) for key in trial.job(trial.paths[2]).kept]
 
 

@@ -90,7 +90,7 @@ def test_strategies_that_cannot_be_joined_are_an_input_error(name: str, message:
 
 
 def test_every_hook_and_flag_of_strategies_is_joined() -> None:
-    """Fails for a new hook until `Composed` joins it."""
+    """Fail for a new hook until `Composed` joins it."""
     hooks = {
         name
         for name, value in vars(Strategy).items()
@@ -142,7 +142,7 @@ def test_effective_knobs_are_those_of_the_parts_that_act() -> None:
     assert made("replay+eproj").routing_knobs() == {"eproj_routing": "retrieved"}
 
 
-def test_shared_knobs_and_the_start_are_those_of_the_part_that_sets_them() -> None:
+def test_shared_knobs_and_the_start_come_from_the_part_that_sets_them() -> None:
     training, adapter = Training(learning_rate=2e-4), Adapter(parts="lm_lora")
     found = made("replay+eproj").override_shared(training, adapter)
     assert found == EProj().override_shared(training, adapter)
@@ -164,7 +164,7 @@ def test_mixes_chain() -> None:
     assert filled.replay_batch(0, 4) == [("a", 19), ("a", 18)] * 2
 
 
-def test_penalties_add_and_what_is_kept_stays_apart() -> None:
+def test_penalties_add_and_kept_tensors_stay_apart() -> None:
     strategy = made("ewc+mas", ewc_strength=1e3, mas_strength=1e4)
     learner = Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
     kept = strategy.consolidate(learner, "a", 8)
@@ -180,7 +180,7 @@ def test_penalties_add_and_what_is_kept_stays_apart() -> None:
     assert paid["v"].tolist() == pytest.approx([2e3 * 5 / 16 + 2e4 * 3 / 8])
 
 
-def test_a_part_that_is_switched_off_pays_nothing() -> None:
+def test_a_part_that_is_switched_off_adds_no_penalty() -> None:
     strategy = made("ewc+mas", ewc_strength=0, mas_strength=1e4)
     kept = strategy.consolidate(Told([1.0, 0.0, 2.0]), "a", 8)
     strategy.prepare({"w": torch.zeros(2), "v": torch.zeros(1)}, [kept], SECOND)
@@ -191,7 +191,7 @@ def test_a_part_that_is_switched_off_pays_nothing() -> None:
     assert not off.has_penalty()
 
 
-def test_what_is_paid_for_outputs_adds() -> None:
+def test_distillation_terms_add() -> None:
     draw = torch.Generator().manual_seed(0)
     said, before = (torch.randn(2, 2, 4, generator=draw) for _ in range(2))
     answers = torch.tensor([[0, 1], [2, ENDED]])
@@ -211,7 +211,7 @@ def test_what_is_paid_for_outputs_adds() -> None:
     assert strategy.distil(quiet) is None
 
 
-def test_the_projection_of_a_part_is_made() -> None:
+def test_the_projection_of_a_part_is_applied() -> None:
     strategy = made("ewc+a_gem", a_gem_ratio=0.05)
     assert strategy.mix(NEW, OLD, shuffled) == NEW
     assert strategy.memory_batch(0, 2) == [("a", 19)] * 2
@@ -221,7 +221,7 @@ def test_the_projection_of_a_part_is_made() -> None:
     assert strategy.project(own, agreed) is own
 
 
-def test_examples_are_routed_by_the_keys_among_what_is_kept() -> None:
+def test_examples_are_routed_by_the_keys_among_the_kept_tensors() -> None:
     strategy = made("ewc+eproj")
     keys = [{"image": torch.eye(2)[i], "instruction": torch.eye(2)[i]} for i in range(2)]
     kept = [{"ewc/w": torch.zeros(3), **{f"eproj/{n}": v for n, v in own.items()}} for own in keys]
@@ -231,7 +231,7 @@ def test_examples_are_routed_by_the_keys_among_what_is_kept() -> None:
     assert made("ewc+mas").routing_tensors({"ewc/w": torch.zeros(3)}) == {}
 
 
-def test_what_users_should_know_of_each_part_is_said() -> None:
+def test_warnings_of_all_parts_are_joined() -> None:
     said = made("replay+a_gem").warning({"a": 10, "b": 1000})
     assert said == (
         "replay with ratio 0.01 draws no example of a; a_gem with ratio 0.01 draws no example of a"

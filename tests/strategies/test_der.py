@@ -48,7 +48,7 @@ class Saying:
 
 
 def prepared(stored: torch.Tensor, context: StageContext = SECOND, **knobs: float) -> DER:
-    """DER++ before a stage whose memory is row 3 of `a`, with these logits (tokens, vocabulary)."""
+    """Return DER++ before a stage whose memory is row 3 of `a`, with these logits (tokens, words)."""
     strategy = DER(**{"ratio": 0.3} | knobs)
     kept = {"rows": torch.tensor([3]), "lengths": torch.tensor([len(stored)]), "logits": stored}
     strategy.prepare({}, [kept], context)
@@ -66,9 +66,7 @@ def nll(row: int, logits: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.1, 0.5), (2.0, 0.0), (0.0, 2.0), (0.5, 1.0)])
-def test_memory_pays_for_its_logits_and_its_own_loss_as_they_are_weighted(
-    alpha: float, beta: float
-) -> None:
+def test_the_memorys_loss_weighs_its_logits_and_its_answers(alpha: float, beta: float) -> None:
     stored, logits = torch.tensor([[1.0, -1.0, 0.5, 2.0]]), said()
     outputs = Outputs(PICKS, logits, ANSWERS)
     strategy = prepared(stored, alpha=alpha, beta=beta)
@@ -79,12 +77,12 @@ def test_memory_pays_for_its_logits_and_its_own_loss_as_they_are_weighted(
     assert float(outputs.nll() + paid) == pytest.approx(whole, rel=1e-5)
 
 
-def test_a_batch_of_new_examples_pays_nothing_more() -> None:
+def test_a_batch_of_new_examples_has_no_further_loss() -> None:
     strategy = prepared(torch.zeros(1, 4))
     assert strategy.distil(Outputs(PICKS[:1], said()[:1], ANSWERS[:1])) is None
 
 
-def test_what_is_trained_again_is_the_memory() -> None:
+def test_the_memory_is_trained_again() -> None:
     strategy = DER(ratio=0.3)
     strategy.prepare({}, [], StageContext(("b",)))
     mixed = strategy.mix([("b", 0)], {"a": 4, "c": 10}, lambda task: range({"a": 4, "c": 10}[task]))
@@ -96,7 +94,7 @@ def test_what_is_trained_again_is_the_memory() -> None:
     ("knobs", "kept", "acts"),
     [({}, True, True), ({"alpha": 0}, False, True), ({"ratio": 0}, False, False)],
 )
-def test_logits_are_kept_where_they_are_used(knobs: dict, kept: bool, acts: bool) -> None:
+def test_logits_are_kept_only_if_they_are_used(knobs: dict, kept: bool, acts: bool) -> None:
     strategy = DER(**knobs)
     assert (strategy.consolidation_knobs() is not None) is kept
     assert bool(strategy.effective(SECOND)) is acts
@@ -145,7 +143,7 @@ def test_the_kept_logits_are_the_models_at_the_end_of_the_stage(walk: PanelTrial
         assert torch.allclose(logits.float(), now[0], rtol=2**-10, atol=1e-3)
 
 
-def test_a_stage_holds_the_examples_it_saw_and_their_logits(walk: PanelTrial) -> None:
+def test_a_stage_counts_the_examples_it_read_and_their_logits_as_memory(walk: PanelTrial) -> None:
     job, worker = walk.job(walk.paths[1]), walk.runner.worker
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), {})
     seen = {pick for batch in plan for pick in batch if pick[0] == "hue"}
@@ -166,9 +164,7 @@ def test_without_logits_and_with_the_whole_loss_it_is_replay_to_the_last_bit(
     assert blobs(der) == blobs(replay)
 
 
-def test_the_stronger_alpha_the_nearer_the_model_stays_to_its_logits(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_a_stronger_alpha_keeps_the_model_nearer_to_its_logits(toy: Toy, tmp_path: Path) -> None:
     def away(alpha: float) -> float:
         knobs = {"name": "der", "ratio": 0.3, "alpha": alpha, "beta": 0.0}
         made = walked(toy.walk(config(knobs), tmp_path))

@@ -14,7 +14,7 @@ def queries(image: list[list[float]], instruction: list[list[float]]) -> Queries
 
 
 def near(middle: list[float], count: int = 40, spread: float = 0.3) -> torch.Tensor:
-    """Vectors of length 1 about a direction."""
+    """Return vectors of length 1 about a direction."""
     draw = torch.Generator().manual_seed(1)
     vectors = torch.tensor(middle) + spread * torch.randn(count, len(middle), generator=draw)
     return torch.nn.functional.normalize(vectors, dim=-1)
@@ -39,7 +39,7 @@ def begun(similar: tuple[float, ...], **knobs) -> StartFrom:
         (1.0, StartFrom(None, expert=True)),
     ],
 )
-def test_the_most_similar_expert_is_used_again_above_the_threshold(
+def test_the_most_similar_expert_is_trained_further_above_the_threshold(
     threshold: float, begin: StartFrom
 ) -> None:
     assert begun((0.2, 0.7, 0.5), threshold=threshold) == begin
@@ -58,7 +58,7 @@ def test_a_new_expert_begins_as_the_models_own_or_the_most_similar_ones() -> Non
         assert begun((), init=init) == StartFrom(None, expert=True)
 
 
-def test_it_trains_the_projection_alone_with_a_rate_of_its_own_unless_told_otherwise() -> None:
+def test_by_default_it_trains_the_projection_alone_with_its_own_learning_rate() -> None:
     training, adapter = Training(learning_rate=2e-4), Adapter(parts="connector+lm_lora")
     own = EProj().override_shared(training, adapter)
     assert (own[0].learning_rate, own[1].parts) == (1e-3, "projection")
@@ -93,13 +93,13 @@ def test_a_step_of_the_key_is_adams_on_the_published_loss() -> None:
     assert torch.allclose(train_key(vectors, 1, 0.1), begin.detach(), atol=1e-6)
 
 
-def test_a_key_is_trained_in_batches_that_go_round() -> None:
+def test_a_key_is_trained_in_batches_that_cycle() -> None:
     vectors = near([1.0, 0.0, 0.0], count=100)
     found = train_key(vectors, 500, 0.02)
     assert float(torch.cosine_similarity(found, vectors.mean(0), dim=0)) > 0.99
 
 
-def test_each_example_is_answered_by_whom_it_is_nearest_to_in_sum() -> None:
+def test_each_example_is_answered_by_the_expert_with_the_largest_sum_of_cosines() -> None:
     keys = [
         {"image": torch.tensor([2.0, 0.0]), "instruction": torch.tensor([3.0, 0.0])},
         {"image": torch.tensor([0.0, 5.0]), "instruction": torch.tensor([1.0, 1.0])},
@@ -111,7 +111,7 @@ def test_each_example_is_answered_by_whom_it_is_nearest_to_in_sum() -> None:
     assert EProj(routing="oracle").route(asked, keys, None) == [0, 1, 0]
 
 
-def test_examples_without_images_are_retrieved_by_what_they_ask() -> None:
+def test_examples_without_images_are_routed_by_their_instruction() -> None:
     shown, text = near([1.0, -1.0, 0.0]), torch.zeros(4, 1)
     assert train_key(text, 500, 0.02).tolist() == [0.0]
     keys = [

@@ -73,7 +73,7 @@ def test_the_keys_of_a_task_are_near_its_queries(walk: PanelTrial) -> None:
             assert float(torch.cosine_similarity(keys[name], mean, dim=0)) > 0.98
 
 
-def test_what_experts_take_up_is_counted(walk: PanelTrial) -> None:
+def test_parameters_and_bytes_of_experts_are_counted(walk: PanelTrial) -> None:
     first, second = (walk.store.get(stage.key) for stage in walk.stages)
     kept = [walk.store.get(found) for path in walk.paths for _, found in walk.lineage.kept(path)]
     weights = [walk.store.tensors(stage.key) for stage in walk.stages]
@@ -87,10 +87,10 @@ def test_what_experts_take_up_is_counted(walk: PanelTrial) -> None:
     assert walk.metrics()["stored_bytes"] == sum(stored)
 
 
-def test_a_fault_of_retrieval_is_counted_and_the_oracle_knows_better(
+def test_a_wrong_retrieval_is_counted_and_the_oracle_makes_none(
     toy: Toy, tmp_path: Path, walk: PanelTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the examples are sent to the other expert."""
+    """Route half of the examples to the other expert."""
     exact = EProj.route
 
     def wrong(self, queries, kept, own):
@@ -109,7 +109,7 @@ def test_a_fault_of_retrieval_is_counted_and_the_oracle_knows_better(
     assert scores[2].sum() < exactly[2].sum()
 
 
-def test_an_expert_that_did_not_change_answers_no_question_twice(
+def test_answers_of_an_unchanged_expert_are_reused(
     toy: Toy, tmp_path: Path, walk: PanelTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, int]] = []
@@ -158,7 +158,7 @@ def test_thresholds_share_stages_of_three_tasks(walk: PanelTrial, toy: Toy, stor
     assert len(trained) == len(keys)
 
 
-def test_a_task_without_images_is_like_none_in_them_and_is_found_by_what_it_asks(
+def test_a_task_without_images_has_no_image_similarity_and_is_routed_by_instruction(
     toy: Toy, tmp_path: Path
 ) -> None:
     benchmark = Path(shutil.copytree(toy.benchmark, tmp_path / "benchmark"))

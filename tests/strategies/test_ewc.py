@@ -30,7 +30,7 @@ class Told:
 
 
 def prepared(*importances: list[float], before=None, **knobs: float) -> EWC:
-    """EWC after stages that left these importances, anchored at (1, -2)."""
+    """Return EWC after stages with these importances, anchored at (1, -2)."""
     strategy = EWC(**knobs)
     alone = tuple((f"task {number}",) for number in range(len(importances)))
     strategy.prepare(
@@ -76,7 +76,7 @@ def test_on_the_first_stage_there_is_no_penalty() -> None:
     assert strategy.penalty({"w": torch.ones(2)}) == {}
 
 
-def test_a_strength_of_nothing_is_no_penalty() -> None:
+def test_a_strength_of_zero_is_no_penalty() -> None:
     strategy = prepared([0.25, 0.75], strength=0)
     assert not strategy.has_penalty()
     assert strategy.effective(StageContext(("b",), (("a",),))) == {}
@@ -97,7 +97,9 @@ def test_without_any_gradient_the_importance_is_zero_and_not_nan() -> None:
 
 
 @pytest.mark.parametrize(("most", "asked"), [(100, 10), (10, 10), (5, 5), (4, 4), (3, 3), (1, 1)])
-def test_at_most_so_many_examples_are_looked_at_spread_over_the_task(most: int, asked: int) -> None:
+def test_importances_use_a_limited_number_of_examples_spread_over_the_task(
+    most: int, asked: int
+) -> None:
     learner = Told([1.0, 1.0, 1.0])
     EWC(importance_examples=most, importance_batch=2).consolidate(learner, "a", 10)
     assert {task for task, _ in learner.asked} == {"a"}
@@ -120,7 +122,7 @@ def distance(one: Tensors, other: Tensors) -> float:
     return float(sum((one[n] - other[n]).square().sum() for n in one)) ** 0.5
 
 
-def test_the_stronger_it_is_the_less_weights_that_mattered_move(toy: Toy, tmp_path: Path) -> None:
+def test_a_stronger_penalty_moves_important_weights_less(toy: Toy, tmp_path: Path) -> None:
     first = walked(toy.walk(config("ewc"), tmp_path))
     start = first.store.tensors(first.stages[0].key)
     kept = first.store.tensors(first.job(first.paths[1]).kept[0])
@@ -135,9 +137,7 @@ def test_the_stronger_it_is_the_less_weights_that_mattered_move(toy: Toy, tmp_pa
     assert moved(free) > moved(ends[1e2]) > moved(ends[1e4]) > moved(ends[1e6]) > 0
 
 
-def test_importances_are_what_is_stored_and_no_parameters_of_the_model(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_importances_count_as_stored_bytes_and_not_as_parameters(toy: Toy, tmp_path: Path) -> None:
     chosen = config({"name": "ewc", "importance_batch": 12}, epochs=1)
     walk = walked(toy.walk(chosen, tmp_path, ("hue", "light", "half")))
     keys = walk.job(walk.paths[2]).kept
@@ -153,7 +153,7 @@ def test_importances_are_what_is_stored_and_no_parameters_of_the_model(
     assert record["memory"] == {"examples": 0, "bytes": 0}
 
 
-def test_a_penalty_of_nothing_is_finetune_to_the_last_bit(
+def test_a_penalty_of_zero_is_finetune_to_the_last_bit(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = EWC.penalty

@@ -12,7 +12,7 @@ def test_the_curriculum_is_one_stage_and_the_same_for_all_orderings() -> None:
     assert Joint().curriculum(("c", "a", "b")) == (("a", "b", "c"),)
 
 
-def test_it_is_a_bound_and_the_only_one() -> None:
+def test_it_is_the_only_reference_run_among_the_strategies() -> None:
     assert [name for name, strategy in STRATEGIES.items() if strategy.is_reference] == ["joint"]
 
 

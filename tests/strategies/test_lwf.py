@@ -34,13 +34,13 @@ def prepared(context: StageContext = SECOND, **knobs: float) -> LwF:
     return strategy
 
 
-def test_a_student_that_says_what_the_teacher_said_pays_nothing() -> None:
+def test_a_student_equal_to_its_teacher_has_no_divergence() -> None:
     assert float(divergence(logits(0), logits(0), WITHIN)) == 0.0
     # Logits are a distribution up to a constant.
     assert float(divergence(logits(0), logits(0) + 3, WITHIN)) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_divergence_is_that_of_the_teacher_from_the_student() -> None:
+def test_the_divergence_is_from_teacher_to_student() -> None:
     teacher, student = logits(0), logits(1)
     total = 0.0
     for example, token in WITHIN.nonzero().tolist():
@@ -53,14 +53,14 @@ def test_the_divergence_is_that_of_the_teacher_from_the_student() -> None:
     assert float(theirs) == pytest.approx(total, rel=1e-5)
 
 
-def test_of_two_tokens_it_is_what_is_worked_out_by_hand() -> None:
+def test_the_divergence_of_two_tokens_equals_the_hand_calculation() -> None:
     teacher = torch.tensor([[[0.75, 0.25]]]).log()
     student = torch.tensor([[[0.5, 0.5]]]).log()
     paid = divergence(teacher, student, torch.tensor([[True]]))
     assert float(paid) == pytest.approx(0.75 * 0.405465 - 0.25 * 0.693147, rel=1e-4)
 
 
-def test_the_gradient_reaches_the_student_where_an_answer_is() -> None:
+def test_the_gradient_reaches_the_student_at_answer_tokens_only() -> None:
     student = logits(1).requires_grad_(True)
     (found,) = torch.autograd.grad(divergence(logits(0), student, WITHIN), [student])
     softmax = (torch.softmax(x, dim=-1) for x in (student.detach(), logits(0)))
@@ -68,7 +68,7 @@ def test_the_gradient_reaches_the_student_where_an_answer_is() -> None:
     assert torch.allclose(found, (now - before) * WITHIN[..., None], atol=1e-6)
 
 
-def test_it_pays_its_strength_from_the_second_stage_on() -> None:
+def test_the_term_has_its_strength_from_the_second_stage_on() -> None:
     paid = float(divergence(logits(0), logits(1), WITHIN))
     strategy = prepared(strength=2.5)
     assert strategy.needs_teacher()
@@ -84,7 +84,7 @@ def test_it_pays_its_strength_from_the_second_stage_on() -> None:
 
 
 def second_stage(walk: PanelTrial) -> tuple[Worker, Teacher, list]:
-    """A worker whose model is that at the second stage's start, and what it said of the stage's plan."""
+    """Return a worker at the second stage's start, and its logits on the stage's batches."""
     worker, job = walk.runner.worker, walk.job(walk.paths[1])
     start = walk.store.tensors(job.parent)
     plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), start)
@@ -100,7 +100,7 @@ def walk(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
     return walked(toy.walk(config("lwf", epochs=1), tmp_path_factory.mktemp("lwf")))
 
 
-def test_the_teacher_says_what_the_model_says_at_the_stages_start(walk: PanelTrial) -> None:
+def test_the_teacher_has_the_models_logits_at_the_stages_start(walk: PanelTrial) -> None:
     worker, teacher, plan = second_stage(walk)
     for batch in plan:
         said, answers = worker.context.lmm.inference_logits(worker.context.data.training(batch))
@@ -145,7 +145,7 @@ def test_windows_hold_as_many_batches_as_fit(
 # In the loop -------------------------------------------------------------------------------------
 
 
-def test_the_stronger_it_is_the_nearer_the_model_stays_to_what_it_said(
+def test_a_stronger_term_keeps_the_model_nearer_to_its_old_outputs(
     toy: Toy, tmp_path: Path
 ) -> None:
     def away(strength: float) -> float:
@@ -160,6 +160,6 @@ def test_the_stronger_it_is_the_nearer_the_model_stays_to_what_it_said(
     assert strong < free / 10
 
 
-def test_no_example_of_an_earlier_task_is_held(walk: PanelTrial) -> None:
+def test_no_example_of_an_earlier_task_is_stored(walk: PanelTrial) -> None:
     assert walk.store.get(walk.stages[1].key)["memory"] == {"examples": 0, "bytes": 0}
     assert walk.metrics()["stored_bytes"] == walk.metrics()["added_parameters"] == 0

@@ -35,7 +35,7 @@ class Linear:
             yield {"w": gradient}
 
 
-def test_the_squared_length_of_the_logits_is_of_the_answers_tokens_alone() -> None:
+def test_the_squared_length_of_the_logits_counts_answer_tokens_alone() -> None:
     logits = torch.tensor([[[1.0, 2.0, 2.0], [0.0, 3.0, 4.0]], [[2.0, 0.0, 0.0], [9.0, 9.0, 9.0]]])
     outputs = Outputs([("a", 0), ("a", 1)], logits, ANSWERS)
     assert float(squared_logits(outputs)) == 9 + 25 + 4
@@ -72,7 +72,7 @@ def test_the_penalty_is_that_of_ewc_with_the_same_importance() -> None:
 
 
 def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
-    """The mean absolute gradient of the mean squared length of the logits, by autograd alone."""
+    """Return the mean absolute gradient of the mean squared length of the logits, by autograd alone."""
     lmm, found = worker.context.lmm, {}
     for first in range(0, 24, batch):
         picks = [(task, row) for row in range(first, first + batch)]
@@ -85,7 +85,7 @@ def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
     return {name: value / total for name, value in found.items()}
 
 
-def test_what_is_kept_of_a_stage_is_what_autograd_says(toy: Toy, tmp_path: Path) -> None:
+def test_the_kept_importance_equals_the_one_by_autograd(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config({"name": "mas", "importance_batch": 12}, epochs=1), tmp_path))
     kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
     worker = walk.runner.worker

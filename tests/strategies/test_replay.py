@@ -31,7 +31,7 @@ def memory(old=OLD, **knobs) -> list[tuple[str, int]]:
 @pytest.mark.parametrize(
     ("ratio", "a", "b"), [(0.001, 0, 0), (0.01, 1, 0), (0.05, 5, 1), (0.2, 20, 7), (0.3, 30, 11)]
 )
-def test_so_much_of_each_earlier_task_is_drawn_without_replacement(
+def test_a_ratio_of_each_earlier_task_is_drawn_without_replacement(
     ratio: float, a: int, b: int
 ) -> None:
     drawn = memory(ratio=ratio)
@@ -54,12 +54,12 @@ def test_a_smaller_ratios_memory_is_part_of_a_larger_ones() -> None:
     assert all(small < large for small, large in itertools.pairwise(drawn))
 
 
-def test_what_is_drawn_of_a_task_does_not_depend_on_what_else_was_learned() -> None:
+def test_the_draw_of_a_task_does_not_depend_on_the_other_tasks() -> None:
     assert [p for p in memory(ratio=0.1) if p[0] == "a"] == memory({"a": 100}, ratio=0.1)
 
 
 @pytest.mark.parametrize("ratio", [0.001, 0.3])
-def test_every_example_of_the_new_task_is_seen_once(ratio: float) -> None:
+def test_every_example_of_the_new_task_is_trained_once(ratio: float) -> None:
     picks = Replay(ratio=ratio).mix(NEW, OLD, shuffled)
     assert picks[:6] == [("c", row) for row in range(6)]
     assert Counter(picks)["c", 0] == 1
@@ -76,7 +76,7 @@ def test_the_first_stage_has_nothing_to_replay() -> None:
 # A share of every batch --------------------------------------------------------------------------
 
 
-def test_a_share_leaves_the_new_examples_alone_and_fills_every_batch_up() -> None:
+def test_a_share_keeps_the_new_examples_and_fills_up_every_batch() -> None:
     strategy = Replay(variant="share", ratio=0.05, share=0.25)
     assert strategy.mix(NEW, OLD, shuffled) == NEW
     assert strategy.replayed_per_batch(8) == 2
@@ -89,7 +89,7 @@ def test_a_share_leaves_the_new_examples_alone_and_fills_every_batch_up() -> Non
     ("share", "batch", "expected"),
     [(0.25, 8, 2), (0.75, 8, 6), (0.01, 8, 1), (0.75, 2, 1), (0.5, 1, 0), (0.3, 16, 5)],
 )
-def test_a_batch_has_an_example_of_each_side_where_it_has_room(
+def test_a_batch_has_old_and_new_examples_if_it_has_room(
     share: float, batch: int, expected: int
 ) -> None:
     strategy = Replay(variant="share", ratio=0.3, share=share)
@@ -101,13 +101,13 @@ def test_a_batch_has_an_example_of_each_side_where_it_has_room(
     ("knobs", "old"),
     [({}, {}), ({"ratio": 0.001}, OLD), ({"ratio": 0}, OLD), ({"share": 0}, OLD)],
 )
-def test_where_there_is_no_memory_a_batch_is_of_new_examples_alone(knobs: dict, old: dict) -> None:
+def test_without_a_memory_a_batch_has_new_examples_alone(knobs: dict, old: dict) -> None:
     strategy = Replay(**{"variant": "share", "ratio": 0.3} | knobs)
     strategy.mix(NEW, old, shuffled)
     assert strategy.replayed_per_batch(8) == 0
 
 
-def test_the_tasks_of_a_memory_take_turns_and_the_round_has_no_end() -> None:
+def test_the_tasks_of_a_memory_alternate_and_batches_cycle() -> None:
     turns = interleaved({"a": [4, 2, 9], "b": [7]})
     assert turns == [("a", 4), ("b", 7), ("a", 2), ("a", 9)]
     assert cyclic_batch(turns, 1, 3) == [("a", 9), ("a", 4), ("b", 7)]
@@ -119,7 +119,7 @@ def test_the_tasks_of_a_memory_take_turns_and_the_round_has_no_end() -> None:
 
 
 def plan_of(walk: PanelTrial) -> list[list[tuple[str, int]]]:
-    """The batches of the second stage."""
+    """Return the batches of the second stage."""
     job, runner = walk.job(walk.paths[1]), walk.runner
     assert isinstance(runner, InProcessRunner)
     config = TrialConfig.from_dict(job.config)
@@ -140,7 +140,7 @@ def test_every_batch_has_its_share_of_the_memory(toy: Toy, tmp_path: Path) -> No
     assert new == Counter(("light", row) for row in range(24))
 
 
-def test_where_nothing_is_drawn_it_is_finetune_to_the_last_bit(toy: Toy, tmp_path: Path) -> None:
+def test_an_empty_memory_is_finetune_to_the_last_bit(toy: Toy, tmp_path: Path) -> None:
     assert int(0.04 * SIZES["train"]) == 0
     assert int(0.05 * SIZES["train"]) == 1
     plain = walked(toy.walk(config("finetune"), tmp_path))
@@ -152,7 +152,7 @@ def test_where_nothing_is_drawn_it_is_finetune_to_the_last_bit(toy: Toy, tmp_pat
     assert blobs(busy)[1] != blobs(plain)[1]
 
 
-def test_what_is_drawn_is_trained_and_counted_as_memory(toy: Toy, tmp_path: Path) -> None:
+def test_the_draw_is_trained_and_counted_as_memory(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config({"name": "replay", "ratio": 0.3}, epochs=1), tmp_path))
     steps = [walk.store.get(stage.key)["steps"] for stage in walk.stages]
     assert steps == [24 // 8, (24 + 7) // 8]

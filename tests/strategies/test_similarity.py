@@ -28,7 +28,7 @@ def sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def test_of_one_pair_it_is_the_cosine_itself() -> None:
+def test_the_similarity_of_one_pair_is_its_cosine() -> None:
     found = similarities(signature(image=LEANING), [signature(image=Y, answer=Y)])
     assert found["image"] == pytest.approx((0.8,))
     assert found["instruction"] == (1.0,)
@@ -37,7 +37,7 @@ def test_of_one_pair_it_is_the_cosine_itself() -> None:
     assert opposed["image"] == (-1.0,)
 
 
-def test_of_several_pairs_it_is_the_sigmoid_of_the_standardised_cosine() -> None:
+def test_the_similarity_of_several_pairs_is_the_sigmoid_of_the_standardised_cosine() -> None:
     found = similarities(signature(image=LEANING), [signature(image=X), signature(image=Y)])
     pairs = [0.6, 0.8, 0.0]  # to X, to Y, and of X to Y
     mean = sum(pairs) / 3
@@ -45,7 +45,7 @@ def test_of_several_pairs_it_is_the_sigmoid_of_the_standardised_cosine() -> None
     assert found["image"] == pytest.approx([sigmoid((p - mean) / std) for p in (0.6, 0.8)])
 
 
-def test_it_lies_between_0_and_1_and_keeps_the_order_of_the_cosines() -> None:
+def test_similarities_lie_between_0_and_1_in_the_order_of_the_cosines() -> None:
     draw = torch.Generator().manual_seed(0)
     for old in (2, 3, 7):
         vectors = torch.nn.functional.normalize(torch.randn(old + 1, 5, generator=draw), dim=1)
@@ -57,14 +57,14 @@ def test_it_lies_between_0_and_1_and_keeps_the_order_of_the_cosines() -> None:
             assert torch.tensor(values).argsort().equal((vectors[1:] @ vectors[0]).argsort())
 
 
-def test_tasks_that_are_all_alike_are_in_the_middle_and_without_old_ones_there_is_nothing() -> None:
+def test_equally_similar_tasks_are_in_the_middle_and_a_first_task_has_no_similarity() -> None:
     same = similarities(signature(), [signature(), signature()])
     assert same["image"] == pytest.approx((0.5, 0.5))
     assert similarities(signature(), []) == dict.fromkeys(MODALITIES, ())
 
 
-def test_tasks_without_images_are_like_none_in_what_they_show() -> None:
-    """Whatever the width of a vision tower that did not look at them."""
+def test_tasks_without_images_have_no_image_similarity() -> None:
+    """Compare them with vision towers of any width."""
     text = signature(image=[0.0])
     assert similarities(signature(image=LEANING), [text])["image"] == (0.0,)
     assert similarities(text, [signature(image=LEANING)])["image"] == (0.0,)
@@ -88,7 +88,7 @@ def test_the_published_signal_is_the_product_of_all_three() -> None:
     assert len(set(SIGNALS)) == 2 ** len(MODALITIES) - 1
 
 
-def test_a_random_similarity_hangs_on_the_names_alone() -> None:
+def test_a_random_similarity_depends_on_the_names_alone() -> None:
     assert random_similarity("a", "b") == random_similarity("a", "b")
     values = [
         random_similarity(one, other) for one in "abcdefgh" for other in "abcdefgh" if one != other
@@ -98,7 +98,7 @@ def test_a_random_similarity_hangs_on_the_names_alone() -> None:
     assert 0.4 < sum(values) / len(values) < 0.6
 
 
-def test_the_record_of_a_stage_says_how_similar_its_task_was(toy: Toy, tmp_path: Path) -> None:
+def test_the_record_of_a_stage_has_its_tasks_similarity(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config("tir", epochs=1), tmp_path, tuple(PROMPTS)))
     records = [walk.store.get(stage.key) for stage in walk.stages]
     assert "similarity" not in records[0]  # every strategy shares the first stage

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_docs_strategies_is_written_from_the_classes() -> None:
-    """`python -m strategies --write` writes it again."""
+    """Compare with the classes; `python -m strategies --write` writes it again."""
     assert (ROOT / "docs" / "strategies.md").read_text().rstrip() == page(list(STRATEGIES)).rstrip()
 
 
 def test_the_readme_has_the_table_of_the_classes() -> None:
-    """`python -m strategies --write` writes it again."""
+    """Compare with the classes; `python -m strategies --write` writes it again."""
     assert table(list(STRATEGIES)) in (ROOT / "README.md").read_text()
 
 

@@ -55,7 +55,7 @@ def test_every_strategy_with_knobs_can_be_switched_off(name: str) -> None:
 
 
 def test_only_alpha_of_der_has_an_off_value_that_leaves_the_strategy_on() -> None:
-    """DER without alpha is replay: tests/strategies/test_der.py."""
+    """Allow for DER, which is replay without alpha: tests/strategies/test_der.py."""
     declared = {
         (name, knob)
         for name, cls in STRATEGIES.items()

@@ -21,7 +21,7 @@ def tensors(*importances: Sequence[float]) -> list[dict[str, torch.Tensor]]:
 
 
 def prepared(*importances: Sequence[float], similar=SIMILAR, before=OLD, **knobs) -> TIR:
-    """TIR after stages that left these importances, anchored at zero."""
+    """Return TIR after stages with these importances, anchored at zero."""
     strategy = TIR(**knobs)
     context = StageContext(("c",), before, similar)
     strategy.prepare({"w": torch.zeros(len(importances[0]))}, tensors(*importances), context)
@@ -36,13 +36,13 @@ def test_each_weight_is_owned_by_the_first_task_that_gives_it_the_most() -> None
     assert owner["w"].tolist() == [1, 2, 0, 0]
 
 
-def test_of_one_task_all_weights_are_its_own() -> None:
+def test_a_single_task_owns_all_weights() -> None:
     importance, owner = largest_importance(tensors([0.1, 0.0]))
     assert importance["w"].tolist() == pytest.approx([0.1, 0.0])
     assert owner["w"].tolist() == [0, 0]
 
 
-def test_what_a_similar_task_owns_is_held_less() -> None:
+def test_weights_of_a_similar_task_are_penalised_less() -> None:
     strategy = prepared([0.2, 0.5, 0.3], [0.6, 0.1, 0.3])
     # owners: b, a and (a tie) a
     expected = [0.6 * (1 - 0.4), 0.5 * (1 - 0.1), 0.3 * (1 - 0.1)]
@@ -63,7 +63,7 @@ def test_the_signal_names_what_is_multiplied() -> None:
 
 
 def test_the_unscaled_importance_is_kept_for_the_next_maximum() -> None:
-    """A task owns what it gave the most to, however similar it was to tasks in between."""
+    """Keep a weight's owner, however similar the tasks in between are."""
     kept = tensors([0.5], [0.4])
     between, strategy = dict.fromkeys(MODALITIES, (1.0, 0.0)), TIR()
     strategy.prepare({"w": torch.zeros(1)}, kept, StageContext(("c",), OLD, between))
@@ -82,12 +82,12 @@ def test_the_unscaled_importance_is_kept_for_the_next_maximum() -> None:
         ("random", [1 - random_similarity("c", "a"), 1 - random_similarity("c", "b")]),
     ],
 )
-def test_the_controls_take_another_similarity(control: str, expected: list[float]) -> None:
+def test_the_controls_replace_the_similarity(control: str, expected: list[float]) -> None:
     strategy = prepared([1.0, 0.0], [0.0, 1.0], control=control)
     assert strategy.importance["w"].tolist() == pytest.approx(expected)
 
 
-def test_what_has_no_effect_on_a_control_is_not_effective() -> None:
+def test_a_knob_without_effect_on_a_control_is_not_effective() -> None:
     context = StageContext(("c",), OLD, SIMILAR)
     assert "signal" in TIR().effective(context)
     assert "signal" in TIR(control="opposite").effective(context)
@@ -99,7 +99,7 @@ def test_what_has_no_effect_on_a_control_is_not_effective() -> None:
 # In the loop -------------------------------------------------------------------------------------
 
 
-def test_the_third_stage_holds_what_the_first_two_own(toy: Toy, tmp_path: Path) -> None:
+def test_the_third_stage_penalises_weights_of_the_first_two(toy: Toy, tmp_path: Path) -> None:
     chosen = config({"name": "tir", "importance_batch": 12}, epochs=1)
     walk = walked(toy.walk(chosen, tmp_path, tuple(PROMPTS)))
     job = walk.job(walk.paths[2])
@@ -117,7 +117,7 @@ def test_the_third_stage_holds_what_the_first_two_own(toy: Toy, tmp_path: Path) 
         assert torch.allclose(value, scaled), name
 
 
-def test_it_keeps_what_ewc_keeps_and_shares_it(toy: Toy, tmp_path: Path) -> None:
+def test_it_keeps_and_shares_the_importance_of_ewc(toy: Toy, tmp_path: Path) -> None:
     knobs = {"importance_batch": 12}
     first = walked(toy.walk(config({"name": "ewc", **knobs}, epochs=1), tmp_path))
     again = walked(toy.walk(config({"name": "tir", **knobs}, epochs=1), tmp_path))
