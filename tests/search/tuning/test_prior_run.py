@@ -18,6 +18,7 @@ from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import record_plan
 from search.run_search import save_plan
+from search.tuning import prior_run as prior_run_module
 from search.tuning.prior_run import PriorRun, find_prior_run, reuse_prior_run
 from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
@@ -42,7 +43,7 @@ def prior_run_of(resolved: ResolvedPlan) -> PriorRun | None:
     return find_prior_run(record_plan(resolved), resolved.run)
 
 
-def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
+def resolved_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
     args = parser().parse_args(["--plan", str(plan), *flags])
     return resolve_plan(plan_from_flags(args, None), name, plan.parent / "storage", False)
 
@@ -50,7 +51,7 @@ def prepared_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
 @pytest.fixture
 def first(plan: Path) -> ResolvedPlan:
     """A search with a trial that was stopped after two stages, and one that failed, without Ray."""
-    resolved = prepared_as("first", plan)
+    resolved = resolved_as("first", plan)
     resolved.run.mkdir(parents=True)
     save_plan(resolved)
     searcher = build_searcher(resolved)
@@ -77,19 +78,19 @@ def walked(
     return {**walk.metrics(), "state": state}
 
 
-def told(run: Path) -> dict[str, dict[str, Any]]:
-    """What must be the same of every trial."""
+def comparable(run: Path) -> dict[str, dict[str, Any]]:
+    """Return the parts of each trial that must be the same in both searches."""
     same = ("state", "config", "matrices", "stages_done", "cells")
     return {t["name"]: {name: t.get(name) for name in same} for t in trials(run).values()}
 
 
-def left(searcher: StudySearcher) -> list[dict[str, Any]]:
-    """What is suggested next."""
+def suggestions(searcher: StudySearcher) -> list[dict[str, Any]]:
+    """Return all further suggestions."""
     found = [searcher.suggest(f"left-{n}") for n in range(searcher.trials_left())]
     return [suggestion for suggestion in found if suggestion is not None]
 
 
-def again(resolved: ResolvedPlan) -> StudySearcher:
+def reused(resolved: ResolvedPlan) -> StudySearcher:
     resolved.run.mkdir(exist_ok=True)
     prior_run = prior_run_of(resolved)
     assert prior_run is not None
@@ -98,13 +99,13 @@ def again(resolved: ResolvedPlan) -> StudySearcher:
     return searcher
 
 
-def test_all_that_ended_ends_alike_and_only_what_failed_is_tried_again(
+def test_ended_trials_end_alike_and_only_failed_ones_are_run_again(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    second = prepared_as("second", plan)
-    searcher = again(second)
-    (tried,) = left(searcher)
-    theirs, ours = told(first.run), told(second.run)
+    second = resolved_as("second", plan)
+    searcher = reused(second)
+    (tried,) = suggestions(searcher)
+    theirs, ours = comparable(first.run), comparable(second.run)
     assert tried["name"] == FAILED
     assert tried["trial"] == theirs.pop(FAILED)["config"]
     assert ours == theirs
@@ -135,13 +136,15 @@ def test_a_whole_search_needs_no_ray(
     }
 
 
-def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: Path) -> None:
-    theirs = told(first.run)["0000"]
+def test_a_trial_with_a_stage_missing_from_the_store_is_run_again(
+    first: ResolvedPlan, plan: Path
+) -> None:
+    theirs = comparable(first.run)["0000"]
     key = next(r["key"] for r in theirs["cells"] if r["stage"] == 2)
     (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
     file.unlink()
-    second = prepared_as("second", plan)
-    suggested = left(again(second))
+    second = resolved_as("second", plan)
+    suggested = suggestions(reused(second))
     assert "0000" in [s["name"] for s in suggested]
     assert next(s for s in suggested if s["name"] == "0000")["trial"] == theirs["config"]
 
@@ -149,39 +152,58 @@ def test_what_the_store_lacks_is_left_to_the_search(first: ResolvedPlan, plan: P
 @pytest.mark.parametrize(
     "flags", [("--seed", "5"), ("--samples", "3"), ("--stopping", "none"), ("--orderings", "given")]
 )
-def test_another_plan_is_no_twin(first: ResolvedPlan, plan: Path, flags: tuple[str, ...]) -> None:
-    assert prior_run_of(prepared_as("second", plan, *flags)) is None
+def test_a_search_with_another_plan_is_no_prior_run(
+    first: ResolvedPlan, plan: Path, flags: tuple[str, ...]
+) -> None:
+    assert prior_run_of(resolved_as("second", plan, *flags)) is None
 
 
-def test_what_only_says_how_it_is_run_makes_no_difference(first: ResolvedPlan, plan: Path) -> None:
+def test_flags_about_lanes_time_and_features_make_no_difference(
+    first: ResolvedPlan, plan: Path
+) -> None:
     flags = ("--concurrent", "1", "--time-budget", "60", "--features", "memory")
-    assert prior_run_of(prepared_as("second", plan, *flags)) is not None
+    assert prior_run_of(resolved_as("second", plan, *flags)) is not None
 
 
-@pytest.mark.parametrize("broken", ["", "{}", '{"fields": 3}', '{"fields": {}, "panel": []}'])
-def test_a_folder_that_no_search_wrote_is_no_twin(
+@pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"schema": 1, "plan": 3}', '{"schema": 99}'])
+def test_a_folder_without_a_readable_plan_is_no_prior_run(
     first: ResolvedPlan, plan: Path, broken: str
 ) -> None:
     (first.run / "plan.json").write_text(broken)
-    assert prior_run_of(prepared_as("second", plan)) is None
+    assert prior_run_of(resolved_as("second", plan)) is None
 
 
 @pytest.mark.parametrize("broken", ["", "{}", "[3]", '{"name": "0000", "state": "finished"}'])
-def test_a_trial_s_record_that_cannot_be_read_is_no_end(
+def test_a_trial_whose_record_cannot_be_read_is_run_again(
     first: ResolvedPlan, plan: Path, broken: str
 ) -> None:
     (first.run / "trials" / "0000.json").write_text(broken)
-    assert "0000" in [s["name"] for s in left(again(prepared_as("second", plan)))]
+    assert "0000" in [s["name"] for s in suggestions(reused(resolved_as("second", plan)))]
 
 
 @pytest.mark.parametrize("broken", ["", "nonsense\n", '{"op_code": 77}\n'])
-def test_a_broken_journal_is_no_twin(first: ResolvedPlan, plan: Path, broken: str) -> None:
+def test_a_search_with_a_broken_journal_is_skipped_with_a_warning(
+    first: ResolvedPlan, plan: Path, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (first.run / "optuna.journal").write_text(broken)
-    assert prior_run_of(prepared_as("second", plan)) is None
+    assert prior_run_of(resolved_as("second", plan)) is None
+    (warning,) = caplog.messages
+    assert f"{first.run} has the same plan, but is skipped" in warning
+
+
+def test_a_bug_in_reading_a_prior_run_is_not_hidden(
+    first: ResolvedPlan, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(run: Path) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(prior_run_module, "ended_proposals", fails)
+    with pytest.raises(ZeroDivisionError):
+        prior_run_of(resolved_as("second", plan))
 
 
 def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -> None:
-    config = TrialConfig.from_dict(told(first.run)["0000"]["config"])
+    config = TrialConfig.from_dict(comparable(first.run)["0000"]["config"])
     walk = first.new_trial(config)
     walk.step()
     key = walk.key(walk.paths[1])
@@ -191,16 +213,16 @@ def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -
     assert walk.at_hand
     with pytest.raises(DivergedError, match="it diverged"):
         walk.step()
-    second = prepared_as("second", plan)
-    assert "0000" not in [s["name"] for s in left(again(second))]
-    assert told(second.run)["0000"]["state"] == "diverged"
+    second = resolved_as("second", plan)
+    assert "0000" not in [s["name"] for s in suggestions(reused(second))]
+    assert comparable(second.run)["0000"]["state"] == "diverged"
 
 
 def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    walk = first.new_trial(TrialConfig.from_dict(told(first.run)["0000"]["config"]))
-    base = next(r["key"] for r in told(first.run)["0000"]["cells"] if r["stage"] == 0)
+    walk = first.new_trial(TrialConfig.from_dict(comparable(first.run)["0000"]["config"]))
+    base = next(r["key"] for r in comparable(first.run)["0000"]["cells"] if r["stage"] == 0)
     diverged = walk.key(walk.paths[0])
     for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
         (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
@@ -211,7 +233,7 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     assert not walk.at_hand
 
 
-def test_weights_removed_to_save_space_are_not_made_again(first: ResolvedPlan, plan: Path) -> None:
+def test_evicted_weights_are_not_trained_again(first: ResolvedPlan, plan: Path) -> None:
     store, alike = StageStore(first.worker_spec.store), defaultdict(set)
     for stage in (s for t in trials(first.run).values() for s in t["stages"]):
         record = store.get(stage["key"])
@@ -219,28 +241,28 @@ def test_weights_removed_to_save_space_are_not_made_again(first: ResolvedPlan, p
         alike[record["blob"]["sha256"]].add(stage["key"])
     for sha256, keys in alike.items():
         store.evict(sha256, sorted(keys))
-    second = prepared_as("second", plan)
-    assert [s["name"] for s in left(again(second))] == [FAILED]
-    assert told(second.run)["0001"]["state"] == "stopped"
+    second = resolved_as("second", plan)
+    assert [s["name"] for s in suggestions(reused(second))] == [FAILED]
+    assert comparable(second.run)["0001"]["state"] == "stopped"
 
 
 def test_a_resumed_search_keeps_the_credit_for_what_it_trained(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    second = prepared_as("second", plan)
+    second = resolved_as("second", plan)
     finished = TrialRecord.read(trial_path(first.run, "finetune"))
     begun = finished.model_copy(update={"state": "running"})
     begun.write(second.run)
     assert any(stage.trained for stage in begun.stages)
-    again(second)
+    reused(second)
     ended = TrialRecord.read(trial_path(second.run, "finetune"))
     assert ended.state == "finished"
     credit = [[stage.trained for stage in trial.stages] for trial in (begun, ended)]
     assert credit[0] == credit[1]
 
 
-def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, plan: Path) -> None:
-    second = prepared_as("second", plan)
+def test_only_the_prior_proposals_are_drawn_at_once(first: ResolvedPlan, plan: Path) -> None:
+    second = resolved_as("second", plan)
     prior_run = prior_run_of(second)
     assert prior_run is not None
     second.run.mkdir()
@@ -261,27 +283,27 @@ def test_what_was_not_proposed_before_is_drawn_in_its_turn(first: ResolvedPlan, 
     assert drawn == list(prior_run.proposals[:2])
 
 
-def test_what_an_earlier_go_left_to_be_drawn_is_not_drawn_at_once(
+def test_points_enqueued_by_an_earlier_session_are_not_drawn_at_once(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    second = prepared_as("second", plan)
+    second = resolved_as("second", plan)
     prior_run = prior_run_of(second)
     assert prior_run is not None
     second.run.mkdir()
     same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
-    StudySearcher(*same)  # broken off before it proposed anything
+    StudySearcher(*same)  # killed before it proposed anything
     searcher = StudySearcher(*same, prior_run.proposals)
     searcher.reuse_trials(lambda name, config: None)
     states = [t.state.name for t in searcher.study.get_trials(deepcopy=False)]
-    # The two starting points are alike; what comes after them is to be drawn with what is known then.
+    # The two starting points are the same; later trials are drawn when more is known.
     assert states == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
 
 
-def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
+def test_of_equal_numbers_of_proposals_the_search_with_more_ended_trials_is_taken(
     first: ResolvedPlan, plan: Path
 ) -> None:
-    second = prepared_as("second", plan)
-    again(second)
+    second = resolved_as("second", plan)
+    reused(second)
     save_plan(second)
     searcher = StudySearcher(
         second.space, second.plan.directions(), second.run, seed=0, samples=4, references=()
@@ -290,5 +312,5 @@ def test_of_searches_that_proposed_as_much_the_one_that_ended_more_is_taken(
     assert given is not None and given["name"] == FAILED
     result = walked(second, given, InProcessRunner(second.worker_spec))
     searcher.on_trial_complete("last", result)
-    prior_run = prior_run_of(prepared_as("third", plan))
+    prior_run = prior_run_of(resolved_as("third", plan))
     assert prior_run is not None and prior_run.name == "second"
