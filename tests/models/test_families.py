@@ -253,14 +253,14 @@ def test_strategies(
     chosen = config(strategy, epochs=1)
     walk = walked(toy.walk(chosen, without.store.root, SEVERAL, runner=without.runner))
     assert blobs(walk)[-1] != blobs(without)[-1]
-    last = walk.store.tensors(walk.stages[-1]["key"])
+    last = walk.store.tensors(walk.stages[-1].key)
     assert all(w.isfinite().all() for w in last.values())
     assert walk.job(walk.paths[-1]).empty
     if strategy is EVERY_HOOK:
         kept = walk.store.tensors(walk.lineage.kept(walk.paths[0])[0][1])
         assert {name.partition("/")[0] for name in kept} == {"der", "mas"}
     else:
-        similar = [s for of in walk.stages[-1]["similarity"].values() for s in of.values()]
+        similar = [s for of in walk.stages[-1].similarity.values() for s in of.values()]
         assert len(similar) == 3
         assert all(-1 <= s <= 1 for s in similar)
     if strategy is EXPERTS:

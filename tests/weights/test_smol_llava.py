@@ -82,7 +82,7 @@ def told(name: str, walk: PanelTrial) -> str:
     """The scores after a walk's last stage, and what making it cost."""
     scores = walk.scores[walk.paths[walk.completed - 1]]
     cells = ", ".join(f"{task} {score:.2f}" for task, score in scores.items())
-    seconds = sum(walk.stages[-1]["seconds"].values())
+    seconds = sum(walk.stages[-1].seconds.values())
     return f"{name:8s} after {ORDER[walk.completed - 1]:8s} {cells}  ({seconds:.0f} s)"
 
 

@@ -70,7 +70,7 @@ def test_an_estimate_counts_the_stages_that_are_not_trained_yet(plan: Path, tmp_
     before = one.estimate(to_train(resolved))
     assert one.cost is not None
     assert one.cost.stages == 1
-    record = walk.store.get(walk.stages[0]["key"])
+    record = walk.store.get(walk.stages[0].key)
     assert one.cost.train_seconds == pytest.approx(record["seconds"] / 24)
     stages_left = to_train(resolved) + (len(resolved.panel.tasks) - 1)  # joint is of three tasks
     training = stages_left * 24 * one.cost.train_seconds
