@@ -45,8 +45,8 @@ def main() -> None:
         kept = InProcessRunner(dataclasses.replace(worker_spec, features=seen)).worker
         with looking(Pixels):
             live = InProcessRunner(worker_spec).worker
-            live._take_up(chosen)
-        kept._take_up(chosen)
+            live.context.adapt(chosen)
+        kept.context.adapt(chosen)
         picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
         plan = batches(picks, chosen.training, 0)
         assert live.lmm.tower is not None

@@ -12,8 +12,8 @@ import sys
 from benchmarks.speed.measure import Result, in_turns
 from benchmarks.speed.plain_tune import ROOT
 
-RARELY = "from trainables.collector import rarely; rarely(); "
-IMPORTS = "import trainables.worker"
+RARELY = "from trainables.rank.gc_policy import collect_rarely; collect_rarely(); "
+IMPORTS = "import trainables.rank.worker"
 
 
 def main() -> None:

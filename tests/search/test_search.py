@@ -133,9 +133,7 @@ def test_a_finished_search_is_resumed_without_training(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_killed_and_resumed_ends_like_an_undisturbed_one(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_a_search_killed_and_resumed_ends_like_an_undisturbed_one(toy: Toy, tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "toy.yaml", toy, samples=5, concurrent=1, halving=2)
     flags = ("--plan", plan, "--name", "it", "--storage")
     ran("run", *flags, tmp_path / "whole", cwd=tmp_path)

@@ -22,7 +22,7 @@ def stream(training: Training, seed: int = 0) -> list[tuple[str, int]]:
     return [pick for batch in batches(PICKS, training, seed) for pick in batch]
 
 
-def test_every_example_is_seen_once_an_epoch_and_the_rest_of_the_last_batch_left_out() -> None:
+def test_every_example_comes_once_an_epoch_and_an_incomplete_batch_is_left_out() -> None:
     training = Training(epochs=3, batch_size=4, micro_batch=4)
     seen = stream(training)
     assert len(seen) == 36  # 39, whole batches of 4
@@ -52,7 +52,7 @@ def test_ranks_share_a_batch_out_evenly(workers: int, micro: int) -> None:
     assert {len(share) for share in shares} == {8 // (micro * workers)}
 
 
-def test_a_permutation_is_named_by_its_key() -> None:
+def test_the_key_decides_a_permutation() -> None:
     assert sorted(permutation(50, "ab" * 20)) == list(range(50))
     assert permutation(50, "ab" * 20) == permutation(50, "ab" * 20)
     assert permutation(50, "ab" * 20) != permutation(50, "ac" * 20)
@@ -72,14 +72,14 @@ def test_a_batch_that_micro_batches_and_ranks_do_not_divide_is_an_input_error() 
     ("batch", "workers", "per_pass", "passes"),
     [(16, 1, 16, 1), (16, 4, 4, 1), (64, 1, 16, 4), (36, 2, 9, 2), (17, 1, 1, 17)],
 )
-def test_a_forward_pass_takes_what_divides_a_ranks_share(
+def test_the_size_of_a_forward_pass_divides_the_share_of_a_rank(
     batch: int, workers: int, per_pass: int, passes: int
 ) -> None:
     training = Training(batch_size=batch)
     assert (training.per_pass(workers), training.accumulation(workers)) == (per_pass, passes)
 
 
-def test_grouped_batches_hold_every_example_as_often_and_lengths_that_are_near() -> None:
+def test_grouped_batches_hold_the_same_examples_with_similar_lengths() -> None:
     picks = [("a", row) for row in range(64)]
     lengths = {"a": permutation(64, "0" * 12)}
     training = Training(epochs=2, batch_size=4, micro_batch=4)
@@ -110,20 +110,20 @@ def loaded(toy: Toy) -> Data:
     return Data(load_benchmark(toy.benchmark), LMM(toy.model), seed=0)
 
 
-def test_what_is_held_is_counted_with_its_images_and_texts(loaded: Data) -> None:
+def test_the_size_of_a_memory_counts_images_and_texts(loaded: Data) -> None:
     rows = [loaded.examples("hue", "train")[row] for row in (3, 5)]
     size = sum(len(e.images[0]) + len(e.prompt) + len(e.answer) for e in rows)
     assert loaded.memory_size([("hue", 3), ("hue", 5)]) == {"examples": 2, "bytes": size}
     assert loaded.memory_size([]) == {"examples": 0, "bytes": 0}
 
 
-def test_an_answers_length_is_that_of_its_encoding(loaded: Data) -> None:
+def test_the_length_of_an_answer_is_that_of_its_encoding(loaded: Data) -> None:
     picks = [("hue", row) for row in range(8)] + [("half", 2)]
     lengths = [len(encoded.answer) for encoded in loaded.training(picks)]
     assert [loaded.answer_length(pick) for pick in picks] == lengths
 
 
-def test_what_is_drawn_of_a_task_hangs_on_the_seed_and_its_name(loaded: Data) -> None:
+def test_the_shuffle_of_a_task_depends_on_the_seed_and_its_name(loaded: Data) -> None:
     other = Data(loaded.benchmark, loaded.lmm, seed=1)
     assert sorted(loaded.shuffled("hue")) == list(range(24))
     assert loaded.shuffled("hue") == loaded.shuffled("hue") != other.shuffled("hue")
@@ -146,7 +146,7 @@ def test_rows_are_spread_over_a_task_in_whole_blocks(size: int, most: int) -> No
     assert rows == list(range(size)) or size > most
 
 
-def test_what_was_kept_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_lazy_tensors_are_read_when_they_are_indexed(tmp_path: Path) -> None:
     store, keys = StageStore(tmp_path), ["a" * 40, "b" * 40]
     kept = LazyTensors(store, keys)
     assert len(kept) == 2

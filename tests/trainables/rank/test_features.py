@@ -34,18 +34,18 @@ from trainables.rank.features import (
 
 
 def computed_tables(toy: Toy, loading: Loading = FP32) -> Iterator[pa.Table]:
-    """What a looker sees of the whole benchmark, the last block first."""
-    looker = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
+    """Compute the features of the whole benchmark, the last block first."""
+    extractor = FeatureExtractor(toy.model, toy.benchmark, loading, 0)
     for task in PROMPTS:
         for split, count in (("train", 24), ("validation", 10)):
             for first in reversed(range(0, count, IMAGES_PER_CALL)):
                 block = {"task": [task], "split": [split], "first": [first]}
-                yield looker(pa.table(block))
+                yield extractor(pa.table(block))
 
 
 @pytest.fixture(scope="module")
 def root(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything looked at and written down."""
+    """The folder with the features of the whole benchmark."""
     root = tmp_path_factory.mktemp("features")
     writer = FeatureWriter(
         features_folder(root, toy.fingerprints().model, FP32), toy.feature_cache(root)
@@ -62,7 +62,7 @@ def data(toy: Toy, root: Path | None, loading: Loading = FP32) -> Data:
     return Data(load_benchmark(toy.benchmark), LMM(toy.model, loading), 0, 0, ask)
 
 
-def test_an_example_is_to_the_last_bit_as_if_it_were_looked_at_now(toy: Toy, root: Path) -> None:
+def test_cached_features_equal_those_computed_now_to_the_last_bit(toy: Toy, root: Path) -> None:
     kept, live = data(toy, root), data(toy, None)
     kept.lmm.with_features = None  # type: ignore[assignment]  # it looks at nothing itself
     for task in PROMPTS:
@@ -78,7 +78,7 @@ def test_an_example_is_to_the_last_bit_as_if_it_were_looked_at_now(toy: Toy, roo
                 assert torch.equal(one.answer, other.answer)
 
 
-def test_training_with_what_is_kept_ends_in_the_same_bits(
+def test_training_on_cached_features_ends_in_the_same_bits(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     live = walked(toy.walk(config("ewc", epochs=1), tmp_path / "live"))
@@ -89,14 +89,12 @@ def test_training_with_what_is_kept_ends_in_the_same_bits(
     worker = kept.runner.worker
     kept.step()
     assert worker.context.data.images_embedded == 0  # in this process
-    assert (
-        idle_weights_folder(toy.feature_cache(root), FP32) / "tower.safetensors"
-    ).exists()  # where its tower's weights rest
+    assert (idle_weights_folder(toy.feature_cache(root), FP32) / "tower.safetensors").exists()
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
 
 
-def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
+def test_no_cached_feature_is_used_where_the_tower_is_trained(
     toy: Toy, root: Path, tmp_path: Path
 ) -> None:
     trained = adapted(config(epochs=1), parts="vision_lora")
@@ -106,13 +104,13 @@ def test_where_the_tower_is_trained_nothing_that_was_kept_is_used(
     assert PIXELS in walk.runner.worker.context.data.encoded("hue", "train", 0).prompt
 
 
-def test_what_was_not_looked_at_is_looked_at_live(toy: Toy, root: Path) -> None:
+def test_features_that_are_not_cached_are_computed_when_needed(toy: Toy, root: Path) -> None:
     kept = data(toy, root)
     assert kept.encoded("hue", "test", 0).prompt[FEATURES].numel()
     assert list(kept._encoded) == [("hue", "test", row) for row in range(IMAGES_PER_CALL)]
 
 
-def test_another_precision_is_kept_apart(toy: Toy, root: Path) -> None:
+def test_another_precision_has_a_cache_of_its_own(toy: Toy, root: Path) -> None:
     bf16 = Loading(precision="bf16")
     fingerprint = toy.fingerprints().model
     folders = {features_folder(root, fingerprint, held) for held in (FP32, bf16)}
@@ -135,7 +133,7 @@ def test_bf16_comes_back_as_it_was(toy: Toy, tmp_path: Path) -> None:
     assert torch.equal(one.prompt[FEATURES], other.prompt[FEATURES])
 
 
-def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> None:
+def test_an_image_of_several_tasks_is_cached_once(toy: Toy, tmp_path: Path) -> None:
     benchmark = Path(shutil.copytree(toy.benchmark, tmp_path / "benchmark"))
     rows = load_benchmark(toy.benchmark).tasks["hue"].examples("train")
     write_rows(
@@ -160,13 +158,13 @@ def test_an_image_of_several_tasks_is_kept_once(toy: Toy, tmp_path: Path) -> Non
     assert torch.equal(one, other)
 
 
-def test_names_tell_how_many_images_there_are() -> None:
+def test_the_digest_of_images_depends_on_their_number() -> None:
     one, two = (SimpleNamespace(images=images) for images in ((b"ab",), (b"a", b"b")))
     assert image_digest(one) != image_digest(two)  # type: ignore[arg-type]
     assert image_digest(SimpleNamespace(images=())) == ""  # type: ignore[arg-type]
 
 
-def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Path) -> None:
+def test_an_interrupted_writer_leaves_no_file_that_is_read(toy: Toy, tmp_path: Path) -> None:
     folder = features_folder(tmp_path, toy.fingerprints().model, FP32)
     writer = FeatureWriter(folder, toy.feature_cache(tmp_path))
     writer.add(next(computed_tables(toy)))
@@ -178,7 +176,7 @@ def test_what_was_interrupted_leaves_nothing_that_is_read(toy: Toy, tmp_path: Pa
     assert not list((folder / "images").iterdir())
 
 
-def test_a_disk_that_is_too_short_is_told_before_it_is_full(
+def test_a_disk_that_is_too_small_is_reported_before_it_is_full(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = FeatureWriter(

@@ -30,11 +30,11 @@ CASES = [(name, zero) for zero in ZERO for name in NAMES]
 ODD = {"name": "ewc", "importance_batch": 1, "importance_examples": 3}
 """Fewer examples than the two ranks can share out."""
 TOLERANCE = 1e-4
-"""Relative: sums are made in another order, and AdamW divides by what may be small."""
+"""Relative tolerance: sums have another order, and AdamW divides by numbers that may be small."""
 
 
 def job(name: str, zero: int, micro_batch: int, **training) -> TrialConfig:
-    """A case, with adapters on few layers: ZeRO-3 takes its time with each."""
+    """Return a case with adapters on few layers: ZeRO-3 is slow with each."""
     knobs = {"zero": zero, "micro_batch": micro_batch, **training}
     brief = name in BRIEF
     chosen = lively(name, epochs=1, **knobs) if brief else config(LONG.get(name, ODD), **knobs)
@@ -43,7 +43,7 @@ def job(name: str, zero: int, micro_batch: int, **training) -> TrialConfig:
 
 @pytest.fixture(scope="module")
 def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stores of every ZeRO stage after two ranks have walked all cases, in one pair of processes."""
+    """Train all cases on two ranks, in one pair of processes; return the folder of the stores."""
     root = tmp_path_factory.mktemp("ranks")
     cases = [(zero, job(name, zero, 4)) for name, zero in CASES]
     cases += [(zero, job("ewc", zero, 2)) for zero in ZERO]
@@ -63,7 +63,7 @@ def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_rank(
     toy: Toy, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, int], PanelTrial]:
-    """The same cases in this process, each made when it is asked for."""
+    """Return a function that trains a case in this process at its first call."""
     root, made = tmp_path_factory.mktemp("one"), {}
 
     def walk(name: str, zero: int) -> PanelTrial:
@@ -74,14 +74,14 @@ def one_rank(
     return walk
 
 
-def taken(toy: Toy, store: Path, chosen) -> PanelTrial:
-    """What two ranks left, read back: no runner, for nothing may be missing."""
+def read_back(toy: Toy, store: Path, chosen) -> PanelTrial:
+    """Read back what two ranks trained, without a runner, for nothing may be missing."""
     panel, fingerprints = Panel((ORDERING,)), toy.fingerprints(workers=2)
     return walked(PanelTrial(chosen, panel, fingerprints, StageStore(store), None))
 
 
 def assert_alike(one: PanelTrial, other: PanelTrial) -> None:
-    """The same losses, weights and scores within the tolerance."""
+    """Assert that losses, weights and scores are equal within the tolerance."""
     for path in one.paths:
         ours, theirs = (walk.store.get(walk.key(path)) for walk in (one, other))
         assert ours["steps"] == theirs["steps"]
@@ -96,26 +96,26 @@ def assert_alike(one: PanelTrial, other: PanelTrial) -> None:
 
 
 @pytest.mark.parametrize(("name", "zero"), CASES)
-def test_two_ranks_make_the_stages_of_one(
+def test_two_ranks_train_the_same_stages_as_one(
     name: str, zero: int, toy: Toy, two_ranks: Path, one_rank
 ) -> None:
-    two = taken(toy, two_ranks / str(zero), job(name, zero, 4))
+    two = read_back(toy, two_ranks / str(zero), job(name, zero, 4))
     assert_alike(one_rank(name, zero), two)
     if name in LONG:
         assert two.matrices()[0].final_average() > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_zero_stage_makes_the_same(name: str, one_rank) -> None:
+def test_every_zero_stage_trains_the_same(name: str, one_rank) -> None:
     for zero in (2, 3):
         assert_alike(one_rank(name, 0), one_rank(name, zero))
 
 
 @pytest.mark.parametrize("zero", ZERO)
-def test_two_ranks_with_a_batch_in_parts_make_the_same(
+def test_two_ranks_train_the_same_with_micro_batches(
     zero: int, toy: Toy, two_ranks: Path, one_rank
 ) -> None:
-    parts = taken(toy, two_ranks / str(zero), job("ewc", zero, 2))
+    parts = read_back(toy, two_ranks / str(zero), job("ewc", zero, 2))
     assert_alike(one_rank("ewc", zero), parts)
 
 
@@ -123,8 +123,10 @@ KEEPING = [n for n in NAMES if strategy_class(n)().consolidation_knobs() is not 
 
 
 @pytest.mark.parametrize("name", KEEPING)
-def test_what_is_kept_is_the_same_too(name: str, toy: Toy, two_ranks: Path, one_rank) -> None:
-    one, two = one_rank(name, 0), taken(toy, two_ranks / "3", job(name, 3, 4))
+def test_consolidated_tensors_are_the_same_too(
+    name: str, toy: Toy, two_ranks: Path, one_rank
+) -> None:
+    one, two = one_rank(name, 0), read_back(toy, two_ranks / "3", job(name, 3, 4))
     kept = [walk.store.tensors(walk.job(walk.paths[1]).kept[0]) for walk in (one, two)]
     assert kept[0].keys() == kept[1].keys()
     for name, value in kept[0].items():
@@ -134,21 +136,21 @@ def test_what_is_kept_is_the_same_too(name: str, toy: Toy, two_ranks: Path, one_
 
 
 def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
-    walk = taken(toy, two_ranks / "2", job("odd", 2, 4))
+    walk = read_back(toy, two_ranks / "2", job("odd", 2, 4))
     kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
     assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
 
 
 @pytest.mark.parametrize("zero", [0, 2, 3])
 @pytest.mark.parametrize("micro_batch", [1, 4])
-def test_a_batch_in_parts_makes_what_the_whole_makes(
+def test_micro_batches_train_the_same_as_whole_batches(
     zero: int, micro_batch: int, toy: Toy, tmp_path: Path, one_rank
 ) -> None:
     parts = walked(toy.walk(job("ewc", zero, micro_batch), tmp_path, ORDERING))
     assert_alike(one_rank("ewc", zero), parts)
 
 
-def test_a_batch_that_is_no_whole_number_of_parts_is_an_input_error(
+def test_a_batch_that_micro_batches_do_not_divide_is_an_input_error(
     toy: Toy, tmp_path: Path
 ) -> None:
     walk = toy.walk(config(micro_batch=3), tmp_path)
@@ -156,8 +158,8 @@ def test_a_batch_that_is_no_whole_number_of_parts_is_an_input_error(
         walk.step()
 
 
-def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> None:
-    """Whether the stage was trained just now or taken from the store."""
+def test_dropout_is_drawn_anew_for_consolidation(toy: Toy, tmp_path: Path) -> None:
+    """It is the same for a stage trained just now and for one from the store."""
     dropping = adapted(config("ewc", epochs=1), dropout=0.3)
     whole = walked(toy.walk(dropping, tmp_path / "whole"))
     plain = replace(dropping, strategy=config("finetune").strategy)
@@ -168,7 +170,7 @@ def test_dropout_is_drawn_anew_for_what_is_kept(toy: Toy, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("zero", "offload"), [(2, "optimizer"), (3, "optimizer"), (3, "all")])
-def test_what_is_offloaded_makes_the_same(
+def test_offloading_trains_the_same(
     zero: int, offload: str, toy: Toy, tmp_path: Path, one_rank
 ) -> None:
     chosen = job("ewc", zero, 8, offload=offload)
@@ -176,7 +178,7 @@ def test_what_is_offloaded_makes_the_same(
 
 
 @pytest.mark.parametrize("zero", [0, 2, 3])
-def test_layers_that_are_computed_twice_make_the_same(
+def test_gradient_checkpointing_trains_the_same(
     zero: int, toy: Toy, tmp_path: Path, one_rank
 ) -> None:
     chosen = job("ewc", zero, 8, checkpointing=True)

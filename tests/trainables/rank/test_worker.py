@@ -25,7 +25,7 @@ def losses(walk) -> list[tuple[float, float]]:
 
 @FAMILIES
 @PARTS
-def test_the_loss_falls_and_what_is_frozen_stays_to_the_last_bit(
+def test_the_loss_falls_and_frozen_weights_stay_to_the_last_bit(
     family: str, parts: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     toy = request.getfixturevalue(family)
@@ -46,16 +46,16 @@ def test_the_loss_falls_and_what_is_frozen_stays_to_the_last_bit(
 
 
 def _named(lmm: LMM) -> list[tuple[str, torch.Tensor]]:
-    """Parameters under the names of the plain model."""
+    """List parameters under their names in the plain model."""
     return [(name.replace(".base_layer", ""), p.detach()) for name, p in lmm.named_weights()]
 
 
 @FAMILIES
 @pytest.mark.parametrize("zero", [0, 2, 3])
-def test_weights_without_a_gradient_are_no_obstacle_to_a_penalty(
+def test_a_penalty_works_with_weights_that_have_no_gradient(
     family: str, zero: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """A Q-Former's last layer has weights for the instruction alone, which have no gradient."""
+    """The last layer of a Q-Former has weights for the instruction alone, which have no gradient."""
     toy = request.getfixturevalue(family)
     walk = walked(toy.walk(config("ewc", epochs=1, zero=zero), tmp_path))
     for stage in walk.stages:
@@ -103,9 +103,7 @@ def test_half_precision_trains_to_finite_weights(knobs: dict, toy: Toy, tmp_path
     assert blobs(again) == blobs(walk)
 
 
-def test_half_precision_keeps_full_weights_behind_it_whatever_the_zero_stage(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_half_precision_keeps_fp32_weights_at_every_zero_stage(toy: Toy, tmp_path: Path) -> None:
     one, two = (
         walked(toy.walk(config(precision="bf16", zero=zero), tmp_path, ("hue",))) for zero in (0, 1)
     )
@@ -132,7 +130,7 @@ def test_every_training_knob_changes_the_result(toy: Toy, tmp_path: Path) -> Non
     assert len(set(made)) == len(made)
 
 
-def test_a_second_zero_3_stage_of_a_process_is_as_the_first(toy: Toy, tmp_path: Path) -> None:
+def test_a_second_zero_3_stage_of_a_process_equals_the_first(toy: Toy, tmp_path: Path) -> None:
     made = [
         blobs(walked(toy.walk(config(zero=3, epochs=1), tmp_path / name))) for name in ("a", "b")
     ]
@@ -145,7 +143,7 @@ def test_a_second_zero_3_stage_of_a_process_is_as_the_first(toy: Toy, tmp_path: 
 
 @dataclass
 class Exploding(Strategy):
-    """Pays without measure for whatever moves."""
+    """Add an infinite penalty as soon as a weight moves."""
 
     name = "exploding"
 
@@ -165,7 +163,7 @@ class Exploding(Strategy):
 
 @pytest.mark.parametrize("zero", [0, 2, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_stage_whose_gradient_is_not_finite_diverges_whatever_deepspeed_makes_of_it(
+def test_a_stage_with_a_gradient_that_is_not_finite_diverges(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, zero: int
 ) -> None:
     monkeypatch.setitem(STRATEGIES, "exploding", Exploding)
@@ -174,7 +172,7 @@ def test_a_stage_whose_gradient_is_not_finite_diverges_whatever_deepspeed_makes_
         walk.step()
 
 
-def test_a_stage_that_diverges_says_so_once_for_all_trials_and_leaves_the_worker_sound(
+def test_a_diverged_stage_is_recorded_for_all_trials_and_the_worker_stays_usable(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STRATEGIES, "exploding", Exploding)
