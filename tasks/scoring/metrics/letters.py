@@ -1,8 +1,8 @@
 """Multiple choice: the letter that an answer chooses.
 
-Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The rule that separates a
-letter from the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter before
-a word counts only if it is marked as one.
+Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The rule that separates a letter
+from the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter
+before a word counts only if it is marked as one.
 """
 
 from __future__ import annotations
