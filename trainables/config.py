@@ -28,7 +28,7 @@ class TrialConfig:
         return self.training, self.adapter
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON- and YAML-safe; `from_dict` reads it back."""
+        """Return plain values for JSON or YAML, which `from_dict` reads."""
         return {
             "strategy": {"name": self.strategy.name, **self.strategy.knobs()},
             "training": dataclasses.asdict(self.training),
@@ -37,7 +37,7 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
-        """Knobs left out take their defaults; raises `InputError` for what is no knob or outside."""
+        """Make a configuration; missing knobs take their defaults. Raises `InputError` for unknown ones."""
         for key in values:
             if key not in ("strategy", "training", "adapter"):
                 raise unknown("part of a configuration", key, ("strategy", "training", "adapter"))
@@ -54,7 +54,7 @@ class TrialConfig:
         return cls(strategy=one, training=training, adapter=adapter)
 
     def fresh_strategy(self) -> Strategy:
-        """The same knobs without any stage's state."""
+        """Return a strategy with the same knobs and no stage's state."""
         return type(self.strategy)(**self.strategy.knobs())
 
 

@@ -1,4 +1,4 @@
-"""Which weights a stage begins with, which answer after it, and the keys of both."""
+"""Start weights of each stage, the weights used for scoring, and the store keys of both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainables.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class WeightsOwner:
-    """Weights by the stage that trained them last, and the tasks that they answer for."""
+    """Weights, named by the stage that trained them last, and the tasks that they answer for."""
 
     path: Prefix
     tasks: tuple[str, ...]
@@ -32,7 +32,7 @@ class WeightsOwner:
 
 @dataclass
 class Lineage:
-    """The stages of one configuration as the store knows them: where each begins and what it is called."""
+    """The stages of one configuration: the start weights and the keys of each."""
 
     config: TrialConfig
     panel: Panel
@@ -46,34 +46,34 @@ class Lineage:
     _scored: dict[tuple[Prefix, str], str] = field(default_factory=dict)
 
     def context(self, path: Prefix) -> StageContext:
-        """Where the last stage of a path stands; of the empty path, the training of initial tasks."""
+        """Return the context of a path's last stage; for the empty path, of training the initial tasks."""
         if path not in self._contexts:
             before = (self.panel.initial, *path[:-1]) if self.panel.initial else path[:-1]
             new, old = path[-1] if path else self.panel.first, before if path else ()
             similarity = {}
             if path and old and self.config.strategy.needs_similarity:
-                signatures = [
+                embeddings = [
                     self.store.tensors(embedding_key(self.fingerprints, self.config, task))
                     for task in (new[0], *(task for group in old for task in group))
                 ]
-                similarity = similarities(signatures[0], signatures[1:])
+                similarity = similarities(embeddings[0], embeddings[1:])
             self._contexts[path] = StageContext(new, old, similarity)
         return self._contexts[path]
 
     def owners(self, path: Prefix) -> list[WeightsOwner]:
-        """All weights that answer after a path; the last of them are those that its last stage trained."""
+        """Return all weights that answer after a path; the last of them are from its last stage."""
         if not path:
             return [WeightsOwner((), self.panel.initial)]
         if path not in self._owners:
             start, before = self.start(path), self.owners(path[:-1])
             old = self._owner(start.task, before)
             if start.expert:
-                made = [*before, WeightsOwner(path, path[-1])]
+                owners = [*before, WeightsOwner(path, path[-1])]
             else:
-                made = [h for h in before if h is not old] + [
+                owners = [other for other in before if other is not old] + [
                     WeightsOwner(path, old.tasks + path[-1])
                 ]
-            self._owners[path] = made
+            self._owners[path] = owners
         return self._owners[path]
 
     def start(self, path: Prefix) -> StartFrom:
@@ -81,7 +81,7 @@ class Lineage:
         return self.config.strategy.begin(self.context(path))
 
     def source(self, path: Prefix) -> Prefix:
-        """The stage whose weights the last stage of a path begins with."""
+        """Return the stage whose weights a path's last stage starts from."""
         return self._owner(self.start(path).task, self.owners(path[:-1])).path
 
     def _owner(self, task: str | None, known: list[WeightsOwner]) -> WeightsOwner:
@@ -90,18 +90,18 @@ class Lineage:
         return next(h for h in known if task in h.tasks)
 
     def depth(self, path: Prefix) -> int:
-        """How many stages made the weights that a path's last stage trained, that one included."""
+        """Return the number of stages that made the weights of a path's last stage, that one included."""
         return self.depth(self.source(path)) + 1 if path else 0
 
     # Keys --------------------------------------------------------------------------------------
 
     @functools.cached_property
     def base(self) -> str:
-        """Of the model before anything is trained."""
+        """Key of the model before any training."""
         return base_key(self.fingerprints, self.config)
 
     def key(self, path: Prefix) -> str:
-        """Of the weights that a path's last stage trained; of the empty one, those before any stage."""
+        """Return the key of a path's weights; for the empty path, of those before any stage."""
         if path not in self._keys:
             context, base = self.context(path), self.base
             parent = self.key(self.source(path)) if path else base
@@ -112,7 +112,7 @@ class Lineage:
         return self._keys[path]
 
     def kept(self, path: Prefix) -> list[tuple[str, str]]:
-        """What the strategy keeps of a path's last stage: (task, key)."""
+        """Return (task, key) of the tensors that are consolidated after a path's last stage."""
         if path not in self._kept:
             tasks, trained = path[-1] if path else self.panel.initial, self.key(path)
             given, made = (self.fingerprints, self.config, trained), self.by_product(path)
@@ -129,11 +129,11 @@ class Lineage:
         return by_product_key(self.fingerprints, self.config, key, context, kept)
 
     def kept_before(self, path: Prefix) -> dict[str, str]:
-        """What was kept of each task before a path's last stage, by task."""
+        """Return the keys of the tensors consolidated before a path's last stage, by task."""
         return dict(pair for i in range(len(path)) for pair in self.kept(path[:i]))
 
     def experts(self, path: Prefix) -> tuple[Expert, ...]:
-        """Those among which examples are routed after a path; none if they are not."""
+        """Return the experts that examples are routed among after a path; none without routing."""
         if not self.config.strategy.has_experts or not (path or self.panel.initial):
             return ()
         kept = self.kept_before(path) | dict(self.kept(path))
@@ -150,7 +150,7 @@ class Lineage:
         return self._cells[path]
 
     def scored(self, path: Prefix, task: str) -> str:
-        """Key of the score of a task after a path."""
+        """Return the key of a task's score after a path."""
         if (path, task) not in self._scored:
             self._scored[path, task] = self._scored_key(path, task)
         return self._scored[path, task]
@@ -162,7 +162,7 @@ class Lineage:
         return scored_key(self.fingerprints, self.key(path), task, split)
 
     def embeddings(self) -> list[tuple[str, str]]:
-        """The signatures that the strategy asks for: (task, key)."""
+        """Return (task, key) of the task embeddings that the strategy needs."""
         if not self.config.strategy.needs_similarity:
             return []
         tasks = dict.fromkeys([*self.panel.initial, *self.panel.tasks])

@@ -1,4 +1,4 @@
-"""The orderings that every trial is walked through, and the tasks that were learned before them."""
+"""The panel: the orderings of every trial, and the tasks that were learned before them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SCORING = {
 }
 """Initial tasks are scored before the first stage and after the last one; with "all" always.
 
-"cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2; what
-a task lost between its own stage and the end is not seen.
+"cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2.
+Losses of a task between its own stage and the end are not measured.
 """
 INITIAL_STATES = ("trained", "known")
 """Initial tasks are trained jointly before the first stage, or the model has learned them already."""
@@ -26,7 +26,7 @@ INITIAL_STATES = ("trained", "known")
 
 @dataclass(frozen=True)
 class Panel:
-    """The orderings that every trial is walked through, and which cells of their matrices are scored."""
+    """The orderings that every trial is walked through, and the schedule of scoring."""
 
     orderings: tuple[tuple[str, ...], ...]
     scoring: str = "seen"
@@ -34,7 +34,7 @@ class Panel:
     initial: tuple[str, ...] = ()
     """Tasks learned jointly before the orderings, and never trained again."""
     learnt: str = "trained"
-    """Where the initial tasks were learned: one of `INITIAL_STATES`."""
+    """State of the initial tasks: one of `INITIAL_STATES`."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -48,11 +48,11 @@ class Panel:
 
     @property
     def first(self) -> tuple[str, ...]:
-        """What is trained before any stage: the initial tasks, unless the model knows them."""
+        """Tasks trained before any stage: the initial tasks, unless the model knows them."""
         return self.initial if self.learnt == "trained" else ()
 
     def paths(self, config: TrialConfig) -> list[Prefix]:
-        """The distinct stages of a configuration, as paths from the start, each after its parent."""
+        """Return the distinct stages of a configuration, as paths from the start, parents first."""
         paths: dict[Prefix, None] = {}
         for ordering in self.orderings:
             curriculum = config.strategy.curriculum(ordering)
@@ -61,7 +61,7 @@ class Panel:
         return list(paths)
 
     def cells(self, config: TrialConfig, path: Prefix) -> list[str]:
-        """The tasks scored after `path`."""
+        """Return the tasks scored after `path`."""
         if not path or self.scoring == "all":
             return [*self.tasks, *self.initial]
         longer = [p for p in self.paths(config) if len(p) > len(path) and p[: len(path)] == path]

@@ -108,7 +108,7 @@ class StageJob:
 
     @property
     def empty(self) -> bool:
-        """Whether the store has everything already."""
+        """True if the store has everything already."""
         return not (self.train or self.score or self.keep or self.embed)
 
 

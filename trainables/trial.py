@@ -67,7 +67,7 @@ class PanelTrial:
 
     @property
     def finished(self) -> bool:
-        """Whether every stage of the panel is done."""
+        """True once every stage of the panel is done."""
         return self.completed == len(self.paths)
 
     @property
@@ -103,7 +103,7 @@ class PanelTrial:
 
     @property
     def at_hand(self) -> bool:
-        """Whether the next step finds all that it needs in the store, or that a stage diverged."""
+        """True if the next step finds all that it needs in the store, or a stage that diverged."""
         if self.completed == 0 and self._unembedded():
             return False
         paths = [self.paths[self.completed]] if self.completed else [(), self.paths[0]]

@@ -22,7 +22,7 @@ class Work:
     """The work that one trial did on a stage."""
 
     trained: bool
-    """Whether this trial trained it; else it came from the store."""
+    """True if this trial trained it; else it came from the store."""
     seconds: dict[str, float]
     """Seconds by part; empty if the stage was complete in the store."""
     waited: float = 0.0

@@ -31,7 +31,7 @@ class Part(BaseModel):
 
 
 class StageCost(Part):
-    """The seconds that a stage took, and the weights it started from."""
+    """The seconds that a stage took, and the weights that it started from."""
 
     tasks: tuple[tuple[str, ...], ...] = ()
     """The stage's path: the tasks trained at each stage up to this one; empty = before any stage."""
@@ -40,7 +40,7 @@ class StageCost(Part):
     train_seconds: float = 0.0
     """Seconds of training, by whichever trial trained it."""
     trained: bool = False
-    """Whether this trial trained it; else it came from the store."""
+    """True if this trial trained it; else it came from the store."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds that this trial spent, by part: embed, train, keep, score."""
     waited: float = 0.0
@@ -50,7 +50,7 @@ class StageCost(Part):
     start_task: str | None = None
     """The old task whose weights training started from; None = the initial weights."""
     new_expert: bool = False
-    """Whether the weights stand beside those as an expert of their own."""
+    """True if the weights stand beside those as an expert of their own."""
 
 
 class ScoredCell(Part):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +183,23 @@ def test_the_cheap_schedule_tells_what_is_forgotten_by_the_end(scribe: Scribe) -
     assert metrics["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)
     assert metrics["forward_transfer"] == pytest.approx(0.0)
     assert math.isnan(metrics["average_over_stages"])
+
+
+@dataclass
+class Growing(Scribe):
+    """A runner whose weights grow by 10 parameters at every stage."""
+
+    def run(self, job: StageJob) -> Mapping[str, float]:
+        if job.train:
+            size = 100 + 10 * len(job.context.old)
+            self.store.put(job.key, {"kind": "trained", "seconds": 2.0, "parameters": size})
+        return super().run(dataclasses.replace(job, train=False))
+
+
+def test_added_parameters_count_weights_that_grow_in_place(tmp_path: Path) -> None:
+    grown = scribes.run_trial(config(), Growing(StageStore(tmp_path)), Panel((("a", "b", "c"),)))
+    assert grown.metrics()["added_parameters"] == 20
+
+
+def test_weights_of_one_size_add_no_parameters(scribe: Scribe) -> None:
+    assert run_trial(config("ewc"), scribe).metrics()["added_parameters"] == 0

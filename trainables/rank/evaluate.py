@@ -58,7 +58,6 @@ def score_record(task: Task, split: str, predictions: Sequence[str]) -> dict[str
         task.answer_set(),
     )
     return {
-        "kind": "scored",
         "task": task.name,
         "split": split,
         "metric": task.metric,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -24,6 +23,7 @@ from trainables.rank.features import feature_reader, idle_weights_folder
 from trainables.rank.gc_policy import collect_as_usual
 from trainables.rank.task_embeddings import TaskEmbedder
 from trainables.stage_job import StageJob, WorkerSpec
+from trainables.store.records import StageRecord
 from trainables.store.stage_store import StageStore
 
 
@@ -99,9 +99,7 @@ class RankContext:
         """Read weights by their key; return the initial values of the adapters for the base model."""
         return self.lmm.initial() if key == job.base else self.store.tensors(key)
 
-    def publish(
-        self, key: str, record: Mapping[str, object], tensors: Tensors | None = None
-    ) -> None:
+    def publish(self, key: str, record: StageRecord, tensors: Tensors | None = None) -> None:
         """Write a record and its tensors to the store from rank 0, and wait until they are there."""
         if self.rank == 0:
             self.store.put(key, record, tensors)

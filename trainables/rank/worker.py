@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -21,7 +22,14 @@ from trainables.rank.rank_context import RankContext
 from trainables.rank.routing import Routing
 from trainables.stage_job import DivergedError, StageJob, WorkerSpec
 from trainables.store.digest import stage_seed
-from trainables.store.records import DIVERGED
+from trainables.store.records import (
+    ByProductRecord,
+    DivergedRecord,
+    EmbeddingRecord,
+    KeptRecord,
+    ScoreRecord,
+    TrainedRecord,
+)
 from trainables.store.stage_store import LazyTensors
 
 
@@ -111,7 +119,7 @@ class Worker:
         self._check_finite(job, engine, losses, weights, about)
         self._publish_weights(job, config, losses, weights, about)
         if job.by_product:
-            record = {"kind": "by-product", "strategy": strategy.name, "of": job.key}
+            record = ByProductRecord(strategy=strategy.name, of=job.key)
             context.publish(job.by_product, record, strategy.by_products(weights))
         return cost["seconds"]
 
@@ -121,7 +129,7 @@ class Worker:
         engine: Engine,
         losses: Sequence[float],
         weights: Tensors,
-        about: Mapping[str, object],
+        about: Mapping[str, Any],
     ) -> None:
         """Publish that the stage diverged and raise `DivergedError` unless all numbers are finite."""
         finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
@@ -130,7 +138,7 @@ class Worker:
                 f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its losses, gradients and weights "
                 "must be finite; a lower learning_rate or strength would do"
             )
-            self.context.publish(job.key, {"kind": DIVERGED, "message": message, **about})
+            self.context.publish(job.key, DivergedRecord(message=message, **about))
             raise DivergedError(message)
 
     def _publish_weights(
@@ -139,23 +147,23 @@ class Worker:
         config: TrialConfig,
         losses: Sequence[float],
         weights: Tensors,
-        about: Mapping[str, object],
+        about: Mapping[str, Any],
     ) -> None:
-        record = {
-            "kind": "trained",
-            "tasks": job.tasks,
-            "stage": job.stage,
-            "parent": job.parent,
-            "steps": len(losses),
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-            "parameters": sum(w.numel() for w in weights.values()),
-        }
         if config.strategy.effective(job.context):
             # Only then do the old tasks name the stage; otherwise trials with other old tasks share it.
             similarity = dict(job.context.similarity)
-            record |= {"old": job.context.old, "similarity": similarity}
-        self.context.publish(job.key, {**record, **about}, weights)
+            about = {**about, "old": job.context.old, "similarity": similarity}
+        record = TrainedRecord(
+            tasks=job.tasks,
+            stage=job.stage,
+            parent=job.parent,
+            steps=len(losses),
+            first_loss=losses[0],
+            last_loss=losses[-1],
+            parameters=sum(w.numel() for w in weights.values()),
+            **about,
+        )
+        self.context.publish(job.key, record, weights)
 
     # Consolidate, score, embed -----------------------------------------------------------------
 
@@ -179,8 +187,14 @@ class Worker:
                     raise _state_of_training(error) from error
                 raise
             count = sum(value.numel() for value in strategy.routing_tensors(kept).values())
-            record = {"kind": "kept", "strategy": strategy.name, "of": job.key, "task": task}
-            context.publish(key, record | {"parameters": count} | task_timer.cost(), kept)
+            record = KeptRecord(
+                strategy=strategy.name,
+                of=job.key,
+                task=task,
+                parameters=count,
+                **task_timer.cost(),
+            )
+            context.publish(key, record, kept)
         return timer.seconds
 
     def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
@@ -197,7 +211,7 @@ class Worker:
                 texts = generate_answers(context.lmm, context.data, task, split, zero)
                 record = score_record(context.benchmark.tasks[task], split, texts)
             if context.rank == 0:
-                context.store.put(key, record | task_timer.cost())
+                context.store.put(key, ScoreRecord(**record, **task_timer.cost()))
         context.lmm.recompute_queries = False
         return {"score": timer.seconds} if job.score else {}
 
@@ -211,8 +225,8 @@ class Worker:
         for task, key in job.embed:
             task_timer = Timer()
             embedding = dict(context.embedder.embed_task(task))
-            record = {"kind": "task embedding", "task": task}
-            context.publish(key, record | task_timer.cost(), embedding)
+            record = EmbeddingRecord(task=task, **task_timer.cost())
+            context.publish(key, record, embedding)
         return timer.seconds
 
 
@@ -236,6 +250,6 @@ class Timer:
         """Wall-clock seconds."""
         return time.perf_counter() - self._clock
 
-    def cost(self) -> dict[str, float]:
+    def cost(self) -> dict[str, Any]:
         """Return both as the fields of a record."""
         return {"seconds": self.seconds, "cpu_seconds": time.process_time() - self._cpu}

@@ -163,10 +163,10 @@ def _is_idle(statement: ast.stmt) -> bool:
 def _is_inert(statement: ast.stmt) -> bool:
     """Return whether a hook or flag of the base class does nothing, so that adding it changes no key.
 
-    A flag is inert if it is False or "". A hook is inert if it only raises `NotImplementedError`, has
-    no statement and returns None, or returns the one neutral value of its signature: the parameter of
-    the returned type (for a tuple: those of its types), else None, False, 0, "" or an empty container.
-    There is one neutral value only, so that a change from one value to another changes the key.
+    A flag is inert if it is False or "". A hook is inert if it has no statement, only raises
+    `NotImplementedError`, or returns the neutral value of its signature. That is the parameter of the
+    returned type (for a tuple, those of its types), else None, False, 0, "" or an empty container. Each
+    signature has one neutral value, so that a change to another value changes the key.
     """
     match statement:
         case ast.AnnAssign(value=ast.Constant(False | "")):

@@ -54,12 +54,12 @@ class Lease:
         return True
 
     def renew(self) -> None:
-        """Renew the lease; if that fails this time, the next may succeed."""
+        """Renew the lease; a failure is left to the next renewal."""
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
     def give_back(self) -> None:
-        """Free the lease, unless another has taken it over."""
+        """Release the lease, unless another process has taken it over."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.read_text() == json.dumps(self.owner):
                 self.path.unlink()

@@ -23,6 +23,7 @@ from safetensors.torch import load, save
 
 from spaces.files import write_atomically
 from trainables.store.leases import Lease, hold_lease
+from trainables.store.records import StageRecord
 
 EVICTED = "evicted"
 """Field of a record whose tensors were removed to save space."""
@@ -57,12 +58,15 @@ class StageStore:
         return record is not None and not record.get(EVICTED)
 
     def put(
-        self, key: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
+        self,
+        key: str,
+        record: StageRecord | Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Publish a record, its tensors first; a second publication is dropped."""
         if self.has(key):
             return
-        entry = dict(record)
+        entry = record.to_values() if isinstance(record, StageRecord) else dict(record)
         if tensors is not None:
             content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -95,7 +99,7 @@ class StageStore:
         self._blob(sha256).unlink(missing_ok=True)
 
     def _note_use(self, key: str) -> None:
-        """Of what was not used for longest, the store is rid first where space is short."""
+        """Record the time of access: eviction takes the least recently used tensors first."""
         with contextlib.suppress(OSError):
             self._record(key).with_suffix(".used").touch()
 
