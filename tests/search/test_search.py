@@ -93,9 +93,9 @@ def test_the_in_process_runner_equals_a_lane_to_the_last_bit(
         record = trials(run)[name]
         config = TrialConfig.from_dict(record["config"])
         walk = walked(toy.walk(config, tmp_path / name, *ORDERINGS))
-        assert [stage["key"] for stage in walk.stages] == [s["key"] for s in record["stages"]]
+        assert [stage.key for stage in walk.stages] == [s["key"] for s in record["stages"]]
         for stage in walk.stages:
-            ours, theirs = walk.store.get(stage["key"]), by_lanes.get(stage["key"])
+            ours, theirs = walk.store.get(stage.key), by_lanes.get(stage.key)
             assert ours["blob"] == theirs["blob"]
             assert ours["last_loss"] == theirs["last_loss"]
         assert [m.to_dict() for m in walk.matrices()] == record["matrices"]
