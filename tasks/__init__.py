@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tasks.data.benchmark import EMBEDDED, Benchmark, load_benchmark
-from tasks.data.ordering import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
+from tasks.data.ordering import TaskOrdering, parse_orderings
 from tasks.data.row_report import BrokenRow, RowReport, RowRequirements, check_rows
 from tasks.data.rows import IMAGE, Example
 from tasks.data.task import SPLITS, Task
-from tasks.scoring.answer_formats import ANSWER_FORMATS, check_format, constrain, format_compliance
+from tasks.scoring.answer_formats import ANSWER_FORMATS, check_format, constrain
 from tasks.scoring.answers import METRICS, Metric, apply_metric, scale_note, score_answers
 from tasks.scoring.metrics.metric import AnsweredQuestion, Scores
 from tasks.scoring.split_scores import EXTRA_SCORES, SplitScores, score_split
@@ -34,12 +34,9 @@ __all__ = [
     "check_format",
     "check_rows",
     "constrain",
-    "format_compliance",
     "load_benchmark",
     "parse_orderings",
-    "prefix_nodes",
     "scale_note",
     "score_answers",
     "score_split",
-    "stage_counts",
 ]

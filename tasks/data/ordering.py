@@ -1,4 +1,4 @@
-"""Orderings of tasks: their names on the command line, and the stages that they share."""
+"""Orderings of tasks: their names on the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spaces.errors import InputError, unknown
@@ -43,27 +43,6 @@ def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]
     _require(len(set(names)) == len(names), f"tasks must differ: got {', '.join(names)}")
     orderings = (order for part in spec.split("+") for order in _orderings(part.strip(), names))
     return tuple(TaskOrdering(order) for order in dict.fromkeys(orderings))
-
-
-def prefix_nodes(orderings: Iterable[TaskOrdering]) -> list[tuple[str, ...]]:
-    """Return the orderings' distinct prefixes, the stages of a panel: depth first, parents first."""
-    tree: dict[str, dict] = {}
-    for ordering in orderings:
-        node = tree
-        for task in ordering:
-            node = node.setdefault(task, {})
-    return list(_walk(tree, ()))
-
-
-def stage_counts(orderings: Sequence[TaskOrdering]) -> tuple[int, int]:
-    """Count the stages as configured, and the distinct ones that are trained."""
-    return sum(len(ordering) for ordering in orderings), len(prefix_nodes(orderings))
-
-
-def _walk(tree: dict[str, dict], prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for task, children in tree.items():
-        yield (*prefix, task)
-        yield from _walk(children, (*prefix, task))
 
 
 Order = tuple[str, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
@@ -59,19 +58,6 @@ def has_format(
         return re.fullmatch(answer_format[1:-1], prediction.strip()) is not None
     check_format(answer_format)
     return ANSWER_FORMATS[answer_format](prediction)
-
-
-def format_compliance(
-    predictions: Sequence[str],
-    answer_set: Collection[str] | None = None,
-    answer_format: str = "closed",
-) -> float:
-    """Return the share of predictions in the answer format, right or wrong; NaN of none."""
-    if not predictions:
-        return math.nan
-    return sum(has_format(text, answer_format, answer_set) for text in predictions) / len(
-        predictions
-    )
 
 
 def constrain(predictions: Sequence[str], answer_set: Collection[str]) -> list[str]:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 
 import pytest
 
 from spaces.errors import InputError
-from tasks import TaskOrdering, parse_orderings, prefix_nodes, stage_counts
+from tasks import TaskOrdering, parse_orderings
 
 TASKS = ("dog", "cat", "ant")
 FIVE = tuple("abcde")
@@ -73,11 +72,12 @@ def test_shared_orderings_differ_and_cover_first_and_last_positions_evenly(lengt
 
 
 def test_shared_orderings_train_fewer_stages_than_random_ones() -> None:
+    def stages(spec: str) -> int:
+        orderings = parse_orderings(spec, FIVE)
+        return len({order.tasks[:end] for order in orderings for end in range(1, 6)})
+
     for count in (2, 3, 4, 6, 8, 10):
-        shared = stage_counts(parse_orderings(f"shared:{count}", FIVE))
-        random = stage_counts(parse_orderings(f"random:{count}", FIVE))
-        assert shared[0] == random[0] == 5 * count
-        assert shared[1] < random[1]
+        assert stages(f"shared:{count}") < stages(f"random:{count}")
 
 
 def test_one_shared_ordering_is_the_given_one() -> None:
@@ -123,19 +123,3 @@ def test_tasks_must_be_there_and_differ() -> None:
 def test_one_task_has_one_ordering_under_every_name() -> None:
     for spec in ("given", "reverse", "rotations", "all", "random:1", "shared:1", "a"):
         assert parse_orderings(spec, ("a",)) == (TaskOrdering(("a",)),)
-
-
-def test_prefix_nodes_walk_depth_first_and_name_every_prefix_once() -> None:
-    orderings = parse_orderings("a>b>c;b>a>c;a>c>b", ("a", "b", "c"))
-    nodes = ["".join(node) for node in prefix_nodes(orderings)]
-    assert nodes == ["a", "ab", "abc", "ac", "acb", "b", "ba", "bac"]
-    assert stage_counts(orderings) == (9, 8)
-
-
-def test_the_prefix_tree_of_all_orderings_has_every_partial_permutation() -> None:
-    orderings = parse_orderings("all", FIVE)
-    partial = sum(math.perm(5, length) for length in range(1, 6))
-    assert stage_counts(orderings) == (600, partial)
-    nodes = prefix_nodes(orderings)
-    assert set(nodes) == {p for n in range(1, 6) for p in itertools.permutations(FIVE, n)}
-    assert all(node[:-1] in nodes[:i] for i, node in enumerate(nodes) if len(node) > 1)

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from spaces.errors import InputError
-from tasks import AnsweredQuestion, check_format, constrain, format_compliance, score_split
+from tasks import AnsweredQuestion, check_format, constrain, score_split
+from tasks.scoring.answer_formats import has_format
 
 OBEY = {
     "letter": (["B", "(b)", "C.", " d "], ["", "BC", "the B", "1"]),
@@ -26,14 +27,16 @@ def test_an_answer_has_its_format_right_or_wrong(answer_format: str) -> None:
     check_format(answer_format)
     answers = ("a cat", "dog")
     for text in good:
-        assert format_compliance([text], answers, answer_format) == 1, text
+        assert has_format(text, answer_format, answers), text
     for text in bad:
-        assert format_compliance([text], answers, answer_format) == 0, text
+        assert not has_format(text, answer_format, answers), text
 
 
 def test_format_compliance_is_the_share_of_answers_in_the_answer_set() -> None:
-    assert format_compliance(["Yes.", "no", "a dog", ""], ("no", "yes")) == 0.5
-    assert math.isnan(format_compliance([], ("no", "yes")))
+    answered = [AnsweredQuestion(text, ["yes"]) for text in ("Yes.", "no", "a dog", "")]
+    for part, share in ((answered, 0.5), ([], math.nan)):
+        compliance = score_split("exact_match", part, "closed", ("no", "yes")).format_compliance
+        assert compliance and compliance.value == pytest.approx(share, nan_ok=True)
 
 
 def test_an_unknown_format_names_the_nearest_and_a_broken_pattern_its_fault() -> None:
