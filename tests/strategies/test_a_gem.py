@@ -81,20 +81,20 @@ def test_without_a_memory_there_is_no_memory_batch() -> None:
 # In the loop -------------------------------------------------------------------------------------
 
 
-class Noting(AGEM):
-    """Notes what is projected, and what becomes of it."""
+class Recording(AGEM):
+    """A-GEM that records every gradient, the memory's, and the projected one."""
 
-    name = "noting"
-    noted: list[tuple[Tensors, Tensors, Tensors]]
+    name = "recording"
+    recorded: list[tuple[Tensors, Tensors, Tensors]]
 
     def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
         found = super().project(gradient, memory_gradient)
-        self.noted.append((gradient, memory_gradient, found))
+        self.recorded.append((gradient, memory_gradient, found))
         return found
 
 
 class Agreeing(AGEM):
-    """Looks at the memory, and finds that it agrees."""
+    """A-GEM that computes the memory's gradient and projects nothing."""
 
     name = "agreeing"
 
@@ -105,9 +105,9 @@ class Agreeing(AGEM):
 
 @pytest.fixture
 def own_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cls in (Noting, Agreeing):
+    for cls in (Recording, Agreeing):
         monkeypatch.setitem(STRATEGIES, cls.name, cls)
-    monkeypatch.setattr(Noting, "noted", [], raising=False)
+    monkeypatch.setattr(Recording, "recorded", [], raising=False)
 
 
 @pytest.mark.parametrize("training", [{}, {"micro_batch": 4}, {"zero": 2}, {"precision": "bf16"}])
@@ -127,10 +127,10 @@ def test_a_memory_that_agrees_changes_nothing(
 def test_the_memorys_gradient_is_that_of_its_examples_alone(
     own_strategies: None, toy: Toy, tmp_path: Path
 ) -> None:
-    noting = walked(toy.walk(config({"name": "noting", "ratio": 0.3}, epochs=1), tmp_path))
-    worker, job = noting.runner.worker, noting.job(noting.paths[1])
-    assert len(Noting.noted) == noting.store.get(noting.stages[1].key)["steps"] == 3
-    weights = noting.store.tensors(job.parent)
+    trial = walked(toy.walk(config({"name": "recording", "ratio": 0.3}, epochs=1), tmp_path))
+    worker, job = trial.runner.worker, trial.job(trial.paths[1])
+    assert len(Recording.recorded) == trial.store.get(trial.stages[1].key)["steps"] == 3
+    weights = trial.store.tensors(job.parent)
     lmm = worker.context.lmm
     for name, parameter in lmm.trainable().items():
         parameter.data.copy_(weights[name])
@@ -139,7 +139,7 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
     tokens = worker.context.answer_tokens(batch)
     loss = answer_loss(lmm, worker.context.data.training(batch)) / tokens
     found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
-    _, memory_gradient, _ = Noting.noted[0]
+    _, memory_gradient, _ = Recording.recorded[0]
     for name, value in zip(lmm.trainable(), found, strict=True):
         expected = torch.zeros_like(memory_gradient[name]) if value is None else value
         assert torch.allclose(memory_gradient[name], expected, rtol=1e-3, atol=1e-6), name
@@ -148,13 +148,13 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
 def test_a_step_is_never_taken_against_the_memory(
     own_strategies: None, toy: Toy, tmp_path: Path
 ) -> None:
-    walked(toy.walk(config({"name": "noting", "ratio": 0.3}), tmp_path))
+    walked(toy.walk(config({"name": "recording", "ratio": 0.3}), tmp_path))
     against = [
         inner_product(gradient, memory_gradient) < 0
-        for gradient, memory_gradient, _ in Noting.noted
+        for gradient, memory_gradient, _ in Recording.recorded
     ]
     assert any(against)
-    for gradient, memory_gradient, found in Noting.noted:
+    for gradient, memory_gradient, found in Recording.recorded:
         size = (
             inner_product(gradient, gradient) ** 0.5
             * inner_product(memory_gradient, memory_gradient) ** 0.5

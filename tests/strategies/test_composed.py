@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_ewc import Told
+from test_ewc import GivenGradients
 from toy import Toy, blobs, config, walked
 
 from spaces import Adapter, InputError, Training, knobs_of
@@ -166,7 +166,7 @@ def test_mixes_chain() -> None:
 
 def test_penalties_add_and_kept_tensors_stay_apart() -> None:
     strategy = made("ewc+mas", ewc_strength=1e3, mas_strength=1e4)
-    learner = Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
+    learner = GivenGradients([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
     kept = strategy.consolidate(learner, "a", 8)
     assert kept["ewc/w"].tolist() == pytest.approx([10 / 16, 1 / 16])
     assert kept["mas/w"].tolist() == pytest.approx([4 / 8, 1 / 8])
@@ -182,7 +182,7 @@ def test_penalties_add_and_kept_tensors_stay_apart() -> None:
 
 def test_a_part_that_is_switched_off_adds_no_penalty() -> None:
     strategy = made("ewc+mas", ewc_strength=0, mas_strength=1e4)
-    kept = strategy.consolidate(Told([1.0, 0.0, 2.0]), "a", 8)
+    kept = strategy.consolidate(GivenGradients([1.0, 0.0, 2.0]), "a", 8)
     strategy.prepare({"w": torch.zeros(2), "v": torch.zeros(1)}, [kept], SECOND)
     paid = strategy.penalty({"w": torch.ones(2), "v": torch.ones(1)})
     assert paid["w"].tolist() == pytest.approx([2e4 / 3, 0.0])

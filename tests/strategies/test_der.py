@@ -27,8 +27,8 @@ def shuffled(task: str) -> Sequence[int]:
     return [3, 1, 0, 2]
 
 
-class Saying:
-    """A learner whose model has a row of logits for each token of a row's answer."""
+class GivenLogits:
+    """Learner whose model has given logits for each token of a row's answer."""
 
     def __init__(self, lengths: dict[int, int]) -> None:
         self.lengths = lengths
@@ -105,7 +105,7 @@ def test_logits_are_kept_only_if_they_are_used(knobs: dict, kept: bool, acts: bo
 
 
 def test_logits_of_the_memorys_rows_are_kept_one_after_the_other() -> None:
-    kept = DER(ratio=0.3).consolidate(Saying({3: 2, 1: 1, 0: 3, 2: 9}), "a", 10)
+    kept = DER(ratio=0.3).consolidate(GivenLogits({3: 2, 1: 1, 0: 3, 2: 9}), "a", 10)
     assert kept["rows"].tolist() == [3, 1, 0]
     assert kept["lengths"].tolist() == [2, 1, 3]
     assert kept["logits"].dtype == torch.float16
@@ -114,7 +114,7 @@ def test_logits_of_the_memorys_rows_are_kept_one_after_the_other() -> None:
 
 
 def test_an_empty_memory_survives_the_store(tmp_path: Path) -> None:
-    empty = DER(ratio=0.01).consolidate(Saying({}), "a", 4)
+    empty = DER(ratio=0.01).consolidate(GivenLogits({}), "a", 4)
     store = StageStore(tmp_path)
     store.put("a" * 40, {"kind": "kept"}, empty)
     strategy = DER(ratio=0.01)

@@ -11,11 +11,11 @@ from toy import Toy, config, walked
 from strategies import EWC, ExampleId, Outputs, StageContext, Tensors
 
 
-class Told:
-    """A learner whose gradients are told beforehand; it notes which examples were asked for."""
+class GivenGradients:
+    """Learner that yields given gradients, and records the examples of the last call."""
 
     def __init__(self, *gradients: list[float]) -> None:
-        self.told = [torch.tensor(values) for values in gradients]
+        self.given = [torch.tensor(values) for values in gradients]
         self.asked: list[ExampleId] = []
 
     def weights(self) -> Tensors:
@@ -25,7 +25,7 @@ class Told:
         self, picks: Sequence[ExampleId], batch_size: int, of: Callable[..., object] = Outputs.nll
     ) -> Iterator[Tensors]:
         self.asked, self.batch_size, self.of = list(picks), batch_size, of
-        for gradient in self.told:
+        for gradient in self.given:
             yield {"w": gradient[:2], "v": gradient[2:]}
 
 
@@ -84,7 +84,7 @@ def test_a_strength_of_zero_is_no_penalty() -> None:
 
 
 def test_the_importance_is_the_mean_squared_gradient_and_sums_to_one() -> None:
-    learner = Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
+    learner = GivenGradients([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
     importance = EWC().consolidate(learner, "a", 8)
     # squares: (1 + 9, 0 + 1, 4 + 1), in all 16
     assert importance["w"].tolist() == pytest.approx([10 / 16, 1 / 16])
@@ -93,14 +93,14 @@ def test_the_importance_is_the_mean_squared_gradient_and_sums_to_one() -> None:
 
 
 def test_without_any_gradient_the_importance_is_zero_and_not_nan() -> None:
-    assert EWC().consolidate(Told([0.0, 0.0, 0.0]), "a", 8)["w"].tolist() == [0.0, 0.0]
+    assert EWC().consolidate(GivenGradients([0.0, 0.0, 0.0]), "a", 8)["w"].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("most", "asked"), [(100, 10), (10, 10), (5, 5), (4, 4), (3, 3), (1, 1)])
 def test_importances_use_a_limited_number_of_examples_spread_over_the_task(
     most: int, asked: int
 ) -> None:
-    learner = Told([1.0, 1.0, 1.0])
+    learner = GivenGradients([1.0, 1.0, 1.0])
     EWC(importance_examples=most, importance_batch=2).consolidate(learner, "a", 10)
     assert {task for task, _ in learner.asked} == {"a"}
     rows = [row for _, row in learner.asked]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_ewc import Told
+from test_ewc import GivenGradients
 from toy import Toy, config, walked
 
 from strategies import EWC, MAS, ExampleId, Outputs, StageContext, Tensors
@@ -54,7 +54,7 @@ def test_the_importance_is_the_mean_absolute_gradient_of_the_squared_logits() ->
 
 
 def test_the_signs_of_gradients_do_not_cancel() -> None:
-    learner = Told([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
+    learner = GivenGradients([1.0, 0.0, 2.0], [-3.0, 1.0, 1.0])
     importance = MAS().consolidate(learner, "a", 8)
     # (1 + 3, 0 + 1, 2 + 1), in all 8
     assert importance["w"].tolist() == pytest.approx([4 / 8, 1 / 8])
