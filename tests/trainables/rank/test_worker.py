@@ -153,7 +153,7 @@ class Exploding(Strategy):
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
         self.start = start
 
-    def penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         return True
 
     def penalty(self, weights: Tensors) -> Tensors:
