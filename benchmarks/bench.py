@@ -22,9 +22,9 @@ RESULTS = ROOT / "benchmarks" / "results.jsonl"
 PAGE = ROOT / "docs" / "performance.md"
 PROFILE = ROOT / "benchmarks" / "speed" / "lane_profile.json"
 SHAPES = ROOT / "benchmarks" / "speed" / "shapes.jsonl"
-"""What `benchmarks/speed/shapes.py` printed on a machine with a GPU."""
+"""Output of `benchmarks/speed/shapes.py` on a machine with a GPU."""
 NOTES = ROOT / "benchmarks" / "speed" / "notes.md"
-"""What a person says of the results: copied as it is."""
+"""A person's remarks on the results, copied unchanged."""
 SCRIPTS = (
     *("imports", "thresholds", "training_step", "cached_features", "scoring", "zero_memory"),
     *("stage_sharing", "warm_lane", "flat_memory", "bookkeeping"),
@@ -65,7 +65,7 @@ def measured(name: str) -> bool:
 
 
 def commit() -> str:
-    """What was measured: the checkout's commit, and whether more than what is made here differs from it."""
+    """Name the checkout's commit, and tell whether more than the generated files differs from it."""
 
     def git(*asked: str) -> str:
         return subprocess.run(
@@ -78,14 +78,14 @@ def commit() -> str:
 
 
 def known() -> list[dict[str, Any]]:
-    """What has been measured so far."""
+    """Read the results so far."""
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
     order = {name: place for place, name in enumerate(SCRIPTS)}
     return sorted(map(json.loads, lines), key=lambda r: order.get(r["script"], len(order)))
 
 
 def page(results: list[dict[str, Any]]) -> str:
-    """The table of all results, and what a person says of them."""
+    """Render the table of all results, and the remarks."""
     machines = dict.fromkeys(result["machine"] for result in results)
     head = [
         "# How fast it is",
@@ -117,7 +117,7 @@ def page(results: list[dict[str, Any]]) -> str:
 
 
 def profile() -> list[str]:
-    """Where the time of a lane's stage goes."""
+    """Render the parts of the time of a lane's stage."""
     if not PROFILE.exists():
         return []
     told = json.loads(PROFILE.read_text())
@@ -136,7 +136,7 @@ def profile() -> list[str]:
 
 
 def shapes() -> list[str]:
-    """Training steps at the shapes of real models, on a GPU."""
+    """Render training steps at the shapes of real models, on a GPU."""
     if not SHAPES.exists():
         return []
     told = [json.loads(line) for line in SHAPES.read_text().splitlines()]

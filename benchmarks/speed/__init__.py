@@ -1,1 +1,1 @@
-"""How fast it is: each module measures one ratio side by side in one run, and prints a line of JSON."""
+"""Measurements of speed: each module measures one ratio in one run, and prints a line of JSON."""

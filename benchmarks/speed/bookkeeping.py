@@ -1,4 +1,4 @@
-"""What a search does beside Tune's own work and the training: ten thousand trials of ten stages.
+"""Bookkeeping of a search beside Tune's own work and training: ten thousand trials of ten stages.
 
     python -m benchmarks.speed.bookkeeping [--trials 10000]
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def growth(rule: Callable[[], StoppingRule], trials: int) -> float:
-    """What the last `FIRST` trials' decisions take over what the first ones' did, scores being noise."""
+    """Return the time of the last `FIRST` trials' decisions over that of the first ones; scores are noise."""
     draw, spent = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
@@ -126,7 +126,7 @@ class Simulation:
         write_ceiling(run, dict.fromkeys(TASKS, 0.9))
 
     def trial(self, number: int) -> None:
-        """One of twenty configurations: those after the first twenty find all in the store."""
+        """Return one of twenty configurations: later trials find all their stages in the store."""
         name = f"{number:05d}"
         chosen = config({"name": "replay", "ratio": 0.01 * (1 + number % 20)})
         walk = PanelTrial(chosen, self.panel, self.fingerprints, self.store, self.maker)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.live import Pixels, looking
+from benchmarks.speed.live import Pixels, encoding_by
 from benchmarks.speed.measure import PAIRS, Result, in_turns
 from benchmarks.speed.small import MODEL, TASKS, config, one_thread, small
 from models.location import model_folder
@@ -43,14 +43,14 @@ def main() -> None:
         loading, worker_spec = chosen.training.loading, made.worker_spec(root / "stages")
         write(seen, worker_spec.benchmark, loading)
         kept = InProcessRunner(dataclasses.replace(worker_spec, features=seen)).worker
-        with looking(Pixels):
+        with encoding_by(Pixels):
             live = InProcessRunner(worker_spec).worker
             live.context.adapt(chosen)
         kept.context.adapt(chosen)
         picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
         plan = batches(picks, chosen.training, 0)
-        assert live.lmm.tower is not None
-        looks = Looks(live.lmm.tower)
+        assert live.context.lmm.tower is not None
+        looks = Looks(live.context.lmm.tower)
         losses = {}
 
         def run(name, worker) -> None:
@@ -95,7 +95,7 @@ class Looks:
 
 
 def now() -> float:
-    """The time, once a GPU has done what it was given."""
+    """Return the time once the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""Where the time of a lane's stage goes: a flame graph, and its parts.
+"""The parts of the time of a lane's stage, with a flame graph.
 
     python -m benchmarks.speed.lane_profile
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def lane_worker() -> int:
-    """The process of the lane's rank."""
+    """Find the process of the lane's rank."""
     for process in psutil.Process().children(recursive=True):
         if "TrainWorker" in " ".join(process.cmdline()):
             return process.pid

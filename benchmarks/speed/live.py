@@ -1,4 +1,4 @@
-"""What a loop does that keeps nothing of the frozen tower: each example is looked at whenever it is met."""
+"""Training data without cached features, for baselines that embed each image at every use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Live(Data):
 
 
 class Pixels(Data):
-    """Keeps what the processor made, and leaves the pixels to the model: the tower alone is live."""
+    """Keeps the output of the processor and leaves the pixels to the model: the tower alone is live."""
 
     def encoded(self, task: str, split: str, row: int) -> Encoded:
         key = (task, split, row)
@@ -29,20 +29,20 @@ class Pixels(Data):
         return self._encoded[key][0]
 
 
-class LiveSigner(TaskEmbedder):
-    """Has data of its own: vectors come from what is seen, which `Live` leaves to the model."""
+class LiveEmbedder(TaskEmbedder):
+    """Embeds with data of its own: its vectors need features, which `Live` leaves to the model."""
 
     def __init__(self, data: Data, text_encoder: str) -> None:
-        own = Data(data.benchmark, data.lmm, data.seed, data.longest)
-        super().__init__(own, text_encoder)
+        plain = Data(data.benchmark, data.lmm, data.seed, data.longest)
+        super().__init__(plain, text_encoder)
 
 
 @contextlib.contextmanager
-def looking(kind: type[Data]) -> Iterator[None]:
-    """Workers that load a model meanwhile meet their examples so."""
-    embedder = TaskEmbedder if kind is Data else LiveSigner
+def encoding_by(kind: type[Data]) -> Iterator[None]:
+    """Let workers that load a model meanwhile read their examples by `kind`."""
+    embedder = TaskEmbedder if kind is Data else LiveEmbedder
     with (
-        mock.patch("trainables.rank.worker.Data", kind),
-        mock.patch("trainables.rank.worker.TaskEmbedder", embedder),
+        mock.patch("trainables.rank.rank_context.Data", kind),
+        mock.patch("trainables.rank.rank_context.TaskEmbedder", embedder),
     ):
         yield

@@ -37,14 +37,14 @@ class Result:
     high: float
     """The greatest of all pairs."""
     target: str
-    """Such as "<= 1.10"."""
+    """Bound on the ratio, such as "<= 1.10"."""
     unit: str
     parts: dict[str, Any] = field(default_factory=dict)
-    """What it is made of, and what was found beside it."""
+    """Parts of the ratio, and other measurements."""
 
     @property
     def met(self) -> bool:
-        """Whether the ratio keeps to the target."""
+        """True if the ratio meets the target."""
         sign, value = self.target.split()
         return self.ratio <= float(value) if sign == "<=" else self.ratio >= float(value)
 
@@ -57,7 +57,7 @@ class Result:
 
 
 def cost_of(job: Job) -> Cost:
-    """What it costs to do `job`, with the garbage of what was before collected first."""
+    """Measure the cost of `job`, after a collection of earlier garbage."""
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu()
     job()
@@ -67,7 +67,7 @@ def cost_of(job: Job) -> Cost:
 def in_turns(
     one: Job, other: Job, pairs: int = PAIRS, warm: bool = True
 ) -> list[tuple[Cost, Cost]]:
-    """Both jobs, in turns; once each before, if `warm`, that does not count."""
+    """Measure both jobs in turns; with `warm` each runs once before, uncounted."""
     if warm:
         one()
         other()
@@ -84,7 +84,7 @@ def in_turns(
 def compared(
     name: str, pairs: Sequence[tuple[Cost, Cost]], target: str, unit: str, **parts: Any
 ) -> Result:
-    """The median over pairs of the first one's wall time over the second one's."""
+    """Return the median over pairs of the wall time of the first over that of the second."""
     walls = [one.wall / other.wall for one, other in pairs]
     cpus = [one.cpu / other.cpu for one, other in pairs if other.cpu > 0]
     seconds = {
@@ -102,7 +102,7 @@ def compared(
 
 
 def exact(name: str, value: float, target: str, unit: str, **parts: Any) -> Result:
-    """What is counted, not timed."""
+    """Return a result that is counted, not timed."""
     return Result(name, value, value, value, target, unit, parts)
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def trial(config: dict[str, Any]) -> None:
-    """A function trainable: one configuration through all orderings."""
+    """Train one configuration through all orderings, as a function trainable."""
     from ray import tune
 
     tune.report(matrices(config))
@@ -35,7 +35,7 @@ def trial(config: dict[str, Any]) -> None:
 
 def matrices(config: dict[str, Any]) -> dict[str, Any]:
     """Train and score every ordering in this process."""
-    from benchmarks.speed.live import Live, looking
+    from benchmarks.speed.live import Live, encoding_by
     from benchmarks.speed.small import one_thread, walked
     from trainables.config import TrialConfig
 
@@ -47,7 +47,7 @@ def matrices(config: dict[str, Any]) -> dict[str, Any]:
     # Joint tuning hangs on no order: anybody would train it once.
     orderings = told["orderings"][: 1 if chosen.strategy.name == "joint" else None]
     untrained: dict[str, Any] = {}
-    with looking(Live):
+    with encoding_by(Live):
         runner = local(Path(told["benchmark"]), told["seed"])
         for ordering in orderings:
             store = Path(tempfile.mkdtemp())
@@ -65,7 +65,7 @@ def matrices(config: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def known(benchmark: Path, seed: int) -> Any:
-    """The tasks, as the benchmarks have them."""
+    """Return the tasks of the benchmarks."""
     from benchmarks.speed.small import TASKS, Small
     from tasks import load_benchmark
     from trainables.stage_job import Fingerprints
@@ -77,14 +77,14 @@ def known(benchmark: Path, seed: int) -> Any:
 
 @functools.cache
 def local(benchmark: Path, seed: int) -> Any:
-    """This process's worker, with the model loaded once."""
+    """Return the worker of this process, with the model loaded once."""
     from trainables.lanes.in_process import InProcessRunner
 
     return InProcessRunner(known(benchmark, seed).worker_spec(Path(tempfile.mkdtemp())))
 
 
 def trainer(config: dict[str, Any]) -> None:
-    """As Ray documents it: the function trainable fits a `TorchTrainer`, whose worker does the work."""
+    """Fit a `TorchTrainer` in the function trainable, as Ray documents it."""
     import ray.train
     from ray import tune
     from ray.train.torch import TorchTrainer

@@ -41,14 +41,14 @@ FILE = Path(__file__).parent / "recorded.json"
 
 @functools.cache
 def space() -> ConfigSpace:
-    """What is drawn from, and searched in the replays."""
+    """Return the space that is drawn from, and searched in the replays."""
     shared = config()
     fixed = {"training": shared.to_dict()["training"], "adapter": shared.to_dict()["adapter"]}
     return config_space(STRATEGIES, fixed, DOMAINS)
 
 
 def drawn() -> list[dict[str, Any]]:
-    """The configurations, as the space's own names and values."""
+    """Return the configurations by the names and values of the space."""
     found, generator = [], random.Random(0)
     for number in range(TRIALS):
         name = STRATEGIES[number % len(STRATEGIES)]
@@ -62,7 +62,7 @@ def drawn() -> list[dict[str, Any]]:
 
 
 def made(strategy: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """One trial, walked to its end in this process."""
+    """Run one trial to its end in this process."""
     one_thread()
     sampled = {
         "name": strategy["name"],

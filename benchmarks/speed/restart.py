@@ -1,4 +1,4 @@
-"""What a kill costs, and what the second identical search does.
+"""The cost of a kill, and of a second identical search.
 
     python -m benchmarks.speed.restart
 
@@ -81,7 +81,7 @@ def command(root: Path, *flags: str, storage: str) -> list[str]:
 
 
 def run(root: Path, *flags: str, storage: str) -> Path:
-    """A search to its end; its storage."""
+    """Run a search to its end; return its storage."""
     done = subprocess.run(
         command(root, *flags, storage=storage), env=env(), capture_output=True, text=True
     )
@@ -111,7 +111,7 @@ def env() -> dict[str, str]:
 
 
 def stages(storage: Path) -> dict[str, int]:
-    """When each trained stage was written, by key."""
+    """Return the time at which each trained stage was written, by key."""
     found = {}
     for file in (storage / "stages" / "records").rglob("*.json"):
         if json.loads(file.read_text()).get("kind") == "trained":

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def experts(made, store: Path) -> dict[str, float]:
-    """How many answers isolated experts were asked for, and how many their matrix is made of."""
+    """Count the answers that isolated experts generated, and those that their matrix holds."""
     import trainables.rank.routing as routing
 
     asked = 0

@@ -41,7 +41,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def llava(tokens: int, small: bool) -> Any:
-    """LLaVA 1.5 7B (Liu et al. 2023): CLIP ViT-L/14 at 336 pixels, and Vicuna 7B."""
+    """Return the shape of LLaVA 1.5 7B (Liu et al. 2023): CLIP ViT-L/14 at 336 pixels, and Vicuna 7B."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
     sees: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
@@ -59,7 +59,7 @@ def llava(tokens: int, small: bool) -> Any:
 
 
 def blip_2(tokens: int, small: bool) -> Any:
-    """BLIP-2 OPT 2.7B (Li et al. 2023): EVA ViT-g/14 at 224 pixels, a Q-Former, OPT 2.7B."""
+    """Return the shape of BLIP-2 OPT 2.7B (Li et al. 2023): EVA ViT-g/14 at 224 pixels, a Q-Former, OPT 2.7B."""
     from transformers import Blip2Config
 
     sees: dict[str, Any] = {"hidden_size": 1408, "num_hidden_layers": 39, "num_attention_heads": 16}
@@ -83,7 +83,7 @@ SHAPES = {"llava-7b": (llava, "llava-aligned"), "blip-2-2.7b": (blip_2, "instruc
 
 
 def _smaller(values: dict[str, Any]) -> dict[str, Any]:
-    """A fortieth of it or so, to try the script."""
+    """Return a shape of about a fortieth, to try the script."""
     wide = ("hidden", "intermediate", "ffn", "proj_dim")
     less = {
         n: v // 16 for n, v in values.items() if any(w in n for w in wide) and "layers" not in n
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def write(folder: Path, shape: str, small: bool) -> None:
-    """A model of that shape, as `from_pretrained` reads it."""
+    """Build a model of that shape, as `from_pretrained` reads it."""
     from transformers import AutoModelForImageTextToText, AutoProcessor, Blip2Processor
 
     make, source = SHAPES[shape]
@@ -135,7 +135,7 @@ def write(folder: Path, shape: str, small: bool) -> None:
 
 
 def examples(lmm: LMM, count: int) -> list[Encoded]:
-    """Pictures of noise, and words at random."""
+    """Draw pictures of noise and random words."""
     config, draw = lmm.base.config, torch.Generator().manual_seed(0)
     sees = config.vision_config
     tokens = getattr(config, "num_query_tokens", (sees.image_size // sees.patch_size) ** 2)
@@ -152,7 +152,7 @@ def examples(lmm: LMM, count: int) -> list[Encoded]:
 def measured(
     folder: Path, parts: str, checkpointing: bool, batch: int, steps: int
 ) -> dict[str, Any]:
-    """Steps with features that were kept, and with the tower looking at every image."""
+    """Measure steps with cached features, and with the tower embedding every image."""
     training = Training(
         batch_size=batch, micro_batch=batch, precision="bf16", checkpointing=checkpointing
     )
@@ -198,7 +198,7 @@ def used(flops: float, told: dict[str, Any]) -> float | None:
 
 
 def timed(jobs: Sequence[Callable[[], None]], times: int) -> list[float]:
-    """Median seconds of each, in turns, after once that does not count."""
+    """Return the median seconds of each, in turns, after an uncounted run."""
     found: list[list[float]] = [[] for _ in jobs]
     for _ in range(times + 1):
         for job, spent in zip(jobs, found, strict=True):

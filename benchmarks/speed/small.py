@@ -1,4 +1,4 @@
-"""What the benchmarks train: the embedded model on a cut of the embedded benchmark."""
+"""The common subject of the benchmarks: the embedded model on a cut of the embedded benchmark."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Small:
     fingerprints: Fingerprints
 
     def worker_spec(self, store: Path) -> WorkerSpec:
-        """What a worker serves, with its stages in `store`."""
+        """Return the spec of a worker with its stages in `store`."""
         gpus = float(torch.cuda.is_available())
         return WorkerSpec(MODEL, self.benchmark, store, self.fingerprints.seed, gpus=gpus)
 
@@ -48,7 +48,7 @@ class Small:
         orderings: Sequence[tuple[str, ...]],
         runner: Runner | None = None,
     ) -> PanelTrial:
-        """A configuration at the start of its way, in this process unless a runner is given."""
+        """Start a trial of a configuration, in this process unless a runner is given."""
         runner = runner or InProcessRunner(self.worker_spec(store))
         return PanelTrial(
             config, Panel(tuple(orderings)), self.fingerprints, StageStore(store), runner
@@ -77,14 +77,14 @@ def small(folder: Path, train: int | None = None, validation: int | None = None)
 
 
 def write_plan(file: Path, benchmark: Path, **own: Any) -> None:
-    """A plan file for a search on the cut benchmark in which no trial is stopped."""
+    """Write a plan file for a search on the cut benchmark in which no trial is stopped."""
     same = {"extends": "default", "model": MODEL, "benchmark": str(benchmark)}
     plan = same | {"tasks": list(TASKS), "stopping": "none"} | own
     file.write_text(yaml.safe_dump(plan))
 
 
 def config(strategy: str | Mapping[str, Any] = "finetune", **training: Any) -> TrialConfig:
-    """A configuration as the embedded plans have it, with one epoch."""
+    """Return a configuration of the embedded plans, with one epoch."""
     named = {"name": strategy} if isinstance(strategy, str) else dict(strategy)
     own = {
         knob.partition(".")[2]: value
@@ -101,14 +101,14 @@ def config(strategy: str | Mapping[str, Any] = "finetune", **training: Any) -> T
 
 
 def walked(walk: PanelTrial) -> PanelTrial:
-    """The same at its end."""
+    """Run a trial to its end."""
     while not walk.finished:
         walk.step()
     return walk
 
 
 def one_thread() -> None:
-    """As the lanes have it; before torch is used."""
+    """Use as many threads as a lane; call it before torch is used."""
     import torch
 
     os.environ["OMP_NUM_THREADS"] = "1"

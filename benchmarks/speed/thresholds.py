@@ -1,4 +1,4 @@
-"""How many different runs fifty thresholds of eproj make on one ordering.
+"""The number of different runs that fifty thresholds of eproj make on one ordering.
 
     python -m benchmarks.speed.thresholds
 

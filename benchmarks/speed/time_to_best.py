@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def tau(table: Sequence[Mapping[str, Any]], scale: Mapping[str, float], stage: int) -> float:
-    """Kendall's tau-b between the score at a rung and the final average."""
+    """Return Kendall's tau-b between the score at a rung and the final average."""
     at = np.array([statistics.fmean(stage_scores(t["seen"][:stage], scale)) for t in table])
     end = np.array([trial["final_average"] for trial in table])
     signs = [np.sign(np.subtract.outer(v, v))[np.triu_indices(len(v), 1)] for v in (at, end)]

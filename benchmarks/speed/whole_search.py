@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.speed.live import Live, looking
+from benchmarks.speed.live import Live, encoding_by
 from benchmarks.speed.measure import Cost, compared, say
 from benchmarks.speed.plain_tune import ROOT, WAYS
 from benchmarks.speed.small import TASKS, Small, config, small, walked, write_plan
@@ -132,7 +132,7 @@ def cache_gain(root: Path, made: Small) -> float:
     orderings = [TASKS[:3]]
 
     def trial(kind: type[Data]) -> float:
-        with looking(kind):
+        with encoding_by(kind):
             runner = InProcessRunner(made.worker_spec(root / "gain"))
             runner.worker.context.adapt(config())  # loads the model
             walk = made.walk(config(), root / "gain", orderings, runner)
