@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def growth(rule: Callable[[], StoppingRule], trials: int) -> float:
-    """Return the time of the last `FIRST` trials' decisions over that of the first ones; scores are noise."""
+    """Return the time of the last `FIRST` trials' decisions over that of the first ones."""
     draw, spent = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)

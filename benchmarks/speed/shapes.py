@@ -59,7 +59,7 @@ def llava(tokens: int, small: bool) -> Any:
 
 
 def blip_2(tokens: int, small: bool) -> Any:
-    """Return the shape of BLIP-2 OPT 2.7B (Li et al. 2023): EVA ViT-g/14 at 224 pixels, a Q-Former, OPT 2.7B."""
+    """Return BLIP-2 OPT 2.7B (Li et al. 2023): EVA ViT-g/14 at 224 pixels, a Q-Former, OPT 2.7B."""
     from transformers import Blip2Config
 
     sees: dict[str, Any] = {"hidden_size": 1408, "num_hidden_layers": 39, "num_attention_heads": 16}
