@@ -48,6 +48,8 @@ class TrialOutcome:
         default_factory=dict
     )
     """The latest matrices and the number of rows known then: one stage adds to few of them."""
+    _cells: dict[tuple[int, int], list[ScoredCell]] = field(default_factory=dict)
+    """Cells by the position of their ordering and their row."""
 
     def __post_init__(self) -> None:
         self.panel, self.strategy = self.lineage.panel, self.lineage.config.strategy
@@ -120,15 +122,25 @@ class TrialOutcome:
         """Yield each cell scored so far, with the key of its score."""
         for number, ordering in enumerate(self.panel.orderings, start=1):
             for row, path in self._rows[ordering].items():
-                for task in self.scores.get(path, {}):
-                    if task in (*ordering, *self.panel.initial):
-                        yield ScoredCell(
-                            ordering=number,
-                            stage=row,
-                            task=task,
-                            split=self.panel.split,
-                            key=self.lineage.scored(path, task),
-                        )
+                if path in self.scores:
+                    # A record is written at every stage: each cell is made once.
+                    if (number, row) not in self._cells:
+                        self._cells[number, row] = self._row_cells(number, row, path)
+                    yield from self._cells[number, row]
+
+    def _row_cells(self, number: int, row: int, path: Prefix) -> list[ScoredCell]:
+        columns = {*self.panel.orderings[number - 1], *self.panel.initial}
+        return [
+            ScoredCell(
+                ordering=number,
+                stage=row,
+                task=task,
+                split=self.panel.split,
+                key=self.lineage.scored(path, task),
+            )
+            for task in self.scores[path]
+            if task in columns
+        ]
 
     def _rows_of(self, ordering: Sequence[str]) -> dict[int, Prefix]:
         """Return the path that fills each row of an ordering's matrix."""
