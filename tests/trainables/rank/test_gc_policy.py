@@ -33,7 +33,8 @@ def test_processes_of_ray_collect_garbage_rarely_and_not_at_the_end() -> None:
 
 
 def test_it_imports_nothing_heavy() -> None:
-    code = f"import sys, {WORKER_SETUP_HOOK.rsplit('.', 1)[0]}; print({{'torch', 'ray', 'numpy'}} & set(sys.modules))"
+    module = WORKER_SETUP_HOOK.rsplit(".", 1)[0]
+    code = f"import sys, {module}; print({{'torch', 'ray', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
 
