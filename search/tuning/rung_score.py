@@ -17,7 +17,7 @@ from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS, TrialRecord, trial_path
 
 SeenScores = Sequence[Mapping[str, float]]
-"""Scores of the tasks seen so far, after each stage: `PanelTrial.seen`."""
+"""Scores of the tasks seen so far, after each stage: `TrialOutcome.seen_scores`."""
 LEAST_SHARE = 0.1
 """Least scale of a task, as a share of the mean over all tasks."""
 

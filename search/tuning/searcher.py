@@ -162,6 +162,7 @@ class StudySearcher(Searcher):
         if state == "running":
             if self.suggested[trial_id]["name"] not in self.stopped_names:
                 return  # the time is up: a resumed search goes on with it
+            # The scheduler cannot write the record; here the trial gets its state `stopped`.
             state = "stopped"
         record_end(self.run, self.suggested[trial_id], state)
         if trial_id in self.trials:

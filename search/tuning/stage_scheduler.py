@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from search.tuning.stopping import StoppingRule
 class StageScheduler(FIFOScheduler):
     """Scheduler that starts trials in order, and stops one after any stage if the rule says so.
 
-    References are never stopped. Nothing is compared before joint tuning has given the scale. The stages
-    done by then are compared one by one: at a rung, a trial counts with its scores there.
+    References are never stopped. Nothing is compared before joint tuning has given the scale. Stages done
+    before that are then compared one by one, each with the scores the trial had at that stage.
     """
 
     def __init__(
@@ -42,34 +42,45 @@ class StageScheduler(FIFOScheduler):
         self._restored = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if not any(self._decisions(trial, result)):
+        name = _name(trial)
+        # Stages after the one that stops the trial are not recorded.
+        if not any(self._record(name, scores) for scores in self._new_stages(name, result)):
             return TrialScheduler.CONTINUE
-        self.stopped_names.add(_name(trial))
+        self.stopped_names.add(name)
         return TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        list(self._decisions(trial, result))  # recorded: others are compared with this trial
+        name = _name(trial)
+        for scores in self._new_stages(name, result):
+            self._record(name, scores)  # others are compared with this trial
 
-    def _decisions(self, trial: Trial, result: Mapping[str, Any]) -> Iterator[bool]:
-        """Yield for each stage that the rule has not recorded whether it stops the trial there."""
-        name, seen = _name(trial), result.get("seen")
+    def _new_stages(self, name: str, result: Mapping[str, Any]) -> list[list[float]]:
+        """Return a trial's stage scores at each stage that the rule has not recorded."""
+        seen = result.get("seen")
         # A trial that diverged reports no scores, and ends by itself.
         scale = self.scale.read() if seen and name not in self.references else None
-        if seen and scale is not None:
-            self._restore(scale)
-            yield from self._record(name, stage_scores(seen, scale))
+        if not seen or scale is None:
+            return []
+        self._restore(scale)
+        return self._unrecorded(name, stage_scores(seen, scale))
 
-    def _record(self, name: str, scores: list[float]) -> Iterator[bool]:
-        for stage in range(self.recorded.get(name, 0) + 1, len(scores) + 1):
-            self.recorded[name] = stage
-            yield self.rule.stops(name, scores[:stage])
+    def _unrecorded(self, name: str, scores: list[float]) -> list[list[float]]:
+        first = self.recorded.get(name, 0) + 1
+        return [scores[:stage] for stage in range(first, len(scores) + 1)]
+
+    def _record(self, name: str, scores: list[float]) -> bool:
+        """Let the rule record a trial's newest stage; return whether it stops the trial there."""
+        self.recorded[name] = len(scores)
+        return self.rule.stops(name, scores)
 
     def _restore(self, scale: Mapping[str, float]) -> None:
         """Record the trials that ended before the scale was known, in this session or an earlier one."""
         if not self._restored:
             self._restored = True
             for record in ended_records(self.run, but=self._unfinished):
-                list(self._record(record.name, stage_scores(record.seen_scores, scale)))
+                scores = stage_scores(record.seen_scores, scale)
+                for so_far in self._unrecorded(record.name, scores):
+                    self._record(record.name, so_far)
 
 
 def _name(trial: Trial) -> str:

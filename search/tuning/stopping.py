@@ -1,8 +1,8 @@
 """Early stopping: three rules that compare a trial with others at the same stage of the panel.
 
-A rule gets the scores of one trial after each of its stages so far (`rung_score.stage_scores`), once a
-stage. It records them, and returns whether the trial is stopped. `build_rule` chooses the rule and the
-first stage at which it may stop; `StageScheduler` connects the rule to Ray Tune.
+After each stage of a trial, a rule gets its `stage_scores`, one number for each stage done so far. It
+records them, and returns whether the trial is stopped. `build_rule` chooses the rule and the first stage
+at which it may stop a trial; `StageScheduler` connects the rule to Ray Tune.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from search.results.statistics import t_quantile
 LEAST_OTHERS = 3
 """Scores of other trials that the median rule needs."""
 CONFIDENCE = 0.90
-"""Confidence of a race's two-sided interval: 95 % on the side that counts."""
+"""Confidence of a race's two-sided interval, so the one-sided test has 95 %."""
 LEAST_DEVIATION = 0.02
 """Least standard deviation of the differences in a race.
 
@@ -29,16 +29,16 @@ Scores of a few hundred questions come in steps, so two equal differences can be
 class StoppingRule(Protocol):
     """Decision after each stage whether a trial is stopped."""
 
-    def stops(self, trial: str, scores: Sequence[float]) -> bool:
-        """Record `scores`, one for each stage done, and return whether to stop the trial."""
+    def stops(self, trial: str, stage_scores: Sequence[float]) -> bool:
+        """Record the scores, one for each stage done, and return whether to stop the trial."""
         ...
 
 
 class SuccessiveHalving:
     """Asynchronous successive halving (ASHA, Li et al. 2020) whose rungs are stages.
 
-    A rung has the rung scores (means over the stages done) of the trials that reached its stage. A trial
-    is stopped there if its own is below the quantile 1 - 1/factor of those recorded before it.
+    A trial's rung score is the mean of its stage scores so far. A trial is stopped at a rung if its rung
+    score is below the (1 - 1/factor) quantile of the scores recorded there earlier.
     """
 
     def __init__(self, first_rung: int, stages: int, factor: int) -> None:
@@ -50,11 +50,11 @@ class SuccessiveHalving:
             self.rungs[stage] = []
             stage *= factor
 
-    def stops(self, trial: str, scores: Sequence[float]) -> bool:
-        rung = self.rungs.get(len(scores))
+    def stops(self, trial: str, stage_scores: Sequence[float]) -> bool:
+        rung = self.rungs.get(len(stage_scores))
         if rung is None:
             return False
-        score = statistics.fmean(scores)
+        score = statistics.fmean(stage_scores)
         stopped = bool(rung) and score < percentile(rung, self.percent)
         insert(rung, score)
         return stopped
@@ -63,22 +63,23 @@ class SuccessiveHalving:
 class MedianRule:
     """Median rule (Golovin et al. 2017): stop a trial below the median of the others at its stage.
 
-    The paper compares a trial's best score with the means of the others. Here both are the rung score
-    at this very stage: scores fall as tasks are forgotten, and the first stage would save every trial.
+    The paper compares a trial's best score with the means of the others. Here both are the mean of the
+    stage scores so far. Scores fall as tasks are forgotten: a trial's best score is usually that of its
+    first stage, so hardly any would be stopped by it.
     """
 
     def __init__(self, first_stage: int) -> None:
         self.first_stage = first_stage
-        self.rungs: dict[int, list[float]] = {}
-        """Rung scores in ascending order, by stage."""
+        self.scores_at: dict[int, list[float]] = {}
+        """Mean stage scores of all trials in ascending order, by stage."""
 
-    def stops(self, trial: str, scores: Sequence[float]) -> bool:
-        rung = self.rungs.setdefault(len(scores), [])
-        score = statistics.fmean(scores)
-        middle = rung[(len(rung) - 1) // 2 : len(rung) // 2 + 1]
-        compared = len(scores) >= self.first_stage and len(rung) >= LEAST_OTHERS
-        stopped = compared and not score >= statistics.fmean(middle)
-        insert(rung, score)
+    def stops(self, trial: str, stage_scores: Sequence[float]) -> bool:
+        others = self.scores_at.setdefault(len(stage_scores), [])
+        score = statistics.fmean(stage_scores)
+        middle = others[(len(others) - 1) // 2 : len(others) // 2 + 1]
+        compared = len(stage_scores) >= self.first_stage and len(others) >= LEAST_OTHERS
+        stopped = compared and not score >= statistics.fmean(middle)  # NaN is stopped too
+        insert(others, score)
         return stopped
 
 
@@ -95,11 +96,12 @@ class Racing:
         self.finals: dict[str, list[float]] = {}
         """Final average on each ordering walked, by trial."""
 
-    def stops(self, trial: str, scores: Sequence[float]) -> bool:
-        finals = [scores[stage - 1] for stage in self.last_stages if stage <= len(scores)]
+    def stops(self, trial: str, stage_scores: Sequence[float]) -> bool:
+        done = len(stage_scores)
+        finals = [stage_scores[stage - 1] for stage in self.last_stages if stage <= done]
         self.finals[trial] = finals
         comparable = 1 < len(finals) < len(self.last_stages)
-        return comparable and len(scores) in self.last_stages and self._is_behind(trial)
+        return comparable and done in self.last_stages and self._is_behind(trial)
 
     def _is_behind(self, trial: str) -> bool:
         finals = self.finals[trial]
@@ -117,27 +119,27 @@ class Racing:
 def build_rule(name: str, orderings: Sequence[Sequence[str]], halving: int) -> StoppingRule | None:
     """Return the rule of a plan; None if it stops no trial.
 
-    No trial is stopped before the first ordering ends, nor before the second stage. Replay and
-    regularisation do nothing on the first task, and forgetting shows late.
+    With several orderings, no trial is stopped before the first one ends; with one ordering, not before
+    the second stage. Replay and regularisation do nothing on the first task, and forgetting shows late.
     """
     first = max(2, len(orderings[0]) if len(orderings) > 1 else 2)
     if name == "asha" and halving >= 2:
-        return SuccessiveHalving(first, len(panel_stages(orderings)), halving)
+        return SuccessiveHalving(first, len(stage_numbers(orderings)), halving)
     if name == "median":
         return MedianRule(first)
     return Racing(orderings) if name == "racing" else None
 
 
-def panel_stages(orderings: Sequence[Sequence[str]]) -> dict[tuple[str, ...], int]:
+def stage_numbers(orderings: Sequence[Sequence[str]]) -> dict[tuple[str, ...], int]:
     """Return the number of each stage of the panel, from 1, by the tasks trained up to it."""
     prefixes = (tuple(order[:length]) for order in orderings for length in range(1, len(order) + 1))
     return {prefix: stage for stage, prefix in enumerate(dict.fromkeys(prefixes), start=1)}
 
 
 def last_stages(orderings: Sequence[Sequence[str]]) -> list[int]:
-    """Return the stage of the panel, counted from 1, with which each ordering ends."""
-    stages = panel_stages(orderings)
-    return [stages[tuple(ordering)] for ordering in orderings]
+    """Return the number of the panel's stage, from 1, with which each ordering ends."""
+    numbers = stage_numbers(orderings)
+    return [numbers[tuple(ordering)] for ordering in orderings]
 
 
 def percentile(ascending: Sequence[float], percent: float) -> float:

@@ -174,9 +174,11 @@ def test_a_race_drops_a_trial_surely_behind_the_leader_and_no_other() -> None:
     assert walk(rule, "0005", *finals(0.60, 0.62, 0.64)) == 6  # another trial leads now
 
 
-def test_a_race_needs_two_orderings() -> None:
-    rule = Racing(ORDERINGS[:1])
-    assert walk(rule, "0000", *finals(0.9)) == walk(rule, "0001", *finals(0.1)) == 3
+def test_a_race_needs_three_orderings() -> None:
+    for count in (1, 2):
+        rule = Racing(ORDERINGS[:count])
+        assert walk(rule, "0000", *finals(*[0.9] * count)) == 3 * count
+        assert walk(rule, "0001", *finals(*[0.1] * count)) == 3 * count
 
 
 def test_the_last_stages_of_orderings_are_stages_of_the_panel() -> None:
