@@ -27,7 +27,7 @@ def describe(search: PreparedSearch) -> str:
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
         f"tasks       {', '.join(panel.tasks)}",
-        f"examples    {', '.join(_split_sizes(resolved, task) for task in resolved.all_tasks)} "
+        f"examples    {', '.join(_split_sizes(resolved, task) for task in resolved.panel.all_tasks)} "
         "(train/validation/test)",
     ]
     if panel.initial:

@@ -42,6 +42,11 @@ class Panel:
         return tuple(sorted({task for ordering in self.orderings for task in ordering}))
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """The tasks of the orderings, and those learned before."""
+        return (*self.tasks, *self.initial)
+
+    @property
     def stages(self) -> int:
         """Number of distinct stages for a strategy that takes one task after the other."""
         return len({o[:i] for o in self.orderings for i in range(1, len(o) + 1)})
@@ -63,7 +68,7 @@ class Panel:
     def cells(self, config: TrialConfig, path: Prefix) -> list[str]:
         """Return the tasks scored after `path`."""
         if not path or self.scoring == "all":
-            return [*self.tasks, *self.initial]
+            return list(self.all_tasks)
         longer = [p for p in self.paths(config) if len(p) > len(path) and p[: len(path)] == path]
         # An ordering may end where another goes on.
         ends = any(path == config.strategy.curriculum(o) for o in self.orderings)

@@ -70,7 +70,7 @@ def read_best(
         check_text_encoder(Path(encoder))
     fingerprints = Fingerprints(
         model=model_fingerprint(folder),
-        tasks={t: data.task(t).fingerprint() for t in (*panel.tasks, *panel.initial)},
+        tasks={t: data.task(t).fingerprint() for t in panel.all_tasks},
         seed=record.seed,
         workers=record.workers,
         text_encoder=text_encoder_fingerprint(encoder),

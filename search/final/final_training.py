@@ -86,7 +86,7 @@ def _check_inputs(best: BestConfig) -> None:
     check_routed(config.strategy, config.adapter)
     check_loading(config.training.loading)
     demands = row_requirements(best.model, [config.adapter], best.workers, [config.training.zero])
-    tasks = (*best.panel.tasks, *best.panel.initial)
+    tasks = best.panel.all_tasks
     check_rows(best.benchmark, tasks, requirements=demands).raise_if_broken()
 
 

@@ -57,7 +57,7 @@ def check_model_named(plan: SearchPlan) -> None:
 
 
 def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
-    """Return the strategies to search, without the references; raises `InputError` for a wrong budget."""
+    """Return the strategies to search, without the references; raises `InputError` if none is left."""
     named = [strategy_class(name).name for name in plan.strategies]
     searched = tuple(dict.fromkeys(name for name in named if name not in REFERENCES))
     if not searched:
@@ -67,6 +67,11 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
             f"({', '.join(REFERENCES)}, which always run); to search: {others}, and several joined by "
             f"{PLUS}, such as replay{PLUS}ewc"
         )
+    return searched
+
+
+def check_budget(plan: SearchPlan, strategies: Sequence[str]) -> None:
+    """Raise `InputError` for samples, workers, time, storage or a share of a GPU that cannot be."""
     for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
         if least < 1:
             raise InputError(f"{name} must be at least 1, got {least}")
@@ -74,18 +79,25 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
         raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
     check_store_limit(plan.store_limit)
     check_share(plan.gpus_per_worker, plan.workers_per_trial)
+    if plan.balanced and plan.samples % len(strategies):
+        raise InputError(
+            f"a balanced plan must have as many samples for each of {len(strategies)} strategies, got "
+            f"{plan.samples}; {max(1, plan.samples // len(strategies)) * len(strategies)} would do"
+        )
+
+
+def check_settings(plan: SearchPlan) -> None:
+    """Raise `InputError` for a wrong cache of features, scoring schedule or stopping rule."""
     if plan.features not in FEATURE_CACHES:
         raise unknown("features", plan.features, FEATURE_CACHES)
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
     if plan.stopping not in STOPPING:
         raise unknown("stopping", plan.stopping, STOPPING)
-    if plan.balanced and plan.samples % len(searched):
+    if plan.halving < 2 and plan.halving != 0:
         raise InputError(
-            f"a balanced plan must have as many samples for each of {len(searched)} strategies, got "
-            f"{plan.samples}; {max(1, plan.samples // len(searched)) * len(searched)} would do"
+            f"halving must be 0 (no trial is stopped) or at least 2, got {plan.halving}; 2 is the default"
         )
-    return searched
 
 
 def check_store_limit(limit: float | None) -> None:

@@ -18,7 +18,7 @@ def plan_warnings(resolved: ResolvedPlan) -> list[str]:
 
 def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
     plan, benchmark, orderings = resolved.plan, resolved.benchmark, len(resolved.panel.orderings)
-    sizes = {task: len(benchmark.task(task).examples("train")) for task in resolved.all_tasks}
+    sizes = {task: len(benchmark.task(task).examples("train")) for task in resolved.panel.all_tasks}
     for name in plan.strategies:
         yield resolved.space.reference(name).strategy.warning(sizes)
     count = len(plan.strategies)
@@ -34,4 +34,4 @@ def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
             "with cheap scoring, trials are compared in mid-ordering by the task just learned alone, "
             "and by forgetting only at the ordering's end; scoring: seen or --stopping none would do"
         )
-    yield scale_note({task: benchmark.task(task).metric for task in resolved.all_tasks})
+    yield scale_note({task: benchmark.task(task).metric for task in resolved.panel.all_tasks})

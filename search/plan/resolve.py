@@ -1,4 +1,7 @@
-"""Resolution of a search plan: every mistake in it stops here, before any worker starts."""
+"""Resolution of a search plan: its mistakes are found here, before any worker starts.
+
+A plan that goes on with a search is also compared with that search, by `check_unchanged`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from search.plan.checks import (
     DATA,
     STAGES,
     check_batches,
+    check_budget,
     check_experts,
     check_model_named,
     check_run_folder,
+    check_settings,
     check_training,
     initial_tasks,
     row_requirements,
@@ -39,26 +44,33 @@ from tasks.user_data.prepared_benchmark import prepare_benchmark
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 
-PLACED = ".presets"
-"""Folder in the storage for located presets; its name cannot be a search's."""
+PRESET_FOLDER = ".presets"  # a search's name cannot begin with a dot
+"""Folder in the storage for presets with the paths of their data."""
 
 
 def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool) -> ResolvedPlan:
-    """Resolve and check a plan; raises `InputError` for the first fault."""
+    """Resolve and check a plan; raises `InputError` for the first fault.
+
+    With `resume` the search may exist; the caller then runs `check_unchanged` on the result.
+    """
     storage = storage.expanduser().resolve()
     check_run_folder(name, storage)
     strategies = searched_strategies(plan)
+    check_budget(plan, strategies)
+    check_settings(plan)
     check_model_named(plan)
-    space, folder, encoder = _space_and_model(plan, strategies)
+    space = _space(plan, strategies)
+    folder, encoder = model_folder(plan.model), _text_encoder(plan)
+    for adapter in space.adapters():
+        check_parts(folder_family(folder), adapter)
     # Raw data are converted once; a resumed search uses the converted data.
-    benchmark = load_benchmark(prepare_benchmark(_located(plan, storage), storage / DATA))
+    benchmark = load_benchmark(prepare_benchmark(_benchmark_source(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
-    all_tasks = (*panel.tasks, *panel.initial)
     check_objectives(plan.objectives, plan.scoring, panel)
     requirements = row_requirements(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )
-    check_rows(benchmark, all_tasks, requirements=requirements).raise_if_broken()
+    check_rows(benchmark, panel.all_tasks, requirements=requirements).raise_if_broken()
     # Embedded models and data go by name, for their path differs between nodes and checkouts.
     # A model of the hub goes by its fetched commit, which each node fetches itself.
     model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)
@@ -72,7 +84,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         worker_spec=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
         fingerprints=Fingerprints(
             model=model_fingerprint(folder),
-            tasks={task: benchmark.tasks[task].fingerprint() for task in all_tasks},
+            tasks={task: benchmark.tasks[task].fingerprint() for task in panel.all_tasks},
             seed=plan.seed,
             workers=plan.workers_per_trial,
             text_encoder=text_encoder_fingerprint(encoder),
@@ -90,20 +102,14 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     return resolved
 
 
-def _space_and_model(
-    plan: SearchPlan, strategies: tuple[str, ...]
-) -> tuple[ConfigSpace, Path, str]:
-    """Return the space, the model's folder and the text encoder's folder, checked together."""
+def _space(plan: SearchPlan, strategies: tuple[str, ...]) -> ConfigSpace:
+    """Return the space, after the checks that need no model."""
     fixed = {"training": plan.training, "adapter": plan.adapter}
     space = config_space(strategies, fixed, plan.space)
     check_batches(space, plan.workers_per_trial)
-    folder = model_folder(plan.model)
     check_training(space)
     check_experts(space)
-    encoder = _text_encoder(plan)
-    for adapter in space.adapters():
-        check_parts(folder_family(folder), adapter)
-    return space, folder, encoder
+    return space
 
 
 def _text_encoder(plan: SearchPlan) -> str:
@@ -120,7 +126,7 @@ def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
     """Return the panel: the orderings of the plan's tasks, and the tasks learned before them."""
     tasks = plan.tasks or benchmark.order
     for task in tasks:
-        benchmark.task(task)
+        benchmark.task(task)  # raises for an unknown task
     if len(set(tasks)) != len(tasks):
         raise InputError(f"tasks must differ, got {', '.join(tasks)}")
     return Panel(
@@ -131,11 +137,11 @@ def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
     )
 
 
-def _located(plan: SearchPlan, storage: Path) -> str | Path:
-    """Return the benchmark; a preset is written into the storage with the path of its data."""
+def _benchmark_source(plan: SearchPlan, storage: Path) -> str | Path:
+    """Return the plan's benchmark; a preset is first written to the storage, with its data's path."""
     if plan.benchmark not in PRESETS:
         return plan.benchmark
-    return write_preset(plan.benchmark, data_folder(plan.data), storage / PLACED)
+    return write_preset(plan.benchmark, data_folder(plan.data), storage / PRESET_FOLDER)
 
 
 def resumed_plan(run: Path) -> SearchPlan:
@@ -148,8 +154,8 @@ def resumed_plan(run: Path) -> SearchPlan:
 def check_unchanged(resolved: ResolvedPlan) -> None:
     """Raise `InputError` if the model, data or code are not those that the search began with."""
     saved, now = read_saved_plan(resolved.run), record_plan(resolved)
-    encoders = saved.text_encoder.fingerprint, now.text_encoder.fingerprint
-    if saved.fingerprints != now.fingerprints or encoders[0] != encoders[1]:
+    old_encoder, new_encoder = saved.text_encoder.fingerprint, now.text_encoder.fingerprint
+    if saved.fingerprints != now.fingerprints or old_encoder != new_encoder:
         raise InputError(
             "a search is resumed on the model, data and text encoder it began with; those of "
             f'"{resolved.run.name}" '

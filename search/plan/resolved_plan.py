@@ -36,11 +36,6 @@ class ResolvedPlan:
     resumed: bool
 
     @property
-    def all_tasks(self) -> tuple[str, ...]:
-        """The tasks of the orderings, and those learned before."""
-        return (*self.panel.tasks, *self.panel.initial)
-
-    @property
     def finetune(self) -> TrialConfig:
         """The configuration of plain tuning under the plan's fixed values."""
         return self.space.reference("finetune")

@@ -90,7 +90,7 @@ def record_plan(resolved: ResolvedPlan) -> SavedPlan:
         fingerprints=DataFingerprints(model=prints.model, tasks=dict(prints.tasks)),
         code=trial_code(plan.strategies),
         search_code=search_code(),
-        metrics={task: benchmark.task(task).metric for task in resolved.all_tasks},
+        metrics={task: benchmark.task(task).metric for task in resolved.panel.all_tasks},
     )
 
 

@@ -11,7 +11,7 @@ from search.plan.objectives import Objective, parse_objectives
 STOPPING = {
     "asha": "successive halving: the best part of the trials at a rung continues; rungs are stages",
     "median": "a trial stops if it is below the median of the others at the same stage",
-    "racing": "after each ordering but the first, a trial stops if it is significantly behind the leader",
+    "racing": "after each ordering but the first and the last, a trial surely behind the leader stops",
     "none": "every trial trains the whole panel",
 }
 
@@ -57,7 +57,7 @@ class SearchPlan:
     stopping: str = "asha"
     """Rule that stops weak trials early: one of `STOPPING`."""
     halving: int = 2
-    """Reduction factor of "asha"; 0 = no trial is stopped."""
+    """Reduction factor of `asha`, 2 or more; 0: no trial is stopped."""
     concurrent: int | None = None
     """Trials at once; None = as many as the devices allow."""
     workers_per_trial: int = 1

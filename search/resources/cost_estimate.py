@@ -62,7 +62,7 @@ class MeasuredStages:
         self.trial = resolved.new_trial(resolved.finetune)
         self.sizes = {
             (task, split): len(resolved.benchmark.task(task).examples(split))
-            for task in resolved.all_tasks
+            for task in resolved.panel.all_tasks
             for split in ("train", resolved.panel.split)
         }
 

@@ -206,7 +206,7 @@ def _missing_splits(
     prints = resolved.fingerprints.tasks
     return [
         (task, split)
-        for task in resolved.all_tasks
+        for task in resolved.panel.all_tasks
         for split in SPLITS
         if not any(
             examples_file(folder, prints[task], split, token_limit, read).exists() for read in reads

@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution
 from toy import TRAINING, Toy
 
 from search.cli import parser, plan_from_flags
-from search.plan.checks import check_experts, searched_strategies
+from search.plan.checks import check_budget, check_experts, check_settings, searched_strategies
 from search.plan.presets import PLANS, SEARCHED
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
@@ -132,7 +132,15 @@ def test_a_balanced_search_that_is_resumed_or_given_more_stays_balanced(tmp_path
 def test_the_error_of_an_unbalanced_budget_names_one_that_works() -> None:
     plan = SearchPlan("p", strategies=("replay", "ewc"), samples=5, balanced=True)
     with pytest.raises(InputError, match="as many samples for each of 2 strategies, got 5; 4"):
-        searched_strategies(plan)
+        check_budget(plan, searched_strategies(plan))
+
+
+@pytest.mark.parametrize("halving", [1, -2])
+def test_a_reduction_factor_that_reduces_nothing_is_an_error(halving: int) -> None:
+    with pytest.raises(InputError, match=rf"halving must be 0 .* or at least 2, got {halving}"):
+        check_settings(SearchPlan("p", halving=halving))
+    for allowed in (0, 2, 3):
+        check_settings(SearchPlan("p", halving=allowed))
 
 
 # Initial tasks -----------------------------------------------------------------------------------
@@ -210,3 +218,5 @@ def test_the_papers_presets_search_every_strategy_with_an_equal_budget() -> None
         assert plan.balanced
         assert plan.stopping == "none"
         assert searched_strategies(plan) == SEARCHED
+        check_budget(plan, SEARCHED)
+        check_settings(plan)

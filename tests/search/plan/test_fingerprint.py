@@ -20,7 +20,7 @@ CHANGES = [
     (STOPPING, "LEAST_OTHERS = 3", "LEAST_OTHERS = 4"),
     (STOPPING, "LEAST_DEVIATION = 0.02", "LEAST_DEVIATION = 0.03"),
     ("search/tuning/rung_score.py", "LEAST_SHARE = 0.1", "LEAST_SHARE = 0.2"),
-    ("search/tuning/stage_scheduler.py", "0) + 1, len(scores)", "0) + 2, len(scores)"),
+    ("search/tuning/stage_scheduler.py", "get(name, 0) + 1", "get(name, 0) + 2"),
     ("search/tuning/searcher.py", "startup = min(10,", "startup = min(9,"),
     ("search/tuning/define_by_run.py", "[:8], 16)", "[:7], 16)"),
 ]
