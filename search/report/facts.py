@@ -16,8 +16,8 @@ from tasks import EXTRA_SCORES, METRICS, Metric, scale_note
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS
 
-OPTIONAL_METRICS = ("initial_forgetting", "stored_bytes", "added_parameters")
-"""Metrics that older records, and searches without initial tasks, do not have."""
+OPTIONAL_COLUMNS = ("initial_forgetting", "stored_bytes", "added_parameters")
+"""Metrics that are columns only if some strategy has them."""
 
 
 def header(outcome: Outcome) -> dict[str, str]:
@@ -42,10 +42,10 @@ def _start_and_duration(outcome: Outcome) -> tuple[datetime, float]:
     return start, plan.seconds or max(stamps) - stamps[0]
 
 
-def optional_metrics(outcome: Outcome) -> list[str]:
-    """Return the optional metrics that some strategy has."""
+def optional_columns(outcome: Outcome) -> list[str]:
+    """Return those of `OPTIONAL_COLUMNS` that some strategy has."""
     rows = outcome.strategies.values()
-    return [name for name in OPTIONAL_METRICS if any(row.get(name) is not None for row in rows)]
+    return [name for name in OPTIONAL_COLUMNS if any(row.get(name) is not None for row in rows)]
 
 
 def front_status(outcome: Outcome, trial: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,18 @@ from search.results.outcome import Outcome, read_outcome
 
 WIDTH = 100
 """Columns of a log; a terminal has its own."""
+
+COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "final average": lambda row: format_mean_std(row, "final_average"),
+    "worst": lambda row: format_number(row.get("worst_ordering")),
+    "forgetting": lambda row: format_number(row.get("forgetting")),
+    "learning": lambda row: format_number(row.get("learning_average")),
+    "train s": lambda row: (
+        "-" if row.get("train_seconds") is None else f"{row['train_seconds']:.0f}"
+    ),
+    "trials*": lambda row: f"{row['finished']}/{row['stopped']}/{row['failed']}",
+}
+"""Numbers of a strategy: a cell's text from the strategy's row, by heading."""
 
 LEGEND = (
     "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed.\n"
@@ -47,26 +59,16 @@ def _strategy_table(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("strategy", overflow="fold")
     table.add_column("trial")
-    for name in ("final average", "worst", "forgetting", "learning", "train s", "trials*"):
+    for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for strategy, row in outcome.strategies.items():
         labels = outcome.labels(strategy)
         style = "bold green" if "best" in labels else ""
-        table.add_row(*(Text(cell) for cell in [*_cells(row), ", ".join(labels)]), style=style)
+        numbers = (cell(row) for cell in COLUMNS.values())
+        cells = [row["strategy"], row["best"] or "-", *numbers, ", ".join(labels)]
+        table.add_row(*map(Text, cells), style=style)
     return table
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    seconds = row.get("train_seconds")
-    return [
-        row["strategy"],
-        row["best"] or "-",
-        format_mean_std(row, "final_average"),
-        *(format_number(row.get(m)) for m in ("worst_ordering", "forgetting", "learning_average")),
-        "-" if seconds is None else f"{seconds:.0f}",
-        f"{row['finished']}/{row['stopped']}/{row['failed']}",
-    ]
 
 
 def _front(outcome: Outcome) -> list[str]:
