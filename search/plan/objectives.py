@@ -12,21 +12,17 @@ from trainables.panel import Panel
 Objective = tuple[str, str]
 """A metric and its direction, "max" or "min"."""
 
-TRIAL_DIRECTIONS = {
-    **{"worst_ordering": "max", "final_average_std": "min", "train_seconds": "min"},
-    **{"stored_bytes": "min", "added_parameters": "min"},
-}
-"""Directions of a trial's metrics over its orderings, beside those of a score matrix."""
-TRIAL_METRICS = (*(m for m in METRICS if m not in WITH_REFERENCE), *TRIAL_DIRECTIONS)
-"""Metrics that a trial reports, and that may be objectives."""
+TRIAL_METRICS = (
+    *(metric for metric in METRICS if metric not in WITH_REFERENCE),
+    *("worst_ordering", "final_average_std", "train_seconds", "stored_bytes", "added_parameters"),
+)
+"""Metrics that a trial reports, and that may be objectives: of a score matrix, and of all orderings."""
 
 
 def direction(metric: str) -> str:
     """Return "max" or "min", whichever is good; raises `InputError` for an unknown metric."""
-    if metric in TRIAL_DIRECTIONS:
-        return TRIAL_DIRECTIONS[metric]
     if metric not in GLOSSARY:
-        raise unknown("metric", metric, {*GLOSSARY, *TRIAL_DIRECTIONS})
+        raise unknown("metric", metric, GLOSSARY)
     return "max" if GLOSSARY[metric].higher_is_better else "min"
 
 

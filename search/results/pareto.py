@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from search.plan.objectives import TRIAL_DIRECTIONS, Objective, direction
+from search.plan.objectives import Objective, direction
 from spaces.errors import InputError, unknown
 from strategies import STRATEGIES
 from trainables.metrics.glossary import GLOSSARY
@@ -79,7 +79,7 @@ def choose_best(
     if not front:
         raise InputError(f"no trial can be chosen: {why_front_is_empty(trials, objectives)}")
     rows = {row["name"]: row for row in trials}
-    known = {*GLOSSARY, *TRIAL_DIRECTIONS} & rows[front[0]].keys()
+    known = GLOSSARY.keys() & rows[front[0]].keys()
     if by and by not in known:
         raise unknown("metric of this search", by, known)
     first = [(by, dict(objectives).get(by) or direction(by))] if by else []

@@ -1,4 +1,4 @@
-"""Every continual metric: its formula, and its names in the field."""
+"""Every continual metric and every objective: its formula, and its names in the field."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ GLOSSARY: dict[str, Entry] = {
         "mean_i (max_{0≤l<T} a[l][i] - a[T][i]), i: the initial tasks", "", False
     ),
     "worst_ordering": Entry("the worst final_average of the orderings", "", True),
+    "final_average_std": Entry(
+        "sample standard deviation of final_average over the orderings; 0 for one ordering",
+        "",
+        False,
+    ),
+    "train_seconds": Entry(
+        "sum of the seconds that training its stages took, initial and shared stages included",
+        "",
+        False,
+    ),
     "retrieval_accuracy": Entry(
         "share of a task's examples that are answered by its own expert", "", True
     ),

@@ -16,6 +16,7 @@ from search import commands
 from search.plan.objectives import TRIAL_METRICS, direction
 from search.plan.search_plan import SearchPlan
 from spaces import InputError
+from trainables.metrics.glossary import GLOSSARY
 
 
 @pytest.fixture
@@ -97,6 +98,7 @@ def test_a_plan_that_lacks_something_is_one_error(run: Path, refused: Callable) 
 
 
 def test_every_objective_has_a_direction_of_its_own() -> None:
+    assert set(TRIAL_METRICS) <= GLOSSARY.keys()
     assert {name for name in TRIAL_METRICS if direction(name) == "min"} == {
         *("forgetting", "train_seconds", "final_average_std", "stored_bytes", "added_parameters"),
         *(name for name in TRIAL_METRICS if name.endswith("forgetting")),
