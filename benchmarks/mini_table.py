@@ -134,7 +134,7 @@ def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, w
 def cost(store: StageStore, walk: PanelTrial, path: tuple[tuple[str, ...], ...]) -> float:
     """Seconds of one core that a stage took, training and scoring, as its records say."""
     key = walk.key(path)
-    cells = walk.panel.cells(walk.config, path)
+    cells = walk.panel.scored_tasks(walk.config, path)
     scores = [scored_key(walk.fingerprints, key, task, walk.panel.split) for task in cells]
     return sum((store.get(k) or {})["cpu_seconds"] for k in (key, *scores))
 

@@ -31,7 +31,7 @@ def describe(search: PreparedSearch) -> str:
         "(train/validation/test)",
     ]
     if panel.initial:
-        lines.append(f"initial     {', '.join(panel.initial)}, {INITIAL[panel.learnt]}")
+        lines.append(f"initial     {', '.join(panel.initial)}, {INITIAL[panel.initial_state]}")
     lines += [
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(REFERENCES)}",

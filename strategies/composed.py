@@ -122,10 +122,10 @@ class Composed(Strategy):
     def has_penalty(self) -> bool:
         return any(part.has_penalty() for part in self.parts)
 
-    def penalty(self, weights: Tensors) -> Tensors:
+    def penalty_gradient(self, weights: Tensors) -> Tensors:
         total: Tensors = {}
         for part in self.parts:
-            for name, own in (part.penalty(weights) if part.has_penalty() else {}).items():
+            for name, own in (part.penalty_gradient(weights) if part.has_penalty() else {}).items():
                 total[name] = total[name] + own if name in total else own
         return total
 

@@ -71,7 +71,7 @@ class Regulariser(Strategy):
     def has_penalty(self) -> bool:
         return bool(self.importance)
 
-    def penalty(self, weights: Tensors) -> Tensors:
+    def penalty_gradient(self, weights: Tensors) -> Tensors:
         """Return the penalty's gradient, 2 x strength x I x (theta - theta*)."""
         return {
             name: 2 * self.strength * importance * (weights[name] - self.anchor[name])

@@ -201,10 +201,10 @@ class Strategy:
         return gradient
 
     def has_penalty(self) -> bool:
-        """Return True if `penalty` acts in this stage; it costs a gathering of the weights."""
+        """Return True if `penalty_gradient` acts in this stage; it costs a gathering of the weights."""
         return False
 
-    def penalty(self, weights: Tensors) -> Tensors:
+    def penalty_gradient(self, weights: Tensors) -> Tensors:
         """Return the gradient of a penalty on the weights, added before clipping and the step.
 
         A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.

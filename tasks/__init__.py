@@ -8,16 +8,16 @@ from tasks.data.row_report import BrokenRow, RowReport, RowRequirements, check_r
 from tasks.data.rows import IMAGE, Example
 from tasks.data.task import SPLITS, Task
 from tasks.scoring.answer_formats import ANSWER_FORMATS, check_format, constrain
-from tasks.scoring.answers import METRICS, Metric, apply_metric, scale_note, score_answers
+from tasks.scoring.answers import ANSWER_METRICS, Metric, apply_metric, scale_note, score_answers
 from tasks.scoring.metrics.metric import AnsweredQuestion, Scores
 from tasks.scoring.split_scores import EXTRA_SCORES, SplitScores, score_split
 
 __all__ = [
     "ANSWER_FORMATS",
+    "ANSWER_METRICS",
     "EMBEDDED",
     "EXTRA_SCORES",
     "IMAGE",
-    "METRICS",
     "SPLITS",
     "AnsweredQuestion",
     "Benchmark",

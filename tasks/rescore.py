@@ -25,7 +25,7 @@ from spaces.errors import InputError, first_line, unknown
 from spaces.files import write_atomically
 from tasks.data.benchmark import Benchmark, load_benchmark, read_benchmark_file
 from tasks.data.benchmark_file import TaskEntry
-from tasks.scoring.answers import METRICS
+from tasks.scoring.answers import ANSWER_METRICS
 from tasks.scoring.split_scores import answered_from_rows, score_split
 
 PRESET_FILES = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.yaml")}
@@ -161,8 +161,8 @@ def _parse_metrics(metrics: Sequence[str]) -> dict[str, str]:
         task, equals, metric = text.partition("=")
         if not (task and equals):
             raise InputError(f'--metric must be TASK=METRIC, got "{text}"')
-        if metric not in METRICS:
-            raise unknown("metric", metric, METRICS)
+        if metric not in ANSWER_METRICS:
+            raise unknown("metric", metric, ANSWER_METRICS)
         parsed[task] = metric
     return parsed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trainables.config import TrialConfig
 
-Prefix = tuple[tuple[str, ...], ...]
+StagePath = tuple[tuple[str, ...], ...]
 """The tasks trained at each stage so far; the empty path is the model before any stage."""
 
 SCORING = {
@@ -33,7 +33,7 @@ class Panel:
     split: str = "validation"
     initial: tuple[str, ...] = ()
     """Tasks learned jointly before the orderings, and never trained again."""
-    learnt: str = "trained"
+    initial_state: str = "trained"
     """State of the initial tasks: one of `INITIAL_STATES`."""
 
     @property
@@ -54,18 +54,18 @@ class Panel:
     @property
     def first(self) -> tuple[str, ...]:
         """Tasks trained before any stage: the initial tasks, unless the model knows them."""
-        return self.initial if self.learnt == "trained" else ()
+        return self.initial if self.initial_state == "trained" else ()
 
-    def paths(self, config: TrialConfig) -> list[Prefix]:
+    def paths(self, config: TrialConfig) -> list[StagePath]:
         """Return the distinct stages of a configuration, as paths from the start, parents first."""
-        paths: dict[Prefix, None] = {}
+        paths: dict[StagePath, None] = {}
         for ordering in self.orderings:
             curriculum = config.strategy.curriculum(ordering)
             for stage in range(1, len(curriculum) + 1):
                 paths[curriculum[:stage]] = None
         return list(paths)
 
-    def cells(self, config: TrialConfig, path: Prefix) -> list[str]:
+    def scored_tasks(self, config: TrialConfig, path: StagePath) -> list[str]:
         """Return the tasks scored after `path`."""
         if not path or self.scoring == "all":
             return list(self.all_tasks)
@@ -73,7 +73,7 @@ class Panel:
         # An ordering may end where another goes on.
         ends = any(path == config.strategy.curriculum(o) for o in self.orderings)
         whole = ends or self.scoring != "cheap"
-        cells = [task for group in (path if whole else path[-1:]) for task in group]
+        tasks = [task for group in (path if whole else path[-1:]) for task in group]
         if self.scoring in ("next", "cheap"):
-            cells += [t for p in longer for t in p[len(path)]]
-        return list(dict.fromkeys([*cells, *(self.initial if ends else ())]))
+            tasks += [t for p in longer for t in p[len(path)]]
+        return list(dict.fromkeys([*tasks, *(self.initial if ends else ())]))

@@ -81,19 +81,19 @@ class StageJob:
     """Key of the model before any training, which has no weights in the store."""
     parent: str
     """Key of the weights that training starts from."""
-    stage: int
+    depth: int
     """Number of stages that made the weights, this one included; part of the stage's seed."""
     context: StageContext
     """The tasks trained at this stage, none for the model before any stage, and those before."""
-    kept: tuple[str, ...] = ()
+    kept_before: tuple[str, ...] = ()
     """Keys of the consolidated tensors of the old tasks."""
     train: bool = False
     score: tuple[tuple[str, str, str], ...] = ()
     """(task, split, key) of the scores to be made."""
     by_product: str = ""
-    """Key of the by-products of training, which `keep` needs; empty if the strategy has none."""
-    keep: tuple[tuple[str, str], ...] = ()
-    """(task, key) of this stage's tasks that the strategy is to consolidate."""
+    """Key of the by-products of training, which consolidation needs; empty if the strategy has none."""
+    to_consolidate: tuple[tuple[str, str], ...] = ()
+    """(task, key) of this stage's tasks whose consolidated tensors are to be made."""
     embed: tuple[tuple[str, str], ...] = ()
     """(task, key) of the task embeddings to be made."""
     experts: tuple[Expert, ...] = ()
@@ -109,7 +109,7 @@ class StageJob:
     @property
     def empty(self) -> bool:
         """True if the store has everything already."""
-        return not (self.train or self.score or self.keep or self.embed)
+        return not (self.train or self.score or self.to_consolidate or self.embed)
 
 
 def in_order(experts: Sequence[Expert]) -> list[Expert]:

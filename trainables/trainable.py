@@ -46,7 +46,7 @@ class StageTrainable(tune.Trainable):
         """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`."""
         self.pins.close()
         self.name = str(config["name"])
-        self.before = trained_before(self.search.run, self.name)
+        self.trained_earlier = trained_earlier(self.search.run, self.name)
         if self.lane is None:
             workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.worker_spec, workers, self.search.run / "lanes")
@@ -67,7 +67,7 @@ class StageTrainable(tune.Trainable):
                 if embeddings:  # all other keys depend on them
                     self.pins.enter_context(pinned(self.trial.store, embeddings))
                     self.trial.embed_tasks()
-                self.pins.enter_context(pinned(self.trial.store, self.trial.needs))
+                self.pins.enter_context(pinned(self.trial.store, self.trial.store_keys))
             self.trial.step()
         except DivergedError as error:
             diverged = str(error)
@@ -87,7 +87,7 @@ class StageTrainable(tune.Trainable):
         }
 
     def _write(self, state: State, message: str) -> TrialRecord:
-        record = self.trial.record(self.name, state, message, self.before)
+        record = self.trial.record(self.name, state, message, self.trained_earlier)
         record.write(self.search.run)
         return record
 
@@ -108,7 +108,7 @@ class StageTrainable(tune.Trainable):
             self.lane.close()
 
 
-def trained_before(run: Path, name: str) -> dict[str, StageCost]:
+def trained_earlier(run: Path, name: str) -> dict[str, StageCost]:
     """Return the stages, by key, that a trial trained before it was interrupted."""
     try:
         return TrialRecord.read(trial_path(run, name)).stages_trained()

@@ -14,7 +14,7 @@ from typing import Protocol
 from trainables.config import TrialConfig
 from trainables.lineage import Lineage
 from trainables.metrics.score_matrix import ScoreMatrix
-from trainables.panel import Panel, Prefix
+from trainables.panel import Panel, StagePath
 from trainables.stage_job import DivergedError, Fingerprints, StageJob
 from trainables.store.leases import POLL_SECONDS, HeldError
 from trainables.store.records import DIVERGED
@@ -31,7 +31,7 @@ class Runner(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Return whether a job could begin at once; if not, begin to get ready."""
+        """Return True if a job could begin at once; otherwise start the runner without waiting for it."""
         ...
 
 
@@ -47,12 +47,13 @@ class PanelTrial:
     completed: int = 0
     """Stages of the panel that are done."""
     stop_after: int | None = None
-    """Stop after this many stages (set when a stopped trial is replayed).
+    """Number of stages after which a stopped trial is not continued; None for all.
 
-    Evicted weights that only later stages need are not retrained.
+    It is set when the trial is replayed, so that evicted weights that only later stages need are not
+    retrained.
     """
-    _ahead: dict[Prefix, Work] = field(default_factory=dict)
-    """Stages made before their turn."""
+    _ahead: dict[StagePath, Work] = field(default_factory=dict)
+    """Work on the stages made before their turn."""
     _embedding_seconds: dict[str, float] = field(default_factory=dict)
     """Seconds of embedding the tasks."""
     _embedding_wait: float = 0.0
@@ -62,7 +63,7 @@ class PanelTrial:
         self.lineage = Lineage(self.config, self.panel, self.fingerprints, self.store)
         self.outcome = TrialOutcome(self.lineage, self.store)
         self.paths = self.panel.paths(self.config)
-        self.inner = {path[:i] for path in self.paths for i in range(len(path))}
+        self.continued_paths = {path[:i] for path in self.paths for i in range(len(path))}
         self.config_values = self.config.to_dict()  # made once, for every job and record
 
     @property
@@ -72,11 +73,11 @@ class PanelTrial:
 
     @property
     def stages_done(self) -> int:
-        """Stages done, on the scale of a sequential strategy; joint tuning jumps to its end."""
+        """Stages done of `panel.stages`; a finished trial has them all, joint tuning after its only one."""
         return self.panel.stages if self.finished else self.completed
 
     @property
-    def scores(self) -> dict[Prefix, dict[str, float]]:
+    def scores(self) -> dict[StagePath, dict[str, float]]:
         """Scores of the stages done, by path and task."""
         return self.outcome.scores
 
@@ -102,60 +103,62 @@ class PanelTrial:
         self.completed += 1
 
     @property
-    def at_hand(self) -> bool:
+    def next_is_stored(self) -> bool:
         """True if the next step finds all that it needs in the store, or a stage that diverged."""
         if self.completed == 0 and self._unembedded():
             return False
         paths = [self.paths[self.completed]] if self.completed else [(), self.paths[0]]
         for path in paths:
             try:
-                self._check_sound(path)
+                self._raise_if_diverged(path)
             except DivergedError:
                 return True
             if not self.job(path).empty:
                 return False
         return True
 
-    def key(self, path: Prefix) -> str:
+    def key(self, path: StagePath) -> str:
         """Return the key of the weights that a path's last stage trained."""
         return self.lineage.key(path)
 
-    def job(self, path: Prefix) -> StageJob:
+    def job(self, path: StagePath) -> StageJob:
         """Return the job that makes whatever the store lacks of a path's last stage."""
         key, lineage, split = self.key(path), self.lineage, self.panel.split
         context, before = lineage.context(path), lineage.kept_before(path)
-        cells = [(task, split, lineage.scored(path, task)) for task in self.lineage.cells(path)]
-        score = tuple(cell for cell in cells if not self.store.has(cell[2]))
-        kept = lineage.kept(path) if path in self.inner or self.config.strategy.has_experts else []
-        keep = tuple(pair for pair in kept if self._lacks(pair[1], path))
-        by_product = lineage.by_product(path) or "" if keep else ""
+        scores = [(task, split, lineage.scored(path, task)) for task in lineage.scored_tasks(path)]
+        score = tuple(one for one in scores if not self.store.has(one[2]))
+        consolidated = path in self.continued_paths or self.config.strategy.has_experts
+        kept = lineage.kept(path) if consolidated else []
+        to_consolidate = tuple(pair for pair in kept if self._must_make(pair[1], path))
+        by_product = lineage.by_product(path) or "" if to_consolidate else ""
         needed = [key, by_product] if by_product else [key]
-        retrain = bool(keep) and not all(map(self.store.has, needed))
+        retrain = bool(to_consolidate) and not all(map(self.store.has, needed))
         return StageJob(
             config=self.config_values,
             key=key,
             base=lineage.base,
             parent=self.key(lineage.source(path)) if path else lineage.base,
-            stage=lineage.depth(path),
+            depth=lineage.depth(path),
             context=context,
-            kept=tuple(before[task] for task in context.old if task in before),
-            train=key != lineage.base and (self._lacks(key, path) or retrain),
+            kept_before=tuple(before[task] for task in context.old if task in before),
+            train=key != lineage.base and (self._must_make(key, path) or retrain),
             score=score,
             by_product=by_product,
-            keep=keep,
+            to_consolidate=to_consolidate,
             experts=lineage.experts(path),
             answered=tuple(
                 (task, lineage.scored(path[:i], task))
                 for task, *_ in score
                 for i in range(len(path))
-                if lineage.experts(path[:i]) and task in self.lineage.cells(path[:i])
+                if lineage.experts(path[:i]) and task in lineage.scored_tasks(path[:i])
             ),
         )
 
-    def _lacks(self, key: str, path: Prefix) -> bool:
-        """Return whether an artefact of a path's last stage is to be made.
+    def _must_make(self, key: str, path: StagePath) -> bool:
+        """Return True if the artefact `key` of a path's last stage must be made.
 
-        Evicted tensors are made again only if a missing score depends on them.
+        It must if it has no record. Evicted tensors have one, and are made again only if the store lacks
+        a score of this path or of a longer one up to `stop_after`.
         """
         if self.store.has(key):
             return False
@@ -163,17 +166,19 @@ class PanelTrial:
             not self.store.has(self.lineage.scored(longer, task))
             for longer in [path, *self.paths[: self.stop_after]]
             if longer[: len(path)] == path
-            for task in self.lineage.cells(longer)
+            for task in self.lineage.scored_tasks(longer)
         )
 
     @functools.cached_property
-    def needs(self) -> frozenset[str]:
-        """Keys of all that the trial comes from; the tasks must have been embedded."""
+    def store_keys(self) -> frozenset[str]:
+        """Keys of all the artefacts that the trial needs; the tasks must have been embedded."""
         paths = [(), *self.paths]
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
         pairs = [*kept, *self.lineage.embeddings()]
         scores = (
-            self.lineage.scored(path, task) for path in paths for task in self.lineage.cells(path)
+            self.lineage.scored(path, task)
+            for path in paths
+            for task in self.lineage.scored_tasks(path)
         )
         return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 
@@ -193,17 +198,17 @@ class PanelTrial:
     def _unembedded(self) -> tuple[tuple[str, str], ...]:
         return tuple(pair for pair in self.lineage.embeddings() if not self.store.has(pair[1]))
 
-    def _make(self, path: Prefix) -> None:
+    def _make(self, path: StagePath) -> None:
         """Produce the stage at `path`.
 
-        If another trial holds its lease, train other ready stages first; otherwise wait.
+        While another trial holds its lease, make other stages that are ready; if there is none, wait.
         """
         work, waited = self._ahead.pop(path, None) or self._try_stage(path), 0.0
         while work is None:
             if not self._go_ahead(path):
                 ready, since = self.runner.ready(), time.monotonic()
                 time.sleep(POLL_SECONDS)
-                # The seconds of a lane's start are not waiting: it starts meanwhile.
+                # Only count as waiting the time in which the lane could have worked.
                 waited += time.monotonic() - since if ready else 0.0
             work = self._try_stage(path)
         seconds = work.seconds
@@ -212,46 +217,46 @@ class PanelTrial:
             waited += self._embedding_wait
         self.outcome.add(path, Work(work.trained, seconds, waited))
 
-    def _try_stage(self, path: Prefix) -> Work | None:
+    def _try_stage(self, path: StagePath) -> Work | None:
         """Make a stage unless it is there; returns None if another trial is making it."""
-        self._check_sound(path)
+        self._raise_if_diverged(path)
         job = self.job(path)
         if job.empty:
             return Work(trained=False, seconds={})
         try:
             with self.store.lease(job.key, patience=0.0):
-                self._check_sound(path)
+                self._raise_if_diverged(path)
                 job = self.job(path)  # whoever held the lease may have made it
                 seconds = {} if job.empty else dict(self.runner.run(job))
                 return Work(job.train, seconds)
         except HeldError:
             return None
 
-    def _check_sound(self, path: Prefix) -> None:
-        """Raise `DivergedError` for a stage that has diverged before, here or in another trial."""
+    def _raise_if_diverged(self, path: StagePath) -> None:
+        """Raise `DivergedError` if the stage has diverged before, in this trial or another."""
         record = self.store.header(self.key(path)) or {}
         if record.get("kind") == DIVERGED:
             raise DivergedError(record["message"])
 
-    def _go_ahead(self, wanted: Prefix) -> bool:
-        """Make another stage that can be begun now, before its turn; returns whether there was one.
+    def _go_ahead(self, wanted: StagePath) -> bool:
+        """Make one stage before its turn whose start weights exist; return False if there is none.
 
-        It is reported in its turn, for trials are compared after the same stages.
+        The stage is reported in its turn, for trials are compared after the same stages.
         """
-        there = {*self.scores, *self._ahead}
+        done_or_ahead = {*self.scores, *self._ahead}
         if not self.panel.first and not self.lineage.kept(()):
-            there.add(())  # only scores are made there, and no stage has to wait for them
+            done_or_ahead.add(())  # only scores are made there, and no stage has to wait for them
         for path in self.paths:
-            if path in there or path == wanted or path[:-1] not in there:
+            if path in done_or_ahead or path == wanted or path[:-1] not in done_or_ahead:
                 continue
             if work := self._try_stage(path):
                 self._ahead[path] = work
-                there.add(path)
+                done_or_ahead.add(path)
                 if work.seconds:  # it was made, and not only found in the store
                     return True
         return False
 
-    def ahead(self) -> list[StageCost]:
+    def costs_ahead(self) -> list[StageCost]:
         """Return the costs of the stages made before their turn, which are not reported yet."""
         return [self.outcome.cost(path, work) for path, work in self._ahead.items() if work.seconds]
 
@@ -260,12 +265,12 @@ class PanelTrial:
         name: str,
         state: State,
         message: str = "",
-        before: Mapping[str, StageCost] = MappingProxyType({}),
+        trained_earlier: Mapping[str, StageCost] = MappingProxyType({}),
     ) -> TrialRecord:
-        """Return all that is known of the trial.
+        """Return the trial's record.
 
-        `before`: by key, the stages that it trained itself before it was interrupted, which the store
-        did not give.
+        `trained_earlier`: by key, the stages that this trial trained itself before it was interrupted.
+        They now come from the store, but count as its own work.
         """
         outcome, cells = self.outcome, tuple(self.outcome.cells())
         return TrialRecord(
@@ -277,10 +282,10 @@ class PanelTrial:
             matrices=tuple(outcome.matrices()),
             extra_matrices=outcome.extra_matrices(),
             cells=cells,
-            keys=tuple(sorted(self.needs | {cell.key for cell in cells})),
+            keys=tuple(sorted(self.store_keys | {cell.key for cell in cells})),
             before=outcome.before,
-            stages=tuple(_credited(stage, before) for stage in outcome.stages),
-            ahead=tuple(self.ahead()),
+            stages=tuple(_credited(stage, trained_earlier) for stage in outcome.stages),
+            ahead=tuple(self.costs_ahead()),
             seen_scores=tuple(outcome.seen_scores()),
             stages_done=self.stages_done,
             stages_total=self.panel.stages,
@@ -288,9 +293,9 @@ class PanelTrial:
         )
 
 
-def _credited(stage: StageCost, before: Mapping[str, StageCost]) -> StageCost:
+def _credited(stage: StageCost, trained_earlier: Mapping[str, StageCost]) -> StageCost:
     """Return a stage's cost as it was when the trial trained it, before an interruption."""
-    own = before.get(stage.key)
+    own = trained_earlier.get(stage.key)
     if own is None:
         return stage
     work = {"trained": own.trained, "seconds": own.seconds, "waited": own.waited}

@@ -12,7 +12,7 @@ from trainables.lineage import Lineage
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary, summary_names
-from trainables.panel import Prefix
+from trainables.panel import StagePath
 from trainables.store.stage_store import StageStore
 from trainables.trial_record import ScoredCell, StageCost
 
@@ -35,9 +35,9 @@ class TrialOutcome:
 
     lineage: Lineage
     store: StageStore
-    scores: dict[Prefix, dict[str, float]] = field(default_factory=dict)
+    scores: dict[StagePath, dict[str, float]] = field(default_factory=dict)
     """Score of each task scored after a path."""
-    extra_scores: dict[str, dict[Prefix, dict[str, float]]] = field(default_factory=dict)
+    extra_scores: dict[str, dict[StagePath, dict[str, float]]] = field(default_factory=dict)
     """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
     stages: list[StageCost] = field(default_factory=list)
     before: StageCost | None = None
@@ -55,10 +55,10 @@ class TrialOutcome:
         self.panel, self.strategy = self.lineage.panel, self.lineage.config.strategy
         self._rows = {ordering: self._rows_of(ordering) for ordering in self.panel.orderings}
 
-    def add(self, path: Prefix, work: Work) -> None:
+    def add(self, path: StagePath, work: Work) -> None:
         """Add a stage that is complete in the store."""
         self.scores[path] = {}
-        for task in self.lineage.cells(path):
+        for task in self.lineage.scored_tasks(path):
             record = self.store.header(self.lineage.scored(path, task))
             assert record is not None, f"no score of {task} after {path}"
             self.scores[path][task] = record["score"]
@@ -72,7 +72,7 @@ class TrialOutcome:
         else:
             self.before = stage
 
-    def cost(self, path: Prefix, work: Work) -> StageCost:
+    def cost(self, path: StagePath, work: Work) -> StageCost:
         """Return the cost of a stage, and where its training started."""
         key = self.lineage.key(path)
         record, own = self.store.header(key) or {}, dataclasses.asdict(work)
@@ -128,7 +128,7 @@ class TrialOutcome:
                         self._cells[number, row] = self._row_cells(number, row, path)
                     yield from self._cells[number, row]
 
-    def _row_cells(self, number: int, row: int, path: Prefix) -> list[ScoredCell]:
+    def _row_cells(self, number: int, row: int, path: StagePath) -> list[ScoredCell]:
         columns = {*self.panel.orderings[number - 1], *self.panel.initial}
         return [
             ScoredCell(
@@ -142,7 +142,7 @@ class TrialOutcome:
             if task in columns
         ]
 
-    def _rows_of(self, ordering: Sequence[str]) -> dict[int, Prefix]:
+    def _rows_of(self, ordering: Sequence[str]) -> dict[int, StagePath]:
         """Return the path that fills each row of an ordering's matrix."""
         curriculum = self.strategy.curriculum(ordering)
         # Joint tuning has one stage: it stands where the sequence ends.
@@ -181,7 +181,7 @@ class TrialOutcome:
             if path
         ]
 
-    def _stored_bytes(self, path: Prefix) -> float:
+    def _stored_bytes(self, path: StagePath) -> float:
         """Return the bytes held at a path's end beside the model.
 
         These are memories, importances, keys and further experts.
@@ -195,7 +195,7 @@ class TrialOutcome:
         memory = (self.store.header(self.lineage.key(path)) or {}).get("memory", {})
         return kept + memory.get("bytes", 0)
 
-    def _added_parameters(self, path: Prefix) -> float:
+    def _added_parameters(self, path: StagePath) -> float:
         """Return the parameters at a path's end beyond those that finetune would have.
 
         Weights that grew in place count, further experts, and the tensors by which these are chosen.

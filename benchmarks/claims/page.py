@@ -119,8 +119,8 @@ def _differences(found: Sequence[Difference]) -> list[str]:
 def _preset(study: Study, drawn: Path | None) -> list[str]:
     evidence, plan = study.evidence, study.search.run.plan
     initial = plan.panel.initial
-    learnt = {"known": "which the model knows", "trained": "trained before"}
-    known = learnt.get(plan.panel.learnt, "")
+    initial_state = {"known": "which the model knows", "trained": "trained before"}
+    known = initial_state.get(plan.panel.initial_state, "")
     lines = [
         f"## {evidence.preset}",
         "",

@@ -45,21 +45,23 @@ def main() -> None:
         kept = InProcessRunner(dataclasses.replace(worker_spec, features=seen)).worker
         with encoding_by(Pixels):
             live = InProcessRunner(worker_spec).worker
-            live.context.adapt(chosen)
-        kept.context.adapt(chosen)
+            live.rank_context.adapt(chosen)
+        kept.rank_context.adapt(chosen)
         picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
         plan = batches(picks, chosen.training, 0)
-        assert live.context.lmm.tower is not None
-        looks = Looks(live.context.lmm.tower)
+        assert live.rank_context.lmm.tower is not None
+        looks = Looks(live.rank_context.lmm.tower)
         losses = {}
 
         def run(name, worker) -> None:
             torch.manual_seed(0)
-            start = worker.context.lmm.initial()
-            with open_engine(worker.context.lmm, chosen.training, 1, start, len(plan)) as engine:
-                losses[name] = Loop(worker.context, engine, chosen, chosen.fresh_strategy()).train(
-                    plan, start
-                )
+            start = worker.rank_context.lmm.initial()
+            with open_engine(
+                worker.rank_context.lmm, chosen.training, 1, start, len(plan)
+            ) as engine:
+                losses[name] = Loop(
+                    worker.rank_context, engine, chosen, chosen.fresh_strategy()
+                ).train(plan, start)
 
         pairs = in_turns(lambda: run("live", live), lambda: run("kept", kept), PAIRS)
         share = looks.seconds / (len(pairs) + 1) / statistics.median(a.wall for a, _ in pairs)

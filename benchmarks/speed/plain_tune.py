@@ -52,12 +52,12 @@ def matrices(config: dict[str, Any]) -> dict[str, Any]:
         for ordering in orderings:
             store = Path(tempfile.mkdtemp())
             walk = made.walk(chosen, store, [tuple(ordering)], runner)
-            runner.worker.context.store = walk.store
+            runner.worker.rank_context.store = walk.store
             # Nor would anybody score the model as it came more than once a trial.
             for key, record in untrained.items():
                 walk.store.put(key, record)
             found += [matrix.to_dict() for matrix in walked(walk).matrices()]
-            keys = [walk.lineage.scored((), task) for task in walk.cells(())]
+            keys = [walk.lineage.scored((), task) for task in walk.lineage.scored_tasks(())]
             untrained = {key: walk.store.header(key) for key in keys}
             shutil.rmtree(store)
     return {"matrices": found, "inside": time.perf_counter() - begun}

@@ -27,7 +27,7 @@ def main() -> None:
         made = small(root / "data", 160, VALIDATION)
         walk = walked(made.walk(config(), root / "stages", [TASKS]))
         worker = walk.runner.worker  # type: ignore[attr-defined]
-        lmm, data = worker.context.lmm, worker.context.data
+        lmm, data = worker.rank_context.lmm, worker.rank_context.data
         cells = [(path, task) for path in walk.paths for group in path for task in group]
         said: dict[str, list[str]] = {}
 

@@ -42,7 +42,9 @@ def main() -> None:
         distinct: set[str] = set()
 
         def shared() -> None:
-            runner.worker.context.store = made.walk(config(), root / "shared", panel, runner).store  # type: ignore[attr-defined]
+            runner.worker.rank_context.store = made.walk(
+                config(), root / "shared", panel, runner
+            ).store  # type: ignore[attr-defined]
             walks = [walked(made.walk(c, root / "shared", panel, runner)) for c in CONFIGS]
             distinct.update(stage.key for walk in walks for stage in walk.stages)
             matrices["shared"] = [m for walk in walks for m in walk.matrices()]
@@ -53,7 +55,7 @@ def main() -> None:
             for c in CONFIGS:
                 for ordering in panel:
                     walk = made.walk(c, root / "alone", [ordering], runner)
-                    runner.worker.context.store = walk.store  # type: ignore[attr-defined]
+                    runner.worker.rank_context.store = walk.store  # type: ignore[attr-defined]
                     matrices["alone"] += walked(walk).matrices()
                     shutil.rmtree(root / "alone")
 

@@ -31,21 +31,23 @@ def main() -> None:
         made = small(root / "data")
         worker = InProcessRunner(made.worker_spec(root / "stages")).worker
         chosen = config(epochs=4)
-        worker.context.adapt(chosen)
-        picks = [(TASKS[0], row) for row in range(worker.context.data.sizes(TASKS)[TASKS[0]])]
+        worker.rank_context.adapt(chosen)
+        picks = [(TASKS[0], row) for row in range(worker.rank_context.data.sizes(TASKS)[TASKS[0]])]
         plan = batches(picks, chosen.training, 0)[:STEPS]
-        start, losses = worker.context.lmm.initial(), {}
+        start, losses = worker.rank_context.lmm.initial(), {}
 
         def ours() -> None:
             torch.manual_seed(0)
-            with open_engine(worker.context.lmm, chosen.training, 1, start, len(plan)) as engine:
+            with open_engine(
+                worker.rank_context.lmm, chosen.training, 1, start, len(plan)
+            ) as engine:
                 losses["ours"] = Loop(
-                    worker.context, engine, chosen, chosen.fresh_strategy()
+                    worker.rank_context, engine, chosen, chosen.fresh_strategy()
                 ).train(plan, start)
 
         def by_hand() -> None:
             torch.manual_seed(0)
-            lmm, training = worker.context.lmm, chosen.training
+            lmm, training = worker.rank_context.lmm, chosen.training
             set_weights(lmm, start)
             values = list(lmm.trainable().values())
             optimizer = torch.optim.AdamW(
@@ -56,7 +58,7 @@ def main() -> None:
             lmm.model.train()
             losses["by hand"] = []
             for batch in plan:
-                logits, answers = lmm.answer_logits(worker.context.data.training(batch))
+                logits, answers = lmm.answer_logits(worker.rank_context.data.training(batch))
                 loss = torch.nn.functional.cross_entropy(
                     logits.flatten(0, 1), answers.flatten(), ignore_index=-100
                 )

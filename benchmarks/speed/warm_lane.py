@@ -56,7 +56,9 @@ def main() -> None:
         ).tell()
 
         walk = stages(local)
-        empty = dataclasses.replace(walk.job(walk.paths[0]), train=False, score=(), keep=())
+        empty = dataclasses.replace(
+            walk.job(walk.paths[0]), train=False, score=(), to_consolidate=()
+        )
         lane.run(empty)
         costs = [
             _cost_of_all(lambda: [lane.run(empty) for _ in range(EMPTY)], psutil) for _ in range(5)

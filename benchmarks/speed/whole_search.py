@@ -134,7 +134,7 @@ def cache_gain(root: Path, made: Small) -> float:
     def trial(kind: type[Data]) -> float:
         with encoding_by(kind):
             runner = InProcessRunner(made.worker_spec(root / "gain"))
-            runner.worker.context.adapt(config())  # loads the model
+            runner.worker.rank_context.adapt(config())  # loads the model
             walk = made.walk(config(), root / "gain", orderings, runner)
             begun = time.perf_counter()
             walked(walk)

@@ -93,20 +93,22 @@ def rank(folder: Path, zero: int, number: int) -> None:
     made, seen = pickle.loads((folder.parent / "made.pickle").read_bytes())
     chosen = config(zero=zero, micro_batch=4)
     worker = Worker(dataclasses.replace(made.worker_spec(folder / "stages"), features=seen))
-    worker.context.adapt(chosen)
+    worker.rank_context.adapt(chosen)
     picks = [(TASKS[0], row) for row in range(STEPS * chosen.training.batch_size)]
     plan = batches(picks, chosen.training, 0)
-    start = worker.context.lmm.initial()
-    with open_engine(worker.context.lmm, chosen.training, RANKS, start, len(plan)) as engine:
-        losses = Loop(worker.context, engine, chosen, chosen.fresh_strategy()).train(plan, start)
-        held = held_bytes(worker.context.lmm.model, engine._engine)
-        tower = worker.context.lmm.tower
+    start = worker.rank_context.lmm.initial()
+    with open_engine(worker.rank_context.lmm, chosen.training, RANKS, start, len(plan)) as engine:
+        losses = Loop(worker.rank_context, engine, chosen, chosen.fresh_strategy()).train(
+            plan, start
+        )
+        held = held_bytes(worker.rank_context.lmm.model, engine._engine)
+        tower = worker.rank_context.lmm.tower
         assert tower is not None
         # The tower is no part of the model that DeepSpeed splits up.
         parts = [p for part in tower.frozen_modules() for p in part.parameters()]
         own, common, mapped = mapped_bytes(str(folder.parent / "features"))
         # Texts are placed by the embeddings as they were loaded.
-        beside = [*parts, worker.context.lmm.token_embeddings]
+        beside = [*parts, worker.rank_context.lmm.token_embeddings]
         held += own + sum(p.nbytes for p in beside if not within(p.data_ptr(), mapped))
     told = {
         "bytes": held,

@@ -60,8 +60,8 @@ def read_best(
     """Read `best.yaml` and find its model and data, or those given instead; raises `InputError`."""
     record = read_best_record(path)
     panel = record.panel
-    if panel.learnt not in INITIAL_STATES:
-        raise unknown("way to learn initial tasks", panel.learnt, INITIAL_STATES)
+    if panel.initial_state not in INITIAL_STATES:
+        raise unknown("way to learn initial tasks", panel.initial_state, INITIAL_STATES)
     folder = model_folder(model or _path_or_name(record.model))
     data = load_benchmark(benchmark or _path_or_name(record.benchmark))
     encoder = text_encoder or record.text_encoder.path

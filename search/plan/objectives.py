@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from spaces.errors import InputError, unknown
 from trainables.metrics.glossary import GLOSSARY, OF_INITIAL, WITH_REFERENCE
-from trainables.metrics.score_matrix import METRICS
+from trainables.metrics.score_matrix import CONTINUAL_METRICS
 from trainables.panel import Panel
 
 Objective = tuple[str, str]
 """A metric and its direction, "max" or "min"."""
 
 TRIAL_METRICS = (
-    *(metric for metric in METRICS if metric not in WITH_REFERENCE),
+    *(metric for metric in CONTINUAL_METRICS if metric not in WITH_REFERENCE),
     *("worst_ordering", "final_average_std", "train_seconds", "stored_bytes", "added_parameters"),
 )
 """Metrics that a trial reports, and that may be objectives: of a score matrix, and of all orderings."""

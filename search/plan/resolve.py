@@ -133,7 +133,7 @@ def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)),
         scoring=plan.scoring,
         initial=initial_tasks(plan, benchmark, tasks),
-        learnt="known" if plan.initial == "known" else "trained",
+        initial_state="known" if plan.initial == "known" else "trained",
     )
 
 

@@ -12,7 +12,7 @@ from search.plan.saved_plan import PLAN_FILE
 from search.results.formatting import format_duration, format_metric
 from search.results.outcome import Outcome
 from search.results.pareto import is_reference
-from tasks import EXTRA_SCORES, METRICS, Metric, scale_note
+from tasks import ANSWER_METRICS, EXTRA_SCORES, Metric, scale_note
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS
 
@@ -63,7 +63,9 @@ def front_status(outcome: Outcome, trial: str) -> str:
 
 def range_note(outcome: Outcome) -> str | None:
     """Return a warning if the averaged metrics have different ranges."""
-    return scale_note({t: name for t, name in outcome.run.plan.metrics.items() if name in METRICS})
+    return scale_note(
+        {t: name for t, name in outcome.run.plan.metrics.items() if name in ANSWER_METRICS}
+    )
 
 
 def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
@@ -71,7 +73,7 @@ def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
     assert outcome.best_trial is not None
     trial = outcome.run.trial(outcome.best_trial)
     for task in sorted({task for matrix in trial.matrices for task in matrix.tasks}):
-        metric = METRICS.get(outcome.run.plan.metrics.get(task, ""))
+        metric = ANSWER_METRICS.get(outcome.run.plan.metrics.get(task, ""))
         extra = [_final_mean(trial.extra_matrices.get(name, ()), task) for name in EXTRA_SCORES]
         yield [
             task,
@@ -91,8 +93,8 @@ def _final_mean(matrices: Sequence[ScoreMatrix], task: str) -> float | None:
 
 def answer_metrics(outcome: Outcome) -> list[Metric]:
     """Return the metrics of the tasks' answers, by name."""
-    names = sorted({name for name in outcome.run.plan.metrics.values() if name in METRICS})
-    return [METRICS[name] for name in names]
+    names = sorted({name for name in outcome.run.plan.metrics.values() if name in ANSWER_METRICS})
+    return [ANSWER_METRICS[name] for name in names]
 
 
 # Cost and plan -----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from search.tuning.prior_run import PriorRun
 from spaces.errors import InputError
 from spaces.references import CEILING
 from trainables.config import TrialConfig
-from trainables.panel import Panel, Prefix
+from trainables.panel import Panel, StagePath
 from trainables.stage_job import Fingerprints, WorkerSpec
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
@@ -90,7 +90,7 @@ class MeasuredStages:
         # Joint tuning is one stage on the examples of all tasks.
         joint = sum(not self.trial.store.has(key) for key in reference_keys(resolved, CEILING))
         examples = (stages + joint * (len(resolved.panel.tasks) - 1)) * mean_examples
-        cells = [resolved.panel.cells(self.trial.config, path) for path in paths]
+        cells = [resolved.panel.scored_tasks(self.trial.config, path) for path in paths]
         scored = sum(self.sizes[task, resolved.panel.split] for row in cells for task in row)
         training = examples * self.trial.config.training.epochs * cost.train_seconds
         scoring = stages * scored / len(paths) * cost.score_seconds
@@ -98,14 +98,14 @@ class MeasuredStages:
         share = scoring / total if total else 0.0
         return Estimate(total, share, stages * cost.stored_bytes)
 
-    def _stages(self) -> Iterator[tuple[Prefix, Mapping[str, Any]]]:
+    def _stages(self) -> Iterator[tuple[StagePath, Mapping[str, Any]]]:
         for path in self.trial.paths:
             record = self.trial.store.get(self.trial.key(path))
             if record is not None and record.get("seconds"):
                 yield path, record
 
-    def _scores(self, path: Prefix) -> Iterator[Mapping[str, Any]]:
-        for task in self.resolved.panel.cells(self.trial.config, path):
+    def _scores(self, path: StagePath) -> Iterator[Mapping[str, Any]]:
+        for task in self.resolved.panel.scored_tasks(self.trial.config, path):
             record = self.trial.store.get(self.trial.lineage.scored(path, task))
             if record is not None and record.get("seconds"):
                 yield record

@@ -30,7 +30,7 @@ from search.results.trial_rows import defined_or_none, trial_row
 from spaces.references import CEILING
 from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL
-from trainables.metrics.score_matrix import METRICS, ScoreMatrix
+from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 from trainables.trial_record import TrialRecord
 
 TIME_COLUMNS = (
@@ -205,7 +205,7 @@ def _metrics_of_best(run: RunFolder, row: Row) -> dict[str, Any]:
     trial = run.trial(row["name"])
     metrics = {k: row[k] for k in [*trial.metrics, "intransigence"]}
     for name in SPREAD:
-        values = [defined_or_none(METRICS[name](matrix)) for matrix in trial.matrices]
+        values = [defined_or_none(CONTINUAL_METRICS[name](matrix)) for matrix in trial.matrices]
         metrics[f"{name}_std"] = _sample_std(values)
         metrics[f"{name}_by_ordering"] = values
     return metrics

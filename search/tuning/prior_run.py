@@ -23,7 +23,7 @@ from spaces.errors import InputError, first_line
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError
 from trainables.store.eviction import pinned
-from trainables.trainable import trained_before
+from trainables.trainable import trained_earlier
 from trainables.trial_record import State, TrialRecord
 
 logger = logging.getLogger(__name__)
@@ -150,17 +150,17 @@ def _replayed(
     with contextlib.ExitStack() as pins:
         if embeddings := [key for _, key in trial.lineage.embeddings()]:
             pins.enter_context(pinned(trial.store, embeddings))
-        if not trial.at_hand:  # the task embeddings too, by which the other needs are known
+        if not trial.next_is_stored:  # the task embeddings too, by which the other needs are known
             return None
-        pins.enter_context(pinned(trial.store, trial.needs))
+        pins.enter_context(pinned(trial.store, trial.store_keys))
         while not trial.finished and trial.completed != trial.stop_after:
-            if not trial.at_hand:
+            if not trial.next_is_stored:
                 return None
             try:
                 trial.step()
             except DivergedError as error:
                 state, message = "diverged", str(error)
                 break
-    record = trial.record(name, state, message, trained_before(resolved.run, name))
+    record = trial.record(name, state, message, trained_earlier(resolved.run, name))
     record.write(resolved.run)
     return record

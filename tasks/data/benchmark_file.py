@@ -23,7 +23,7 @@ from spaces.errors import InputError, unknown
 from spaces.records import VERSION, Record
 from tasks.data.task import SPLITS
 from tasks.scoring.answer_formats import check_format
-from tasks.scoring.answers import METRICS
+from tasks.scoring.answers import ANSWER_METRICS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -73,8 +73,8 @@ class TaskEntry(BaseModel):
 
     def check(self, where: str) -> None:
         """Raise `InputError`, which begins with `where`, unless answers can be scored so."""
-        if self.metric not in METRICS:
-            raise InputError(f"{where}: {unknown('metric', self.metric, METRICS)}")
+        if self.metric not in ANSWER_METRICS:
+            raise InputError(f"{where}: {unknown('metric', self.metric, ANSWER_METRICS)}")
         if self.max_new_tokens < 1:
             raise InputError(
                 f"{where}: max_new_tokens must be at least 1: got {self.max_new_tokens}"

@@ -14,7 +14,7 @@ from tasks.data.benchmark import Benchmark
 from tasks.data.images import decoding_fault
 from tasks.data.rows import IMAGE, image_bytes, read_images, read_tables, row_id
 from tasks.data.task import SPLITS, Task
-from tasks.scoring.answers import METRICS, Metric
+from tasks.scoring.answers import ANSWER_METRICS, Metric
 
 CHUNK = 256
 """Rows whose images are Python objects at the same time."""
@@ -104,7 +104,7 @@ def _check_file(
     if not table.num_rows:
         return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
     images = _ImageCheck(shared, image_faults)
-    metric, ids, faults = METRICS[task.metric], set(), []
+    metric, ids, faults = ANSWER_METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
         found = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]

@@ -14,14 +14,14 @@ from tasks.scoring.metrics.numbers import relaxed_accuracy
 from tasks.scoring.metrics.texts import contains, exact_match, plain
 from tasks.scoring.metrics.vqa import vqa_accuracy, vqa_plain
 
-__all__ = ["METRICS", "Metric", "Scores", "apply_metric", "scale_note", "score_answers"]
+__all__ = ["ANSWER_METRICS", "Metric", "Scores", "apply_metric", "scale_note", "score_answers"]
 
 
 def _caption(text: str) -> str:
     return " ".join(caption_words(text))
 
 
-METRICS: dict[str, Metric] = {
+ANSWER_METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
@@ -95,9 +95,9 @@ METRICS: dict[str, Metric] = {
 
 def apply_metric(metric: str, answered: Sequence[AnsweredQuestion]) -> Scores:
     """Return the score of every answer by a metric, and of all of them together."""
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
-    return METRICS[metric].score(answered)
+    if metric not in ANSWER_METRICS:
+        raise unknown("metric", metric, ANSWER_METRICS)
+    return ANSWER_METRICS[metric].score(answered)
 
 
 def score_answers(
@@ -119,7 +119,7 @@ def scale_note(metrics: Mapping[str, str]) -> str | None:
     Scores are never rescaled. Published tables of the field average CIDEr and accuracy as they are, both
     times 100; a reader of such an average needs this note.
     """
-    tops = {task: METRICS[metric].range[1] for task, metric in metrics.items()}
+    tops = {task: ANSWER_METRICS[metric].range[1] for task, metric in metrics.items()}
     if len(set(tops.values())) < 2:
         return None
     wide = {task: top for task, top in tops.items() if top != min(tops.values())}

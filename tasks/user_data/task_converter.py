@@ -24,7 +24,7 @@ from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
 from tasks.formats.raw_example import Accepted, ImageReference, RawExample, Rejected, RowError
 from tasks.formats.reader import read_items
-from tasks.scoring.answers import METRICS
+from tasks.scoring.answers import ANSWER_METRICS
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK, RawTask
 from tasks.user_data.shard_writer import (
@@ -224,12 +224,12 @@ def within_template(example: RawExample, template: str) -> RawExample:
 
 def check_answer(example: RawExample, metric: str) -> None:
     """Raise `RowError` for a fault of the texts that would stop a search."""
-    if metric not in METRICS:
+    if metric not in ANSWER_METRICS:
         if not example.prompt.replace(IMAGE, "").strip():
             raise RowError("empty prompt")
         return
     values = {"prompt": example.prompt, "answer": example.answer, "answers": list(example.answers)}
-    for reason, detail in text_faults(values, METRICS[metric], RowRequirements()):
+    for reason, detail in text_faults(values, ANSWER_METRICS[metric], RowRequirements()):
         raise RowError(reason, detail)
 
 

@@ -127,7 +127,10 @@ def test_a_strategy_that_freezes_it_trains_to_the_same_bits_from_queries_on_disk
     )
     kept = walked(toy.walk(chosen, tmp_path / "kept", runner=InProcessRunner(worker_spec)))
     worker = kept.runner.worker
-    assert worker.context.data.images_embedded == 0 and worker.context.lmm.qformer is not None
+    assert (
+        worker.rank_context.data.images_embedded == 0
+        and worker.rank_context.lmm.qformer is not None
+    )
     assert blobs(kept) == blobs(live)
     assert kept.matrices() == live.matrices()
     assert adapted(chosen).adapter.parts == "projection"

@@ -131,13 +131,13 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
     worker, job = trial.runner.worker, trial.job(trial.paths[1])
     assert len(Recording.recorded) == trial.store.get(trial.stages[1].key)["steps"] == 3
     weights = trial.store.tensors(job.parent)
-    lmm = worker.context.lmm
+    lmm = worker.rank_context.lmm
     for name, parameter in lmm.trainable().items():
         parameter.data.copy_(weights[name])
-    held: list[ExampleId] = [("hue", row) for row in worker.context.data.shuffled("hue")[:7]]
+    held: list[ExampleId] = [("hue", row) for row in worker.rank_context.data.shuffled("hue")[:7]]
     batch = [*held, held[0]]
-    tokens = worker.context.answer_tokens(batch)
-    loss = answer_loss(lmm, worker.context.data.training(batch)) / tokens
+    tokens = worker.rank_context.answer_tokens(batch)
+    loss = answer_loss(lmm, worker.rank_context.data.training(batch)) / tokens
     found = torch.autograd.grad(loss, list(lmm.trainable().values()), allow_unused=True)
     _, memory_gradient, _ = Recording.recorded[0]
     for name, value in zip(lmm.trainable(), found, strict=True):

@@ -41,14 +41,14 @@ class PathLength(Strategy):
     def has_penalty(self) -> bool:
         return True
 
-    def penalty(self, weights: Tensors) -> Tensors:
+    def penalty_gradient(self, weights: Tensors) -> Tensors:
         self.lengths = {n: self.lengths[n] + (w - self.last[n]).abs() for n, w in weights.items()}
         self.last = weights
         scale = 2 * self.strength
         return {n: scale * i * (weights[n] - self.anchor[n]) for n, i in self.importance.items()}
 
     def by_products(self, weights: Tensors) -> Tensors:
-        self.penalty(weights)
+        self.penalty_gradient(weights)
         return self.lengths
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
@@ -74,7 +74,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kept(trial: PanelTrial) -> list[Tensors]:
     """Return the consolidated tensors of the first two stages' tasks."""
-    return [trial.store.tensors(key) for key in trial.job(trial.paths[2]).kept]
+    return [trial.store.tensors(key) for key in trial.job(trial.paths[2]).kept_before]
 
 
 def equal(some: Sequence[Tensors], others: Sequence[Tensors]) -> bool:
@@ -113,7 +113,7 @@ def test_by_products_of_a_part_carry_its_name(toy: Toy, tmp_path: Path) -> None:
 def test_a_second_trial_finds_the_by_products(toy: Toy, tmp_path: Path) -> None:
     chosen = config("path_length", epochs=1)
     first = walked(toy.walk(chosen, tmp_path, ORDERING))
-    for key in (first.job(first.paths[2]).kept[0], first.key(first.paths[1])):
+    for key in (first.job(first.paths[2]).kept_before[0], first.key(first.paths[1])):
         (tmp_path / "records" / key[:2] / f"{key}.json").unlink()
     again = walked(toy.walk(chosen, tmp_path, ORDERING, runner=first.runner))
     assert [stage.trained for stage in again.stages] == [False, True, False]

@@ -174,7 +174,7 @@ def test_penalties_add_and_kept_tensors_stay_apart() -> None:
     start = {"w": torch.zeros(2), "v": torch.zeros(1)}
     strategy.prepare(start, [kept], SECOND)
     assert strategy.has_penalty()
-    paid = strategy.penalty({"w": torch.tensor([1.0, -2.0]), "v": torch.ones(1)})
+    paid = strategy.penalty_gradient({"w": torch.tensor([1.0, -2.0]), "v": torch.ones(1)})
     expected = [2e3 * 10 / 16 + 2e4 * 4 / 8, -2 * (2e3 / 16 + 2e4 / 8)]
     assert paid["w"].tolist() == pytest.approx(expected)
     assert paid["v"].tolist() == pytest.approx([2e3 * 5 / 16 + 2e4 * 3 / 8])
@@ -184,7 +184,7 @@ def test_a_part_that_is_switched_off_adds_no_penalty() -> None:
     strategy = made("ewc+mas", ewc_strength=0, mas_strength=1e4)
     kept = strategy.consolidate(GivenGradients([1.0, 0.0, 2.0]), "a", 8)
     strategy.prepare({"w": torch.zeros(2), "v": torch.zeros(1)}, [kept], SECOND)
-    paid = strategy.penalty({"w": torch.ones(2), "v": torch.ones(1)})
+    paid = strategy.penalty_gradient({"w": torch.ones(2), "v": torch.ones(1)})
     assert paid["w"].tolist() == pytest.approx([2e4 / 3, 0.0])
     off = made("ewc+mas", ewc_strength=0, mas_strength=0)
     off.prepare({"w": torch.zeros(2)}, [kept], SECOND)

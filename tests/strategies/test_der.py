@@ -131,26 +131,26 @@ def walk(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
 
 
 def test_the_kept_logits_are_the_models_at_the_end_of_the_stage(walk: PanelTrial) -> None:
-    kept: Tensors = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
+    kept: Tensors = walk.store.tensors(walk.job(walk.paths[1]).kept_before[0])
     worker = walk.runner.worker
-    rows = worker.context.data.shuffled("hue")[:7]
+    rows = worker.rank_context.data.shuffled("hue")[:7]
     assert kept["rows"].tolist() == rows
-    set_weights(worker.context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
+    set_weights(worker.rank_context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
     for row, logits in zip(rows, kept["logits"].split(kept["lengths"].tolist()), strict=True):
-        (encoded,) = worker.context.data.training([("hue", row)])
-        now, answers = worker.context.lmm.inference_logits([encoded])
+        (encoded,) = worker.rank_context.data.training([("hue", row)])
+        now, answers = worker.rank_context.lmm.inference_logits([encoded])
         assert logits.shape == now[0].shape == (len(answers[0]), now.shape[-1])
         assert torch.allclose(logits.float(), now[0], rtol=2**-10, atol=1e-3)
 
 
 def test_a_stage_counts_the_examples_it_read_and_their_logits_as_memory(walk: PanelTrial) -> None:
     job, worker = walk.job(walk.paths[1]), walk.runner.worker
-    plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), {})
+    plan = worker._stage_batches(job, walk.config, walk.config.fresh_strategy(), {})
     seen = {pick for batch in plan for pick in batch if pick[0] == "hue"}
     memory = walk.store.get(walk.stages[1].key)["memory"]
-    assert memory == worker.context.data.memory_size(seen)
+    assert memory == worker.rank_context.data.memory_size(seen)
     assert 0 < memory["examples"] <= 7
-    kept = walk.store.get(job.kept[0])["blob"]["bytes"]
+    kept = walk.store.get(job.kept_before[0])["blob"]["bytes"]
     assert walk.metrics()["stored_bytes"] == memory["bytes"] + kept
     assert walk.metrics()["added_parameters"] == 0
 
@@ -170,11 +170,13 @@ def test_a_stronger_alpha_keeps_the_model_nearer_to_its_logits(toy: Toy, tmp_pat
         made = walked(toy.walk(config(knobs), tmp_path))
         job, worker = made.job(made.paths[1]), made.runner.worker
         strategy = made.config.fresh_strategy()
-        strategy.prepare({}, [made.store.tensors(key) for key in job.kept], job.context)
-        set_weights(worker.context.lmm, made.store.tensors(made.key(made.paths[1])))
+        strategy.prepare({}, [made.store.tensors(key) for key in job.kept_before], job.context)
+        set_weights(worker.rank_context.lmm, made.store.tensors(made.key(made.paths[1])))
         total = 0.0
         for pick, before in strategy.logits.items():
-            now, _ = worker.context.lmm.inference_logits(worker.context.data.training([pick]))
+            now, _ = worker.rank_context.lmm.inference_logits(
+                worker.rank_context.data.training([pick])
+            )
             total += float((now[0] - before.float()).square().mean(-1).sum())
         return total
 

@@ -64,7 +64,7 @@ def test_a_task_without_an_expert_has_no_retrieval(walk: PanelTrial) -> None:
 
 
 def test_the_keys_of_a_task_are_near_its_queries(walk: PanelTrial) -> None:
-    embedder = walk.runner.worker.context.embedder
+    embedder = walk.runner.worker.rank_context.embedder
     for path in walk.paths:
         ((task, found),) = walk.lineage.kept(path)
         keys, asked = walk.store.tensors(found), embedder.queries(task, "train")

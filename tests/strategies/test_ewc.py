@@ -44,7 +44,7 @@ def prepared(*importances: list[float], before=None, **knobs: float) -> EWC:
 def test_the_penalty_is_zero_at_the_anchor() -> None:
     strategy = prepared([0.25, 0.75])
     assert strategy.has_penalty()
-    assert strategy.penalty({"w": torch.tensor([1.0, -2.0])})["w"].tolist() == [0.0, 0.0]
+    assert strategy.penalty_gradient({"w": torch.tensor([1.0, -2.0])})["w"].tolist() == [0.0, 0.0]
 
 
 def test_the_penalty_is_the_gradient_of_the_weighted_distance_to_the_anchor() -> None:
@@ -53,7 +53,7 @@ def test_the_penalty_is_the_gradient_of_the_weighted_distance_to_the_anchor() ->
     importance = 0.5 * torch.tensor([0.25, 0.75]) + torch.tensor([0.5, 0.5])
     loss = 200.0 * (importance * (weights - torch.tensor([1.0, -2.0])) ** 2).sum()
     (expected,) = torch.autograd.grad(loss, weights)
-    assert torch.allclose(strategy.penalty({"w": weights.detach()})["w"], expected)
+    assert torch.allclose(strategy.penalty_gradient({"w": weights.detach()})["w"], expected)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_tasks_of_one_stage_are_of_one_age() -> None:
 def test_on_the_first_stage_there_is_no_penalty() -> None:
     strategy = prepared()
     assert not strategy.has_penalty()
-    assert strategy.penalty({"w": torch.ones(2)}) == {}
+    assert strategy.penalty_gradient({"w": torch.ones(2)}) == {}
 
 
 def test_a_strength_of_zero_is_no_penalty() -> None:
@@ -125,7 +125,7 @@ def distance(one: Tensors, other: Tensors) -> float:
 def test_a_stronger_penalty_moves_important_weights_less(toy: Toy, tmp_path: Path) -> None:
     first = walked(toy.walk(config("ewc"), tmp_path))
     start = first.store.tensors(first.stages[0].key)
-    kept = first.store.tensors(first.job(first.paths[1]).kept[0])
+    kept = first.store.tensors(first.job(first.paths[1]).kept_before[0])
     assert sum(float(v.sum()) for v in kept.values()) == pytest.approx(1.0, rel=1e-4)
     assert all((v >= 0).all() for v in kept.values())
 
@@ -140,7 +140,7 @@ def test_a_stronger_penalty_moves_important_weights_less(toy: Toy, tmp_path: Pat
 def test_importances_count_as_stored_bytes_and_not_as_parameters(toy: Toy, tmp_path: Path) -> None:
     chosen = config({"name": "ewc", "importance_batch": 12}, epochs=1)
     walk = walked(toy.walk(chosen, tmp_path, ("hue", "light", "half")))
-    keys = walk.job(walk.paths[2]).kept
+    keys = walk.job(walk.paths[2]).kept_before
     weights = walk.store.tensors(walk.stages[2].key)
     size = sum(value.numel() * 4 for value in weights.values())
     stored = [walk.store.get(key)["blob"]["bytes"] for key in keys]
@@ -156,9 +156,11 @@ def test_importances_count_as_stored_bytes_and_not_as_parameters(toy: Toy, tmp_p
 def test_a_penalty_of_zero_is_finetune_to_the_last_bit(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = EWC.penalty
+    exact = EWC.penalty_gradient
     monkeypatch.setattr(
-        EWC, "penalty", lambda self, w: {name: 0.0 * g for name, g in exact(self, w).items()}
+        EWC,
+        "penalty_gradient",
+        lambda self, w: {name: 0.0 * g for name, g in exact(self, w).items()},
     )
     free = second_stage(toy, tmp_path, "finetune")
     nothing = second_stage(toy, tmp_path, "ewc")

@@ -87,10 +87,10 @@ def second_stage(walk: PanelTrial) -> tuple[Worker, Teacher, list]:
     """Return a worker at the second stage's start, and its logits on the stage's batches."""
     worker, job = walk.runner.worker, walk.job(walk.paths[1])
     start = walk.store.tensors(job.parent)
-    plan = worker._plan(job, walk.config, walk.config.fresh_strategy(), start)
+    plan = worker._stage_batches(job, walk.config, walk.config.fresh_strategy(), start)
     # In an engine, without which nothing puts together what ZeRO-3 has split.
-    with open_engine(worker.context.lmm, walk.config.training, 1, start, len(plan)) as engine:
-        teacher = Teacher(worker.context, engine, plan, walk.config, start)
+    with open_engine(worker.rank_context.lmm, walk.config.training, 1, start, len(plan)) as engine:
+        teacher = Teacher(worker.rank_context, engine, plan, walk.config, start)
         teacher.start_step(0)
     return worker, teacher, plan
 
@@ -103,7 +103,9 @@ def walk(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> PanelTrial:
 def test_the_teacher_has_the_models_logits_at_the_stages_start(walk: PanelTrial) -> None:
     worker, teacher, plan = second_stage(walk)
     for batch in plan:
-        said, answers = worker.context.lmm.inference_logits(worker.context.data.training(batch))
+        said, answers = worker.rank_context.lmm.inference_logits(
+            worker.rank_context.data.training(batch)
+        )
         kept = teacher.logits_of(batch, said)
         within = answers != ENDED
         assert torch.allclose(kept[within], said[within], rtol=1e-4, atol=1e-5)
@@ -134,12 +136,12 @@ def test_windows_hold_as_many_batches_as_fit(
     walk: PanelTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker, teacher, plan = second_stage(walk)
-    text = worker.context.lmm.base.config.get_text_config()
-    tokens = [sum(worker.context.data.answer_length(pick) for pick in batch) for batch in plan]
+    text = worker.rank_context.lmm.base.config.get_text_config()
+    tokens = [sum(worker.rank_context.data.answer_length(pick) for pick in batch) for batch in plan]
     monkeypatch.setattr(teachers, "WINDOW", 4 * text.vocab_size * (tokens[0] + tokens[1]))
     assert teacher._windows() == {0: 2, 2: 3}
     for batch, count in zip(plan, tokens, strict=True):
-        assert count == worker.context.answer_tokens(batch)
+        assert count == worker.rank_context.answer_tokens(batch)
 
 
 # In the loop -------------------------------------------------------------------------------------
@@ -151,8 +153,10 @@ def test_a_stronger_term_keeps_the_model_nearer_to_its_old_outputs(
     def away(strength: float) -> float:
         made = walked(toy.walk(config({"name": "lwf", "strength": strength}), tmp_path))
         worker, teacher, plan = second_stage(made)
-        set_weights(worker.context.lmm, made.store.tensors(made.key(made.paths[1])))
-        said, answers = worker.context.lmm.inference_logits(worker.context.data.training(plan[0]))
+        set_weights(worker.rank_context.lmm, made.store.tensors(made.key(made.paths[1])))
+        said, answers = worker.rank_context.lmm.inference_logits(
+            worker.rank_context.data.training(plan[0])
+        )
         return float(divergence(teacher.logits_of(plan[0], said), said, answers != ENDED))
 
     free, weak, strong = away(0), away(0.1), away(100.0)

@@ -67,16 +67,16 @@ def test_the_penalty_is_that_of_ewc_with_the_same_importance() -> None:
     paid = []
     for strategy in (MAS(strength=1e3, decay=0.5), EWC(strength=1e3, decay=0.5)):
         strategy.prepare(start, kept, StageContext(("b",), (("a",),)))
-        paid.append(strategy.penalty({"w": torch.tensor([1.5, -1.0])})["w"])
+        paid.append(strategy.penalty_gradient({"w": torch.tensor([1.5, -1.0])})["w"])
     assert torch.equal(*paid)
 
 
 def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
     """Return the mean absolute gradient of the mean squared length of the logits, by autograd alone."""
-    lmm, found = worker.context.lmm, {}
+    lmm, found = worker.rank_context.lmm, {}
     for first in range(0, 24, batch):
         picks = [(task, row) for row in range(first, first + batch)]
-        logits, answers = lmm.answer_logits(worker.context.data.training(picks))
+        logits, answers = lmm.answer_logits(worker.rank_context.data.training(picks))
         mean = logits.square().sum(-1)[answers != ENDED].mean()
         gradients = torch.autograd.grad(mean, list(lmm.trainable().values()), allow_unused=True)
         for name, gradient in zip(lmm.trainable(), gradients, strict=True):
@@ -87,8 +87,8 @@ def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
 
 def test_the_kept_importance_equals_the_one_by_autograd(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config({"name": "mas", "importance_batch": 12}, epochs=1), tmp_path))
-    kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
+    kept = walk.store.tensors(walk.job(walk.paths[1]).kept_before[0])
     worker = walk.runner.worker
-    set_weights(worker.context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
+    set_weights(worker.rank_context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
     for name, value in by_hand(worker, "hue", 12).items():
         assert torch.allclose(kept[name], value, rtol=1e-3, atol=1e-9), name

@@ -123,7 +123,7 @@ def plan_of(walk: PanelTrial) -> list[list[tuple[str, int]]]:
     job, runner = walk.job(walk.paths[1]), walk.runner
     assert isinstance(runner, InProcessRunner)
     config = TrialConfig.from_dict(job.config)
-    return runner.worker._plan(job, config, config.fresh_strategy(), {})
+    return runner.worker._stage_batches(job, config, config.fresh_strategy(), {})
 
 
 def test_every_batch_has_its_share_of_the_memory(toy: Toy, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_every_batch_has_its_share_of_the_memory(toy: Toy, tmp_path: Path) -> No
     old = [[pick for pick in batch if pick[0] == "hue"] for batch in plan]
     assert [len(batch) for batch in plan] == [8] * 4
     assert [len(batch) for batch in old] == [2] * 4
-    held = walk.runner.worker.context.data.shuffled("hue")[: int(0.3 * 24)]
+    held = walk.runner.worker.rank_context.data.shuffled("hue")[: int(0.3 * 24)]
     assert Counter(row for batch in old for _, row in batch) == Counter([*held, held[0]])
     new = Counter(pick for batch in plan for pick in batch if pick[0] == "light")
     assert new == Counter(("light", row) for row in range(24))
@@ -160,7 +160,7 @@ def test_the_draw_is_trained_and_counted_as_memory(toy: Toy, tmp_path: Path) -> 
     long = walked(toy.walk(config({"name": "replay", "ratio": 0.3}, **singly), tmp_path))
     assert [long.store.get(stage.key)["steps"] for stage in long.stages] == [24, 31]
     examples = load_benchmark(toy.benchmark).task("hue").examples("train")
-    drawn = [examples[row] for row in long.runner.worker.context.data.shuffled("hue")[:7]]
+    drawn = [examples[row] for row in long.runner.worker.rank_context.data.shuffled("hue")[:7]]
     size = sum(len(e.images[0]) + len(e.prompt) + len(e.answer) for e in drawn)
     records = [long.store.get(stage.key) for stage in long.stages]
     assert [record["memory"] for record in records] == [

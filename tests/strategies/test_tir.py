@@ -51,10 +51,10 @@ def test_weights_of_a_similar_task_are_penalised_less() -> None:
 
 def test_the_penalty_is_that_of_ewc_with_this_importance() -> None:
     strategy = prepared([0.2, 0.8], [0.6, 0.4], strength=200.0)
-    paid = strategy.penalty({"w": torch.tensor([1.0, -2.0])})["w"]
+    paid = strategy.penalty_gradient({"w": torch.tensor([1.0, -2.0])})["w"]
     expected = [2 * 200 * 0.6 * 0.6 * 1.0, 2 * 200 * 0.8 * 0.9 * -2.0]
     assert paid.tolist() == pytest.approx(expected)
-    assert strategy.penalty({"w": torch.zeros(2)})["w"].tolist() == [0.0, 0.0]
+    assert strategy.penalty_gradient({"w": torch.zeros(2)})["w"].tolist() == [0.0, 0.0]
 
 
 def test_the_signal_names_what_is_multiplied() -> None:
@@ -103,7 +103,7 @@ def test_the_third_stage_penalises_weights_of_the_first_two(toy: Toy, tmp_path: 
     chosen = config({"name": "tir", "importance_batch": 12}, epochs=1)
     walk = walked(toy.walk(chosen, tmp_path, tuple(PROMPTS)))
     job = walk.job(walk.paths[2])
-    kept = [walk.store.tensors(key) for key in job.kept]
+    kept = [walk.store.tensors(key) for key in job.kept_before]
     for importance in kept:
         total = sum(float(value.sum(dtype=torch.float64)) for value in importance.values())
         assert total == pytest.approx(1.0, rel=1e-4)
@@ -123,4 +123,4 @@ def test_it_keeps_and_shares_the_importance_of_ewc(toy: Toy, tmp_path: Path) -> 
     again = walked(toy.walk(config({"name": "tir", **knobs}, epochs=1), tmp_path))
     assert [s.trained for s in again.stages] == [False, True]
     assert "keep" not in again.stages[0].seconds
-    assert again.job(again.paths[1]).kept == first.job(first.paths[1]).kept
+    assert again.job(again.paths[1]).kept_before == first.job(first.paths[1]).kept_before

@@ -15,13 +15,13 @@ from toy import config
 
 from spaces import InputError
 from trainables.metrics.glossary import OF_INITIAL
-from trainables.metrics.score_matrix import METRICS, ScoreMatrix
+from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 from trainables.metrics.summary import summary
 from trainables.panel import INITIAL_STATES, Panel
 from trainables.store.stage_store import StageStore
 
 NAN = math.nan
-BOTH = pytest.mark.parametrize("learnt", INITIAL_STATES)
+BOTH = pytest.mark.parametrize("initial_state", INITIAL_STATES)
 INITIAL = ("a", "b")
 ORDERINGS = (("c", "d"), ("d", "c"))
 
@@ -31,8 +31,8 @@ def scribe(tmp_path: Path) -> Scribe:
     return Scribe(StageStore(tmp_path), {t: alike([1.0, ord(t) - 98.0]) for t in "abcd"})
 
 
-def panel(learnt: str = "trained", **knobs) -> Panel:
-    return Panel(ORDERINGS, initial=INITIAL, learnt=learnt, **knobs)
+def panel(initial_state: str = "trained", **knobs) -> Panel:
+    return Panel(ORDERINGS, initial=INITIAL, initial_state=initial_state, **knobs)
 
 
 # What is trained ---------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def test_what_the_model_knows_already_is_not_trained(scribe: Scribe) -> None:
     found = scribes.run_trial(config("ewc"), scribe, panel("known"))
     assert scribe.trained[0] == ("a", "b", "c")
     assert found.key(()) == found.lineage.base
-    parents = {job.parent for job in scribe.jobs if job.train and job.stage == 1}
+    parents = {job.parent for job in scribe.jobs if job.train and job.depth == 1}
     assert parents == {found.lineage.base}
     assert found.outcome.before.train_seconds == 0.0
 
@@ -67,14 +67,14 @@ def test_stages_begin_with_what_was_trained_before(scribe: Scribe) -> None:
     jobs = {job.tasks: job for job in scribe.jobs if job.train and len(job.context.before) < 2}
     assert jobs["a", "b"].parent == found.lineage.base
     assert jobs["c",].parent == jobs["d",].parent == jobs["a", "b"].key == found.key(())
-    assert [jobs[tasks].stage for tasks in (("a", "b"), ("c",))] == [0, 1]
+    assert [jobs[tasks].depth for tasks in (("a", "b"), ("c",))] == [0, 1]
     assert found.outcome.before.train_seconds == 2.0
     assert found.metrics()["train_seconds"] == 2.0 + 4 * 2.0
 
 
 def test_what_was_learned_before_and_how_names_the_stages_after_it(scribe: Scribe) -> None:
-    def key(name: str, learnt: str, initial=INITIAL) -> str:
-        chosen = Panel(ORDERINGS, initial=initial, learnt=learnt)
+    def key(name: str, initial_state: str, initial=INITIAL) -> str:
+        chosen = Panel(ORDERINGS, initial=initial, initial_state=initial_state)
         return scribes.lineage(config(name), scribe, chosen).key(path("c"))
 
     plain = [key("finetune", *how) for how in (("trained",), ("known",), ("known", ()))]
@@ -89,17 +89,21 @@ def test_what_was_learned_before_and_how_names_the_stages_after_it(scribe: Scrib
 
 
 @BOTH
-def test_they_are_old_tasks_of_the_first_stage(learnt: str, scribe: Scribe) -> None:
-    found = scribes.run_trial(config("tir"), scribe, panel(learnt))
+def test_they_are_old_tasks_of_the_first_stage(initial_state: str, scribe: Scribe) -> None:
+    found = scribes.run_trial(config("tir"), scribe, panel(initial_state))
     job = found.job(path("c"))
     assert job.context.before == (INITIAL,)
     assert job.context.old == INITIAL
     assert {len(values) for values in job.context.similarity.values()} == {2}
-    kept = {job.stage: [task for task, _ in job.keep] for job in scribe.jobs if job.keep}
+    kept = {
+        job.depth: [task for task, _ in job.to_consolidate]
+        for job in scribe.jobs
+        if job.to_consolidate
+    }
     assert kept[0] == ["a", "b"]
-    assert list(found.job(path("c>d")).kept) == [key for _, key in found.lineage.kept(())] + [
-        found.lineage.kept(path("c"))[0][1]
-    ]
+    assert list(found.job(path("c>d")).kept_before) == [
+        key for _, key in found.lineage.kept(())
+    ] + [found.lineage.kept(path("c"))[0][1]]
 
 
 def test_they_are_scored_before_the_first_stage_and_after_the_last(scribe: Scribe) -> None:
@@ -150,7 +154,7 @@ def test_their_metrics_are_their_formulas() -> None:
 def test_all_other_metrics_are_of_the_orderings_tasks_alone() -> None:
     joint = {"c": 0.9, "d": 0.8}
     found, plain = (summary(m, joint=joint, reference=joint) for m in (MATRIX, PLAIN))
-    for name in set(METRICS) - set(OF_INITIAL) - {"backward_transfer_clmm"}:
+    for name in set(CONTINUAL_METRICS) - set(OF_INITIAL) - {"backward_transfer_clmm"}:
         assert found[name] == plain[name], name
     assert set(found) - set(plain) == set(OF_INITIAL)
 
@@ -171,7 +175,7 @@ def test_their_columns_survive_json_pickling_and_a_cut() -> None:
 
 def test_without_them_their_metrics_are_undefined() -> None:
     for name in OF_INITIAL:
-        assert math.isnan(METRICS[name](PLAIN))
+        assert math.isnan(CONTINUAL_METRICS[name](PLAIN))
     unscored = ScoreMatrix.from_rows(("c",), {1: {"a": 0.5}}, ("a",))
     assert math.isnan(unscored.initial_forgetting())
     assert unscored.initial_average() == 0.5

@@ -19,9 +19,11 @@ ORDERINGS = (("hue", "light"), ("light", "hue"))
 FAST = {"importance_batch": 12}
 
 
-def started(toy: Toy, store: Path, learnt: str, strategy, runner=None, **training) -> PanelTrial:
+def started(
+    toy: Toy, store: Path, initial_state: str, strategy, runner=None, **training
+) -> PanelTrial:
     """A walk whose model has learned `half` before."""
-    panel = Panel(ORDERINGS[:1], initial=("half",), learnt=learnt)
+    panel = Panel(ORDERINGS[:1], initial=("half",), initial_state=initial_state)
     runner = runner or InProcessRunner(toy.worker_spec(store))
     chosen = config(strategy, **{"epochs": 1} | training)
     return PanelTrial(chosen, panel, toy.fingerprints(), StageStore(store), runner)
@@ -39,26 +41,28 @@ def plain(request: pytest.FixtureRequest, toy: Toy, store: Path) -> PanelTrial:
 
 
 def another(plain: PanelTrial, toy: Toy, store: Path, strategy, **training) -> PanelTrial:
-    return walked(started(toy, store, plain.panel.learnt, strategy, plain.runner, **training))
+    return walked(
+        started(toy, store, plain.panel.initial_state, strategy, plain.runner, **training)
+    )
 
 
 def test_the_first_stage_begins_with_what_they_left(
     plain: PanelTrial, toy: Toy, tmp_path: Path
 ) -> None:
     start = plain.store.get(plain.key(()))
-    assert (start is not None) is (plain.panel.learnt == "trained")
+    assert (start is not None) is (plain.panel.initial_state == "trained")
     assert plain.store.get(plain.stages[0].key)["parent"] == plain.key(())
     if start:
         assert (start["tasks"], start["stage"], start["steps"]) == (["half"], 0, 24 // 8)
         assert plain.outcome.before.train_seconds == start["seconds"] > 0
     without = walked(toy.walk(config(epochs=1), tmp_path))
-    assert (blobs(plain) == blobs(without)) is (plain.panel.learnt == "known")
+    assert (blobs(plain) == blobs(without)) is (plain.panel.initial_state == "known")
 
 
 def test_another_strategy_trains_them_no_second_time(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
-    replay = started(toy, store, plain.panel.learnt, {"name": "replay", "ratio": 0.3})
+    replay = started(toy, store, plain.panel.initial_state, {"name": "replay", "ratio": 0.3})
     assert replay.job(()).empty
     assert replay.key(()) == plain.key(())
     assert walked(replay).outcome.before.train_seconds == plain.outcome.before.train_seconds
@@ -70,11 +74,11 @@ def test_their_examples_are_replayed_from_the_first_stage_on(
     found = another(plain, toy, store, {"name": "replay", "ratio": 0.3})
     for number, old in enumerate((["half"], ["half", "hue"])):
         job, worker = found.job(found.paths[number]), found.runner.worker
-        plan = worker._plan(job, found.config, found.config.fresh_strategy(), {})
+        plan = worker._stage_batches(job, found.config, found.config.fresh_strategy(), {})
         seen = {task for batch in plan for task, _ in batch}
         assert seen == {*old, *job.tasks}
         drawn = {row for batch in plan for task, row in batch if task == "half"}
-        assert drawn <= set(worker.context.data.shuffled("half")[:7])
+        assert drawn <= set(worker.rank_context.data.shuffled("half")[:7])
         record = found.store.get(found.stages[number].key)
         assert record["old"] == old
         assert record["steps"] == len(plan) == (24 + 7 * len(old)) // 8
@@ -85,17 +89,17 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
     found = another(plain, toy, store, {"name": "ewc", "strength": 1e6, **FAST})
-    (key,) = found.job(found.paths[0]).kept
+    (key,) = found.job(found.paths[0]).kept_before
     record, kept = found.store.get(key), found.store.tensors(key)
     assert (record["task"], record["of"]) == ("half", found.key(()))
     total = sum(float(value.sum(dtype=torch.float64)) for value in kept.values())
     assert total == pytest.approx(1.0, rel=1e-4)
-    assert len(found.job(found.paths[1]).kept) == 2
+    assert len(found.job(found.paths[1]).kept_before) == 2
     assert blobs(found)[0] != blobs(plain)[0]
 
     def moved(trial: PanelTrial) -> float:
         worker = trial.runner.worker
-        start = worker.context.weights(found.key(()), found.job(()))
+        start = worker.rank_context.weights(found.key(()), found.job(()))
         end = trial.store.tensors(trial.stages[0].key)
         return sum(float((kept[n] * (end[n] - start[n]).square()).sum()) for n in kept)
 
@@ -140,12 +144,12 @@ def test_the_scores_of_known_tasks_are_those_of_the_model_as_it_came(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
     worker = plain.runner.worker
-    worker.context.adapt(plain.config)
-    start = worker.context.weights(plain.key(()), plain.job(()))
-    assert (start is worker.context.lmm.initial()) is (plain.panel.learnt == "known")
-    set_weights(worker.context.lmm, start)
-    encoded = [worker.context.data.encoded("half", "validation", row) for row in range(10)]
-    said = worker.context.lmm.answers(encoded, 6)
+    worker.rank_context.adapt(plain.config)
+    start = worker.rank_context.weights(plain.key(()), plain.job(()))
+    assert (start is worker.rank_context.lmm.initial()) is (plain.panel.initial_state == "known")
+    set_weights(worker.rank_context.lmm, start)
+    encoded = [worker.rank_context.data.encoded("half", "validation", row) for row in range(10)]
+    said = worker.rank_context.lmm.answers(encoded, 6)
     (cell,) = [r for r in plain.outcome.cells() if (r.stage, r.task) == (0, "half")]
     record = plain.store.get(cell.key)
     assert [p["prediction"] for p in record["predictions"]] == said

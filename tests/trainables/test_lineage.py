@@ -30,10 +30,17 @@ def scribe(tmp_path: Path) -> Scribe:
 
 
 def of(
-    scribe: Scribe, name: str = "eproj", fingerprints=SETTING, initial=(), learnt="known", **knobs
+    scribe: Scribe,
+    name: str = "eproj",
+    fingerprints=SETTING,
+    initial=(),
+    initial_state="known",
+    **knobs,
 ):
     """The stages of a strategy over all tasks in their order, or those that are not initial."""
-    panel = Panel((tuple(t for t in TASKS if t not in initial),), initial=initial, learnt=learnt)
+    panel = Panel(
+        (tuple(t for t in TASKS if t not in initial),), initial=initial, initial_state=initial_state
+    )
     return scribes.lineage(config({"name": name, **knobs}), scribe, panel, fingerprints)
 
 
@@ -204,10 +211,10 @@ def test_the_order_of_experts_is_no_part_of_a_scores_key(scribe: Scribe) -> None
 # Initial tasks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("learnt", ["trained", "known"])
-def test_initial_tasks_share_the_first_expert(learnt: str, scribe: Scribe) -> None:
-    found = of(scribe, initial=("a", "b"), learnt=learnt)
-    assert (found.key(()) == found.base) is (learnt == "known")
+@pytest.mark.parametrize("initial_state", ["trained", "known"])
+def test_initial_tasks_share_the_first_expert(initial_state: str, scribe: Scribe) -> None:
+    found = of(scribe, initial=("a", "b"), initial_state=initial_state)
+    assert (found.key(()) == found.base) is (initial_state == "known")
     keys = dict(found.kept(()))
     assert list(keys) == ["a", "b"]
     assert found.experts(()) == (Expert(found.key(()), ("a", "b"), (keys["a"], keys["b"])),)
@@ -215,14 +222,16 @@ def test_initial_tasks_share_the_first_expert(learnt: str, scribe: Scribe) -> No
     assert [e.tasks for e in found.experts(path("c>d"))] == [("a", "b"), ("c",), ("d",)]
 
 
-@pytest.mark.parametrize("learnt", ["trained", "known"])
+@pytest.mark.parametrize("initial_state", ["trained", "known"])
 def test_an_initial_expert_that_is_used_again_is_still_there_to_begin_with(
-    learnt: str, scribe: Scribe
+    initial_state: str, scribe: Scribe
 ) -> None:
-    found = of(scribe, initial=("a", "b"), learnt=learnt, signal="image", threshold=0.6)
+    found = of(
+        scribe, initial=("a", "b"), initial_state=initial_state, signal="image", threshold=0.6
+    )
     assert sources(found, "c>d") == ["", "c"]
     assert [e.tasks for e in found.experts(path("c>d"))] == [("a", "b", "c", "d")]
-    apart = of(scribe, initial=("a",), learnt=learnt, signal="image", threshold=0.75)
+    apart = of(scribe, initial=("a",), initial_state=initial_state, signal="image", threshold=0.75)
     assert sources(apart, "d>b>c") == ["", "", "d>b"]
     assert [e.tasks for e in apart.experts(path("d>b"))] == [("a", "d"), ("b",)]
     assert apart.owners(path("d>b"))[-1].path == path("d>b")

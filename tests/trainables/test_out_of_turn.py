@@ -98,7 +98,7 @@ def test_the_scores_of_the_model_itself_hold_up_no_training(scribe: Scribe) -> N
 def test_no_stage_begins_before_what_is_kept_of_known_initial_tasks(
     scribe: Scribe, name: str
 ) -> None:
-    known = Panel(ORDERINGS, initial=("d",), learnt="known")
+    known = Panel(ORDERINGS, initial=("d",), initial_state="known")
     trial = PanelTrial(config(name), known, SETTING, scribe.store, scribe)
     with stepping(trial, trial.lineage.base):
         time.sleep(0.4)

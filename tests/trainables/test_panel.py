@@ -73,17 +73,19 @@ def test_the_same_configuration_again_trains_nothing_and_comes_to_the_same(scrib
 
 def test_a_stage_is_kept_for_later_ones_only_where_there_are_any(scribe: Scribe) -> None:
     run_trial(config("ewc"), scribe, ("a", "b", "c"))
-    keeps = {job.stage: [task for task, _ in job.keep] for job in scribe.jobs}
+    keeps = {job.depth: [task for task, _ in job.to_consolidate] for job in scribe.jobs}
     assert keeps == {0: [], 1: ["a"], 2: ["b"], 3: []}
-    assert [len(job.kept) for job in scribe.jobs] == [0, 0, 1, 2]
-    assert not any(job.keep for job in _jobs_of(config("finetune"), scribe))
+    assert [len(job.kept_before) for job in scribe.jobs] == [0, 0, 1, 2]
+    assert not any(job.to_consolidate for job in _jobs_of(config("finetune"), scribe))
 
 
 def test_a_longer_panel_later_makes_what_was_not_kept_before(scribe: Scribe) -> None:
     run_trial(config("ewc"), scribe, ("a", "b"))
     scribe.jobs.clear()
     run_trial(config("ewc"), scribe, ("a", "b", "c"))
-    assert [(job.stage, job.train, bool(job.keep)) for job in scribe.jobs if job.stage] == [
+    assert [
+        (job.depth, job.train, bool(job.to_consolidate)) for job in scribe.jobs if job.depth
+    ] == [
         (2, False, True),
         (3, True, False),
     ]
@@ -177,7 +179,7 @@ def test_what_rungs_compare_is_the_same_whatever_the_schedule(scribe: Scribe) ->
 
 def test_the_cheap_schedule_tells_what_is_forgotten_by_the_end(scribe: Scribe) -> None:
     found = run_trial(config(), scribe, scoring="cheap")
-    assert sum(len(job.score) for job in scribe.jobs if job.stage) == 3 + 2 * (2 + 3)
+    assert sum(len(job.score) for job in scribe.jobs if job.depth) == 3 + 2 * (2 + 3)
     metrics = found.metrics()
     assert metrics["final_average"] == pytest.approx(0.8)
     assert metrics["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.9 - 0.8)) / 2)

@@ -205,6 +205,6 @@ def _mean(scores: Iterable[float]) -> float:
     return math.fsum(scores) / len(scores) if scores else math.nan
 
 
-METRICS: dict[str, Any] = {
+CONTINUAL_METRICS: dict[str, Any] = {
     name: getattr(ScoreMatrix, name) for name in GLOSSARY if hasattr(ScoreMatrix, name)
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
-from trainables.metrics.score_matrix import METRICS, ScoreMatrix
+from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 
 
 def summary(
@@ -17,7 +17,7 @@ def summary(
     given = {"intransigence": joint, "relative_final": reference}
     return {
         name: metric(matrix, *([given[name]] if name in given else []))
-        for name, metric in METRICS.items()
+        for name, metric in CONTINUAL_METRICS.items()
         if (name not in given or given[name] is not None)
         and (matrix.initial or name not in OF_INITIAL)
     }
@@ -26,4 +26,4 @@ def summary(
 def summary_names(initial: bool) -> list[str]:
     """Return the metrics that `summary` names without references, with `initial` tasks or without."""
     gone = WITH_REFERENCE if initial else (*WITH_REFERENCE, *OF_INITIAL)
-    return [name for name in METRICS if name not in gone]
+    return [name for name in CONTINUAL_METRICS if name not in gone]

@@ -60,9 +60,10 @@ def _cut(stream: Sequence[ExampleId], size: int) -> list[Batch]:
     return [list(stream[i : i + size]) for i in range(0, len(stream), size)]
 
 
-def micro_batches(
-    batch: Sequence[ExampleId], micro: int, rank: int, workers: int
-) -> list[list[ExampleId]]:
-    """Return one rank's share of a batch: every `workers`-th slice of `micro` examples."""
-    slices = [list(batch[i : i + micro]) for i in range(0, len(batch), micro)]
+def micro_batches(batch: Sequence[ExampleId], size: int, rank: int, workers: int) -> list[Batch]:
+    """Return the micro-batches of a batch that one rank trains on.
+
+    The batch is cut into micro-batches of `size` examples, of which each rank takes every `workers`-th.
+    """
+    slices = [list(batch[i : i + size]) for i in range(0, len(batch), size)]
     return slices[rank::workers]

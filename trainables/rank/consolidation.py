@@ -59,10 +59,10 @@ class StageLearner:
         with open_engine(context.lmm, training, context.workers, self._weights, 1) as engine:
             for i in range(0, len(full), size):
                 batch = full[i : i + size]
-                shares = micro_batches(batch, micro, context.rank, context.workers)
-                scale = context.workers * len(shares) / context.answer_tokens(batch)
-                for share in shares:
-                    engine.backward(of(context.forward(engine, share)) * scale)
+                own = micro_batches(batch, micro, context.rank, context.workers)
+                scale = context.workers * len(own) / context.answer_tokens(batch)
+                for micro_batch in own:
+                    engine.backward(of(context.forward(engine, micro_batch)) * scale)
                     if not engine.ends_batch:
                         engine.step()
                 yield engine.gradients()

@@ -52,10 +52,10 @@ class PausableAdamW(torch.optim.AdamW):
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class GradientChange:
     """Changes of a strategy to a batch's gradient before AdamW reads it."""
 
-    penalty: Tensors = dataclasses.field(default_factory=dict)
+    penalty_gradient: Tensors = dataclasses.field(default_factory=dict)
     """Added to the gradient, by name; gradients of other weights stay as they are."""
     project: Callable[[Tensors], Tensors] | None = None
     """Maps the whole gradient to the one to follow, which may be the same object."""
@@ -101,13 +101,13 @@ class Engine:
         """Add the gradient of one micro-batch's loss; DeepSpeed averages over ranks and micro-batches."""
         self._engine.backward(loss)
 
-    def step(self, change: Change | None = None) -> None:
+    def step(self, change: GradientChange | None = None) -> None:
         """End a micro-batch; after the last of a batch, apply `change` to the gradient and update."""
         if not self.ends_batch:
             self._engine.step()
             return
         if change or self._clip:
-            self._change(change or Change())
+            self._change(change or GradientChange())
         self._engine.step()
         self._scheduler.step()
 
@@ -121,29 +121,33 @@ class Engine:
         self._optimizer.paused = False
         return gradients
 
-    def _change(self, change: Change) -> None:
+    def _change(self, change: GradientChange) -> None:
         """Project the gradient, add the penalty and, where DeepSpeed does not, clip the sum."""
         whole = self.gradients() if self._clip or change.project else {}
         projected = change.project(whole) if change.project else whole
         scale = 1.0
         if self._clip:
-            sums = [g + change.penalty.get(n, torch.zeros(())) for n, g in projected.items()]
+            sums = [
+                g + change.penalty_gradient.get(n, torch.zeros(())) for n, g in projected.items()
+            ]
             norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in sums]))
             scale = min(1.0, self._clip / (float(norm) + 1e-6))
-        if projected is whole and not change.penalty and scale == 1.0:
+        if projected is whole and not change.penalty_gradient and scale == 1.0:
             return
         # In the order of the parameters: each is a collective call, and the order of tensors read
         # from a file differs between processes.
         for name, parameter in self.parameters.items():
-            if projected is whole and name not in change.penalty and scale == 1.0:
+            if projected is whole and name not in change.penalty_gradient and scale == 1.0:
                 continue
             gradient = safe_get_full_grad(parameter)
             if gradient is None:  # it has no part in the loss, and never moved
                 continue
             if projected is not whole:
                 gradient = projected[name].to(gradient)
-            penalty = change.penalty.get(name, torch.zeros(())).to(gradient.device)
-            safe_set_full_grad(parameter, (gradient + penalty) * scale)
+            penalty_gradient = change.penalty_gradient.get(name, torch.zeros(())).to(
+                gradient.device
+            )
+            safe_set_full_grad(parameter, (gradient + penalty_gradient) * scale)
 
     @property
     def ends_batch(self) -> bool:

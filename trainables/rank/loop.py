@@ -12,7 +12,7 @@ import torch.distributed as dist
 from strategies import ExampleId, Outputs, Strategy, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.batching import Batch, micro_batches
-from trainables.rank.engine import Change, Engine
+from trainables.rank.engine import Engine, GradientChange
 from trainables.rank.rank_context import RankContext
 from trainables.rank.teacher import Teacher
 
@@ -25,69 +25,71 @@ class Loop:
     ) -> None:
         self.context, self.engine, self.strategy = context, engine, strategy
         self.config = config
-        self.trained_on: set[ExampleId] = set()
+        self.gradient_examples: set[ExampleId] = set()
         """The examples whose gradient was computed, those of `memory_batch` included."""
         self._teacher: Teacher | None = None
 
-    def train(self, plan: Sequence[Batch], start: Tensors) -> list[float]:
-        """Train on every batch of `plan` from the weights `start`; return each batch's mean loss.
+    def train(self, batches: Sequence[Batch], start: Tensors) -> list[float]:
+        """Train on every batch from the weights `start`; return each batch's mean loss.
 
         A loss is in nats per answer token.
         """
         if self.strategy.needs_teacher():
-            self._teacher = Teacher(self.context, self.engine, plan, self.config, start)
-        losses = [self._train_batch(step, batch) for step, batch in enumerate(plan)]
+            self._teacher = Teacher(self.context, self.engine, batches, self.config, start)
+        losses = [self._train_batch(step, batch) for step, batch in enumerate(batches)]
         if self.context.workers > 1:
-            parts = torch.tensor(losses, device=self.context.lmm.device)
-            dist.all_reduce(parts)
-            losses = parts.tolist()
+            loss_shares = torch.tensor(losses, device=self.context.lmm.device)
+            dist.all_reduce(loss_shares)
+            losses = loss_shares.tolist()
         return losses
 
     def _train_batch(self, step: int, batch: Batch) -> float:
         """Update the weights by one batch; return this rank's share of its mean loss."""
-        engine, strategy, change = self.engine, self.strategy, Change()
+        engine, strategy, change = self.engine, self.strategy, GradientChange()
         if self._teacher:
             self._teacher.start_step(step)
         if memory := strategy.memory_batch(step, len(batch)):
             self._forward_backward(memory, distil=False)
             memory_gradient = engine.take_gradients()
-            change = Change(
+            change = GradientChange(
                 project=functools.partial(strategy.project, memory_gradient=memory_gradient)
             )
-        loss = self._forward_backward(batch)
+        loss_share = self._forward_backward(batch)
         if strategy.has_penalty():
-            change = dataclasses.replace(change, penalty=strategy.penalty(engine.weights()))
+            change = dataclasses.replace(
+                change, penalty_gradient=strategy.penalty_gradient(engine.weights())
+            )
         engine.step(change)
-        return loss
+        return loss_share
 
     def _forward_backward(self, batch: Batch, distil: bool = True) -> float:
         """Accumulate the gradient of a batch; return this rank's share of its mean loss.
 
-        With `distil` the strategy's distillation is added to the loss. The caller makes the step after
-        the last micro-batch.
+        With `distil` the strategy's distillation is added to the loss. Every micro-batch but the last is
+        ended here; the caller ends the last one with `engine.step`.
         """
         context, engine = self.context, self.engine
-        micro_batch = self.config.training.per_pass(context.workers)
-        shares = micro_batches(batch, micro_batch, context.rank, context.workers)
-        tokens, mean_loss = context.answer_tokens(batch), 0.0
-        for share in shares:
-            outputs = self._forward(share, distil)
+        micro_batch_size = self.config.training.per_pass(context.workers)
+        own_micro_batches = micro_batches(batch, micro_batch_size, context.rank, context.workers)
+        tokens, loss_share = context.answer_tokens(batch), 0.0
+        for micro_batch in own_micro_batches:
+            outputs = self._forward(micro_batch, distil)
             loss = outputs.nll()
-            mean_loss += float(loss.detach()) / tokens
+            loss_share += float(loss.detach()) / tokens
             distillation = self.strategy.distil(outputs) if distil else None
             loss = (loss if distillation is None else loss + distillation) / tokens
             # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
             # gradient is that of the mean over its answer tokens, however it is shared out.
-            engine.backward(loss * (context.workers * len(shares)))
+            engine.backward(loss * (context.workers * len(own_micro_batches)))
             if not engine.ends_batch:
                 engine.step()
-        self.trained_on.update(batch)
-        return mean_loss
+        self.gradient_examples.update(batch)
+        return loss_share
 
-    def _forward(self, share: Batch, distil: bool) -> Outputs:
-        """Run the forward pass of a micro-batch; add the teacher's logits where they are asked for."""
-        outputs = self.context.forward(self.engine, share)
+    def _forward(self, micro_batch: Batch, distil: bool) -> Outputs:
+        """Run the forward pass of a micro-batch; add the teacher's logits if `distil` needs them."""
+        outputs = self.context.forward(self.engine, micro_batch)
         if not (self._teacher and distil):
             return outputs
-        teacher = self._teacher.logits_of(share, outputs.logits)
+        teacher = self._teacher.logits_of(micro_batch, outputs.logits)
         return dataclasses.replace(outputs, teacher=teacher)

@@ -28,12 +28,12 @@ class Teacher:
         self,
         context: RankContext,
         engine: Engine,
-        plan: Sequence[Batch],
+        batches: Sequence[Batch],
         config: TrialConfig,
         start: Tensors,
     ) -> None:
-        self.context, self.engine, self.plan, self.start = context, engine, plan, start
-        self.micro_batch = config.training.per_pass(context.workers)
+        self.context, self.engine, self.batches, self.start = context, engine, batches, start
+        self.micro_batch_size = config.training.per_pass(context.workers)
         self.precision = DTYPES[config.training.precision]
         self.windows = self._windows()
         """The step after the last of each window, by its first step; the same on every rank."""
@@ -44,7 +44,7 @@ class Teacher:
         if step not in self.windows:
             return
         self._logits = {}
-        picks = self._picks(self.plan[step : self.windows[step]])
+        picks = self._picks(self.batches[step : self.windows[step]])
         if step == 0:
             self._compute_logits(picks)
             return
@@ -64,22 +64,23 @@ class Teacher:
         text = self.context.lmm.base.config.get_text_config()
         token_bytes = text.vocab_size * torch.empty(0, dtype=self.precision).element_size()
         windows, begin, window_bytes = {}, 0, 0
-        for step, batch in enumerate(self.plan):
+        for step, batch in enumerate(self.batches):
             size = token_bytes * sum(self.context.data.answer_length(pick) for pick in batch)
             if window_bytes and window_bytes + size > WINDOW:
                 windows[begin], begin, window_bytes = step, step, 0
             window_bytes += size
-        return windows | {begin: len(self.plan)}
+        return windows | {begin: len(self.batches)}
 
     def _picks(self, window: Sequence[Batch]) -> list[ExampleId]:
         """List the examples of a window that this rank trains on, in the order of their rows."""
         rank, workers = self.context.rank, self.context.workers
-        shares = [s for b in window for s in micro_batches(b, self.micro_batch, rank, workers)]
-        return sorted({pick for share in shares for pick in share})
+        size = self.micro_batch_size
+        own = [m for batch in window for m in micro_batches(batch, size, rank, workers)]
+        return sorted({pick for micro_batch in own for pick in micro_batch})
 
     def _compute_logits(self, picks: Sequence[ExampleId]) -> None:
         """Cache the logits of `picks` on the CPU, in the precision of training."""
-        lmm, data, size = self.context.lmm, self.context.data, self.micro_batch
+        lmm, data, size = self.context.lmm, self.context.data, self.micro_batch_size
         # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
         calls = torch.tensor(-(-len(picks) // size), device=lmm.device)
         if self.context.workers > 1:

@@ -1,4 +1,8 @@
-"""The stages of one DeepSpeed rank, in a lane or in-process: embed, train, consolidate, score."""
+"""The stages of one DeepSpeed rank, in a lane or in-process: embed, train, score, consolidate.
+
+A trained stage is scored inside the training engine, then consolidated. With experts, or when nothing is
+trained, scoring comes last.
+"""
 
 from __future__ import annotations
 
@@ -38,53 +42,57 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         torch.set_num_threads(spec.threads)
-        self.context = RankContext(spec)
+        self.rank_context = RankContext(spec)
 
     def run(self, job: StageJob) -> dict[str, float]:
         """Produce and publish the parts that the job names; return the seconds of each part.
 
         "unlooked" are the seconds of the vision tower that cached features saved.
         """
-        context, config, seconds = self.context, TrialConfig.from_dict(job.config), {}
+        rank_context, config, seconds = self.rank_context, TrialConfig.from_dict(job.config), {}
         if job.embed:
             seconds["embed"] = self._embed(job, config)
-        if not (job.train or job.keep or job.score):
+        if not (job.train or job.to_consolidate or job.score):
             return seconds
-        context.adapt(config)
-        training, workers, data = config.training, context.workers, context.data
-        embedded, used = data.images_embedded, self._count_scored(job)
-        scores_in_training = job.train and not job.experts
+        rank_context.adapt(config)
+        training, workers, data = config.training, rank_context.workers, rank_context.data
+        embedded_before, examples_read = data.images_embedded, self._count_scored(job)
+        scores_in_training_engine = job.train and not job.experts
         if job.train:
-            strategy, start = config.fresh_strategy(), context.weights(job.parent, job)
-            plan = self._plan(job, config, strategy, start)
-            used += sum(map(len, plan))
-            with open_engine(context.lmm, training, workers, start, len(plan)) as engine:
-                seconds["train"] = self._train(engine, plan, config, strategy, start, job)
-                if scores_in_training:
+            strategy, start = config.fresh_strategy(), rank_context.weights(job.parent, job)
+            stage_batches = self._stage_batches(job, config, strategy, start)
+            examples_read += sum(map(len, stage_batches))
+            with open_engine(
+                rank_context.lmm, training, workers, start, len(stage_batches)
+            ) as engine:
+                seconds["train"] = self._train(engine, stage_batches, config, strategy, start, job)
+                if scores_in_training_engine:
                     seconds |= self._score(job, config)
-        if job.keep:
+        if job.to_consolidate:
             seconds["keep"] = self._consolidate(job, config)
-        if job.score and not scores_in_training:
-            weights = context.weights(job.key, job)
-            with open_engine(context.lmm, training, workers, weights, 0):
+        if job.score and not scores_in_training_engine:
+            weights = rank_context.weights(job.key, job)
+            with open_engine(rank_context.lmm, training, workers, weights, 0):
                 seconds |= self._score(job, config)
-        if context.lmm.tower is not None:
-            cached = used // workers - (data.images_embedded - embedded)
+        if rank_context.lmm.tower is not None:
+            cached = examples_read // workers - (data.images_embedded - embedded_before)
             seconds["unlooked"] = max(0, cached) * data.seconds_per_example
         return seconds
 
     def _count_scored(self, job: StageJob) -> int:
         """Count the examples that all ranks together score."""
-        return sum(len(self.context.data.examples(task, split)) for task, split, _ in job.score)
+        return sum(
+            len(self.rank_context.data.examples(task, split)) for task, split, _ in job.score
+        )
 
     # Train -------------------------------------------------------------------------------------
 
-    def _plan(
+    def _stage_batches(
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
         """Prepare the strategy for the stage and return the stage's batches."""
-        data, training = self.context.data, config.training
-        strategy.prepare(start, LazyTensors(self.context.store, job.kept), job.context)
+        data, training = self.rank_context.data, config.training
+        strategy.prepare(start, LazyTensors(self.rank_context.store, job.kept_before), job.context)
         new, old = data.sizes(job.tasks), data.sizes(job.context.old)
         picks = [(task, row) for task, size in new.items() for row in range(size)]
         picks = strategy.mix(picks, old, data.shuffled)
@@ -97,30 +105,30 @@ class Worker:
         ]
 
     def _seed(self, job: StageJob) -> int:
-        return stage_seed(self.context.spec.seed, job.tasks, job.stage)
+        return stage_seed(self.rank_context.spec.seed, job.tasks, job.depth)
 
     def _train(
         self,
         engine: Engine,
-        plan: Sequence[Batch],
+        stage_batches: Sequence[Batch],
         config: TrialConfig,
         strategy: Strategy,
         start: Tensors,
         job: StageJob,
     ) -> float:
         """Train and publish the weights; return the seconds of training."""
-        timer, context = Timer(), self.context
-        torch.manual_seed(self._seed(job) + context.rank)
-        loop = Loop(context, engine, config, strategy)
-        losses, cost = loop.train(plan, start), timer.cost()
-        old = [pick for pick in loop.trained_on if pick[0] in job.context.old]
-        memory = context.data.memory_size(old) if context.rank == 0 else {}
-        weights, about = engine.weights(), {"memory": memory, **cost}
-        self._check_finite(job, engine, losses, weights, about)
-        self._publish_weights(job, config, losses, weights, about)
+        timer, rank_context = Timer(), self.rank_context
+        torch.manual_seed(self._seed(job) + rank_context.rank)
+        loop = Loop(rank_context, engine, config, strategy)
+        losses, cost = loop.train(stage_batches, start), timer.cost()
+        old = [pick for pick in loop.gradient_examples if pick[0] in job.context.old]
+        memory = rank_context.data.memory_size(old) if rank_context.rank == 0 else {}
+        weights, costs = engine.weights(), {"memory": memory, **cost}
+        self._check_finite(job, engine, losses, weights, costs)
+        self._publish_weights(job, config, losses, weights, costs)
         if job.by_product:
             record = ByProductRecord(strategy=strategy.name, of=job.key)
-            context.publish(job.by_product, record, strategy.by_products(weights))
+            rank_context.publish(job.by_product, record, strategy.by_products(weights))
         return cost["seconds"]
 
     def _check_finite(
@@ -129,16 +137,16 @@ class Worker:
         engine: Engine,
         losses: Sequence[float],
         weights: Tensors,
-        about: Mapping[str, Any],
+        costs: Mapping[str, Any],
     ) -> None:
         """Publish that the stage diverged and raise `DivergedError` unless all numbers are finite."""
         finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
         if engine.skipped or not finite or not all(map(math.isfinite, losses)):
             message = (
-                f"stage {job.stage} on {'+'.join(job.tasks)} diverged: its losses, gradients and weights "
+                f"stage {job.depth} on {'+'.join(job.tasks)} diverged: its losses, gradients and weights "
                 "must be finite; a lower learning_rate or strength would do"
             )
-            self.context.publish(job.key, DivergedRecord(message=message, **about))
+            self.rank_context.publish(job.key, DivergedRecord(message=message, **costs))
             raise DivergedError(message)
 
     def _publish_weights(
@@ -147,44 +155,47 @@ class Worker:
         config: TrialConfig,
         losses: Sequence[float],
         weights: Tensors,
-        about: Mapping[str, Any],
+        costs: Mapping[str, Any],
     ) -> None:
+        strategy_fields: dict[str, Any] = {}
         if config.strategy.effective(job.context):
-            # Only then do the old tasks name the stage; otherwise trials with other old tasks share it.
+            # Old tasks are recorded only where the strategy acts: otherwise trials with other old tasks
+            # share this record.
             similarity = dict(job.context.similarity)
-            about = {**about, "old": job.context.old, "similarity": similarity}
+            strategy_fields = {"old": job.context.old, "similarity": similarity}
         record = TrainedRecord(
             tasks=job.tasks,
-            stage=job.stage,
+            stage=job.depth,
             parent=job.parent,
             steps=len(losses),
             first_loss=losses[0],
             last_loss=losses[-1],
             parameters=sum(w.numel() for w in weights.values()),
-            **about,
+            **costs,
+            **strategy_fields,
         )
-        self.context.publish(job.key, record, weights)
+        self.rank_context.publish(job.key, record, weights)
 
     # Consolidate, score, embed -----------------------------------------------------------------
 
     def _consolidate(self, job: StageJob, config: TrialConfig) -> float:
-        """Publish what the strategy consolidates of each task; return the seconds of it.
+        """Publish the tensors that the strategy consolidates of each task; return the seconds of it.
 
-        The instance is a fresh one, as if another trial had trained the stage.
+        The instance is always a fresh one, as if another trial had trained the stage.
         """
-        timer, context = Timer(), self.context
-        strategy, weights = config.fresh_strategy(), context.weights(job.key, job)
-        by_products = context.store.tensors(job.by_product) if job.by_product else {}
-        for task, key in job.keep:
+        timer, rank_context = Timer(), self.rank_context
+        strategy, weights = config.fresh_strategy(), rank_context.weights(job.key, job)
+        by_products = rank_context.store.tensors(job.by_product) if job.by_product else {}
+        for task, key in job.to_consolidate:
             task_timer = Timer()
             # Seeded again for dropout: training and scoring may or may not have drawn numbers before.
-            torch.manual_seed(self._seed(job) + context.rank)
-            learner = StageLearner(context, config, weights, by_products)
+            torch.manual_seed(self._seed(job) + rank_context.rank)
+            learner = StageLearner(rank_context, config, weights, by_products)
             try:
-                kept = strategy.consolidate(learner, task, context.data.sizes([task])[task])
+                kept = strategy.consolidate(learner, task, rank_context.data.sizes([task])[task])
             except AttributeError as error:
                 if isinstance(error.obj, Strategy):
-                    raise _state_of_training(error) from error
+                    raise _training_state_error(error) from error
                 raise
             count = sum(value.numel() for value in strategy.routing_tensors(kept).values())
             record = KeptRecord(
@@ -194,43 +205,43 @@ class Worker:
                 parameters=count,
                 **task_timer.cost(),
             )
-            context.publish(key, record, kept)
+            rank_context.publish(key, record, kept)
         return timer.seconds
 
     def _score(self, job: StageJob, config: TrialConfig) -> dict[str, float]:
         """Score the tasks with the weights of the open engine; publish each score from rank 0."""
-        timer, context = Timer(), self.context
-        routing = Routing(context, job, config) if job.experts else None
+        timer, rank_context = Timer(), self.rank_context
+        routing = Routing(rank_context, job, config) if job.experts else None
         # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
-        context.lmm.recompute_queries = job.key == job.base and not routing
+        rank_context.lmm.recompute_queries = job.key == job.base and not routing
         for task, split, key in job.score:
             task_timer, zero = Timer(), config.training.zero
             if routing:
                 record = routing.score(task, split)
             else:
-                texts = generate_answers(context.lmm, context.data, task, split, zero)
-                record = score_record(context.benchmark.tasks[task], split, texts)
-            if context.rank == 0:
-                context.store.put(key, ScoreRecord(**record, **task_timer.cost()))
-        context.lmm.recompute_queries = False
+                texts = generate_answers(rank_context.lmm, rank_context.data, task, split, zero)
+                record = score_record(rank_context.benchmark.tasks[task], split, texts)
+            if rank_context.rank == 0:
+                rank_context.store.put(key, ScoreRecord(**record, **task_timer.cost()))
+        rank_context.lmm.recompute_queries = False
         return {"score": timer.seconds} if job.score else {}
 
     def _embed(self, job: StageJob, config: TrialConfig) -> float:
         """Publish task embeddings by the pretrained vision tower; return the seconds of it."""
-        timer, context = Timer(), self.context
-        context.load(config)
-        if context.lmm.tower is None:  # a trial before trained it
+        timer, rank_context = Timer(), self.rank_context
+        rank_context.load(config)
+        if rank_context.lmm.tower is None:  # a trial before trained it
             frozen = dataclasses.replace(config.adapter, parts="projection")
-            context.adapt(dataclasses.replace(config, adapter=frozen))
+            rank_context.adapt(dataclasses.replace(config, adapter=frozen))
         for task, key in job.embed:
             task_timer = Timer()
-            embedding = dict(context.embedder.embed_task(task))
+            embedding = dict(rank_context.embedder.embed_task(task))
             record = EmbeddingRecord(task=task, **task_timer.cost())
-            context.publish(key, record, embedding)
+            rank_context.publish(key, record, embedding)
         return timer.seconds
 
 
-def _state_of_training(error: AttributeError) -> InputError:
+def _training_state_error(error: AttributeError) -> InputError:
     """Explain a read of state that training sets; see `Strategy.by_products`."""
     return InputError(
         "`consolidate` must read knobs and the learner alone, got "

@@ -13,10 +13,10 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def stage_seed(seed: int, tasks: Sequence[str], stage: int) -> int:
-    """Return the seed of a stage's shuffling and dropout, from (plan seed, tasks, position) alone.
+def stage_seed(seed: int, tasks: Sequence[str], depth: int) -> int:
+    """Return the seed of a stage's shuffling and dropout, from (plan seed, tasks, depth) alone.
 
     A stage's result thus depends on no trial, lane, moment or knob, and configurations are compared
     under common random numbers.
     """
-    return int(digest("seed", seed, list(tasks), stage)[:12], 16)
+    return int(digest("seed", seed, list(tasks), depth)[:12], 16)

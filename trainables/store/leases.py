@@ -20,7 +20,7 @@ LEASE_SECONDS = 60.0
 POLL_SECONDS = 0.1
 """Seconds between two attempts to take a lease."""
 RENEWALS = 6
-"""Number of renewals in that time."""
+"""Number of renewals within `LEASE_SECONDS`."""
 
 
 class HeldError(TimeoutError):

@@ -1,6 +1,6 @@
 """The keys of all that stages make.
 
-A key holds what has effect, not what was configured: trials that train a stage alike share it.
+A key holds what has an effect on the stage. Trials that differ in nothing else share the stage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainables.stage_job import Expert, Fingerprints, in_order
 from trainables.store.code_fingerprint import code_fingerprint
 from trainables.store.digest import digest
 
-RANK = "trainables.rank.worker"
+RANK_MODULE = "trainables.rank.worker"
 """The module whose imports are the code of every stage."""
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow")
 
@@ -24,7 +24,7 @@ LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "pillow
 @functools.cache
 def rank_code() -> str:
     """Return the fingerprint of the code of every stage: the rank's modules, and libraries."""
-    return code_fingerprint([RANK], LIBRARIES)
+    return code_fingerprint([RANK_MODULE], LIBRARIES)
 
 
 @functools.cache
@@ -42,8 +42,8 @@ def strategy_code(name: str) -> str:
 def _consolidation_code(strategy: type[Strategy]) -> str:
     """Return the fingerprint of the code of `consolidate` and of the methods that it calls.
 
-    Strategies that inherit these, and keep the same, share it. Properties do not count: whatever they
-    change is in `kept_name` or in the knobs.
+    Strategies that inherit these, and keep the same, share it. A property's code does not count, because
+    its value is already in the key, through `kept_name` or the knobs.
     """
     modules, pending = dict[str, str](), ["consolidate"]
     while pending:
@@ -74,11 +74,11 @@ def _classes(strategy: type[Strategy]) -> list[type]:
 def base_key(fingerprints: Fingerprints, config: TrialConfig) -> str:
     """Return the key of the untrained model.
 
-    LoRA starts at zero, so only loading options matter.
+    LoRA starts at zero, so only the options of loading, ZeRO stage and prompt length matter.
     """
     loading = dataclasses.asdict(config.training.loading)
     training = config.training
-    return digest("base", *_shared(fingerprints), loading, training.zero, training.longest)
+    return digest("base", *_common_parts(fingerprints), loading, training.zero, training.longest)
 
 
 def trained_key(
@@ -86,29 +86,32 @@ def trained_key(
     config: TrialConfig,
     parent: str,
     context: StageContext,
-    stage: int,
+    depth: int,
     kept: Sequence[str] = (),
 ) -> str:
     """Return the key of a stage's weights.
 
-    `parent`: key of the weights it starts from. `kept`: keys of the old tasks' consolidated tensors.
+    `parent`: key of the weights it starts from. `depth`: number of stages that made the weights, this one
+    included. `kept`: keys of the old tasks' consolidated tensors.
     """
     effective = config.strategy.effective(context)
-    acting: list[object] = []
+    strategy_parts: list[object] = []
     if effective:
-        # Experts of other tasks are no ancestors of these weights, but their tensors are read.
-        acting = [_identity(config), effective, _named(fingerprints, context.old), list(kept)]
+        # The parent's key does not cover old tasks that have experts of their own, and their tensors are
+        # read.
+        old = _names_and_fingerprints(fingerprints, context.old)
+        strategy_parts = [_name_and_code(config), effective, old, list(kept)]
         if config.strategy.needs_similarity:
-            acting.append(fingerprints.text_encoder)
+            strategy_parts.append(fingerprints.text_encoder)
     return digest(
         "trained",
-        *_shared(fingerprints),
+        *_common_parts(fingerprints),
         parent,
-        _named(fingerprints, context.new),
-        stage,
+        _names_and_fingerprints(fingerprints, context.new),
+        depth,
         dataclasses.asdict(config.training),
         config.adapter.effective(),
-        acting,
+        strategy_parts,
     )
 
 
@@ -127,8 +130,8 @@ def by_product_key(
     if knobs is None or not strategy.has_by_products:
         return None
     encoder = fingerprints.text_encoder if strategy.needs_similarity else ""
-    old = _named(fingerprints, context.old)
-    return digest("by-product", trained, _identity(config), knobs, old, list(kept), encoder)
+    old = _names_and_fingerprints(fingerprints, context.old)
+    return digest("by-product", trained, _name_and_code(config), knobs, old, list(kept), encoder)
 
 
 def kept_key(
@@ -146,7 +149,8 @@ def kept_key(
     composed = isinstance(strategy, Composed)
     code = acting_code(type(strategy)) if composed else _consolidation_code(type(strategy))
     encoder = fingerprints.text_encoder if strategy.has_experts else ""
-    # The weights' key does not tell which parts of them were trained where nothing is trained.
+    # With no training, the weights' key is the base model's and does not depend on `adapter.parts`; what
+    # is kept does.
     adapter = config.adapter.effective()
     data = (task, fingerprints.tasks[task])
     named = (strategy.kept_name, code, knobs, encoder, adapter)
@@ -184,16 +188,18 @@ def routed_key(
     return digest("routed", known, answering, fingerprints.tasks[task], split)
 
 
-def _shared(fingerprints: Fingerprints) -> list[object]:
+def _common_parts(fingerprints: Fingerprints) -> list[object]:
     """Return the part of most keys that no trial changes."""
     return [fingerprints.model, fingerprints.seed, fingerprints.workers, rank_code()]
 
 
-def _named(fingerprints: Fingerprints, tasks: Sequence[str]) -> list[tuple[str, str]]:
+def _names_and_fingerprints(
+    fingerprints: Fingerprints, tasks: Sequence[str]
+) -> list[tuple[str, str]]:
     """Return tasks by name, which seeds depend on, and contents."""
     return [(task, fingerprints.tasks[task]) for task in tasks]
 
 
-def _identity(config: TrialConfig) -> dict[str, object]:
-    """Return a strategy's name and code: where it acts, another version makes another stage."""
+def _name_and_code(config: TrialConfig) -> dict[str, object]:
+    """Return a strategy's name and the fingerprint of its code; both are in each key where it acts."""
     return {"name": config.strategy.name, "code": acting_code(type(config.strategy))}

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from spaces.files import write_atomically
+from spaces.files import file_sha256, write_atomically
 from trainables.store.leases import Lease, hold_lease
 from trainables.store.records import StageRecord
 
@@ -109,7 +109,7 @@ class StageStore:
             return True
         try:
             sha256 = blob["sha256"]
-            path = f"{self.root}/blobs/{sha256[:2]}/{sha256}.safetensors"  # as in `head`
+            path = f"{self.root}/blobs/{sha256[:2]}/{sha256}.safetensors"  # as in `header`
             stat = os.stat(path)
         except (KeyError, TypeError, OSError):
             return False
@@ -128,8 +128,8 @@ class StageStore:
     ) -> contextlib.AbstractContextManager[Lease]:
         """Hold `key` while making it, after waiting for its present holder.
 
-        Two trials that want one stage train it once: the one that waited finds it in the store. Raises
-        `HeldError` after `patience` seconds.
+        Two trials that want one stage train it once: the one that comes later finds it in the store.
+        Raises `HeldError` after `patience` seconds.
         """
         return hold_lease(self.root / "leases" / key, patience)
 
@@ -163,5 +163,4 @@ def _head(path: str, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
 
 @functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

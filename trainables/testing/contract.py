@@ -153,7 +153,11 @@ class TrainedStrategyContract(StrategyContract):
     def test_what_it_keeps_of_a_stage_survives_the_store(self, trial: PanelTrial) -> None:
         strategy = trial.config.strategy
         # Experts are routed by what they keep of the last stage too.
-        paths = trial.paths if strategy.has_experts else [path for path in trial.inner if path]
+        paths = (
+            trial.paths
+            if strategy.has_experts
+            else [path for path in trial.continued_paths if path]
+        )
         expected = {key for path in paths for _, key in trial.lineage.kept(path)}
         assert set(published(trial, "kept")) == expected
         keeps = strategy.consolidation_knobs() is not None

@@ -58,7 +58,7 @@ class ToyTrials:
             for zero in (2, 3):
                 chosen = config({"name": "ewc", "importance_batch": 12}, epochs=1, zero=zero)
                 walked(self.toy.walk(chosen, root, runner=self._runner))
-        context = self._runner.worker.context
+        context = self._runner.worker.rank_context
         context.spec = dataclasses.replace(context.spec, store=store)
         context.store = StageStore(store)
         return self._runner

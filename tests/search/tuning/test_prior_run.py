@@ -210,7 +210,7 @@ def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -
     record = walk.store.get(key) or {}
     (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
     file.write_text(json.dumps(record | {"kind": DIVERGED, "message": "it diverged"}))
-    assert walk.at_hand
+    assert walk.next_is_stored
     with pytest.raises(DivergedError, match="it diverged"):
         walk.step()
     second = resolved_as("second", plan)
@@ -230,7 +230,7 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
             file.write_text(json.dumps(json.loads(file.read_text()) | more))
         else:
             file.unlink()
-    assert not walk.at_hand
+    assert not walk.next_is_stored
 
 
 def test_evicted_weights_are_not_trained_again(first: ResolvedPlan, plan: Path) -> None:

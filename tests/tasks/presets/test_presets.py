@@ -13,7 +13,7 @@ from small import write_rows
 from search.plan.plan_file import named_plan
 from search.plan.presets import PLANS
 from spaces.errors import InputError
-from tasks import METRICS, check_format
+from tasks import ANSWER_METRICS, check_format
 from tasks.data import benchmark as loader
 from tasks.presets import PRESETS, data_folder, load_preset, write_preset
 from tasks.presets.__main__ import main
@@ -45,7 +45,7 @@ def test_a_preset_has_its_published_order_and_known_metrics_and_formats(name: st
     assert set(found.tasks) == {*found.order, *found.initial}
     for values in found.tasks.values():
         assert set(values) <= TASK_KEYS
-        assert values["metric"] in METRICS
+        assert values["metric"] in ANSWER_METRICS
         assert values["description"] and "https://" in values["description"]
         assert values.get("closed") or values["answer_format"]
         check_format(values.get("answer_format", ""))

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from spaces.errors import InputError
-from tasks import METRICS, AnsweredQuestion, apply_metric, scale_note, score_answers
+from tasks import ANSWER_METRICS, AnsweredQuestion, apply_metric, scale_note, score_answers
 
 RIGHT = {
     "multiple_choice": ["B", "A"],
@@ -16,11 +16,11 @@ RIGHT = {
 WORDS = ["two brown dogs run over green grass", "a red bus waits beside the old station"]
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ANSWER_METRICS)
 def test_every_metric_gives_right_answers_the_top_and_none_the_bottom_of_its_range(
     name: str,
 ) -> None:
-    metric, right = METRICS[name], RIGHT.get(name, WORDS)
+    metric, right = ANSWER_METRICS[name], RIGHT.get(name, WORDS)
     assert metric.name == name and metric.description
     references = [[text] * 10 for text in right]
     said = apply_metric(
@@ -33,20 +33,20 @@ def test_every_metric_gives_right_answers_the_top_and_none_the_bottom_of_its_ran
     assert all(metric.normalise(text) for text in right)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ANSWER_METRICS)
 def test_no_answer_at_all_has_no_score(name: str) -> None:
     value, each = apply_metric(name, [])
     assert math.isnan(value) and each == []
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ANSWER_METRICS)
 def test_only_corpus_metrics_depend_on_the_other_examples(name: str) -> None:
     one, other = (
         AnsweredQuestion("a red bus waits", [WORDS[1]]),
         AnsweredQuestion("dogs", [WORDS[0]]),
     )
     alone, beside = apply_metric(name, [one]).each[0], apply_metric(name, [one, other]).each[0]
-    assert (alone != beside) == METRICS[name].corpus
+    assert (alone != beside) == ANSWER_METRICS[name].corpus
 
 
 def test_every_prediction_needs_its_references_and_a_known_metric() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from spaces.errors import InputError
 from trainables.metrics.glossary import GLOSSARY
-from trainables.metrics.score_matrix import METRICS, ScoreMatrix
+from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 from trainables.metrics.summary import summary
 
 NAN = math.nan
@@ -40,7 +40,7 @@ ONE = ScoreMatrix(("a",), np.array([[0.1], [0.9]]))
     ],
 )
 def test_each_metric_is_its_formula_on_a_matrix_written_by_hand(name: str, value: float) -> None:
-    assert METRICS[name](FULL) == pytest.approx(value)
+    assert CONTINUAL_METRICS[name](FULL) == pytest.approx(value)
     assert summary(FULL)[name] == pytest.approx(value)
 
 
@@ -98,7 +98,7 @@ def test_without_scores_before_the_first_stage_there_is_no_forward_transfer() ->
 
 @pytest.mark.parametrize("name", ["forgetting", "backward_transfer", "forward_transfer"])
 def test_one_task_has_nothing_to_forget_or_to_transfer(name: str) -> None:
-    assert math.isnan(METRICS[name](ONE))
+    assert math.isnan(CONTINUAL_METRICS[name](ONE))
     assert ONE.final_average() == ONE.learning_average() == ONE.average_over_stages() == 0.9
     assert ONE.backward_transfer_clmm() == 0.0
 
@@ -106,7 +106,7 @@ def test_one_task_has_nothing_to_forget_or_to_transfer(name: str) -> None:
 def test_joint_training_has_a_final_average_and_no_forgetting() -> None:
     assert JOINT.final_average() == pytest.approx(0.8)
     for name in ("forgetting", "learning_average", "backward_transfer"):
-        assert math.isnan(METRICS[name](JOINT))
+        assert math.isnan(CONTINUAL_METRICS[name](JOINT))
 
 
 def test_a_matrix_that_was_never_evaluated_defines_no_metric() -> None:
@@ -190,6 +190,6 @@ def test_rows_of_unknown_tasks_and_stages_are_input_errors() -> None:
 
 
 def test_every_metric_has_its_formula_in_the_glossary() -> None:
-    assert METRICS.keys() <= GLOSSARY.keys()
-    for name, metric in METRICS.items():
+    assert CONTINUAL_METRICS.keys() <= GLOSSARY.keys()
+    for name, metric in CONTINUAL_METRICS.items():
         assert GLOSSARY[name].formula and inspect.getdoc(metric), name

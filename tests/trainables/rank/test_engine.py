@@ -21,11 +21,11 @@ def test_an_engine_that_is_closed_leaves_neither_hooks_nor_itself(
 ) -> None:
     chosen = config(zero=zero)
     worker: Any = toy.walk(chosen, tmp_path).runner.worker
-    worker.context.adapt(chosen)
-    lmm, engines, counts = worker.context.lmm, [], []
+    worker.rank_context.adapt(chosen)
+    lmm, engines, counts = worker.rank_context.lmm, [], []
     for _ in range(3):
         with open_engine(lmm, chosen.training, 1, lmm.initial(), 2) as engine:
-            batch = worker.context.data.training([("hue", 0), ("hue", 1)])
+            batch = worker.rank_context.data.training([("hue", 0), ("hue", 1)])
             logits, _ = engine.answer_logits(batch)
             engine.backward(logits.square().mean())
             engine.step()

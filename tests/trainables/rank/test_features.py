@@ -88,7 +88,7 @@ def test_training_on_cached_features_ends_in_the_same_bits(
     kept = toy.walk(config("ewc", epochs=1), tmp_path / "kept", runner=InProcessRunner(worker_spec))
     worker = kept.runner.worker
     kept.step()
-    assert worker.context.data.images_embedded == 0  # in this process
+    assert worker.rank_context.data.images_embedded == 0  # in this process
     assert (idle_weights_folder(toy.feature_cache(root), FP32) / "tower.safetensors").exists()
     assert blobs(walked(kept)) == blobs(live)
     assert kept.matrices() == live.matrices()
@@ -100,8 +100,8 @@ def test_no_cached_feature_is_used_where_the_tower_is_trained(
     trained = adapted(config(epochs=1), parts="vision_lora")
     worker_spec = dataclasses.replace(toy.worker_spec(tmp_path), features=toy.feature_cache(root))
     walk = walked(toy.walk(trained, tmp_path, ("hue",), runner=InProcessRunner(worker_spec)))
-    assert len(walk.runner.worker.context.data._encoded) >= 24
-    assert PIXELS in walk.runner.worker.context.data.encoded("hue", "train", 0).prompt
+    assert len(walk.runner.worker.rank_context.data._encoded) >= 24
+    assert PIXELS in walk.runner.worker.rank_context.data.encoded("hue", "train", 0).prompt
 
 
 def test_features_that_are_not_cached_are_computed_when_needed(toy: Toy, root: Path) -> None:

@@ -127,7 +127,7 @@ def test_consolidated_tensors_are_the_same_too(
     name: str, toy: Toy, two_ranks: Path, one_rank
 ) -> None:
     one, two = one_rank(name, 0), read_back(toy, two_ranks / "3", job(name, 3, 4))
-    kept = [walk.store.tensors(walk.job(walk.paths[1]).kept[0]) for walk in (one, two)]
+    kept = [walk.store.tensors(walk.job(walk.paths[1]).kept_before[0]) for walk in (one, two)]
     assert kept[0].keys() == kept[1].keys()
     for name, value in kept[0].items():
         # Logits are kept in fp16, importances are far below 1.
@@ -137,7 +137,7 @@ def test_consolidated_tensors_are_the_same_too(
 
 def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
     walk = read_back(toy, two_ranks / "2", job("odd", 2, 4))
-    kept = walk.store.tensors(walk.job(walk.paths[1]).kept[0])
+    kept = walk.store.tensors(walk.job(walk.paths[1]).kept_before[0])
     assert sum(float(value.sum()) for value in kept.values()) == pytest.approx(1.0, rel=1e-4)
 
 

@@ -34,11 +34,11 @@ def test_the_loss_falls_and_frozen_weights_stay_to_the_last_bit(
     assert last < 0.8 * first
     weights = walk.store.tensors(walk.stages[0].key)
     before = {n.removeprefix("base_model.model."): p for n, p in _named(LMM(toy.model))}
-    after = dict(_named(walk.runner.worker.context.lmm))
+    after = dict(_named(walk.runner.worker.rank_context.lmm))
     for name, parameter in after.items():
         if name not in weights:
             assert torch.equal(parameter, before[name]), name
-    lmm = walk.runner.worker.context.lmm
+    lmm = walk.runner.worker.rank_context.lmm
     assert set(weights) == set(lmm.trainable())
     moved = [n for n in weights if n not in before or not torch.equal(weights[n], before[n])]
     for prefix in lmm.family.connector if "connector" in parts else ():
@@ -156,7 +156,7 @@ class Exploding(Strategy):
     def has_penalty(self) -> bool:
         return True
 
-    def penalty(self, weights: Tensors) -> Tensors:
+    def penalty_gradient(self, weights: Tensors) -> Tensors:
         moved = any(not torch.equal(weights[n], self.start[n]) for n in weights)
         return {n: torch.full_like(w, torch.inf) for n, w in weights.items()} if moved else {}
 
@@ -194,4 +194,4 @@ def test_a_diverged_stage_is_recorded_for_all_trials_and_the_worker_stays_usable
 def test_a_worker_of_one_rank_needs_no_launcher(toy: Toy, tmp_path: Path) -> None:
     worker = toy.walk(config(), tmp_path).runner.worker
     assert isinstance(worker, Worker)
-    assert (worker.context.rank, worker.context.workers) == (0, 1)
+    assert (worker.rank_context.rank, worker.rank_context.workers) == (0, 1)

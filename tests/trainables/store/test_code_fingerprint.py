@@ -12,11 +12,11 @@ import pytest
 
 from strategies import STRATEGIES
 from trainables.store.code_fingerprint import EXCLUDED, ROOT, code_fingerprint, import_closure
-from trainables.store.stage_keys import RANK
+from trainables.store.stage_keys import RANK_MODULE
 
 PACKAGES = ("trainables", "strategies", "models", "tasks", "spaces")
 MODULES = {name: cls.__module__ for name, cls in STRATEGIES.items()}
-CLOSURE = sorted({*import_closure(RANK), *import_closure(*MODULES.values())})
+CLOSURE = sorted({*import_closure(RANK_MODULE), *import_closure(*MODULES.values())})
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
     **{ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.Pow: ast.Mult},
@@ -46,7 +46,7 @@ def file_of(module: str, root: Path) -> Path:
 def keys(root: Path) -> dict[str, str]:
     """The fingerprint of the rank's code, and that of each strategy."""
     named = {name: code_fingerprint([module], root=root) for name, module in MODULES.items()}
-    return {"rank": code_fingerprint([RANK], root=root), **named}
+    return {"rank": code_fingerprint([RANK_MODULE], root=root), **named}
 
 
 def changed(root: Path, module: str, edit: Callable[[str], str]) -> set[str]:
@@ -105,7 +105,7 @@ MUTANTS = list(filter(has_mutant, CLOSURE))
 def test_a_mutant_of_each_module_changes_the_keys_of_the_stages_it_acts_in(
     tree: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    of_rank = import_closure(RANK)
+    of_rank = import_closure(RANK_MODULE)
     edits = {module: changed(tree, module, mutant) for module in MUTANTS}
     live = [m for m, names in edits.items() if not names or (m in of_rank) != ("rank" in names)]
     record_property("mutants", len(MUTANTS))
@@ -131,8 +131,8 @@ def test_an_edit_changes_the_keys_of_the_stages_where_it_acts(
 
 @pytest.mark.parametrize("module", ["spaces.loading", "spaces.adapter", "models.location"])
 def test_modules_that_a_list_once_missed_are_in_the_keys_of_the_rank(module: str) -> None:
-    assert module in import_closure(RANK)
-    assert {"trainables.config", "tasks.data.benchmark"} <= set(import_closure(RANK))
+    assert module in import_closure(RANK_MODULE)
+    assert {"trainables.config", "tasks.data.benchmark"} <= set(import_closure(RANK_MODULE))
 
 
 def test_words_comments_and_blank_lines_change_no_key(tree: Path) -> None:
@@ -217,7 +217,7 @@ def test_an_unknown_module_is_an_error() -> None:
 
 
 def test_versions_of_libraries_are_in_the_key() -> None:
-    assert code_fingerprint([RANK], ["torch"]) != code_fingerprint([RANK])
+    assert code_fingerprint([RANK_MODULE], ["torch"]) != code_fingerprint([RANK_MODULE])
 
 
 def test_what_is_excluded_exists() -> None:

@@ -129,13 +129,14 @@ def test_scores_that_a_running_trial_will_report_stay_however_long_it_takes(
     store: StageStore, tmp_path: Path
 ) -> None:
     trial = PanelTrial(config(), PANEL, SETTING, store, Heavy(store))
-    with pinned(store, trial.needs):
+    with pinned(store, trial.store_keys):
         trial.step()  # its record is not written yet
         aged(store)
         evict_unneeded(store, tmp_path, 0)
         for path in ((), trial.paths[0]):
             assert all(
-                store.has(trial.lineage.scored(path, task)) for task in trial.lineage.cells(path)
+                store.has(trial.lineage.scored(path, task))
+                for task in trial.lineage.scored_tasks(path)
             )
 
 
@@ -161,8 +162,8 @@ def test_a_trial_is_there_again_without_the_weights_that_it_came_from(
 ) -> None:
     scribe = Heavy(store)
     first = walked(PanelTrial(config("ewc"), PANEL, SETTING, store, scribe))
-    names(tmp_path, *first.needs, *(record.key for record in first.outcome.cells()))
-    heavy = {key for key in first.needs if "blob" in (store.get(key) or {})}
+    names(tmp_path, *first.store_keys, *(record.key for record in first.outcome.cells()))
+    heavy = {key for key in first.store_keys if "blob" in (store.get(key) or {})}
     evict_unneeded(store, tmp_path, 0)
     assert heavy
     assert not any(store.has(key) for key in heavy)
@@ -178,7 +179,7 @@ def test_another_trial_makes_anew_what_it_begins_with_and_no_more(
 ) -> None:
     scribe = Heavy(store)
     first = walked(PanelTrial(config(), PANEL, SETTING, store, scribe))
-    names(tmp_path, *first.needs, *(record.key for record in first.outcome.cells()))
+    names(tmp_path, *first.store_keys, *(record.key for record in first.outcome.cells()))
     evict_unneeded(store, tmp_path, 0)
     scribe.jobs.clear()
     walked(PanelTrial(config("replay"), PANEL, SETTING, store, scribe))
@@ -190,7 +191,7 @@ def test_stages_made_anew_after_a_sweep_have_the_same_bits(toy: Toy, tmp_path: P
     store, quick = StageStore(tmp_path / "stages"), config(epochs=1)
     first = walked(toy.walk(quick, store.root))
     before = blobs(first)
-    names(tmp_path, *first.needs, *(record.key for record in first.outcome.cells()))
+    names(tmp_path, *first.store_keys, *(record.key for record in first.outcome.cells()))
     evict_unneeded(store, tmp_path, 0)
     assert not list(store.root.rglob("*.safetensors"))
     longer = walked(toy.walk(quick, store.root, ("hue", "light", "half"), runner=first.runner))

@@ -95,7 +95,7 @@ def test_what_is_kept_depends_on_the_estimate_and_not_on_the_strength() -> None:
             StageStore(Path("nowhere")),
             None,
         )
-        return unrun.job((("a",),)).keep
+        return unrun.job((("a",),)).to_consolidate
 
     assert kept() == kept(strength=1e3) == kept(decay=0.5)
     assert kept() != kept(importance_examples=10)
