@@ -16,7 +16,7 @@ from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
-from spaces.references import REFERENCES
+from spaces.references import FLOOR, REFERENCES
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
 from trainables.panel import INITIAL_STATES, SCORING
@@ -143,7 +143,7 @@ def row_requirements(
 
 def check_batches(space: ConfigSpace, workers: int) -> None:
     """Raise `InputError` if a proposed batch size does not go with a proposed micro-batch."""
-    fixed = space.reference("finetune").training
+    fixed = space.reference(FLOOR).training
 
     def values(knob: str) -> Iterable[int]:
         domain = space.open["training"].get(knob)
@@ -159,7 +159,7 @@ def check_batches(space: ConfigSpace, workers: int) -> None:
 
 def check_training(space: ConfigSpace) -> None:
     """Raise `InputError` if training knobs may be proposed in a combination that is not allowed."""
-    fixed, opened = space.reference("finetune").training, space.open["training"]
+    fixed, opened = space.reference(FLOOR).training, space.open["training"]
     names = ("precision", "zero", "offload", "base_bits", "attention")
     choices = [opened[n].choices if n in opened else (getattr(fixed, n),) for n in names]
     for values in itertools.product(*choices):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace
+from spaces.references import FLOOR
 from tasks import Benchmark
 from trainables.config import TrialConfig
 from trainables.panel import Panel
@@ -38,7 +39,7 @@ class ResolvedPlan:
     @property
     def finetune(self) -> TrialConfig:
         """The configuration of plain tuning under the plan's fixed values."""
-        return self.space.reference("finetune")
+        return self.space.reference(FLOOR)
 
     def with_worker(self, **changes: object) -> ResolvedPlan:
         """Return the plan with some fields of its worker specification replaced."""

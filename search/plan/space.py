@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from spaces import Adapter, Domain, InputError, OneOf, Training, knobs_of, unknown
 from spaces.domains import Value, contains, parse_domain
+from spaces.references import FLOOR
 from strategies import Composed, Strategy, strategy_class
 from trainables.config import TrialConfig
 
@@ -40,13 +41,13 @@ class ConfigSpace:
 
     def shared_adapters(self) -> list[Adapter]:
         """Return the adapters that may be proposed, one for each choice of the trained parts."""
-        fixed, domain = self.reference("finetune").adapter, self.open["adapter"].get("parts")
+        fixed, domain = self.reference(FLOOR).adapter, self.open["adapter"].get("parts")
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
         return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
     def adapters(self) -> list[Adapter]:
         """Return the adapters that may be proposed, with those that strategies turn them into."""
-        fixed, shared = self.reference("finetune"), self.shared_adapters()
+        fixed, shared = self.reference(FLOOR), self.shared_adapters()
         strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
         own = [
             s.override_shared(fixed.training, adapter)[1] for s in strategies for adapter in shared
@@ -56,12 +57,12 @@ class ConfigSpace:
     def values(self, part: str, knob: str) -> tuple[object, ...]:
         """Return the values that a categorical knob may have."""
         domain = self.open[part].get(knob)
-        fixed = getattr(getattr(self.reference("finetune"), part), knob)
+        fixed = getattr(getattr(self.reference(FLOOR), part), knob)
         return domain.choices if isinstance(domain, CategoricalDistribution) else (fixed,)
 
     def largest(self) -> list[tuple[Adapter, Training]]:
         """Return the configuration that needs most memory, for each choice of the trained parts."""
-        fixed = self.reference("finetune")
+        fixed = self.reference(FLOOR)
         rank = _highest(fixed.adapter.rank, self.open["adapter"].get("rank"))
         batch = {
             knob: _highest(getattr(fixed.training, knob), self.open["training"].get(knob))

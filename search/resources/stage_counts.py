@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search.plan.resolved_plan import ResolvedPlan
 from search.tuning.prior_run import PriorRun
-from spaces.references import REFERENCES
+from spaces.references import FLOOR, REFERENCES
 from trainables.store.stage_store import StageStore
 
 
@@ -60,7 +60,7 @@ def _new_stages_per_sample(resolved: ResolvedPlan) -> int:
     """Return the stages that a sampled trial shares with no reference, at most."""
     panel, space, strategies = resolved.panel, resolved.space, resolved.plan.strategies
     longest = max(len(panel.paths(space.reference(name))) for name in strategies)
-    shared_knobs = {space.reference(name).shared for name in ("finetune", *strategies)}
+    shared_knobs = {space.reference(name).shared for name in (FLOOR, *strategies)}
     if any(space.open[part] for part in ("training", "adapter")) or len(shared_knobs) > 1:
         # Trials with other shared knobs train the initial tasks anew, too.
         return longest + int(bool(panel.first))
