@@ -17,7 +17,7 @@ from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import read_saved_plan, write_saved_plan
 from search.resources.feature_writer import COMPUTED_SCHEMA, VECTORS, FeatureWriter
-from search.resources.rank_memory import MemoryNeeds
+from search.resources.rank_memory import CACHED_SPLITS, MemoryNeeds
 from search.results.formatting import format_duration
 from spaces.adapter import Adapter
 from spaces.loading import Loading
@@ -27,8 +27,6 @@ from trainables.rank.features import compute_features, examples_file, features_f
 from trainables.stage_job import FeatureCache
 from trainables.store.leases import hold_lease
 
-SPLITS = ("train", "validation")
-"""Splits that a search trains and scores on."""
 PROGRESS_SECONDS = 10.0
 """Seconds between two lines of progress."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
@@ -207,7 +205,7 @@ def _missing_splits(
     return [
         (task, split)
         for task in resolved.panel.all_tasks
-        for split in SPLITS
+        for split in CACHED_SPLITS
         if not any(
             examples_file(folder, prints[task], split, token_limit, read).exists() for read in reads
         )

@@ -25,7 +25,7 @@ from trainables.rank.data import CACHE_BYTES
 PROBED = 16
 """Examples of each task and split that the probe encodes: those with the longest texts."""
 CACHED_SPLITS = ("train", "validation")
-"""Splits whose examples a rank caches."""
+"""Splits that a search trains and scores on; a rank caches their examples."""
 
 
 @dataclass(frozen=True)
