@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--plan", help="smoke, default, a preset, or a YAML file (default: default)")
-    add("--model", help="an embedded model, or a folder that from_pretrained reads")
+    add("--model", help="an embedded model, a folder that from_pretrained reads, or a hub id")
     add("--benchmark", help="mini, a preset, or a folder or YAML file of your own")
     add("--data", help="folder of a preset's data (default: CITUNE_DATA)")
     add("--tasks", help="tasks to learn, comma-separated (default: all)")
