@@ -21,6 +21,10 @@ ALLOWED = {
         "_forward_pre_hooks": "torch lists no hooks: those of ZeRO-3 are put aside and put back",
         "_forward_hooks": "as above",
     },
+    "models/processors.py": {
+        "_get_arguments_from_pretrained": "transformers loads a processor's parts only here: that "
+        "for videos is left out where torchvision is not installed"
+    },
     "search/cli.py": {
         "_ArgumentGroup": "argparse has no other name for what `add_argument_group` returns; a type only"
     },
@@ -74,6 +78,10 @@ def is_self(node: ast.Attribute) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
 
 
+def is_super(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "super"
+
+
 @functools.cache
 def classes() -> dict[str, ast.ClassDef]:
     return {
@@ -116,10 +124,12 @@ def uses(file: str, tree: ast.Module) -> Iterator[Use]:
                 yield Use(file, str(name.value))
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            inherited = set().union(*map(defined, family(node)))
+            own_names, *inherited = map(defined, family(node))
             for inner in ast.walk(node):
-                on_self = isinstance(inner, ast.Attribute) and is_self(inner)
-                if on_self and is_private(inner.attr) and inner.attr not in inherited:
+                if not isinstance(inner, ast.Attribute) or not is_private(inner.attr):
+                    continue
+                known = set().union(*inherited, own_names if is_self(inner) else ())
+                if (is_self(inner) or is_super(inner)) and inner.attr not in known:
                     yield Use(file, inner.attr)
 
 
@@ -182,6 +192,8 @@ def test_the_names_of_every_class_are_told_apart() -> None:
         ("class A(Searcher):\n def f(self): return self._metric", {"_metric"}),
         ("class A(Searcher):\n def f(self): self._own = 1; return self._own", set()),
         ("class A:\n _x = 1\ndef f(a): return a._x", set()),
+        ("def f(base):\n class A(base):\n  def _x(self): return super()._x()", {"_x"}),
+        ("class A:\n def _x(self): pass\nclass B(A):\n def _x(self): super()._x()", set()),
         ("def f(row): return row._asdict(), row.__dict__", set()),
     ],
 )
