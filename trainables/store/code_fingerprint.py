@@ -62,8 +62,9 @@ def import_closure(*modules: str, root: Path = ROOT) -> tuple[str, ...]:
         parts = module.split(".")
         packages |= {".".join(parts[:depth]) for depth in range(1, len(parts))}
         for source, name, _ in _source(module, folders).imports:
-            if _file(source, folders):
-                pending.append(_definer(source, name, folders) if name else source)
+            imported = _definer(source, name, folders) if name else source
+            if _file(imported, folders):
+                pending.append(imported)
     with_code = {p for p in packages if _file(p, folders)} - set(EXCLUDED)
     return tuple(sorted(found | with_code))
 

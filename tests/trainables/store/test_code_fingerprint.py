@@ -211,6 +211,21 @@ def test_helpers_beside_a_strategy_outside_the_tree_are_in_its_key(
         sys.modules.pop("outside")
 
 
+def test_a_helper_in_a_folder_without_init_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder_of_helpers").mkdir()
+    (tmp_path / "folder_of_helpers" / "one.py").write_text("FACTOR = 2\n")
+    (tmp_path / "importing.py").write_text("from folder_of_helpers import one\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("importing")
+    try:
+        assert import_closure("importing") == ("folder_of_helpers.one", "importing")
+    finally:
+        for module in ("importing", "folder_of_helpers.one", "folder_of_helpers"):
+            sys.modules.pop(module)
+
+
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ValueError, match='"nowhere" must be a module below'):
         import_closure("nowhere")
