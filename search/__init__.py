@@ -1,1 +1,1 @@
-"""What to spend, and on what: the only package that knows Tune and Optuna's study."""
+"""Searches: the only package that builds a Tuner and uses Optuna's studies."""

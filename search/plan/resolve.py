@@ -60,9 +60,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     check_settings(plan)
     check_model_named(plan)
     space = _space(plan, strategies)
-    folder, encoder = model_folder(plan.model), _text_encoder(plan)
-    for adapter in space.adapters():
-        check_parts(folder_family(folder), adapter)
+    folder, encoder = _model_folder(plan, space), _text_encoder(plan)
     # Raw data are converted once; a resumed search uses the converted data.
     benchmark = load_benchmark(prepare_benchmark(_benchmark_source(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
@@ -110,6 +108,14 @@ def _space(plan: SearchPlan, strategies: tuple[str, ...]) -> ConfigSpace:
     check_training(space)
     check_experts(space)
     return space
+
+
+def _model_folder(plan: SearchPlan, space: ConfigSpace) -> Path:
+    """Return the folder of the model, which must have all parts that the space's adapters train."""
+    folder = model_folder(plan.model)
+    for adapter in space.adapters():
+        check_parts(folder_family(folder), adapter)
+    return folder
 
 
 def _text_encoder(plan: SearchPlan) -> str:
