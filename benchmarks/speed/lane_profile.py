@@ -28,14 +28,14 @@ FILE = Path(__file__).parent / "lane_profile.json"
 GRAPH = ROOT / "docs" / "lane_stage.svg"
 SECONDS, RATE = 40, 50
 PARTS = {
-    "answering: generation": ("answers (trainables/rank/evaluate.py",),
-    "scoring the answers": ("scored (trainables/rank/evaluate.py",),
+    "answering: generation": ("generate_answers (trainables/rank/evaluate.py",),
+    "scoring the answers": ("score_record (trainables/rank/evaluate.py",),
     "backward pass": ("backward (trainables/rank/engine.py",),
     "optimizer": ("step (trainables/rank/engine.py",),
     "forward pass": ("answer_logits (",),
     "loss, and what the strategy adds": (
-        "_backward (trainables/rank/loop.py",
-        "_step (trainables/rank/loop.py",
+        "_forward_backward (trainables/rank/loop.py",
+        "_train_batch (trainables/rank/loop.py",
     ),
     "engine made and closed": ("open_engine (trainables/rank/engine.py", "initialize (deepspeed"),
     "publishing, reading weights": ("(trainables/store/stage_store.py",),
