@@ -132,7 +132,7 @@ def read_images(files: Sequence[Path]) -> pa.ChunkedArray:
 
 def _open_mapped(path: Path) -> pa.Table:
     try:
-        return _open_arrow(path).read_all()
+        return open_arrow(path).read_all()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {path}: {first_line(error)}; convert it again") from error
 
@@ -173,19 +173,20 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> pa.Table:
 
 
 def _read_arrow(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    table = _open_arrow(path).read_all()
+    table = open_arrow(path).read_all()
     return table.select([name for name in table.column_names if name in columns])
 
 
-def _open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """Map an Arrow file into memory; Hugging Face datasets write the stream form under the same suffix."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path)))
-    except pa.ArrowInvalid:  # Hugging Face datasets write the stream form under the same suffix
+    except pa.ArrowInvalid:
         return pa.ipc.open_stream(pa.memory_map(str(path)))
 
 
 def _schema(path: Path) -> pa.Schema:
-    return _open_arrow(path).schema if path.suffix == ".arrow" else pq.read_schema(path)
+    return open_arrow(path).schema if path.suffix == ".arrow" else pq.read_schema(path)
 
 
 def _listed(schema: pa.Schema) -> str:

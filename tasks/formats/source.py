@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spaces.errors import InputError, first_line
+from tasks.data.rows import open_arrow
 from tasks.formats.json_text import LONGEST, JsonFault, JsonText, parsed_line
 from tasks.formats.raw_example import brief
 
@@ -256,11 +257,3 @@ def _plain_row(row: pa.RecordBatch) -> Mapping[str, Any] | Unreadable:
         return row.to_pylist()[0]
     except _TABLE_FAULTS as error:
         return Unreadable("the row cannot be read", first_line(error))
-
-
-def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    """Map an Arrow file into memory; Hugging Face datasets write the stream form under the same suffix."""
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path)))
-    except pa.ArrowInvalid:
-        return pa.ipc.open_stream(pa.memory_map(str(path)))
