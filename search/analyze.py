@@ -1,4 +1,4 @@
-"""Tables, report and outcome of a search again: `python search/analyze.py --help`."""
+"""Write the tables and the report of a search again: `python search/analyze.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Room in a storage: `python search/clean.py --help`."""
+"""Delete stages that no search needs: `python search/clean.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The best configuration of a search as best.yaml: `python search/export.py --help`."""
+"""Write the best configuration of a search as best.yaml: `python search/export.py --help`."""
 
 import sys
 from pathlib import Path
