@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from models.lmm import LMM
 from models.processors import needs_torchvision
-from spaces.files import write_atomically
+from spaces.files import replacing, write_atomically
 from strategies import Tensors
 
 
@@ -27,7 +27,8 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
     for name, changed in _changed_weights(lmm, weights).items():
         if changed:
             files.append(f"{name}.safetensors")
-            save_file(changed, str(folder / files[-1]))
+            with replacing(folder / files[-1]) as temporary:
+                save_file(changed, temporary)
     write_atomically(folder / "README.md", _readme(lmm, files, ordering))
 
 
@@ -42,7 +43,8 @@ def save_routing_keys(folder: Path, kept: Mapping[tuple[str, ...], Sequence[Tens
         lines.append(f"- `expert-{i}`: {', '.join(tasks)}")
         for task, tensors in zip(tasks, keys_by_task, strict=True):
             keys |= {f"{i}/{task}/{name}": value.contiguous() for name, value in tensors.items()}
-    save_file(keys, str(folder / "keys.safetensors"))
+    with replacing(folder / "keys.safetensors") as temporary:
+        save_file(keys, temporary)
     write_atomically(folder / "README.md", HOW_TO_ROUTE.format(experts="\n".join(lines)))
 
 
