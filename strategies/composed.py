@@ -148,9 +148,9 @@ class Composed(Strategy):
         of_parts = [self._kept(part, [kept])[0] for part in self.parts if part.has_experts]
         return of_parts[0] if of_parts else {}
 
-    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
+    def route(self, queries: Queries, kept: Sequence[Tensors], true_task: int | None) -> list[int]:
         part = next(part for part in self.parts if part.has_experts)
-        return part.route(queries, self._kept(part, kept), own)
+        return part.route(queries, self._kept(part, kept), true_task)
 
     def _kept(self, part: Strategy, kept: Sequence[Tensors]) -> Sequence[Tensors]:
         """Return the tensors that one part kept of each task; none if it keeps nothing."""

@@ -113,9 +113,9 @@ class EProj(Strategy):
             "instruction": train_key(queries.instruction, self.key_steps, self.key_rate),
         }
 
-    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
-        if self.routing == "oracle" and own is not None:
-            return [own] * len(queries.image)
+    def route(self, queries: Queries, kept: Sequence[Tensors], true_task: int | None) -> list[int]:
+        if self.routing == "oracle" and true_task is not None:
+            return [true_task] * len(queries.image)
         similarity = [
             cosine(queries.image, keys["image"]) + cosine(queries.instruction, keys["instruction"])
             for keys in kept

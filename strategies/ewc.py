@@ -17,16 +17,18 @@ class EWC(Regulariser):
     """Penalise changes to weights that mattered to earlier tasks (Kirkpatrick et al. 2017, eq. 3).
 
     Penalty: strength x sum_i I_i (theta_i - theta*_i)^2, theta* the weights at the start of the stage.
+    The strength is lambda / 2 of that equation.
     I is the Fisher information's diagonal, estimated as the mean squared gradient of the loss over
     batches, and normalised to sum to 1. Earlier tasks' importances are summed with `decay` per stage
-    (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9).
+    (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9). The penalty and its importances are
+    computed in `Regulariser`.
     """
 
     name = "ewc"
     strength: float = knob(
         DEFAULT_STRENGTH,
         FloatDistribution(1e2, 1e11, log=True),
-        "weight of the penalty (lambda), for importances that sum to 1",
+        "weight of the penalty (lambda / 2), for importances that sum to 1",
         off=0.0,
     )
     decay: float = knob(

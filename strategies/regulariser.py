@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from optuna.distributions import IntDistribution
@@ -58,6 +59,7 @@ class Regulariser(Strategy):
 
     @property
     def kept_name(self) -> str:
+        # The estimator's, not the strategy's: EWC and TIR share the importances of equal weights.
         return self.estimator
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
@@ -79,13 +81,18 @@ class Regulariser(Strategy):
         }
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+        """Return the task's importances: EWC's Fisher diagonal or MAS's sensitivity.
+
+        They are estimated from every `stride`-th example, and sum to 1.
+        """
         stride = max(1, -(-size // self.importance_examples))
         picks = [(task, row) for row in range(0, size, stride)]
         importance: Tensors = {}
-        function, measure = ESTIMATORS[self.estimator]
-        for gradients in learner.gradients(picks, self.importance_batch, function):
+        estimator = ESTIMATORS[self.estimator]
+        for gradients in learner.gradients(picks, self.importance_batch, estimator.function):
             for name, gradient in gradients.items():
-                importance[name] = importance.get(name, torch.zeros(())) + measure(gradient)
+                measured = estimator.measure(gradient)
+                importance[name] = importance.get(name, torch.zeros(())) + measured
         return normalised(importance)
 
 
@@ -94,14 +101,20 @@ def squared_logits(outputs: Outputs) -> torch.Tensor:
     return outputs.logits.square().sum(-1)[outputs.within].sum()
 
 
-ESTIMATORS: dict[
-    str,
-    tuple[Callable[[Outputs], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]],
-] = {
-    "ewc": (Outputs.nll, torch.square),
-    "mas": (squared_logits, torch.abs),
+class Estimator(NamedTuple):
+    """The two functions that estimate importances; nothing is averaged, as the sum is normalised."""
+
+    function: Callable[[Outputs], torch.Tensor]
+    """Function whose gradient each batch gives, per answer token."""
+    measure: Callable[[torch.Tensor], torch.Tensor]
+    """Measure of a batch's gradient, summed over batches."""
+
+
+ESTIMATORS = {
+    "ewc": Estimator(Outputs.nll, torch.square),
+    "mas": Estimator(squared_logits, torch.abs),
 }
-"""Estimators by name: the function whose gradient is taken, and the measure averaged over batches."""
+"""Estimators of importances, by name."""
 
 
 def normalised(importance: Tensors) -> Tensors:
@@ -111,7 +124,7 @@ def normalised(importance: Tensors) -> Tensors:
 
 
 def decayed(kept: Sequence[Tensors], context: StageContext, decay: float) -> Tensors:
-    """Return the sum of old tasks' importances, each times `decay` per stage since its own."""
+    """Return the sum of old tasks' importances, each times `decay` per stage in between."""
     total: Tensors = {}
     for age, importance in zip(stages_since(context), kept, strict=True):
         for name, value in importance.items():
@@ -120,6 +133,6 @@ def decayed(kept: Sequence[Tensors], context: StageContext, decay: float) -> Ten
 
 
 def stages_since(context: StageContext) -> Iterator[int]:
-    """Yield for each old task the number of stages between its own and this one."""
+    """Yield for each old task the number of stages since its own: 0 for the stage just before."""
     for number, group in enumerate(context.before, start=1):
         yield from [len(context.before) - number] * len(group)

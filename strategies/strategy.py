@@ -93,19 +93,20 @@ class Learner(Protocol):
 class Strategy:
     """Plain sequential instruction tuning, the base of all strategies.
 
-    An instance lives for one stage. Fields are knobs; every other attribute is state of that stage,
-    set by `prepare` and `mix` from what earlier stages kept.
+    Fields are knobs; every other attribute is state of one stage, set by `prepare` and `mix` from what
+    earlier stages kept. `begin` and the knobs of the key are asked of the configuration's own instance.
+    From `prepare` to `by_products` one fresh instance serves one stage; `consolidate` gets another.
     """
 
     name: ClassVar[str]
     is_reference: ClassVar[bool] = False
     """True for a reference run that is never the answer, such as joint tuning."""
     needs_similarity: ClassVar[bool] = False
-    """True if it reads `StageContext.similarity`."""
+    """True if the strategy reads `StageContext.similarity`."""
     rehearses: ClassVar[bool] = False
-    """True if it trains old examples again."""
+    """True if the strategy trains on old examples again."""
     has_experts: ClassVar[bool] = False
-    """True if it holds several experts, among which `route` chooses for each example."""
+    """True if the strategy holds several experts, among which `route` chooses for each example."""
     has_by_products: ClassVar[bool] = False
     """True if `by_products` returns tensors that `consolidate` needs."""
 
@@ -114,15 +115,18 @@ class Strategy:
 
     @classmethod
     def example_knobs(cls) -> dict[str, Value]:
-        """Return knobs with which it acts, and trains quickly, on tasks of 24 examples.
+        """Return knobs with which the strategy acts, and trains quickly, on tasks of 24 examples.
 
-        Tests run with them; override it where the defaults have no effect on so few.
+        Tests run with them; override this where the defaults have no effect on so few examples.
         """
         return {}
 
     @classmethod
     def off_knobs(cls) -> list[dict[str, Value]]:
-        """Return each set of knobs that makes it equal finetune: by default one a knob with `off`."""
+        """Return the sets of knobs each of which makes the strategy equal finetune.
+
+        By default one set for each knob that has an `off` value.
+        """
         knobs = knobs_of(cls).items()
         return [{name: knob.off} for name, knob in knobs if knob.off is not None]
 
@@ -131,14 +135,14 @@ class Strategy:
         return {name: getattr(self, name) for name in knobs_of(type(self))}
 
     def override_shared(self, training: Training, adapter: Adapter) -> tuple[Training, Adapter]:
-        """Return the shared knobs as this strategy overrides them; a second call changes nothing."""
+        """Return the shared knobs as this strategy overrides them; idempotent."""
         return training, adapter
-
-    # What enters a stage's key ------------------------------------------------------------------------
 
     def warning(self, sizes: Mapping[str, int]) -> str:
         """Return a warning about these knobs on tasks of these training sizes; empty if none."""
         return ""
+
+    # What decides a stage's place and key ---------------------------------------------------------
 
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Return the tasks trained at each stage of an ordering, by default one a stage."""
@@ -149,7 +153,10 @@ class Strategy:
         return StartFrom(context.old[-1] if context.before else None)
 
     def effective(self, context: StageContext) -> dict[str, Value]:
-        """Return the knobs that change the training of this stage; stages that agree are shared."""
+        """Return the knobs that change the training of this stage.
+
+        Stages that agree in them, and in all else of the key, are shared.
+        """
         return {}
 
     def consolidation_knobs(self) -> dict[str, Value] | None:
@@ -162,7 +169,7 @@ class Strategy:
         return self.name
 
     def routing_knobs(self) -> dict[str, Value]:
-        """Return the knobs that change the choice of `route`."""
+        """Return the knobs that change what `route` chooses."""
         return {}
 
     # Hooks of the loop, in their order ---------------------------------------------------------
@@ -184,6 +191,10 @@ class Strategy:
         """Return `count` examples of earlier tasks for a batch; steps count from 0."""
         return []
 
+    def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
+        """Return the examples whose gradient `project` receives; empty if none."""
+        return []
+
     def needs_teacher(self) -> bool:
         """Return True if `distil` reads the teacher's logits; they cost a forward pass."""
         return False
@@ -192,27 +203,26 @@ class Strategy:
         """Return a term to add to a micro-batch's loss, summed over answer tokens; None adds nothing."""
         return None
 
-    def memory_batch(self, step: int, batch_size: int) -> list[ExampleId]:
-        """Return the examples whose gradient `project` receives; empty if none."""
-        return []
-
     def project(self, gradient: Tensors, memory_gradient: Tensors) -> Tensors:
         """Return the gradient to follow, given the batch's own and that of `memory_batch`."""
         return gradient
 
     def has_penalty(self) -> bool:
-        """Return True if `penalty_gradient` acts in this stage; it costs a gathering of the weights."""
+        """Return True if `penalty_gradient` acts in this stage.
+
+        `penalty_gradient` needs all weights gathered, at every step.
+        """
         return False
 
     def penalty_gradient(self, weights: Tensors) -> Tensors:
         """Return the gradient of a penalty on the weights, added before clipping and the step.
 
-        A gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
+        It is a gradient rather than a loss term, so that ZeRO may keep weights and gradients in parts.
         """
         return {}
 
     def by_products(self, weights: Tensors) -> Tensors:
-        """Return what training alone can tell, such as a path integral; `weights` are the trained ones.
+        """Return tensors that only training can give, such as a path integral; `weights` are the trained ones.
 
         Called once, after the last step, on the instance that trained the stage. The tensors must be
         equal on every rank. They are stored beside the weights, for `consolidate`.
@@ -222,8 +232,8 @@ class Strategy:
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
         """Return the tensors that later stages need of one task of the stage, of `size` examples.
 
-        Called on a new instance if another trial trained the stage: it may read knobs and `learner`,
-        but nothing that `prepare` or training set.
+        It is always called on a new instance: it may read knobs and `learner`, but nothing that
+        `prepare` or training set.
         """
         return {}
 
@@ -231,9 +241,10 @@ class Strategy:
         """Return the kept tensors that `route` reads; they count as parameters of the model."""
         return kept if self.has_experts else {}
 
-    def route(self, queries: Queries, kept: Sequence[Tensors], own: int | None) -> list[int]:
+    def route(self, queries: Queries, kept: Sequence[Tensors], true_task: int | None) -> list[int]:
         """Return for each example the task whose expert answers, as an index into `kept`.
 
-        `own` is the example's true task, or None if it has no expert yet; only a control may read it.
+        `true_task` is the task of these examples, likewise an index, or None if it has no expert yet. Only
+        a control may read it.
         """
         raise NotImplementedError
