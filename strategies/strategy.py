@@ -222,10 +222,11 @@ class Strategy:
         return {}
 
     def by_products(self, weights: Tensors) -> Tensors:
-        """Return tensors that only training can give, such as a path integral; `weights` are the trained ones.
+        """Return tensors that only training can give, such as a path integral.
 
-        Called once, after the last step, on the instance that trained the stage. The tensors must be
-        equal on every rank. They are stored beside the weights, for `consolidate`.
+        `weights` are the trained ones. It is called once, after the last step, on the instance that
+        trained the stage. The tensors must be equal on every rank. They are stored beside the weights,
+        for `consolidate`.
         """
         return {}
 

@@ -47,6 +47,7 @@ class StageTrainable(tune.Trainable):
         self.pins.close()
         self.name = str(config["name"])
         self.trained_earlier = trained_earlier(self.search.run, self.name)
+        # A lane whose rank died goes with its actor: Tune keeps no actor that raised.
         if self.lane is None:
             workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.worker_spec, workers, self.search.run / "lanes")
@@ -109,7 +110,7 @@ class StageTrainable(tune.Trainable):
 
 
 def trained_earlier(run: Path, name: str) -> dict[str, StageCost]:
-    """Return the stages, by key, that a trial trained before it was interrupted."""
+    """Return the stages, by key, that a trial trained itself before it was interrupted."""
     try:
         return TrialRecord.read(trial_path(run, name)).stages_trained()
     except InputError:

@@ -25,7 +25,11 @@ PING = "hello"
 
 
 class LaneError(RuntimeError):
-    """The lane's worker group died."""
+    """A rank died or raised, and the lane is lost.
+
+    Tune runs the trial once more, in a new actor with a new lane, and its finished stages are found in the
+    store. A second failure ends the trial.
+    """
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -40,7 +44,8 @@ def serve(config: dict[str, Any]) -> None:
     while (job := unpack(get(mailbox.job.remote(number)))) is not None:
         try:
             answer: Answer = {"seconds": worker.run(job) if job != PING else {}}
-        except DivergedError as error:  # the weights are equal on every rank: the lane is sound
+        except DivergedError as error:
+            # Every rank sees the same weights and raises this together, so the lane can go on.
             answer = {"diverged": str(error)}
         ray.get(mailbox.answer.remote(number, answer))
         number += 1
@@ -49,8 +54,8 @@ def serve(config: dict[str, Any]) -> None:
 class Lane:
     """A worker group of `workers` DeepSpeed ranks; a runner for `PanelTrial`.
 
-    It starts with its first job, or when a trial waits for another's stage. Trials that find all their
-    stages in the store need none.
+    It starts with its first job, or as soon as its trial has to wait for another trial's stage, so that it
+    is warm by then. Trials that find all their stages in the store need none.
     """
 
     def __init__(self, spec: WorkerSpec, workers: int, storage: Path) -> None:
@@ -66,7 +71,7 @@ class Lane:
         self.mailbox = mailbox.options(
             num_cpus=0, max_concurrency=1000, scheduling_strategy="DEFAULT"
         ).remote(workers)
-        # As the search says: Ray hides the GPUs from actors that ask for none, such as a trial.
+        # From the spec, not from torch: Ray hides the GPUs from actors that ask for none, such as a trial.
         gpu = spec.gpus > 0
         self._trainer = TorchTrainer(
             serve,
@@ -95,14 +100,14 @@ class Lane:
         return bool(ray.wait([self._ready], timeout=0)[0])
 
     def run(self, job: StageJob) -> Mapping[str, float]:
-        """Run `job` on all ranks; raise `DivergedError`, or `LaneError` if the lane died."""
+        """Run `job` on all ranks; raise `DivergedError`, or `LaneError` if a rank died or raised."""
         if not self.started:
             self._start()
         number = ray.get(self.mailbox.post.remote(pack(job)))
         waiting = self.mailbox.answered.remote(number)
         while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
             if not self._thread.is_alive():
-                raise LaneError(f"the lane's workers died during {job.tasks}: {self.error}")
+                raise LaneError(f"the lane ended during {job.tasks}: {self.error}")
         answers = ray.get(waiting)
         for answer in answers:
             if "diverged" in answer:

@@ -1,4 +1,4 @@
-"""Every continual metric and every objective: its formula, and its names in the field."""
+"""All metrics and objectives of trials: formula, names in the field, and direction."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ GLOSSARY: dict[str, Entry] = {
         "memory",
         False,
     ),
-    "added_parameters": Entry("parameters of further experts and keys", "", False),
+    "added_parameters": Entry(
+        "parameters beyond finetune's: weights that grew in place, further experts and keys",
+        "",
+        False,
+    ),
     "format_compliance": Entry("share of answers that obey the task's answer format", "MIF", True),
     "constrained_accuracy": Entry(
         "the task's metric of the nearest answers of its own answer set, chosen after the fact",
