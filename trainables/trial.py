@@ -47,10 +47,9 @@ class PanelTrial:
     completed: int = 0
     """Stages of the panel that are done."""
     stop_after: int | None = None
-    """Number of stages after which a stopped trial is not continued; None for all.
+    """Stop after this many stages; None for all.
 
-    It is set when the trial is replayed, so that evicted weights that only later stages need are not
-    retrained.
+    Set when a stopped trial is replayed, so that evicted weights of its later stages are not retrained.
     """
     _ahead: dict[StagePath, Work] = field(default_factory=dict)
     """Work on the stages made before their turn."""
@@ -157,8 +156,8 @@ class PanelTrial:
     def _must_make(self, key: str, path: StagePath) -> bool:
         """Return True if the artefact `key` of a path's last stage must be made.
 
-        It must if it has no record. Evicted tensors have one, and are made again only if the store lacks
-        a score of this path or of a longer one up to `stop_after`.
+        It must if it has no record. Evicted tensors are made again only if the store lacks a score of
+        this path or of a longer one up to `stop_after`.
         """
         if self.store.has(key):
             return False
@@ -176,9 +175,7 @@ class PanelTrial:
         kept = itertools.chain.from_iterable(map(self.lineage.kept, paths))
         pairs = [*kept, *self.lineage.embeddings()]
         scores = (
-            self.lineage.scored(path, task)
-            for path in paths
-            for task in self.lineage.scored_tasks(path)
+            self.lineage.scored(p, task) for p in paths for task in self.lineage.scored_tasks(p)
         )
         return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 

@@ -54,8 +54,8 @@ def serve(config: dict[str, Any]) -> None:
 class Lane:
     """A worker group of `workers` DeepSpeed ranks; a runner for `PanelTrial`.
 
-    It starts with its first job, or as soon as its trial has to wait for another trial's stage, so that it
-    is warm by then. Trials that find all their stages in the store need none.
+    It starts with its first job, or as soon as its trial has to wait for another's stage, so that it is
+    warm by then. Trials that find all their stages in the store need none.
     """
 
     def __init__(self, spec: WorkerSpec, workers: int, storage: Path) -> None:
