@@ -136,7 +136,8 @@ def cost(store: StageStore, walk: PanelTrial, path: tuple[tuple[str, ...], ...])
     key = walk.key(path)
     cells = walk.panel.scored_tasks(walk.config, path)
     scores = [scored_key(walk.fingerprints, key, task, walk.panel.split) for task in cells]
-    return sum((store.get(k) or {})["cpu_seconds"] for k in (key, *scores))
+    records = [store.get(k) for k in (key, *scores)]
+    return sum(record.cpu_seconds for record in records if record)
 
 
 def majority(benchmark: Benchmark, task: str) -> float:

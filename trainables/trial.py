@@ -17,7 +17,7 @@ from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel, StagePath
 from trainables.stage_job import DivergedError, Fingerprints, StageJob
 from trainables.store.leases import POLL_SECONDS, HeldError
-from trainables.store.records import DIVERGED
+from trainables.store.records import DivergedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial_outcome import TrialOutcome, Work
 from trainables.trial_record import StageCost, State, TrialRecord
@@ -231,9 +231,9 @@ class PanelTrial:
 
     def _raise_if_diverged(self, path: StagePath) -> None:
         """Raise `DivergedError` if the stage has diverged before, in this trial or another."""
-        record = self.store.header(self.key(path)) or {}
-        if record.get("kind") == DIVERGED:
-            raise DivergedError(record["message"])
+        record = self.store.header(self.key(path))
+        if isinstance(record, DivergedRecord):
+            raise DivergedError(record.message)
 
     def _go_ahead(self, wanted: StagePath) -> bool:
         """Make one stage before its turn whose start weights exist; return False if there is none.

@@ -13,6 +13,7 @@ from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary, summary_names
 from trainables.panel import StagePath
+from trainables.store.records import KeptRecord, ScoreRecord, TrainedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial_record import ScoredCell, StageCost
 
@@ -60,11 +61,11 @@ class TrialOutcome:
         self.scores[path] = {}
         for task in self.lineage.scored_tasks(path):
             record = self.store.header(self.lineage.scored(path, task))
-            assert record is not None, f"no score of {task} after {path}"
-            self.scores[path][task] = record["score"]
+            assert isinstance(record, ScoreRecord), f"no score of {task} after {path}"
+            self.scores[path][task] = record.score
             for name in (*EXTRA_SCORES, *RETRIEVAL):
                 cells = self.extra_scores.setdefault(name, {}).setdefault(path, {})
-                value = record.get(name)
+                value = getattr(record, name)
                 cells[task] = float("nan") if value is None else value
         stage = self.cost(path, work)
         if path:
@@ -75,8 +76,8 @@ class TrialOutcome:
     def cost(self, path: StagePath, work: Work) -> StageCost:
         """Return the cost of a stage, and where its training started."""
         key = self.lineage.key(path)
-        record, own = self.store.header(key) or {}, dataclasses.asdict(work)
-        train_seconds = record.get("seconds", 0.0)
+        record, own = self.store.header(key), dataclasses.asdict(work)
+        train_seconds = record.seconds if record else 0.0
         if not path:
             return StageCost(key=key, train_seconds=train_seconds, **own)
         context, start = self.lineage.context(path), self.lineage.start(path)
@@ -190,10 +191,10 @@ class TrialOutcome:
         if self.strategy.has_experts:
             experts = self.lineage.experts(path)
             keys = [*(e.key for e in experts[1:]), *(key for e in experts for key in e.kept)]
-        records = [self.store.header(key) or {} for key in keys]
-        kept = sum(record.get("blob", {}).get("bytes", 0) for record in records)
-        memory = (self.store.header(self.lineage.key(path)) or {}).get("memory", {})
-        return kept + memory.get("bytes", 0)
+        records = [self.store.header(key) for key in keys]
+        kept = sum(record.blob.bytes for record in records if record and record.blob)
+        trained = self.store.header(self.lineage.key(path))
+        return kept + (trained.memory.get("bytes", 0) if isinstance(trained, TrainedRecord) else 0)
 
     def _added_parameters(self, path: StagePath) -> float:
         """Return the parameters at a path's end beyond those that finetune would have.
@@ -208,4 +209,5 @@ class TrialOutcome:
         return (held or self._parameters(self.lineage.key(path))) - finetuned + routing
 
     def _parameters(self, key: str) -> int:
-        return (self.store.header(key) or {}).get("parameters", 0)
+        record = self.store.header(key)
+        return record.parameters if isinstance(record, TrainedRecord | KeptRecord) else 0

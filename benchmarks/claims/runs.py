@@ -137,8 +137,8 @@ def core_seconds(walk: PanelTrial) -> float:
     paths = [(), *walk.paths]
     keys = [walk.key(path) for path in paths]
     keys += [key for path in paths for _, key in walk.lineage.kept(path)]
-    records = [walk.store.get(key) or {} for key in keys]
-    return sum(record.get("cpu_seconds", 0.0) for record in records)
+    records = [walk.store.get(key) for key in keys]
+    return sum(record.cpu_seconds for record in records if record)
 
 
 @functools.lru_cache(maxsize=1)

@@ -31,6 +31,7 @@ from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveH
 from spaces.references import REFERENCES
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, StageJob
+from trainables.store.records import ScoreRecord, TrainedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
@@ -164,13 +165,22 @@ class Maker:
 
         begun = time.process_time()
         if job.train:
-            record = {"kind": "trained", "seconds": 5.0, "parameters": 50_000}
+            record = TrainedRecord(
+                tasks=job.tasks,
+                stage=job.depth,
+                parent=job.parent,
+                steps=1,
+                first_loss=1.0,
+                last_loss=0.5,
+                parameters=50_000,
+                seconds=5.0,
+            )
             value = float(int(job.key[:5], 16))
             self.store.put(job.key, record, {"w": torch.full((50_000,), value)})
         said = {"id": "x" * 12, "prompt": "y" * 60, "prediction": "z" * 10, "answers": ["z" * 10]}
         for task, split, key in job.score:
-            record = {"kind": "scored", "task": task, "split": split, "score": 0.5}
-            self.store.put(key, record | {"predictions": [said] * ANSWERS})
+            about = {"task": task, "split": split, "metric": "exact_match", "score": 0.5}
+            self.store.put(key, ScoreRecord(**about, predictions=(said,) * ANSWERS))
         self.seconds += time.process_time() - begun
         return {"train": 5.0}
 

@@ -42,9 +42,8 @@ def main() -> None:
         distinct: set[str] = set()
 
         def shared() -> None:
-            runner.worker.rank_context.store = made.walk(
-                config(), root / "shared", panel, runner
-            ).store  # type: ignore[attr-defined]
+            store = made.walk(config(), root / "shared", panel, runner).store
+            runner.worker.rank_context.store = store  # type: ignore[attr-defined]
             walks = [walked(made.walk(c, root / "shared", panel, runner)) for c in CONFIGS]
             distinct.update(stage.key for walk in walks for stage in walk.stages)
             matrices["shared"] = [m for walk in walks for m in walk.matrices()]

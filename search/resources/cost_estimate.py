@@ -8,7 +8,7 @@ import multiprocessing
 import resource
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from spaces.references import CEILING
 from trainables.config import TrialConfig
 from trainables.panel import Panel, StagePath
 from trainables.stage_job import Fingerprints, WorkerSpec
+from trainables.store.records import ScoreRecord, TrainedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
@@ -72,10 +73,11 @@ class MeasuredStages:
         train_seconds, score_seconds, stored_bytes = [], [], []
         for path, record in self._stages():
             epochs = self.trial.config.training.epochs
-            train_seconds.append(record["seconds"] / (epochs * self._examples(path[-1])))
+            train_seconds.append(record.seconds / (epochs * self._examples(path[-1])))
             scores = list(self._scores(path))
-            score_seconds += [s["seconds"] / len(s["predictions"]) for s in scores]
-            stored_bytes.append(record["blob"]["bytes"] + sum(len(str(s)) for s in scores))
+            score_seconds += [s.seconds / len(s.predictions) for s in scores]
+            weights = record.blob.bytes if record.blob else 0
+            stored_bytes.append(weights + sum(len(s.to_json()) for s in scores))
         if not train_seconds or not score_seconds:
             return None
         medians = map(statistics.median, (train_seconds, score_seconds, stored_bytes))
@@ -98,16 +100,16 @@ class MeasuredStages:
         share = scoring / total if total else 0.0
         return Estimate(total, share, stages * cost.stored_bytes)
 
-    def _stages(self) -> Iterator[tuple[StagePath, Mapping[str, Any]]]:
+    def _stages(self) -> Iterator[tuple[StagePath, TrainedRecord]]:
         for path in self.trial.paths:
             record = self.trial.store.get(self.trial.key(path))
-            if record is not None and record.get("seconds"):
+            if isinstance(record, TrainedRecord) and record.seconds:
                 yield path, record
 
-    def _scores(self, path: StagePath) -> Iterator[Mapping[str, Any]]:
+    def _scores(self, path: StagePath) -> Iterator[ScoreRecord]:
         for task in self.resolved.panel.scored_tasks(self.trial.config, path):
             record = self.trial.store.get(self.trial.lineage.scored(path, task))
-            if record is not None and record.get("seconds"):
+            if isinstance(record, ScoreRecord) and record.seconds:
                 yield record
 
     def _examples(self, tasks: tuple[str, ...]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from spaces.files import replacing, write_atomically
 from tasks import EXTRA_SCORES
 from tasks.rescore import ANSWER_COLUMNS, CELL_COLUMNS, PREDICTIONS_FILE
+from trainables.store.records import ScoreRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial_record import ScoredCell
 
@@ -76,7 +77,9 @@ def write_predictions(
     """
     stages = StageStore(store)
     # One record at a time: all answers of a search may exceed memory.
-    known = ((cell, record) for cell in cells if (record := stages.get(cell.key)) is not None)
+    known = (
+        (cell, record) for cell in cells if isinstance(record := stages.get(cell.key), ScoreRecord)
+    )
     first = next(known, None)
     if first is None:
         return
@@ -94,14 +97,14 @@ def write_predictions(
                 _write_lines(folder / FOLDER / f"ordering-{cell.ordering}", cell, record)
 
 
-def _answer_rows(cell: AnsweredCell, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _answer_rows(cell: AnsweredCell, record: ScoreRecord) -> Iterator[dict[str, Any]]:
     of_cell = {name: getattr(cell, name) for name in CELL_COLUMNS}
-    of_cell |= {"metric": record["metric"], "task_score": record["score"]}
-    for answer in record["predictions"]:
+    of_cell |= {"metric": record.metric, "task_score": record.score}
+    for answer in record.predictions:
         yield of_cell | {n: answer[n] for n in (*ANSWER_COLUMNS, "score", *EXTRA_SCORES)}
 
 
-def _write_lines(folder: Path, cell: AnsweredCell, record: Mapping[str, Any]) -> None:
+def _write_lines(folder: Path, cell: AnsweredCell, record: ScoreRecord) -> None:
     """Write `question_id`, `prompt` and `text`, as LLaVA's and CoIN's evaluations read, and scores."""
     lines = [
         {
@@ -111,7 +114,7 @@ def _write_lines(folder: Path, cell: AnsweredCell, record: Mapping[str, Any]) ->
             "answers": answer["answers"],
             **{name: answer[name] for name in ("score", *EXTRA_SCORES)},
         }
-        for answer in record["predictions"]
+        for answer in record.predictions
     ]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomically(folder / f"{cell.task}.jsonl", text)

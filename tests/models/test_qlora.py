@@ -38,9 +38,9 @@ def test_a_stage_is_trained_on_packed_weights(zero: int, mini: Toy, tmp_path: Pa
         chosen = config(**{**PACKED, "base_bits": bits, "zero": zero, "checkpointing": bits == 4})
         walk = walked(mini.walk(chosen, tmp_path / str(bits), ("hue",)))
         records[bits] = walk.store.get(walk.key(walk.paths[0]))
-    assert records[4]["last_loss"] < records[4]["first_loss"]
-    assert records[4]["first_loss"] == pytest.approx(records[16]["first_loss"], rel=0.2)
-    assert records[4]["first_loss"] != records[16]["first_loss"]
+    assert records[4].last_loss < records[4].first_loss
+    assert records[4].first_loss == pytest.approx(records[16].first_loss, rel=0.2)
+    assert records[4].first_loss != records[16].first_loss
 
 
 def test_packed_weights_cannot_be_partitioned() -> None:

@@ -96,8 +96,8 @@ def test_the_in_process_runner_equals_a_lane_to_the_last_bit(
         assert [stage.key for stage in walk.stages] == [s["key"] for s in record["stages"]]
         for stage in walk.stages:
             ours, theirs = walk.store.get(stage.key), by_lanes.get(stage.key)
-            assert ours["blob"] == theirs["blob"]
-            assert ours["last_loss"] == theirs["last_loss"]
+            assert ours.blob == theirs.blob
+            assert ours.last_loss == theirs.last_loss
         assert [m.to_dict() for m in walk.matrices()] == record["matrices"]
 
 

@@ -119,9 +119,9 @@ def test_a_memory_that_agrees_changes_nothing(
     chosen = config({"name": "agreeing", "ratio": 0.3}, **knobs)
     agreed = walked(toy.walk(chosen, tmp_path / "agreed"))
     assert blobs(agreed) == blobs(plain)
-    memory = agreed.store.get(agreed.stages[1].key)["memory"]
+    memory = agreed.store.get(agreed.stages[1].key).memory
     assert memory["examples"] == 7
-    assert plain.store.get(plain.stages[1].key)["memory"] == {"examples": 0, "bytes": 0}
+    assert plain.store.get(plain.stages[1].key).memory == {"examples": 0, "bytes": 0}
 
 
 def test_the_memorys_gradient_is_that_of_its_examples_alone(
@@ -129,7 +129,7 @@ def test_the_memorys_gradient_is_that_of_its_examples_alone(
 ) -> None:
     trial = walked(toy.walk(config({"name": "recording", "ratio": 0.3}, epochs=1), tmp_path))
     worker, job = trial.runner.worker, trial.job(trial.paths[1])
-    assert len(Recording.recorded) == trial.store.get(trial.stages[1].key)["steps"] == 3
+    assert len(Recording.recorded) == trial.store.get(trial.stages[1].key).steps == 3
     weights = trial.store.tensors(job.parent)
     lmm = worker.rank_context.lmm
     for name, parameter in lmm.trainable().items():

@@ -262,8 +262,8 @@ def test_one_part_alone_is_that_strategy_to_the_last_bit(
 def test_experts_beside_another_strategy_are_counted_alone(toy: Toy, tmp_path: Path) -> None:
     knobs = {"ewc_importance_batch": 12, "eproj_key_steps": 50, "eproj_key_rate": 0.05}
     walk = walked(toy.walk(config({"name": "ewc+eproj", **knobs}, epochs=1), tmp_path))
-    projection = walk.store.get(walk.stages[0].key)["parameters"]
+    projection = walk.store.get(walk.stages[0].key).parameters
     assert walk.metrics()["added_parameters"] == projection + 2 * (32 + 32)
-    kept = [walk.store.get(k)["blob"]["bytes"] for p in walk.paths for _, k in walk.lineage.kept(p)]
-    second = walk.store.get(walk.stages[1].key)["blob"]["bytes"]
+    kept = [walk.store.get(k).blob.bytes for p in walk.paths for _, k in walk.lineage.kept(p)]
+    second = walk.store.get(walk.stages[1].key).blob.bytes
     assert walk.metrics()["stored_bytes"] == second + sum(kept)

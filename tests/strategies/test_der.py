@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored import kept
 from toy import Toy, blobs, config, walked
 
 from strategies import DER, ExampleId, Outputs, StageContext, Tensors
@@ -116,7 +117,7 @@ def test_logits_of_the_memorys_rows_are_kept_one_after_the_other() -> None:
 def test_an_empty_memory_survives_the_store(tmp_path: Path) -> None:
     empty = DER(ratio=0.01).consolidate(GivenLogits({}), "a", 4)
     store = StageStore(tmp_path)
-    store.put("a" * 40, {"kind": "kept"}, empty)
+    store.put("a" * 40, kept(), empty)
     strategy = DER(ratio=0.01)
     strategy.prepare({}, [store.tensors("a" * 40)], SECOND)
     assert strategy.logits == {}
@@ -147,10 +148,10 @@ def test_a_stage_counts_the_examples_it_read_and_their_logits_as_memory(walk: Pa
     job, worker = walk.job(walk.paths[1]), walk.runner.worker
     plan = worker._stage_batches(job, walk.config, walk.config.fresh_strategy(), {})
     seen = {pick for batch in plan for pick in batch if pick[0] == "hue"}
-    memory = walk.store.get(walk.stages[1].key)["memory"]
+    memory = walk.store.get(walk.stages[1].key).memory
     assert memory == worker.rank_context.data.memory_size(seen)
     assert 0 < memory["examples"] <= 7
-    kept = walk.store.get(job.kept_before[0])["blob"]["bytes"]
+    kept = walk.store.get(job.kept_before[0]).blob.bytes
     assert walk.metrics()["stored_bytes"] == memory["bytes"] + kept
     assert walk.metrics()["added_parameters"] == 0
 

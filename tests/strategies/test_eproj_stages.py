@@ -37,8 +37,8 @@ def test_all_but_the_projection_is_frozen_and_every_expert_begins_as_the_models_
     walk: PanelTrial,
 ) -> None:
     records = [walk.store.get(stage.key) for stage in walk.stages]
-    assert all(record["parent"] == walk.lineage.base for record in records)
-    assert [record["stage"] for record in records] == [1, 1]
+    assert all(record.parent == walk.lineage.base for record in records)
+    assert [record.stage for record in records] == [1, 1]
     for stage in walk.stages:
         weights = walk.store.tensors(stage.key)
         assert weights
@@ -78,12 +78,12 @@ def test_parameters_and_bytes_of_experts_are_counted(walk: PanelTrial) -> None:
     kept = [walk.store.get(found) for path in walk.paths for _, found in walk.lineage.kept(path)]
     weights = [walk.store.tensors(stage.key) for stage in walk.stages]
     projection = sum(value.numel() for value in weights[0].values())
-    assert first["parameters"] == second["parameters"] == projection
+    assert first.parameters == second.parameters == projection
     widths = [32 + 32, 32 + 32]  # of the vision tower's and the text encoder's vectors
-    assert [record["parameters"] for record in kept] == widths
+    assert [record.parameters for record in kept] == widths
     assert walk.metrics()["added_parameters"] == projection + sum(widths)
     # One expert is in the place of the model's own.
-    stored = [record["blob"]["bytes"] for record in (second, *kept)]
+    stored = [record.blob.bytes for record in (second, *kept)]
     assert walk.metrics()["stored_bytes"] == sum(stored)
 
 
@@ -126,9 +126,9 @@ def test_answers_of_an_unchanged_expert_are_reused(
     assert again.matrices() == walk.matrices()
     last = again.store.get(again.lineage.scored(again.paths[-1], "light"))
     first = again.store.get(again.lineage.scored(again.paths[0], "light"))
-    said = [[p["prediction"] for p in record["predictions"]] for record in (first, last)]
+    said = [[p["prediction"] for p in record.predictions] for record in (first, last)]
     assert said[0] == said[1]
-    assert [list(p["by"]) for p in last["predictions"]] == [[again.stages[0].key]] * 10
+    assert [list(p["by"]) for p in last.predictions] == [[again.stages[0].key]] * 10
 
 
 def test_the_oracle_is_a_control_that_trains_nothing_new(
@@ -152,7 +152,7 @@ def test_thresholds_share_stages_of_three_tasks(walk: PanelTrial, toy: Toy, stor
         keys |= {stage.key for stage in made.stages}
         for path in made.paths:
             record = shared.get(made.key(path))
-            assert record["parent"] == made.key(made.lineage.source(path))
+            assert record.parent == made.key(made.lineage.source(path))
     assert len(keys) < 5 * 3
     trained = [record for key in keys if (record := shared.get(key))]
     assert len(trained) == len(keys)

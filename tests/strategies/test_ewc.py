@@ -143,14 +143,14 @@ def test_importances_count_as_stored_bytes_and_not_as_parameters(toy: Toy, tmp_p
     keys = walk.job(walk.paths[2]).kept_before
     weights = walk.store.tensors(walk.stages[2].key)
     size = sum(value.numel() * 4 for value in weights.values())
-    stored = [walk.store.get(key)["blob"]["bytes"] for key in keys]
+    stored = [walk.store.get(key).blob.bytes for key in keys]
     assert len(stored) == 2
     assert all(size <= each < 1.2 * size for each in stored)  # as many numbers, and their names
     assert walk.metrics()["stored_bytes"] == sum(stored)
     assert walk.metrics()["added_parameters"] == 0
     record = walk.store.get(walk.stages[2].key)
-    assert record["parameters"] == size / 4
-    assert record["memory"] == {"examples": 0, "bytes": 0}
+    assert record.parameters == size / 4
+    assert record.memory == {"examples": 0, "bytes": 0}
 
 
 def test_a_penalty_of_zero_is_finetune_to_the_last_bit(

@@ -21,8 +21,8 @@ def test_the_union_is_trained_once_whatever_the_orderings(toy: Toy, tmp_path: Pa
     both = walked(toy.walk(config("joint", epochs=1), tmp_path / "both", *orders))
     assert len(both.stages) == 1
     record = both.store.get(both.stages[0].key)
-    assert record["tasks"] == ["hue", "light"]
-    assert record["steps"] == 2 * 24 // 8
+    assert record.tasks == ("hue", "light")
+    assert record.steps == 2 * 24 // 8
     first, second = both.matrices()
     assert first.row(2) == second.row(2)
     other = walked(toy.walk(config("joint", epochs=1), tmp_path / "other", orders[1]))

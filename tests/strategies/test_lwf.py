@@ -165,5 +165,5 @@ def test_a_stronger_term_keeps_the_model_nearer_to_its_old_outputs(
 
 
 def test_no_example_of_an_earlier_task_is_stored(walk: PanelTrial) -> None:
-    assert walk.store.get(walk.stages[1].key)["memory"] == {"examples": 0, "bytes": 0}
+    assert walk.store.get(walk.stages[1].key).memory == {"examples": 0, "bytes": 0}
     assert walk.metrics()["stored_bytes"] == walk.metrics()["added_parameters"] == 0

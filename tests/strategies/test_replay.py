@@ -130,7 +130,7 @@ def test_every_batch_has_its_share_of_the_memory(toy: Toy, tmp_path: Path) -> No
     knobs = {"name": "replay", "variant": "share", "ratio": 0.3, "share": 0.25}
     walk = walked(toy.walk(config(knobs, epochs=1), tmp_path))
     plan = plan_of(walk)
-    assert len(plan) == 24 // 6 == walk.store.get(walk.stages[1].key)["steps"]
+    assert len(plan) == 24 // 6 == walk.store.get(walk.stages[1].key).steps
     old = [[pick for pick in batch if pick[0] == "hue"] for batch in plan]
     assert [len(batch) for batch in plan] == [8] * 4
     assert [len(batch) for batch in old] == [2] * 4
@@ -154,16 +154,16 @@ def test_an_empty_memory_is_finetune_to_the_last_bit(toy: Toy, tmp_path: Path) -
 
 def test_the_draw_is_trained_and_counted_as_memory(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config({"name": "replay", "ratio": 0.3}, epochs=1), tmp_path))
-    steps = [walk.store.get(stage.key)["steps"] for stage in walk.stages]
+    steps = [walk.store.get(stage.key).steps for stage in walk.stages]
     assert steps == [24 // 8, (24 + 7) // 8]
     singly = {"batch_size": 1, "micro_batch": 1, "epochs": 1}
     long = walked(toy.walk(config({"name": "replay", "ratio": 0.3}, **singly), tmp_path))
-    assert [long.store.get(stage.key)["steps"] for stage in long.stages] == [24, 31]
+    assert [long.store.get(stage.key).steps for stage in long.stages] == [24, 31]
     examples = load_benchmark(toy.benchmark).task("hue").examples("train")
     drawn = [examples[row] for row in long.runner.worker.rank_context.data.shuffled("hue")[:7]]
     size = sum(len(e.images[0]) + len(e.prompt) + len(e.answer) for e in drawn)
     records = [long.store.get(stage.key) for stage in long.stages]
-    assert [record["memory"] for record in records] == [
+    assert [record.memory for record in records] == [
         {"examples": 0, "bytes": 0},
         {"examples": 7, "bytes": size},
     ]

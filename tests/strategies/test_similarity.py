@@ -101,19 +101,19 @@ def test_a_random_similarity_depends_on_the_names_alone() -> None:
 def test_the_record_of_a_stage_has_its_tasks_similarity(toy: Toy, tmp_path: Path) -> None:
     walk = walked(toy.walk(config("tir", epochs=1), tmp_path, tuple(PROMPTS)))
     records = [walk.store.get(stage.key) for stage in walk.stages]
-    assert "similarity" not in records[0]  # every strategy shares the first stage
-    assert [record.get("old") for record in records] == [None, ["hue"], ["hue", "light"]]
+    assert not records[0].similarity  # every strategy shares the first stage
+    assert [record.old for record in records] == [(), ("hue",), ("hue", "light")]
     for number, record in list(enumerate(records))[1:]:
-        assert set(record["similarity"]) == set(MODALITIES)
+        assert set(record.similarity) == set(MODALITIES)
         told = walk.stages[number].similarity
-        for name, values in record["similarity"].items():
-            assert told[name] == dict(zip(record["old"], values, strict=True))
+        for name, values in record.similarity.items():
+            assert told[name] == dict(zip(record.old, values, strict=True))
     signed = [walk.store.tensors(key) for _, key in walk.lineage.embeddings()]
     assert [task for task, _ in walk.lineage.embeddings()] == sorted(PROMPTS)
     for signature in signed:
         assert [float(v.norm()) for v in signature.values()] == pytest.approx([1.0] * 3)
     by_task = dict(zip(sorted(PROMPTS), signed, strict=True))
     again = similarities(by_task["half"], [by_task["hue"], by_task["light"]])
-    assert {n: tuple(v) for n, v in records[2]["similarity"].items()} == again
+    assert {n: tuple(v) for n, v in records[2].similarity.items()} == again
     plain = walked(toy.walk(config(epochs=1), tmp_path, tuple(PROMPTS)))
-    assert all("similarity" not in (walk.store.get(s.key) or {}) for s in plain.stages)
+    assert not any(plain.store.get(s.key).similarity for s in plain.stages)

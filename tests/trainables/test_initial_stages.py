@@ -51,10 +51,10 @@ def test_the_first_stage_begins_with_what_they_left(
 ) -> None:
     start = plain.store.get(plain.key(()))
     assert (start is not None) is (plain.panel.initial_state == "trained")
-    assert plain.store.get(plain.stages[0].key)["parent"] == plain.key(())
+    assert plain.store.get(plain.stages[0].key).parent == plain.key(())
     if start:
-        assert (start["tasks"], start["stage"], start["steps"]) == (["half"], 0, 24 // 8)
-        assert plain.outcome.before.train_seconds == start["seconds"] > 0
+        assert (start.tasks, start.stage, start.steps) == (("half",), 0, 24 // 8)
+        assert plain.outcome.before.train_seconds == start.seconds > 0
     without = walked(toy.walk(config(epochs=1), tmp_path))
     assert (blobs(plain) == blobs(without)) is (plain.panel.initial_state == "known")
 
@@ -72,7 +72,7 @@ def test_their_examples_are_replayed_from_the_first_stage_on(
     plain: PanelTrial, toy: Toy, store: Path
 ) -> None:
     found = another(plain, toy, store, {"name": "replay", "ratio": 0.3})
-    for number, old in enumerate((["half"], ["half", "hue"])):
+    for number, old in enumerate((("half",), ("half", "hue"))):
         job, worker = found.job(found.paths[number]), found.runner.worker
         plan = worker._stage_batches(job, found.config, found.config.fresh_strategy(), {})
         seen = {task for batch in plan for task, _ in batch}
@@ -80,9 +80,9 @@ def test_their_examples_are_replayed_from_the_first_stage_on(
         drawn = {row for batch in plan for task, row in batch if task == "half"}
         assert drawn <= set(worker.rank_context.data.shuffled("half")[:7])
         record = found.store.get(found.stages[number].key)
-        assert record["old"] == old
-        assert record["steps"] == len(plan) == (24 + 7 * len(old)) // 8
-        assert record["memory"]["examples"] > 0
+        assert record.old == old
+        assert record.steps == len(plan) == (24 + 7 * len(old)) // 8
+        assert record.memory["examples"] > 0
 
 
 def test_their_importance_is_kept_and_holds_the_first_stage(
@@ -91,7 +91,7 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
     found = another(plain, toy, store, {"name": "ewc", "strength": 1e6, **FAST})
     (key,) = found.job(found.paths[0]).kept_before
     record, kept = found.store.get(key), found.store.tensors(key)
-    assert (record["task"], record["of"]) == ("half", found.key(()))
+    assert (record.task, record.of) == ("half", found.key(()))
     total = sum(float(value.sum(dtype=torch.float64)) for value in kept.values())
     assert total == pytest.approx(1.0, rel=1e-4)
     assert len(found.job(found.paths[1]).kept_before) == 2
@@ -104,8 +104,8 @@ def test_their_importance_is_kept_and_holds_the_first_stage(
         return sum(float((kept[n] * (end[n] - start[n]).square()).sum()) for n in kept)
 
     assert moved(found) < 0.5 * moved(plain)
-    assert found.metrics()["stored_bytes"] == record["blob"]["bytes"] + sum(
-        found.store.get(k)["blob"]["bytes"] for _, k in found.lineage.kept(found.paths[0])
+    assert found.metrics()["stored_bytes"] == record.blob.bytes + sum(
+        found.store.get(k).blob.bytes for _, k in found.lineage.kept(found.paths[0])
     )
 
 
@@ -135,7 +135,7 @@ def test_they_have_an_expert_before_the_first_stage(
     experts = found.lineage.experts(found.paths[-1])
     assert [expert.tasks for expert in experts] == [("half",), ("hue",), ("light",)]
     assert experts[0].key == found.key(())
-    trained = found.store.get(found.stages[0].key)["parameters"]
+    trained = found.store.get(found.stages[0].key).parameters
     keys = 3 * (32 + 32)
     assert found.metrics()["added_parameters"] == 2 * trained + keys
 
@@ -152,4 +152,4 @@ def test_the_scores_of_known_tasks_are_those_of_the_model_as_it_came(
     said = worker.rank_context.lmm.answers(encoded, 6)
     (cell,) = [r for r in plain.outcome.cells() if (r.stage, r.task) == (0, "half")]
     record = plain.store.get(cell.key)
-    assert [p["prediction"] for p in record["predictions"]] == said
+    assert [p["prediction"] for p in record.predictions] == said

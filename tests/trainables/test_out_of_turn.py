@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from scribe import SETTING, Scribe, path
+from stored import trained as trained_record
 from toy import config
 
 from trainables.panel import Panel
@@ -58,7 +59,7 @@ def test_while_another_makes_a_stage_those_that_hang_on_others_are_made(scribe: 
     with stepping(trial, trial.key(path("a"))):
         until(lambda: trained(scribe) == ["b", "b>a"])
         assert trial.completed == 0
-        scribe.store.put(trial.key(path("a")), {"kind": "trained", "seconds": 7.0})
+        scribe.store.put(trial.key(path("a")), trained_record(seconds=7.0))
         time.sleep(0.3)
         assert trained(scribe) == ["b", "b>a"]  # nothing that hangs on the stage that is not there
     assert trial.completed == 1
@@ -79,7 +80,7 @@ def test_a_lane_gets_ready_while_its_trial_waits_and_only_a_ready_one_waits(tmp_
         keys = [trial.key(path(name)) for name in "ab"]
         with trial.store.lease(keys[1]), stepping(trial, keys[0]):
             until(lambda: scribe.asked > 2)
-            scribe.store.put(keys[0], {"kind": "trained", "seconds": 7.0})
+            scribe.store.put(keys[0], trained_record(seconds=7.0))
         assert trial.completed == 1
         return trial.stages[0].waited
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scribe as scribes
 from scribe import SETTING, Scribe
+from stored import trained
 from toy import config
 
 from trainables.metrics.summary import summary
@@ -194,7 +195,7 @@ class Growing(Scribe):
     def run(self, job: StageJob) -> Mapping[str, float]:
         if job.train:
             size = 100 + 10 * len(job.context.old)
-            self.store.put(job.key, {"kind": "trained", "seconds": 2.0, "parameters": size})
+            self.store.put(job.key, trained(seconds=2.0, parameters=size))
         return super().run(dataclasses.replace(job, train=False))
 
 

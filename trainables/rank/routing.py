@@ -10,6 +10,7 @@ from trainables.rank.engine import set_weights
 from trainables.rank.evaluate import generate_answers, score_record
 from trainables.rank.rank_context import RankContext
 from trainables.stage_job import StageJob, in_order
+from trainables.store.records import ScoreRecord
 
 
 class Routing:
@@ -27,8 +28,9 @@ class Routing:
         self._answers: dict[tuple[str, str], dict[int, str]] = {}
         """By (key of an expert, task): its answers so far, by row."""
         for task, key in job.answered:
-            record = context.store.get(key) or {}
-            for row, prediction in enumerate(record.get("predictions", ())):
+            record = context.store.get(key)
+            earlier = record.predictions if isinstance(record, ScoreRecord) else ()
+            for row, prediction in enumerate(earlier):
                 for expert, text in prediction.get("by", {}).items():
                     self._answers.setdefault((expert, task), {})[row] = text
 

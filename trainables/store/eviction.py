@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spaces.files import write_atomically
 from trainables.store.leases import alive, hold_lease
-from trainables.store.stage_store import EVICTED, StageStore
+from trainables.store.stage_store import StageStore
 from trainables.trial_record import TRIALS, named_keys
 
 GRACE_SECONDS = 600.0
@@ -55,7 +55,7 @@ class Entry:
         used = max(f.stat().st_mtime for f in (file, mark) if f.exists())
         try:
             record = json.loads(file.read_text())
-            sha256 = "" if record.get(EVICTED) else str(record["blob"]["sha256"])
+            sha256 = "" if record.get("evicted") else str(record["blob"]["sha256"])
         except (ValueError, KeyError, TypeError, AttributeError):
             sha256 = ""
         return cls(file, sha256, used)

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,12 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from spaces.errors import InputError, first_line
 from spaces.files import file_sha256, write_atomically
 from trainables.store.leases import Lease, hold_lease
-from trainables.store.records import StageRecord
+from trainables.store.records import Blob, StageRecord, parse_record
 
-EVICTED = "evicted"
-"""Field of a record whose tensors were removed to save space."""
+logger = logging.getLogger(__name__)
 ANSWERS = "predictions"
 """Field of a score's record that takes nearly all of its space."""
 
@@ -37,53 +38,53 @@ class StageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> StageRecord | None:
         """Return the record, or None if there is none that is whole; its tensors may be evicted."""
-        record = _read(self._record(key))
+        record = _read(self._record(key), answers=True)
         return record if record is not None and self._blobs_whole(record) else None
 
-    def header(self, key: str) -> Mapping[str, Any] | None:
-        """Return the record without its `ANSWERS`, from memory: trials ask for it again and again."""
+    def header(self, key: str) -> StageRecord | None:
+        """Return the record without its `ANSWERS`, cached in this process: trials ask for it often."""
         path = f"{self.root}/records/{key[:2]}/{key}.json"  # a `Path` takes longer than the lookup
         try:
             stat = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        record = _head(path, stat.st_size, stat.st_mtime_ns)
+        record = _header(path, stat.st_size, stat.st_mtime_ns)
         return record if record is not None and self._blobs_whole(record) else None
 
     def has(self, key: str) -> bool:
         """Return whether there is a whole record, with its tensors."""
         record = self.header(key)
-        return record is not None and not record.get(EVICTED)
+        return record is not None and not record.evicted
 
     def put(
         self,
         key: str,
-        record: StageRecord | Mapping[str, Any],
+        record: StageRecord,
         tensors: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Publish a record, its tensors first; a second publication is dropped."""
         if self.has(key):
             return
-        entry = record.to_values() if isinstance(record, StageRecord) else dict(record)
         if tensors is not None:
             content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
-            entry["blob"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            blob = self._blob(entry["blob"]["sha256"])
-            if not self._blobs_whole(entry):  # unless equal ones are there
-                write_atomically(blob, content)
-            entry["written"] = blob.stat().st_mtime_ns
-        write_atomically(self._record(key), json.dumps(entry))
+            blob = Blob(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+            record, path = record.model_copy(update={"blob": blob}), self._blob(blob.sha256)
+            if not self._blobs_whole(record):  # unless equal ones are there
+                write_atomically(path, content)
+            record = record.model_copy(update={"written": path.stat().st_mtime_ns})
+        write_atomically(self._record(key), json.dumps(record.to_values()))
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
         """Return the tensors of a record; raises `KeyError` if there are none or they changed."""
         record = self.get(key)
-        if record is None or "blob" not in record or record.get(EVICTED):
+        if record is None or record.blob is None or record.evicted:
             raise KeyError(f"stage {key} has no tensors in {self.root}")
-        content = self._blob(record["blob"]["sha256"]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
-            self._blob(record["blob"]["sha256"]).unlink(missing_ok=True)
+        blob = self._blob(record.blob.sha256)
+        content = blob.read_bytes()
+        if hashlib.sha256(content).hexdigest() != record.blob.sha256:
+            blob.unlink(missing_ok=True)
             raise KeyError(
                 f"the tensors of stage {key} were damaged and have been removed; run again"
             )
@@ -91,11 +92,12 @@ class StageStore:
         return load(content)
 
     def evict(self, sha256: str, keys: Sequence[str]) -> None:
-        """Remove the tensors that `keys` have in common; their records stay, marked `EVICTED`."""
+        """Remove the tensors that `keys` have in common; their records stay, marked as evicted."""
         for key in keys:
             record = self.get(key)
             if record is not None:
-                write_atomically(self._record(key), json.dumps(record | {EVICTED: True}))
+                evicted = record.model_copy(update={"evicted": True})
+                write_atomically(self._record(key), json.dumps(evicted.to_values()))
         self._blob(sha256).unlink(missing_ok=True)
 
     def _note_use(self, key: str) -> None:
@@ -103,19 +105,20 @@ class StageStore:
         with contextlib.suppress(OSError):
             self._record(key).with_suffix(".used").touch()
 
-    def _blobs_whole(self, record: Mapping[str, Any]) -> bool:
-        blob = record.get("blob")
-        if blob is None or record.get(EVICTED):
+    def _blobs_whole(self, record: StageRecord) -> bool:
+        blob = record.blob
+        if blob is None or record.evicted:
             return True
+        path = f"{self.root}/blobs/{blob.sha256[:2]}/{blob.sha256}.safetensors"  # as in `header`
         try:
-            sha256 = blob["sha256"]
-            path = f"{self.root}/blobs/{sha256[:2]}/{sha256}.safetensors"  # as in `header`
             stat = os.stat(path)
-        except (KeyError, TypeError, OSError):
+        except OSError:
             return False
-        if (stat.st_size, stat.st_mtime_ns) == (blob.get("bytes"), record.get("written")):
-            return True  # as it was left; whoever reads its tensors looks at every byte
-        return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob["sha256"]
+        if (stat.st_size, stat.st_mtime_ns) == (blob.bytes, record.written):
+            return (
+                True  # unchanged since it was written; whoever reads its tensors checks every byte
+            )
+        return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob.sha256
 
     def _record(self, key: str) -> Path:
         return self.root / "records" / key[:2] / f"{key}.json"
@@ -147,18 +150,25 @@ class LazyTensors(Sequence[dict[str, torch.Tensor]]):
         return self._store.tensors(str(self._keys[place]))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, answers: bool) -> StageRecord | None:
+    """Return a record, or None if there is none; a damaged one counts as none, with a warning."""
     try:
-        record = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise InputError(f"{path} must hold a JSON object, got {type(values).__name__}")
+        if not answers:
+            values.pop(ANSWERS, None)
+        return parse_record(values, str(path))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return record if isinstance(record, dict) else None
+    except ValueError as error:  # no JSON, no text, or no record of this schema
+        logger.warning("a stage record is not used: %s", first_line(error))
+        return None
 
 
 @functools.lru_cache(maxsize=1 << 14)  # parsed once by a process, unless it changes
-def _head(path: str, size: int, mtime_ns: int) -> Mapping[str, Any] | None:
-    record = _read(Path(path))
-    return record and {name: value for name, value in record.items() if name != ANSWERS}
+def _header(path: str, size: int, mtime_ns: int) -> StageRecord | None:
+    return _read(Path(path), answers=False)
 
 
 @functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes

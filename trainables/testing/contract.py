@@ -14,6 +14,7 @@ from spaces.domains import Value
 from strategies import Queries, Strategy
 from strategies.testing import StrategyContract, stage_context
 from trainables.config import TrialConfig
+from trainables.store.records import TrainedRecord
 from trainables.store.stage_store import StageStore
 from trainables.testing.toy import blobs, config, walked
 from trainables.testing.toy_trials import ORDERINGS, ToyTrials, toy_trials, without_strategy
@@ -23,11 +24,11 @@ from trainables.trial import PanelTrial
 def published(trial: PanelTrial, *record_types: str) -> dict[str, str]:
     """Return the SHA-256 of all tensors in a trial's store by key, of some types of record only."""
     keys = [path.stem for path in (trial.store.root / "records").rglob("*.json")]
-    records = {key: trial.store.get(key) or {} for key in keys}
+    records = {key: trial.store.get(key) for key in keys}
     return {
-        key: record["blob"]["sha256"]
+        key: record.blob.sha256
         for key, record in records.items()
-        if "blob" in record and (not record_types or record["kind"] in record_types)
+        if record and record.blob and (not record_types or record.KIND in record_types)
     }
 
 
@@ -59,8 +60,9 @@ class TrainedStrategyContract(StrategyContract):
         assert len(set(blobs(trial))) == len({stage.key for stage in trial.stages})
         for stage in trial.stages:
             assert all(w.isfinite().all() for w in trial.store.tensors(stage.key).values())
-            record = trial.store.get(stage.key) or {}
-            assert record["last_loss"] < record["first_loss"]
+            record = trial.store.get(stage.key)
+            assert isinstance(record, TrainedRecord)
+            assert record.last_loss < record.first_loss
         # Fewer weights than the toy's adapter has learn less: then one of the stages must do.
         same = trial.config.adapter == config().adapter
         learned = trial.paths[:1] if same else trial.paths
@@ -145,7 +147,9 @@ class TrainedStrategyContract(StrategyContract):
         for stage in trial.stages:
             weights = trial.store.tensors(stage.key)
             assert all(w.isfinite().all() and w.dtype == torch.float32 for w in weights.values())
-            assert math.isfinite((trial.store.get(stage.key) or {})["last_loss"])
+            record = trial.store.get(stage.key)
+            assert isinstance(record, TrainedRecord)
+            assert math.isfinite(record.last_loss)
         for path in trial.paths[:-1]:
             for _, key in trial.lineage.kept(path):
                 assert all(value.isfinite().all() for value in trial.store.tensors(key).values())

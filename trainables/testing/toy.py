@@ -84,4 +84,4 @@ def walked(walk: PanelTrial) -> PanelTrial:
 def blobs(walk: PanelTrial) -> list[str]:
     """Return the SHA-256 of each stage's weights, in the order of the stages."""
     records = [walk.store.get(stage.key) for stage in walk.stages]
-    return [record["blob"]["sha256"] for record in records if record]
+    return [record.blob.sha256 for record in records if record and record.blob]

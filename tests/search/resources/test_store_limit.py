@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from searches import stages, trials, write_plan
+from stored import trained
 from toy import Toy, walked
 
 from search.cli import main, parser, plan_from_flags
@@ -71,7 +72,7 @@ def test_an_estimate_counts_the_stages_that_are_not_trained_yet(plan: Path, tmp_
     assert one.cost is not None
     assert one.cost.stages == 1
     record = walk.store.get(walk.stages[0].key)
-    assert one.cost.train_seconds == pytest.approx(record["seconds"] / 24)
+    assert one.cost.train_seconds == pytest.approx(record.seconds / 24)
     stages_left = to_train(resolved) + (len(resolved.panel.tasks) - 1)  # joint is of three tasks
     training = stages_left * 24 * one.cost.train_seconds
     assert before is not None
@@ -97,7 +98,7 @@ def test_several_workers_are_not_measured_by_one(
 def storage(tmp_path: Path) -> Path:
     """A storage with a megabyte that no search needs."""
     store = StageStore(tmp_path / "stages")
-    store.put("ab", {"kind": "trained"}, {"w": torch.zeros(250_000)})
+    store.put("ab", trained(), {"w": torch.zeros(250_000)})
     for file in store.root.rglob("*"):
         old = file.stat().st_mtime - 2 * sweeping.GRACE_SECONDS
         os.utime(file, (old, old))
@@ -137,7 +138,7 @@ def test_a_search_evicts_when_its_store_has_grown(
     assert StageStore(storage / "stages").has("ab")
     tight.on_step_end(0, [])
     assert not StageStore(storage / "stages").has("ab")
-    StageStore(storage / "stages").put("cd", {}, {"w": torch.zeros(250_000)})  # young
+    StageStore(storage / "stages").put("cd", trained(), {"w": torch.zeros(250_000)})  # young
     tight.on_step_end(1, [])
     assert StageStore(storage / "stages").has("cd")  # the last check was just now
     tight._next = 0.0

@@ -25,7 +25,7 @@ from search.tuning.tuner import build_searcher
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
 from trainables.stage_job import DivergedError
-from trainables.store.records import DIVERGED
+from trainables.store.records import DivergedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 from trainables.trial_record import TrialRecord, trial_path
@@ -207,9 +207,8 @@ def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -
     walk = first.new_trial(config)
     walk.step()
     key = walk.key(walk.paths[1])
-    record = walk.store.get(key) or {}
     (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
-    file.write_text(json.dumps(record | {"kind": DIVERGED, "message": "it diverged"}))
+    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values()))
     assert walk.next_is_stored
     with pytest.raises(DivergedError, match="it diverged"):
         walk.step()
@@ -224,12 +223,11 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     walk = first.new_trial(TrialConfig.from_dict(comparable(first.run)["0000"]["config"]))
     base = next(r["key"] for r in comparable(first.run)["0000"]["cells"] if r["stage"] == 0)
     diverged = walk.key(walk.paths[0])
-    for key, more in ((base, None), (diverged, {"kind": DIVERGED, "message": "it diverged"})):
-        (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
-        if more:
-            file.write_text(json.dumps(json.loads(file.read_text()) | more))
-        else:
-            file.unlink()
+    store = Path(first.worker_spec.store)
+    (file,) = store.rglob(f"{diverged}.json")
+    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values()))
+    (file,) = store.rglob(f"{base}.json")
+    file.unlink()
     assert not walk.next_is_stored
 
 
@@ -238,7 +236,7 @@ def test_evicted_weights_are_not_trained_again(first: ResolvedPlan, plan: Path) 
     for stage in (s for t in trials(first.run).values() for s in t["stages"]):
         record = store.get(stage["key"])
         assert record is not None
-        alike[record["blob"]["sha256"]].add(stage["key"])
+        alike[record.blob.sha256].add(stage["key"])
     for sha256, keys in alike.items():
         store.evict(sha256, sorted(keys))
     second = resolved_as("second", plan)

@@ -84,9 +84,9 @@ def assert_alike(one: PanelTrial, other: PanelTrial) -> None:
     """Assert that losses, weights and scores are equal within the tolerance."""
     for path in one.paths:
         ours, theirs = (walk.store.get(walk.key(path)) for walk in (one, other))
-        assert ours["steps"] == theirs["steps"]
+        assert ours.steps == theirs.steps
         for loss in ("first_loss", "last_loss"):
-            assert theirs[loss] == pytest.approx(ours[loss], rel=TOLERANCE)
+            assert getattr(theirs, loss) == pytest.approx(getattr(ours, loss), rel=TOLERANCE)
         weights, others = (walk.store.tensors(walk.key(path)) for walk in (one, other))
         assert weights.keys() == others.keys()
         for name, weight in weights.items():

@@ -20,7 +20,7 @@ PARTS = pytest.mark.parametrize("parts", ["connector", "lm_lora", "connector+lm_
 
 def losses(walk) -> list[tuple[float, float]]:
     records = [walk.store.get(stage.key) for stage in walk.stages]
-    return [(record["first_loss"], record["last_loss"]) for record in records]
+    return [(record.first_loss, record.last_loss) for record in records]
 
 
 @FAMILIES
@@ -71,15 +71,13 @@ def test_every_answer_is_in_the_record_of_a_score(
     examples = load_benchmark(toy.benchmark).task("light").examples("validation")
     (cell,) = toy.walk(config(epochs=8), tmp_path / "none", ("light",)).job((("light",),)).score
     record = walk.store.get(cell[2])
-    assert [p["id"] for p in record["predictions"]] == [e.id for e in examples]
-    right = [
-        p["prediction"] == e.answer for p, e in zip(record["predictions"], examples, strict=True)
-    ]
-    assert [bool(p["score"]) for p in record["predictions"]] == right
-    assert record["score"] == sum(right) / 10 == walk.matrices()[0].values[1, 0]
-    assert record["score"] > 0
-    known = [p["prediction"] in ("light", "dark") for p in record["predictions"]]
-    assert record["format_compliance"] == pytest.approx(sum(known) / 10)
+    assert [p["id"] for p in record.predictions] == [e.id for e in examples]
+    right = [p["prediction"] == e.answer for p, e in zip(record.predictions, examples, strict=True)]
+    assert [bool(p["score"]) for p in record.predictions] == right
+    assert record.score == sum(right) / 10 == walk.matrices()[0].values[1, 0]
+    assert record.score > 0
+    known = [p["prediction"] in ("light", "dark") for p in record.predictions]
+    assert record.format_compliance == pytest.approx(sum(known) / 10)
 
 
 def test_the_model_before_any_stage_scores_the_same_whatever_the_adapters(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from scribe import SETTING, Scribe
+from stored import scored, trained
 from toy import Toy, blobs, config, walked
 
 from trainables.panel import Panel
@@ -28,9 +29,7 @@ def store(tmp_path: Path) -> StageStore:
 
 
 def put(store: StageStore, key: str, value: float, size: int = 10 * KILO) -> None:
-    store.put(
-        key, {"kind": "trained", "seconds": 1.0}, {"w": torch.full((size // 4,), float(value))}
-    )
+    store.put(key, trained(seconds=1.0), {"w": torch.full((size // 4,), float(value))})
 
 
 def aged(store: StageStore, seconds: float = 2 * sweeping.GRACE_SECONDS) -> None:
@@ -53,7 +52,7 @@ def test_what_no_search_names_goes_and_what_one_names_stays(
     store: StageStore, tmp_path: Path
 ) -> None:
     put(store, "aa", 1), put(store, "bb", 2), put(store, "cc", 2)
-    store.put("dd", {"score": 0.5})
+    store.put("dd", scored(0.5))
     names(tmp_path, "aa", "bb")
     aged(store)
     told = evict_unneeded(store, tmp_path, None, dry=True)
@@ -87,7 +86,7 @@ def test_over_the_limit_the_tensors_used_last_stay(store: StageStore, tmp_path: 
     done = evict_unneeded(store, tmp_path, 21 * KILO + 3 * RECORD)
     assert done.evicted == pytest.approx(10 * KILO, rel=0.05)
     assert [store.has(key) for key in ("aa", "bb", "cc")] == [True, False, True]
-    assert store.get("bb")["seconds"] == 1.0
+    assert store.get("bb").seconds == 1.0
     with pytest.raises(KeyError, match="bb has no tensors"):
         store.tensors("bb")
     put(store, "bb", 1)
@@ -151,7 +150,7 @@ class Heavy(Scribe):
     def run(self, job):
         if job.train:
             value = torch.tensor([int(job.key[:6], 16)])
-            self.store.put(job.key, {"kind": "trained", "seconds": 2.0}, {"w": value})
+            self.store.put(job.key, trained(seconds=2.0), {"w": value})
             self.jobs.append(job)
             job = dataclasses.replace(job, train=False)
         return super().run(job)
@@ -163,7 +162,7 @@ def test_a_trial_is_there_again_without_the_weights_that_it_came_from(
     scribe = Heavy(store)
     first = walked(PanelTrial(config("ewc"), PANEL, SETTING, store, scribe))
     names(tmp_path, *first.store_keys, *(record.key for record in first.outcome.cells()))
-    heavy = {key for key in first.store_keys if "blob" in (store.get(key) or {})}
+    heavy = {key for key in first.store_keys if getattr(store.get(key), "blob", None)}
     evict_unneeded(store, tmp_path, 0)
     assert heavy
     assert not any(store.has(key) for key in heavy)

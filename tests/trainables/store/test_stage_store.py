@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored import kept, scored, trained
 from toy import Toy, adapted, blobs, config, walked
 
 from trainables.store.stage_store import StageStore
@@ -35,15 +36,15 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_what_was_put_is_there_and_what_was_not_is_none(store: StageStore) -> None:
     assert store.get("ab12") is None
     assert not store.has("ab12")
-    store.put("ab12", {"kind": "trained", "steps": 3}, tensors(2))
+    store.put("ab12", trained(steps=3), tensors(2))
     assert store.has("ab12")
-    assert store.get("ab12")["steps"] == 3
+    assert store.get("ab12").steps == 3
     assert equal(store.tensors("ab12"), tensors(2))
 
 
 def test_a_record_may_have_no_tensors(store: StageStore) -> None:
-    store.put("cd", {"score": 0.5})
-    assert store.get("cd") == {"score": 0.5}
+    store.put("cd", scored(0.5))
+    assert store.get("cd") == scored(0.5)
     with pytest.raises(KeyError, match="no tensors"):
         store.tensors("cd")
     with pytest.raises(KeyError, match="no tensors"):
@@ -52,23 +53,23 @@ def test_a_record_may_have_no_tensors(store: StageStore) -> None:
 
 def test_tensors_that_are_views_or_on_a_graph_are_stored_whole(store: StageStore) -> None:
     grown = torch.arange(12.0).reshape(3, 4).requires_grad_()
-    store.put("ab", {}, {"t": grown.T, "part": grown[1:]})
+    store.put("ab", kept(), {"t": grown.T, "part": grown[1:]})
     assert equal(store.tensors("ab"), {"t": grown.detach().T, "part": grown.detach()[1:]})
 
 
 def test_the_first_publication_stands(store: StageStore) -> None:
-    store.put("ab", {"steps": 1}, tensors(1))
-    store.put("ab", {"steps": 2}, tensors(2))
-    assert store.get("ab")["steps"] == 1
+    store.put("ab", trained(steps=1), tensors(1))
+    store.put("ab", trained(steps=2), tensors(2))
+    assert store.get("ab").steps == 1
     assert equal(store.tensors("ab"), tensors(1))
 
 
 def test_a_blob_is_named_by_its_content_and_shared_by_equal_ones(store: StageStore) -> None:
-    store.put("ab", {"of": 1}, tensors(1))
-    store.put("cd", {"of": 2}, tensors(1))
+    store.put("ab", kept(of="one"), tensors(1))
+    store.put("cd", kept(of="two"), tensors(1))
     (blob,) = (store.root / "blobs").rglob("*.safetensors")
     assert blob.stem == hashlib.sha256(blob.read_bytes()).hexdigest()
-    assert store.get("ab")["blob"] == store.get("cd")["blob"]
+    assert store.get("ab").blob == store.get("cd").blob
 
 
 # Damage ------------------------------------------------------------------------------------------
@@ -98,12 +99,12 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_blob_is_not_there_and_can_be_put_again(store: StageStore, damage: str) -> None:
-    store.put("ab", {"steps": 1}, tensors(1))
+    store.put("ab", trained(steps=1), tensors(1))
     (blob,) = (store.root / "blobs").rglob("*.safetensors")
     assert store.has("ab")
     DAMAGES[damage](blob)
     assert not store.has("ab")
-    store.put("ab", {"steps": 1}, tensors(1))
+    store.put("ab", trained(steps=1), tensors(1))
     assert equal(store.tensors("ab"), tensors(1))
 
 
@@ -114,12 +115,12 @@ WRONG = (b"", b"\0" * 40, b'{"steps": 1', b"\xff\xfe", b"[]", b"7", b'{"blob": 3
 def test_a_damaged_record_is_not_there_and_can_be_put_again(
     store: StageStore, content: bytes
 ) -> None:
-    store.put("ab", {"steps": 1}, tensors(1))
+    store.put("ab", trained(steps=1), tensors(1))
     (record,) = (store.root / "records").rglob("*.json")
     record.write_bytes(content)
     assert store.get("ab") is None
-    store.put("ab", {"steps": 2}, tensors(1))
-    assert store.get("ab")["steps"] == 2
+    store.put("ab", trained(steps=2), tensors(1))
+    assert store.get("ab").steps == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -141,6 +142,7 @@ PUBLISHER = """
 import os, signal, sys, time
 from pathlib import Path
 import torch
+from trainables.store.records import KeptRecord
 from trainables.store.stage_store import StageStore
 
 store, kills = StageStore(Path(sys.argv[1])), int(sys.argv[2])
@@ -149,7 +151,8 @@ for kill in range(kills):
     if child == 0:
         for number in range(1000):
             seed = kill * 1000 + number
-            store.put(f"{seed:08x}", {"seed": seed}, {"w": torch.full((1 << 18,), float(seed))})
+            record = KeptRecord(strategy="ewc", of="k", task=str(seed))
+            store.put(f"{seed:08x}", record, {"w": torch.full((1 << 18,), float(seed))})
     time.sleep(0.03 + 0.013 * kill)
     os.kill(child, signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -164,7 +167,7 @@ def test_a_process_killed_in_the_middle_of_publishing_leaves_only_whole_records(
     records = list((store.root / "records").rglob("*.json"))
     assert len(records) >= 5
     for path in records:
-        seed = json.loads(path.read_text())["seed"]
+        seed = int(json.loads(path.read_text())["task"])
         assert path.stem == f"{seed:08x}"
         assert equal(store.tensors(path.stem), {"w": torch.full((1 << 18,), float(seed))})
     for blob in (store.root / "blobs").rglob("*.safetensors"):
