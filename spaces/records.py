@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spaces.errors import InputError
+from spaces.errors import InputError, nearest
 
 VERSION = "schema"
 """Field of every record that holds the version of its schema."""
@@ -40,10 +40,8 @@ class Record(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            fault = error.errors()[0]
-            place = ".".join(map(str, fault["loc"])) or "it"
             raise InputError(
-                f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {place}: {fault['msg']}"
+                f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {cls._first_fault(error)}"
             ) from error
 
     @classmethod
@@ -62,6 +60,16 @@ class Record(BaseModel):
     def to_json(self) -> str:
         """Return one line of JSON; values that are not finite become null."""
         return f'{{"{VERSION}":{self.SCHEMA},{self.model_dump_json()[1:]}'
+
+    @classmethod
+    def _first_fault(cls, error: ValidationError) -> str:
+        """Say what is wrong with the first field that is, with the nearest name of an unknown one."""
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "it"
+        if fault["type"] == "extra_forbidden":
+            known = cls.model_fields if len(fault["loc"]) == 1 else {}
+            return f'unknown key "{place}"{nearest(place, known)}'
+        return f"{place}: {fault['msg']}"
 
     @classmethod
     def _other_version(cls, version: object) -> str:

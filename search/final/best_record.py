@@ -26,6 +26,7 @@ class BestRecord(Record):
     """Content of `best.yaml`."""
 
     TITLE = "best configuration"
+    REMEDY = "export it again with search/export.py"
 
     trial: str
     search: str

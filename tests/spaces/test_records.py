@@ -30,7 +30,8 @@ def test_a_written_record_is_read_back() -> None:
         ('{"schema": 1, "x": 1}', "has schema 1: this citune reads schema 2 of a point; write it"),
         ('{"schema": 3, "x": 1}', "has schema 3: this citune reads schema 2 of a point; a newer"),
         ('{"schema": 2}', "must hold a point of schema 2; x: Field required"),
-        ('{"schema": 2, "x": 1, "z": 2}', "z: Extra inputs are not permitted"),
+        ('{"schema": 2, "x": 1, "z": 2}', '2; unknown key "z"'),
+        ('{"schema": 2, "x": 1, "nam": ""}', 'unknown key "nam" — did you mean "name"?'),
         ('{"schema": 2, "x": "no"}', "x: Input should be a valid number"),
     ],
 )

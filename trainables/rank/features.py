@@ -57,7 +57,7 @@ LIBRARIES = ("torch", "transformers", "pillow")
 @functools.cache
 def feature_code() -> str:
     """Return the fingerprint of the code that computes features."""
-    return code_fingerprint(["models.lmm"], LIBRARIES)
+    return code_fingerprint([__name__], LIBRARIES)
 
 
 def features_folder(root: Path, model: str, loading: Loading) -> Path:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from types import CodeType, FunctionType
 
+from spaces import knobs_of
 from strategies import Composed, StageContext, Strategy, strategy_class
 from trainables.config import TrialConfig
 from trainables.stage_job import Expert, Fingerprints, in_order
@@ -40,20 +41,22 @@ def strategy_code(name: str) -> str:
 
 @functools.cache
 def _consolidation_code(strategy: type[Strategy]) -> str:
-    """Return the fingerprint of the code of `consolidate` and of the methods that it calls.
+    """Return the fingerprint of the code of `consolidate`, of the methods and constants that it uses.
 
     Strategies that inherit these, and keep the same, share it. A property's code does not count, because
     its value is already in the key, through `kept_name` or the knobs.
     """
-    modules, pending = dict[str, str](), ["consolidate"]
+    modules, constants, pending = dict[str, str](), dict[str, object](), ["consolidate"]
     while pending:
         name = pending.pop()
-        method = getattr(strategy, name, None)
-        method = getattr(method, "__func__", method)
-        if name not in modules and isinstance(method, FunctionType):
-            modules[name] = method.__module__
-            pending += _names(method.__code__)
-    return code_fingerprint(sorted(set(modules.values())))
+        member = getattr(strategy, name, None)
+        member = getattr(member, "__func__", member)
+        if name not in modules and isinstance(member, FunctionType):
+            modules[name] = member.__module__
+            pending += _names(member.__code__)
+        elif isinstance(member, str | int | float) and name not in knobs_of(strategy):
+            constants[name] = member
+    return digest(code_fingerprint(sorted(set(modules.values()))), constants)
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -102,7 +105,7 @@ def trained_key(
         old = _names_and_fingerprints(fingerprints, context.old)
         strategy_parts = [_name_and_code(config), effective, old, list(kept)]
         if config.strategy.needs_similarity:
-            strategy_parts.append(fingerprints.text_encoder)
+            strategy_parts += [fingerprints.text_encoder, dict(context.similarity)]
     return digest(
         "trained",
         *_common_parts(fingerprints),

@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from toy import adapted, config
 
-from strategies import StageContext, strategy_class
+from strategies import Learner, StageContext, Tensors, strategy_class
+from strategies.ewc import EWC
+from strategies.similarity import MODALITIES
 from trainables.panel import Panel
 from trainables.stage_job import Expert, Fingerprints
 from trainables.store import stage_keys
@@ -112,6 +115,33 @@ def test_strategies_that_keep_the_same_of_a_stage_share_it() -> None:
     assert kept("der") != kept("der", ratio=0.3)
     assert kept("der") == kept("der", beta=1.0)
     assert kept("eproj") == kept("eproj", threshold=0.5) != kept("eproj", key_steps=5)
+
+
+def test_a_constant_that_consolidation_reads_is_in_the_key_of_what_is_kept() -> None:
+    class Constant(EWC):
+        name = "constant"
+        size = 1.0
+
+        def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
+            return {"size": torch.full((1,), self.size)}
+
+    class Other(Constant):
+        size = 2.0
+
+    class Same(Constant):
+        unread = 3.0
+
+    codes = {cls: stage_keys._consolidation_code(cls) for cls in (Constant, Other, Same)}
+    assert codes[Constant] == codes[Same] != codes[Other]
+
+
+def test_the_similarity_of_old_tasks_is_in_the_key_of_a_strategy_that_reads_it() -> None:
+    def trained(similarity: float, name: str) -> str:
+        context = StageContext(("b",), (("a",),), dict.fromkeys(MODALITIES, (similarity,)))
+        return trained_key(SETTING, config(name), "parent", context, 2, ("kept",))
+
+    assert trained(0.25, "tir") != trained(0.5, "tir")
+    assert trained(0.25, "ewc") == trained(0.5, "ewc")
 
 
 DIFFERENT = {
