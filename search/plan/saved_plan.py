@@ -47,7 +47,7 @@ class SavedPlan(Record):
     """A search as it was begun: enough to resume it, to report it, and to train its best again."""
 
     SCHEMA: ClassVar[int] = 1
-    REMEDY: ClassVar[str] = "search again, or use the citune that wrote it"
+    REMEDY: ClassVar[str] = "search again"
     TITLE: ClassVar[str] = "search's plan"
 
     name: str

@@ -43,7 +43,7 @@ def test_the_best_goes_into_one_file_with_the_code_of_its_strategy(run: Path) ->
         ({"schema": None}, "names no schema, as files of an older citune"),
         ({"schema": 99}, "has schema 99.*a newer citune would read it"),
         ({"seed": "first"}, "must hold a best configuration of schema 1; seed"),
-        ({"sede": 0}, "sede: Extra inputs are not permitted"),
+        ({"sede": 0}, 'unknown key "sede" — did you mean "seed"?'),
     ],
 )
 def test_a_best_yaml_of_another_schema_is_one_clear_error(
