@@ -151,6 +151,6 @@ def test_lazy_tensors_are_read_when_they_are_indexed(tmp_path: Path) -> None:
     kept = LazyTensors(store, keys)
     assert len(kept) == 2
     for number, key in enumerate(keys):
-        store.put(key, kept(), {"w": torch.full((2,), float(number))})
+        store.put(key, kept_record(), {"w": torch.full((2,), float(number))})
     assert [float(own["w"][0]) for own in kept] == [0.0, 1.0]
     assert not LazyTensors(store, [])
