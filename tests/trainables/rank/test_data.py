@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored import kept as kept_record
 from toy import Toy
 
 from models.lmm import LMM
