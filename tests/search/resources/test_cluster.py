@@ -115,7 +115,10 @@ def shown(token: str) -> dict[str, str]:
 def test_a_cluster_with_a_token_is_joined_with_it_and_refuses_others(
     guarded: str, tmp_path: Path
 ) -> None:
-    code = "import ray; from search.resources.cluster import connect; connect(3); print(ray.cluster_resources())"
+    code = (
+        "import ray; from search.resources.cluster import connect; connect(3); "
+        "print(ray.cluster_resources())"
+    )
 
     def joined(**env: str) -> subprocess.CompletedProcess[str]:
         own = {n: v for n, v in os.environ.items() if n != "RAY_AUTH_TOKEN"}
