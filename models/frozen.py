@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spaces.files import fits_on_disk, replacing
+from spaces.storage import check_storage
 
 
 class CapturedFeatures(Exception):
@@ -52,6 +53,7 @@ def map_to_file(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, to
     """
     if not file.exists():
         size = sum(t.nbytes for t in tensors.values())
+        check_storage(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not fits_on_disk(file.parent, size):
             raise OSError(f"{file.parent} is short of space for {size / 1e9:.1f} GB")

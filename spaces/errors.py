@@ -29,3 +29,14 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+class MachineError(RuntimeError):
+    """Fault of the machine: a full disk, a storage that went away, a dead Ray.
+
+    The commands print it as one line and exit with `MACHINE_STATUS`; what is finished stays finished.
+    """
+
+
+MACHINE_STATUS = 3
+"""Exit status of a command that a fault of the machine ended."""

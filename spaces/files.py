@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from spaces.storage import check_storage
+
 SPARE_DISK = 1.1
 """Factor by which free disk space must exceed a file that is about to be written."""
 
@@ -23,6 +25,7 @@ def replacing(path: str | Path, durable: bool = True, overwrite: bool = True) ->
     `durable` syncs the content to disk first, so that a power cut leaves no empty file behind. Without
     `overwrite`, a file that another writer has put there meanwhile stays.
     """
+    check_storage(path)
     folder, name = os.path.split(path)
     temporary = Path(folder, f".{name}.{uuid.uuid4().hex}")
     try:
@@ -44,6 +47,7 @@ def replacing(path: str | Path, durable: bool = True, overwrite: bool = True) ->
 
 def write_atomically(path: str | Path, content: str | bytes, durable: bool = True) -> None:
     """Write a whole file in one move, and make its folder; see `replacing`."""
+    check_storage(path)  # before its folder is made
     data = content.encode() if isinstance(content, str) else content
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with replacing(path, durable) as temporary:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.files import SPARE_DISK, replacing
+from spaces.storage import check_storage
 from trainables.rank.features import EXAMPLE_SCHEMA, IMAGE_SCHEMA, FeatureFiles, examples_file
 from trainables.stage_job import FeatureCache
 
@@ -33,6 +34,7 @@ class FeatureWriter:
         self._rows: dict[Path, list[dict[str, Any]]] = {}
         self._bytes = 0
         self._part = folder / "images" / f".{uuid.uuid4().hex}"
+        check_storage(self._part)
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._out = pa.ipc.new_file(str(self._part), IMAGE_SCHEMA)
 
@@ -64,6 +66,7 @@ class FeatureWriter:
         if self._new:
             os.replace(self._part, self._part.with_name(f"{self._part.name[1:]}.arrow"))
         for file, rows in self._rows.items():
+            check_storage(file)
             file.parent.mkdir(parents=True, exist_ok=True)
             table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLE_SCHEMA)
             with replacing(file) as temporary, pa.ipc.new_file(str(temporary), table.schema) as out:
