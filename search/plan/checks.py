@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
+from spaces.storage import try_folder
 from spaces.references import FLOOR, REFERENCES
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
@@ -40,11 +40,9 @@ def check_run_folder(name: str | None, storage: Path) -> None:
         )
     if "://" in str(storage) or ":/" in str(storage):
         raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')
-    there = next(folder for folder in (storage, *storage.parents) if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise InputError(
-            f'--storage must be a folder that can be written, got "{storage}": "{there}" is none'
-        )
+    for folder in (storage, *([storage / name] if name and (storage / name).exists() else ())):
+        if why := try_folder(folder):
+            raise InputError(f'--storage must be a folder that can be written, got "{folder}": {why}')
 
 
 def check_model_named(plan: SearchPlan) -> None:

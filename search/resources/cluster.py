@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ from ray._private.authentication.authentication_token_setup import (
 from ray._private.services import find_bootstrap_address
 from ray.exceptions import RayError
 
+from search.resources.ray_start import start_ray
 from spaces import InputError
 from spaces.errors import first_line
 
@@ -27,11 +28,13 @@ LANE_OVERHEAD = 0.4e9
 EXCLUDES = [".git", "results", "tests", "docs", "benchmarks", ".venv", "venv"]
 
 
-def connect(cpus: int) -> None:
+def connect(cpus: int, log: Path | None = None) -> None:
     """Join the cluster that this machine belongs to, or start Ray here with `cpus` CPUs.
 
-    Ray's token authentication stays on: it is the default of `ray.init` and of cluster.yaml.
+    Ray's token authentication stays on: it is the default of `ray.init` and of cluster.yaml. Raises
+    `MachineError` if Ray does not come up here; the whole error is then in the file `log`.
     """
+    log = log or Path(tempfile.gettempdir(), "ray-error.log")
     quiet = {
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a header even if it is switched off
@@ -49,14 +52,7 @@ def connect(cpus: int) -> None:
     env: dict[str, object] = {"env_vars": quiet, "worker_process_setup_hook": WORKER_SETUP_HOOK}
     address = cluster_address()
     if address is None:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            object_store_memory=256 << 20,
-            runtime_env=env | {"env_vars": {**quiet, "PYTHONPATH": module_path()}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        start_ray(cpus, env | {"env_vars": {**quiet, "PYTHONPATH": module_path()}}, log)
         return
     job = {} if "RAY_JOB_ID" in os.environ else {"working_dir": str(ROOT), "excludes": EXCLUDES}
     # Ray may show its token to this machine's own cluster; elsewhere the user must switch that on.

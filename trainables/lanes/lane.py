@@ -14,8 +14,9 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
+from trainables.lanes.loopback import torch_config
 from trainables.lanes.mailbox import Answer, Mailbox, pack, unpack
 from trainables.stage_job import DivergedError, StageJob, WorkerSpec
 
@@ -76,7 +77,7 @@ class Lane:
         self._trainer = TorchTrainer(
             serve,
             train_loop_config={"mailbox": self.mailbox, "spec": spec},
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            torch_config=torch_config("nccl" if gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers,
                 use_gpu=gpu,
