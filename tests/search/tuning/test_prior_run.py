@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,8 +36,12 @@ STOPPED, FAILED = {"0001": 2}, "0003"
 
 @pytest.fixture
 def plan(toy: Toy, tmp_path: Path) -> Path:
+    return plan_in(tmp_path, toy)
+
+
+def plan_in(folder: Path, toy: Toy) -> Path:
     own = {"epochs": 1, "batch_size": 8, "precision": "fp32", "checkpointing": False}
-    return write_plan(tmp_path / "toy.yaml", toy, samples=4, training=own)
+    return write_plan(folder / "toy.yaml", toy, samples=4, training=own)
 
 
 def prior_run_of(resolved: ResolvedPlan) -> PriorRun | None:
@@ -48,10 +53,10 @@ def resolved_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
     return resolve_plan(plan_from_flags(args, None), name, plan.parent / "storage", False)
 
 
-@pytest.fixture
-def first(plan: Path) -> ResolvedPlan:
-    """A search with a trial that was stopped after two stages, and one that failed, without Ray."""
-    resolved = resolved_as("first", plan)
+@pytest.fixture(scope="module")
+def storage(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with a search of which a trial was stopped after two stages, and one failed, without Ray."""
+    resolved = resolved_as("first", plan_in(tmp_path_factory.mktemp("prior"), toy))
     resolved.run.mkdir(parents=True)
     save_plan(resolved)
     searcher = build_searcher(resolved)
@@ -63,6 +68,14 @@ def first(plan: Path) -> ResolvedPlan:
         result = walked(resolved, given, runner)
         searcher.on_trial_complete(f"trial-{number}", result, error=given["name"] == FAILED)
     assert not searcher.trials_left()
+    return resolved.run.parent
+
+
+@pytest.fixture
+def first(plan: Path, storage: Path) -> ResolvedPlan:
+    """Return the search of a copy of `storage`, which the test may change."""
+    resolved = resolved_as("first", plan)
+    shutil.copytree(storage, resolved.run.parent, dirs_exist_ok=True)
     return resolved
 
 
