@@ -13,10 +13,10 @@ format:
 	ruff format
 
 test:
-	pytest
+	pytest -n 2
 
 slow:
-	pytest -m "slow and not gpu"
+	pytest -n 2 -m "slow and not gpu"
 
 weights: ## with real pretrained weights, which are fetched the first time; see docs/weights.md
 	pytest -m weights -s

@@ -116,6 +116,7 @@ def test_the_whole_contract_holds_for_a_strategy_outside_the_checkout(elsewhere:
     assert passed(out) >= 16
 
 
+@pytest.mark.slow
 def test_a_strategy_outside_the_checkout_that_breaks_the_contract_fails(elsewhere: Path) -> None:
     mine = elsewhere / "mine.py"
     mine.write_text(mine.read_text().replace(" if context.before and self.strength else {}", "", 1))

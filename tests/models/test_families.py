@@ -311,6 +311,7 @@ def one_rank(
     return walk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero", ZEROS)
 def test_two_ranks_with_zero_and_checkpointing_train_as_one(
     family: str, zero: int, folders: dict[str, Path], toy_benchmark: Path, two_ranks: Path, one_rank

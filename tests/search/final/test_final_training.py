@@ -15,8 +15,13 @@ from tasks import load_benchmark
 from trainables.panel import Panel
 
 
+ONE_PART = ("connector", "lm_lora")
+
+
 @pytest.mark.parametrize("family", ["toy", "toy_instructblip"])
-@pytest.mark.parametrize("parts", ["connector", "lm_lora", "connector+lm_lora"])
+@pytest.mark.parametrize(
+    "parts", [*(pytest.param(p, marks=pytest.mark.slow) for p in ONE_PART), "connector+lm_lora"]
+)
 def test_a_saved_model_loads_in_plain_transformers_and_peft_as_its_readme_says(
     family: str, parts: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
