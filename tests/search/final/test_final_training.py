@@ -14,7 +14,6 @@ from spaces import Adapter, InputError
 from tasks import load_benchmark
 from trainables.panel import Panel
 
-
 ONE_PART = ("connector", "lm_lora")
 
 

@@ -55,7 +55,7 @@ def resolved_as(name: str, plan: Path, *flags: str) -> ResolvedPlan:
 
 @pytest.fixture(scope="module")
 def storage(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with a search of which a trial was stopped after two stages, and one failed, without Ray."""
+    """Return a storage with a search, made without Ray: one trial was stopped, one failed."""
     resolved = resolved_as("first", plan_in(tmp_path_factory.mktemp("prior"), toy))
     resolved.run.mkdir(parents=True)
     save_plan(resolved)
