@@ -34,7 +34,7 @@ SMALL_PLAN = {
 SEQUENTIAL = ("--concurrent", "1")
 TIME_COLUMNS = frozenset(
     "train_seconds stages_trained stages_shared seconds_trained seconds_shared seconds_waited "
-    "seconds_scored seconds_prefixes seconds_spared seconds_unlooked".split()
+    "seconds_scored seconds_prefixes seconds_spared seconds_cached seconds_unlooked".split()
 )
 """Columns that depend on the clock and on which trial came first."""
 

@@ -20,8 +20,8 @@ class EWC(Regulariser):
     The strength is lambda / 2 of that equation.
     I is the Fisher information's diagonal, estimated as the mean squared gradient of the loss over
     batches, and normalised to sum to 1. Earlier tasks' importances are summed with `decay` per stage
-    (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9). The penalty and its importances are
-    computed in `Regulariser`.
+    (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9). `strategies/regulariser.py`
+    computes both.
     """
 
     name = "ewc"

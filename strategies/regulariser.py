@@ -59,7 +59,7 @@ class Regulariser(Strategy):
 
     @property
     def kept_name(self) -> str:
-        # The estimator's, not the strategy's: EWC and TIR share the importances of equal weights.
+        # The estimator's, not the strategy's: EWC and TIR share the importances of a stage.
         return self.estimator
 
     def prepare(self, start: Tensors, kept: Sequence[Tensors], context: StageContext) -> None:
@@ -102,7 +102,10 @@ def squared_logits(outputs: Outputs) -> torch.Tensor:
 
 
 class Estimator(NamedTuple):
-    """The two functions that estimate importances; nothing is averaged, as the sum is normalised."""
+    """The two functions that estimate importances.
+
+    They are summed over batches; `consolidate` divides by their total, so no mean is needed.
+    """
 
     function: Callable[[Outputs], torch.Tensor]
     """Function whose gradient each batch gives, per answer token."""

@@ -53,7 +53,10 @@ class StartFrom:
 
 @dataclass(frozen=True)
 class Queries:
-    """Frozen vectors that examples are routed by, one row an example; zero where there is none."""
+    """Vectors of the frozen encoders that examples are routed by, one row an example.
+
+    A row is zero if the example has no image, or no instruction.
+    """
 
     image: torch.Tensor
     """(examples, width of the vision tower), of length 1."""
@@ -94,8 +97,9 @@ class Strategy:
     """Plain sequential instruction tuning, the base of all strategies.
 
     Fields are knobs; every other attribute is state of one stage, set by `prepare` and `mix` from what
-    earlier stages kept. `begin` and the knobs of the key are asked of the configuration's own instance.
-    From `prepare` to `by_products` one fresh instance serves one stage; `consolidate` gets another.
+    earlier stages kept. `begin` and `effective` are called on the configuration's instance. The hooks
+    from `prepare` to `by_products` share an instance made for the stage. `consolidate` and `route` each
+    get a new one.
     """
 
     name: ClassVar[str]
@@ -155,7 +159,8 @@ class Strategy:
     def effective(self, context: StageContext) -> dict[str, Value]:
         """Return the knobs that change the training of this stage.
 
-        Stages that agree in them, and in all else of the key, are shared.
+        Trials whose stages agree in these knobs, and in all else of the key, share the trained stage.
+        Return {} where the strategy does nothing.
         """
         return {}
 
@@ -231,7 +236,9 @@ class Strategy:
         return {}
 
     def consolidate(self, learner: Learner, task: str, size: int) -> Tensors:
-        """Return the tensors that later stages need of one task of the stage, of `size` examples.
+        """Return the tensors that later stages need of `task`, a task of this stage.
+
+        `size` is the number of its training examples.
 
         It is always called on a new instance: it may read knobs and `learner`, but nothing that
         `prepare` or training set.

@@ -1,4 +1,7 @@
-"""One trial without Ray: a configuration walked through the prefix tree of a panel of orderings."""
+"""One trial without Ray: it trains a configuration on all orderings of a panel.
+
+A stage that several orderings share, because they begin alike, is trained once.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Runner(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Return True if a job could begin at once; otherwise start the runner without waiting for it."""
+        """Start the runner if need be, without waiting; return True once it can begin a job."""
         ...
 
 
@@ -46,10 +49,10 @@ class PanelTrial:
     runner: Runner
     completed: int = 0
     """Stages of the panel that are done."""
-    stop_after: int | None = None
-    """Stop after this many stages; None for all.
+    stages_needed: int | None = None
+    """Number of stages that will be asked for; None for all.
 
-    Set when a stopped trial is replayed, so that evicted weights of its later stages are not retrained.
+    Evicted weights are made again only if one of these stages needs them. `step` does not check it.
     """
     _ahead: dict[StagePath, Work] = field(default_factory=dict)
     """Work on the stages made before their turn."""
@@ -156,14 +159,14 @@ class PanelTrial:
     def _must_make(self, key: str, path: StagePath) -> bool:
         """Return True if the artefact `key` of a path's last stage must be made.
 
-        It must if it has no record. Evicted tensors are made again only if the store lacks a score of
-        this path or of a longer one up to `stop_after`.
+        It must if the store has no record of it. If its tensors alone were evicted, it must only if the
+        store lacks a score of this path or of a longer one up to `stages_needed`.
         """
         if self.store.has(key):
             return False
         return self.store.header(key) is None or any(
             not self.store.has(self.lineage.scored(longer, task))
-            for longer in [path, *self.paths[: self.stop_after]]
+            for longer in [path, *self.paths[: self.stages_needed]]
             if longer[: len(path)] == path
             for task in self.lineage.scored_tasks(longer)
         )
@@ -215,7 +218,7 @@ class PanelTrial:
         self.outcome.add(path, Work(work.trained, seconds, waited))
 
     def _try_stage(self, path: StagePath) -> Work | None:
-        """Make a stage unless it is there; returns None if another trial is making it."""
+        """Make what the store lacks of a stage; return None if another trial holds its lease."""
         self._raise_if_diverged(path)
         job = self.job(path)
         if job.empty:
@@ -236,13 +239,15 @@ class PanelTrial:
             raise DivergedError(record.message)
 
     def _go_ahead(self, wanted: StagePath) -> bool:
-        """Make one stage before its turn whose start weights exist; return False if there is none.
+        """Make one later stage whose start weights exist; return False if there is none.
 
         The stage is reported in its turn, for trials are compared after the same stages.
         """
         done_or_ahead = {*self.scores, *self._ahead}
         if not self.panel.first and not self.lineage.kept(()):
-            done_or_ahead.add(())  # only scores are made there, and no stage has to wait for them
+            done_or_ahead.add(
+                ()
+            )  # before the first stage only scores are made: no stage waits for them
         for path in self.paths:
             if path in done_or_ahead or path == wanted or path[:-1] not in done_or_ahead:
                 continue

@@ -42,7 +42,9 @@ def check_run_folder(name: str | None, storage: Path) -> None:
         raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')
     for folder in (storage, *([storage / name] if name and (storage / name).exists() else ())):
         if why := try_folder(folder):
-            raise InputError(f'--storage must be a folder that can be written, got "{folder}": {why}')
+            raise InputError(
+                f'--storage must be a folder that can be written, got "{folder}": {why}'
+            )
 
 
 def check_model_named(plan: SearchPlan) -> None:

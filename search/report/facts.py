@@ -113,9 +113,7 @@ def cost(outcome: Outcome) -> dict[str, Any]:
         "worker time training": duration("seconds_trained"),
         "saved by stages in the store": duration("seconds_shared"),
         "saved by common prefixes of orderings": duration("seconds_prefixes"),
-        "saved by cached vision features": duration(
-            "seconds_unlooked", less=plan.precompute_seconds
-        ),
+        "saved by cached vision features": duration("seconds_cached", less=plan.precompute_seconds),
         "saved by stopping weak trials, about": duration("seconds_spared"),
         "worker time scoring and consolidating": duration("seconds_scored"),
         "worker time waiting for another trial's stage": duration("seconds_waited"),

@@ -120,9 +120,7 @@ def twice(init: Callable[[], None], log: Path) -> None:
                 raise MachineError(
                     f"Ray did not come up on this machine ({first_line(error)[:200]}); {noted}"
                 ) from error
-            print(
-                f"Ray did not come up ({first_line(error)[:200]}); trying once more", flush=True
-            )
+            print(f"Ray did not come up ({first_line(error)[:200]}); trying once more", flush=True)
             time.sleep(1)
 
 

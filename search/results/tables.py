@@ -36,7 +36,7 @@ from trainables.trial_record import TrialRecord
 TIME_COLUMNS = (
     *("train_seconds", "stages_trained", "stages_shared"),
     *("seconds_trained", "seconds_shared", "seconds_waited", "seconds_scored"),
-    *("seconds_prefixes", "seconds_spared", "seconds_unlooked"),
+    *("seconds_prefixes", "seconds_spared", "seconds_cached"),
 )
 """Columns that depend on the clock or on which trial came first; all others repeat exactly."""
 

@@ -58,7 +58,7 @@ def _costs(trial: TrialRecord) -> dict[str, float]:
         ),
         "seconds_prefixes": math.fsum(_prefix_savings(trial)),
         "seconds_spared": _spared_by_stopping(trial),
-        "seconds_unlooked": math.fsum(stage.seconds.get("unlooked", 0.0) for stage in every),
+        "seconds_cached": math.fsum(stage.seconds.get("cached", 0.0) for stage in every),
     }
 
 

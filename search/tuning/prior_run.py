@@ -146,14 +146,14 @@ def _replayed(
     """Take the prior trial's stages from the store and write its record; None if one is missing."""
     trial, message = resolved.new_trial(config), ""
     state: State = "stopped" if prior.state == "stopped" else "finished"
-    trial.stop_after = prior.stages_done if state == "stopped" else None
+    trial.stages_needed = prior.stages_done if state == "stopped" else None
     with contextlib.ExitStack() as pins:
         if embeddings := [key for _, key in trial.lineage.embeddings()]:
             pins.enter_context(pinned(trial.store, embeddings))
         if not trial.next_is_stored:  # the task embeddings too, by which the other needs are known
             return None
         pins.enter_context(pinned(trial.store, trial.store_keys))
-        while not trial.finished and trial.completed != trial.stop_after:
+        while not trial.finished and trial.completed != trial.stages_needed:
             if not trial.next_is_stored:
                 return None
             try:

@@ -69,7 +69,7 @@ class StageScheduler(FIFOScheduler):
         return [scores[:stage] for stage in range(first, len(scores) + 1)]
 
     def _record(self, name: str, scores: list[float]) -> bool:
-        """Let the rule record a trial's newest stage; return whether it stops the trial there."""
+        """Record a trial's newest stage with the rule; return True if the rule stops the trial there."""
         self.recorded[name] = len(scores)
         return self.rule.stops(name, scores)
 

@@ -30,7 +30,10 @@ class StoppingRule(Protocol):
     """Decision after each stage whether a trial is stopped."""
 
     def stops(self, trial: str, stage_scores: Sequence[float]) -> bool:
-        """Record the scores, one for each stage done, and return whether to stop the trial."""
+        """Record the scores, one for each stage done; return True if the trial is to be stopped.
+
+        Called once for each stage of each trial, even where the answer is no longer used.
+        """
         ...
 
 

@@ -65,8 +65,8 @@ class Loop:
     def _forward_backward(self, batch: Batch, distil: bool = True) -> float:
         """Accumulate the gradient of a batch; return this rank's share of its mean loss.
 
-        With `distil` the strategy's distillation is added to the loss. Every micro-batch but the last is
-        ended here; the caller ends the last one with `engine.step`.
+        With `distil` the strategy's distillation is added to the loss. DeepSpeed wants `engine.step` after
+        every micro-batch; after the last one, which changes the weights, the caller calls it.
         """
         context, engine = self.context, self.engine
         micro_batch_size = self.config.training.per_pass(context.workers)
@@ -78,8 +78,8 @@ class Loop:
             loss_share += float(loss.detach()) / tokens
             distillation = self.strategy.distil(outputs) if distil else None
             loss = (loss if distillation is None else loss + distillation) / tokens
-            # DeepSpeed averages over ranks and micro-batches: scaled so that the batch's
-            # gradient is that of the mean over its answer tokens, however it is shared out.
+            # DeepSpeed divides by ranks and micro-batches. Multiplying by both makes the batch's
+            # gradient that of its mean loss per answer token, however the batch is shared out.
             engine.backward(loss * (context.workers * len(own_micro_batches)))
             if not engine.ends_batch:
                 engine.step()

@@ -47,7 +47,7 @@ class Worker:
     def run(self, job: StageJob) -> dict[str, float]:
         """Produce and publish the parts that the job names; return the seconds of each part.
 
-        "unlooked" are the seconds of the vision tower that cached features saved.
+        "cached" are the seconds of the vision tower that cached features saved.
         """
         rank_context, config, seconds = self.rank_context, TrialConfig.from_dict(job.config), {}
         if job.embed:
@@ -76,7 +76,7 @@ class Worker:
                 seconds |= self._score(job, config)
         if rank_context.lmm.tower is not None:
             cached = examples_read // workers - (data.images_embedded - embedded_before)
-            seconds["unlooked"] = max(0, cached) * data.seconds_per_example
+            seconds["cached"] = max(0, cached) * data.seconds_per_example
         return seconds
 
     def _count_scored(self, job: StageJob) -> int:

@@ -100,8 +100,8 @@ def trained_key(
     effective = config.strategy.effective(context)
     strategy_parts: list[object] = []
     if effective:
-        # The parent's key does not cover old tasks that have experts of their own, and their tensors are
-        # read.
+        # An old task with its own expert is not among the parent's ancestors, but the strategy still
+        # reads its kept tensors.
         old = _names_and_fingerprints(fingerprints, context.old)
         strategy_parts = [_name_and_code(config), effective, old, list(kept)]
         if config.strategy.needs_similarity:
