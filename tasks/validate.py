@@ -21,11 +21,12 @@ from spaces.errors import InputError
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.benchmark_file import BENCHMARK_FILE
 from tasks.data.manifest import MANIFEST
+from tasks.formats.containers.opening import split_keys
 from tasks.formats.detect import FORMATS
 from tasks.formats.raw_example import Rejected
 from tasks.user_data.inspection import CountTokens, Inspection, inspect_file
 from tasks.user_data.inspection_page import render_page
-from tasks.user_data.raw_files import data_files, split_of
+from tasks.user_data.raw_files import data_files, find_files, split_of
 from tasks.user_data.raw_task import raw_task
 
 NAMED = 20
@@ -139,9 +140,15 @@ def _inspections(
     if not files:
         raise InputError(f'"{path}" holds no data file; known formats are {", ".join(FORMATS)}')
     for file in files:
-        split = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
+        named = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
+        for split in split_keys(file) or [named]:
+            try:
+                yield inspect_file(file, split, args.images, args.format, count_tokens)
+            except InputError as error:
+                unread.append(str(error))
+    if path.is_dir() and len(unread) < len(files):
         try:
-            yield inspect_file(file, split, args.images, args.format, count_tokens)
+            find_files("as a task", path)
         except InputError as error:
             unread.append(str(error))
 

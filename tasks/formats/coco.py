@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tasks.formats.containers.json_text import Unreadable
+from tasks.formats.containers.source import CAPTIONS, ReportShare, Source, no_report
 from tasks.formats.fields import as_references, as_text, check_marks, first_value
 from tasks.formats.raw_example import (
     Accepted,
@@ -20,7 +22,6 @@ from tasks.formats.raw_example import (
     RowError,
     brief,
 )
-from tasks.formats.source import CAPTIONS, ReportShare, Source, Unreadable, no_report
 
 NAME = "coco"
 TITLE = "COCO captions: an object with images and annotations {image_id, caption}"

@@ -11,9 +11,10 @@ from typing import Any
 
 from spaces.errors import InputError, unknown
 from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
+from tasks.formats.containers.opening import open_source
+from tasks.formats.containers.source import WRAPPED, Source
 from tasks.formats.fields import Row
 from tasks.formats.raw_example import RawExample, brief
-from tasks.formats.source import WRAPPED, Source, open_source
 
 SAMPLE = 50
 """First rows of a file that decide."""
@@ -56,14 +57,14 @@ def check_format_name(name: str) -> str:
     return name
 
 
-def detect(path: Path, format: str | None = None) -> Detection:
+def detect(path: Path, format: str | None = None, split: str | None = None) -> Detection:
     """Detect the format of a file; raise `InputError` with all known formats if none fits.
 
-    A given `format` is taken, whatever the rows look like.
+    A given `format` is taken, whatever the rows look like. Of a file of several splits, `split` is read.
     """
     if format is not None:
         check_format_name(format)
-    source = open_source(path)
+    source = open_source(path, split)
     if format is not None:
         if format == coco.NAME and not coco.fits_keys(source.keys):
             raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")

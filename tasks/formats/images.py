@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import stat
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
+from tasks.formats.image_hints import PathHints
 from tasks.formats.raw_example import ImageReference, RowError, brief, printable
 
 LARGEST = 1 << 28  # bytes of an encoded image
@@ -19,6 +21,7 @@ class ImageFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
+        self._hints = PathHints(self.folder)
 
     def read(self, reference: ImageReference) -> bytes:
         """Return the encoded image; raise `RowError` if it cannot be read."""
@@ -26,17 +29,36 @@ class ImageFolder:
             return reference
         if reference[:5].lower() == "data:":
             return _embedded(reference)
-        return _contents(self.path(reference))
+        path = self.path(reference)
+        try:
+            return _contents(path)
+        except FileNotFoundError:
+            hint = self._hints.hint(reference)
+            raise RowError("image file is missing", f"{_quoted(str(path))}{hint}") from None
 
     def path(self, reference: str) -> Path:
-        """Return the path of a reference; raise `RowError` if it lies outside the folder."""
-        if "://" in reference and not reference.startswith("file://"):
+        """Return the path of a reference; raise `RowError` if it lies outside the folder.
+
+        A path that is not there as written is tried with %20 and backslashes decoded.
+        """
+        written = re.sub("^file:(//(localhost(?=/))?)?", "", reference, flags=re.IGNORECASE)
+        if "://" in written:
             raise RowError("image is an address", f"{_quoted(reference)}: nothing is downloaded")
-        written = reference.removeprefix("file://")
-        path = Path(os.path.normpath(self.folder / written))
-        if not path.is_relative_to(self.folder):
-            raise RowError("image lies outside the image folder", _quoted(reference))
-        return path
+        paths = [Path(os.path.normpath(self.folder / one)) for one in _spellings(written)]
+        inside = [path for path in paths if path.is_relative_to(self.folder)]
+        if not inside:
+            hint = self._hints.hint(reference)
+            raise RowError("image lies outside the image folder", f"{_quoted(reference)}{hint}")
+        if len(inside) > 1:
+            return next((path for path in inside if os.path.isfile(path)), inside[0])
+        return inside[0]
+
+
+def _spellings(written: str) -> list[str]:
+    """Return a path as it is written, then as an address or a system with backslashes would read it."""
+    decoded = unquote(written) if "%" in written else written
+    slashes = [one.replace("\\", "/") for one in (written, decoded)]
+    return list(dict.fromkeys((written, decoded, *slashes)))
 
 
 def is_path(reference: ImageReference) -> bool:
@@ -69,7 +91,7 @@ def _contents(path: Path) -> bytes:
             raise RowError("image file too large", f"{status.st_size} bytes, at most {LARGEST}")
         return path.read_bytes()
     except FileNotFoundError:
-        raise RowError("image file is missing", _quoted(str(path))) from None
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise RowError("image file cannot be read", f"{_quoted(str(path))}: {reason}") from error

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.formats import coco
+from tasks.formats.containers.json_text import Unreadable
+from tasks.formats.containers.source import ReportShare, no_report
 from tasks.formats.detect import ROWWISE, Detection, Format
 from tasks.formats.fields import row_id
 from tasks.formats.raw_example import Accepted, Item, Rejected, RowError, brief
-from tasks.formats.source import ReportShare, Unreadable, no_report
 
 
 def read_items(detection: Detection, report: ReportShare = no_report) -> Iterator[Item]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.images import ImageInfo, inspect_image
+from tasks.formats.containers.opening import split_keys
 from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
 from tasks.formats.raw_example import Accepted, RawExample, Rejected, RowError
@@ -209,4 +210,5 @@ def inspect_file(
 ) -> Inspection:
     """Make the inspection of a file; raise `InputError` if the file is in no known format."""
     folder = images or file.parent
-    return Inspection(detect(file, format), split, folder, count_tokens, metric, template)
+    detection = detect(file, format, split.rpartition("/")[2] if split_keys(file) else None)
+    return Inspection(detection, split, folder, count_tokens, metric, template)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, nearest, unknown
 from tasks.data.benchmark_file import TaskEntry
 from tasks.data.task import SPLITS
 from tasks.formats.detect import check_format_name
@@ -106,7 +106,18 @@ def _image_folder(where: str, base: Path, path: Path, value: Any) -> Path | None
             return folder
     raise InputError(
         f"{where}: images must be a folder: no {' and no '.join(map(str, candidates))}"
+        f"{_near_folder(value, candidates)}"
     )
+
+
+def _near_folder(value: str, candidates: Sequence[Path]) -> str:
+    """Suggest a folder that lies where one was looked for, written with slashes or a near name."""
+    slashes = value.replace("\\", "/")
+    if slashes != value and any((one.parent / slashes).is_dir() for one in candidates):
+        return f' — did you mean "{slashes}"?'
+    beside = [one.parent for one in candidates if one.parent.is_dir()]
+    names = {one.name for parent in beside for one in parent.iterdir() if one.is_dir()}
+    return nearest(Path(value).name, names)
 
 
 def _format(where: str, value: Any) -> str | None:

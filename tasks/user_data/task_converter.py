@@ -47,7 +47,7 @@ class TaskConverter:
     def __init__(self, task: RawTask, folder: Path) -> None:
         self.task, self.folder = task, folder
         self.files = {
-            split: [detect(file, task.format) for file in files]
+            split: [detect(file, task.format, split) for file in files]
             for split, files in task.files.items()
         }
         _check_template(task, self.files)
