@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from strategies import StageContext
 
@@ -115,3 +115,15 @@ class StageJob:
 def in_order(experts: Sequence[Expert]) -> list[Expert]:
     """Return the experts in an order that does not depend on which was trained first."""
     return sorted(experts, key=lambda expert: expert.key)
+
+
+class Runner(Protocol):
+    """A maker of stages: a lane of Ray Train workers, or this very process."""
+
+    def run(self, job: StageJob) -> Mapping[str, float]:
+        """Make what `job` asks for; returns the seconds that each part took."""
+        ...
+
+    def ready(self) -> bool:
+        """Start the runner if need be, without waiting; return True once it can begin a job."""
+        ...

@@ -12,30 +12,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
 
 from trainables.config import TrialConfig
 from trainables.lineage import Lineage
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel, StagePath
-from trainables.stage_job import DivergedError, Fingerprints, StageJob
+from trainables.stage_job import DivergedError, Fingerprints, Runner, StageJob
 from trainables.store.leases import POLL_SECONDS, HeldError
 from trainables.store.records import DivergedRecord
 from trainables.store.stage_store import StageStore
 from trainables.trial_outcome import TrialOutcome, Work
 from trainables.trial_record import StageCost, State, TrialRecord
-
-
-class Runner(Protocol):
-    """A maker of stages: a lane of Ray Train workers, or this very process."""
-
-    def run(self, job: StageJob) -> Mapping[str, float]:
-        """Make what `job` asks for; returns the seconds that each part took."""
-        ...
-
-    def ready(self) -> bool:
-        """Start the runner if need be, without waiting; return True once it can begin a job."""
-        ...
 
 
 @dataclass

@@ -20,9 +20,9 @@ from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel
-from trainables.stage_job import Fingerprints, WorkerSpec
+from trainables.stage_job import Fingerprints, Runner, WorkerSpec
 from trainables.store.stage_store import StageStore
-from trainables.trial import PanelTrial, Runner
+from trainables.trial import PanelTrial
 from trainables.trial_record import TrialRecord
 
 MODEL = "llava-aligned"

@@ -27,9 +27,9 @@ from tasks.user_data.prepared_benchmark import prepare_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import summary
 from trainables.panel import Panel
-from trainables.stage_job import WorkerSpec
+from trainables.stage_job import Runner, WorkerSpec
 from trainables.store.stage_store import StageStore
-from trainables.trial import PanelTrial, Runner
+from trainables.trial import PanelTrial
 
 TITLE = 11
 """Width of the first column on the screen."""

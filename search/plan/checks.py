@@ -15,8 +15,8 @@ from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
-from spaces.storage import try_folder
 from spaces.references import FLOOR, REFERENCES
+from spaces.storage import try_folder
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
 from trainables.panel import INITIAL_STATES, SCORING

@@ -12,9 +12,9 @@ from tasks import load_benchmark
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
 from trainables.panel import Panel
-from trainables.stage_job import FeatureCache, Fingerprints, WorkerSpec
+from trainables.stage_job import FeatureCache, Fingerprints, Runner, WorkerSpec
 from trainables.store.stage_store import StageStore
-from trainables.trial import PanelTrial, Runner
+from trainables.trial import PanelTrial
 
 TRAINING = {
     **{"epochs": 4, "batch_size": 8, "micro_batch": 8, "learning_rate": 0.02},
