@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from spaces.errors import InputError
 from tasks.data.benchmark import read_benchmark_file
@@ -24,6 +24,7 @@ from tasks.data.manifest import MANIFEST
 from tasks.formats.containers.opening import split_keys
 from tasks.formats.detect import FORMATS
 from tasks.formats.raw_example import Rejected
+from tasks.formats.values.columns import IGNORE, INDEX_FROM, Columns, columns_of
 from tasks.user_data.inspection import CountTokens, Inspection, inspect_file
 from tasks.user_data.inspection_page import render_page
 from tasks.user_data.raw_files import data_files, find_files, split_of
@@ -41,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("path", type=Path, help="a data file, a folder, or the YAML file of a benchmark")
     p.add_argument("--format", help=f"format of the files: {', '.join(FORMATS)}; default: detected")
+    p.add_argument(
+        "--columns",
+        help="which column is meant: prompt=text,answer=label,ignore=weight,index_from=0",
+    )
     p.add_argument("--images", type=Path, help="folder that image paths start from")
     p.add_argument("--limit", type=int, help="number of rows to check in each file (default: all)")
     p.add_argument("--model", type=Path, help="model folder; lengths are also given in its tokens")
@@ -136,6 +141,7 @@ def _inspections(
         return
     if not path.exists():
         raise InputError(f'PATH must be a data file, a folder or a YAML file: no "{path}"')
+    columns = _columns(args.columns)
     files = [path] if path.is_file() else data_files(path)
     if not files:
         raise InputError(f'"{path}" holds no data file; known formats are {", ".join(FORMATS)}')
@@ -143,7 +149,9 @@ def _inspections(
         named = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
         for split in split_keys(file) or [named]:
             try:
-                yield inspect_file(file, split, args.images, args.format, count_tokens)
+                yield inspect_file(
+                    file, split, args.images, args.format, count_tokens, columns=columns
+                )
             except InputError as error:
                 unread.append(str(error))
     if path.is_dir() and len(unread) < len(files):
@@ -157,6 +165,7 @@ def _inspections_of_benchmark(
     args: argparse.Namespace, count_tokens: CountTokens | None
 ) -> Iterator[Inspection]:
     path, benchmark = read_benchmark_file(args.path)
+    columns = _columns(args.columns)
     for name, entry in benchmark.tasks.items():
         where = f"{path}: task {name}"
         manifest = entry.data_path(name, path.parent) / MANIFEST
@@ -168,8 +177,31 @@ def _inspections_of_benchmark(
             for file in files:
                 images = args.images or task.image_folder(file)
                 yield inspect_file(
-                    file, f"{name}/{split}", images, form, count_tokens, task.metric, task.prompt
+                    file,
+                    f"{name}/{split}",
+                    images,
+                    form,
+                    count_tokens,
+                    task.metric,
+                    task.prompt,
+                    columns or task.columns,
                 )
+
+
+def _columns(text: str | None) -> Columns | None:
+    """Return the columns of the flag: KEY=COLUMN after commas; `ignore` may be there several times."""
+    if not text:
+        return None
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, column = part.partition("=")
+        if not equals or (key in values and key != IGNORE):
+            raise InputError(f"--columns must be KEY=COLUMN, each key once: got {text!r:.200}")
+        if key == IGNORE:
+            values.setdefault(key, []).append(column)
+        else:
+            values[key] = int(column) if key == INDEX_FROM and column in ("0", "1") else column
+    return columns_of(values, "--columns")
 
 
 def _totals(inspections: Sequence[Inspection]) -> list[str]:

@@ -28,7 +28,7 @@ from tasks.scoring.answers import ANSWER_METRICS
 Model = TypeVar("Model", bound=BaseModel)
 
 BENCHMARK_FILE = "benchmark.yaml"
-RAW_KEYS = (*SPLITS, "images", "format", "split", "limit", "prompt")
+RAW_KEYS = (*SPLITS, "images", "format", "split", "limit", "prompt", "columns")
 """Keys of a task that describe how raw data are read."""
 
 
@@ -52,6 +52,7 @@ class TaskEntry(BaseModel):
     split: Any = None
     limit: Any = None
     prompt: Any = None
+    columns: Any = None
 
     def raw_values(self) -> dict[str, Any]:
         """Return the values of the raw keys that the file holds."""

@@ -72,6 +72,8 @@ class Manifest(Record):
     rows: RowCounts
     reasons: Mapping[str, int]
     """Rejected rows by reason."""
+    notes: Mapping[str, int]
+    """Accepted rows by keys that were not used, and other things that were left out or kept."""
     repeated_ids: int
     examples: Mapping[str, int]
     """Examples of each split."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from tasks.formats.containers.json_text import Unreadable
 from tasks.formats.containers.source import CAPTIONS, ReportShare, Source, no_report
-from tasks.formats.fields import as_references, as_text, check_marks, first_value
 from tasks.formats.raw_example import (
     Accepted,
     ImageReference,
@@ -22,6 +21,12 @@ from tasks.formats.raw_example import (
     RowError,
     brief,
 )
+from tasks.formats.values.flags import check_row_flags
+from tasks.formats.values.image_cells import as_references
+from tasks.formats.values.image_marks import check_marks
+from tasks.formats.values.noted_row import NotedRow, first_value
+from tasks.formats.values.texts import as_text
+from tasks.formats.values.tokens import check_tokens
 
 NAME = "coco"
 TITLE = "COCO captions: an object with images and annotations {image_id, caption}"
@@ -37,20 +42,21 @@ def fits_keys(keys: tuple[str, ...]) -> bool:
 def items(source: Source, report: ReportShare = no_report) -> Iterator[Item]:
     """Yield one example for each image; rows are captions, then images that are broken or have none."""
     images, broken = _images(source)
-    grouped: dict[str, tuple[list[int], list[str]]] = {}
+    grouped: dict[str, tuple[list[int], list[str], dict[str, None]]] = {}
     row = -1
     for row, annotation in enumerate(source.listed("annotations", report)):
         try:
-            name, caption = _caption(annotation, images)
+            name, caption, notes = _caption(annotation, images)
         except RowError as refused:
             yield Rejected(row, _name(annotation, "image_id"), refused.reason, refused.detail)
             continue
-        rows, captions = grouped.setdefault(name, ([], []))
+        rows, captions, said = grouped.setdefault(name, ([], [], {}))
         rows.append(row)
         captions.append(caption)
-    for name, (rows, captions) in grouped.items():
+        said |= dict.fromkeys(notes)
+    for name, (rows, captions, said) in grouped.items():
         example = RawExample(name, images[name], PROMPT, captions[0], tuple(captions))
-        yield Accepted(tuple(rows), (example,))
+        yield Accepted(tuple(rows), (example,), tuple(said))
     broken += [(name, "image has no caption", "") for name in images if name not in grouped]
     for number, (name, reason, detail) in enumerate(broken, start=row + 1):
         yield Rejected(number, name, reason, detail)
@@ -77,13 +83,18 @@ def _images(
     return files, broken
 
 
-def _caption(annotation: Any, images: Mapping[str, Any]) -> tuple[str, str]:
-    name = _name(_object(annotation), "image_id")
+def _caption(annotation: Any, images: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the image's id, the caption, and what is said of it."""
+    note = NotedRow(_object(annotation), "annotations[].")
+    name = _name(note, "image_id")
     if name not in images:
         raise RowError("no image has the id that the caption names", brief(annotation))
-    caption = as_text(annotation.get("caption"), "caption")
+    check_row_flags(note, conversation=False)
+    caption = as_text(note.get("caption"), "caption")
     check_marks((), (), [caption])
-    return name, caption
+    note.get("id")  # of the caption itself
+    said = check_tokens([caption])
+    return name, caption, (*note.notes(), *said)
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -11,11 +11,16 @@ pixels, and is divided by `size`, width and height.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tasks.formats.fields import Row, as_text, check_marks, images_of, question, row_id
+from tasks.formats.fields import question, row_id
 from tasks.formats.raw_example import RawExample, RowError, brief
+from tasks.formats.values.boxes import ROUNDED, box_text, checked_box, numbers
+from tasks.formats.values.flags import check_row_flags
+from tasks.formats.values.image_cells import images_of
+from tasks.formats.values.image_marks import check_marks, fill_marks
+from tasks.formats.values.noted_row import NotedRow, Row, is_missing
+from tasks.formats.values.texts import as_text
 
 NAME = "coin"
 TITLE = "CoIN/UCIT test: question_id, text, answer or answer_bbox"
@@ -26,45 +31,23 @@ def fits(row: Row) -> bool:
     return "question_id" in row and "text" in row and ("answer" in row or "answer_bbox" in row)
 
 
-def examples(row: Row, number: int) -> tuple[RawExample, ...]:
+def examples(row: NotedRow, number: int) -> tuple[RawExample, ...]:
     """Return the one example of a row; raise `RowError` for a fault."""
-    if row.get("answer_bbox") is None:
+    if is_missing(row.peek("answer_bbox")):
         return question(row, number)
-    images, prompt = images_of(row), as_text(row.get("text"), "prompt")
-    check_marks(images, [prompt], [])
+    check_row_flags(row, conversation=False)
+    prompts, images = fill_marks([as_text(row.get("text"), "prompt")], images_of(row))
+    check_marks(images, prompts, [])
     answer = box_text(_box(row["answer_bbox"], row.get("size")))
-    return (RawExample(row_id(row, number), images, prompt, answer, (answer,)),)
-
-
-def box_text(box: list[float]) -> str:
-    """Write a box as an answer: `[0.1,0.25,0.5,0.9]`, with three decimals at the most."""
-    return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
-
-
-ROUNDED = 1.01
-"""Largest share that counts as rounded beyond the picture's edge; a box in pixels is larger."""
+    return (RawExample(row_id(row, number), images, prompts[0], answer, (answer,)),)
 
 
 def _box(value: Any, size: Any) -> list[float]:
     sides = value.strip(" []()").split(",") if isinstance(value, str) else value
-    box = _numbers(sides, 4, "answer_bbox is no list of four numbers", value)
-    if 1 < max(box) <= ROUNDED:
-        box = [min(side, 1.0) for side in box]
-    if max(box) > 1:
-        width, height = _numbers(size, 2, "a box in pixels needs size: [width, height]", size)
+    box = numbers(sides, 4, "answer_bbox is no list of four numbers", value)
+    if max(box) > ROUNDED:
+        width, height = numbers(size, 2, "a box in pixels needs size: [width, height]", size)
         if min(width, height) <= 0:
             raise RowError("a box in pixels needs size: [width, height]", brief(size))
         box = [side / whole for side, whole in zip(box, (width, height) * 2, strict=True)]
-    if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise RowError("answer_bbox must be x1 < x2 and y1 < y2 within the picture", brief(value))
-    return box
-
-
-def _numbers(values: Any, count: int, reason: str, got: Any) -> list[float]:
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        raise RowError(reason, brief(got)) from None
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise RowError(reason, brief(got))
-    return numbers
+    return checked_box(box, "answer_bbox")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from spaces.errors import InputError, unknown
 from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
 from tasks.formats.containers.opening import open_source
 from tasks.formats.containers.source import WRAPPED, Source
-from tasks.formats.fields import Row
 from tasks.formats.raw_example import RawExample, brief
+from tasks.formats.values.columns import Columns
+from tasks.formats.values.noted_row import NotedRow, Row
 
 SAMPLE = 50
 """First rows of a file that decide."""
@@ -27,7 +28,7 @@ class Format:
     name: str
     title: str
     fits: Callable[[Row], bool]
-    examples: Callable[[Row, int], tuple[RawExample, ...]]
+    examples: Callable[[NotedRow, int], tuple[RawExample, ...]]
 
 
 # Of two formats that fit as many rows, the first is taken: more specific ones come before.
@@ -45,6 +46,7 @@ class Detection:
     source: Source
     format: str
     why: str
+    columns: Columns = field(default_factory=Columns)
 
     def __str__(self) -> str:
         return f"{FORMATS[self.format]}; {self.source.title}; {self.why}"
@@ -57,7 +59,12 @@ def check_format_name(name: str) -> str:
     return name
 
 
-def detect(path: Path, format: str | None = None, split: str | None = None) -> Detection:
+def detect(
+    path: Path,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
+) -> Detection:
     """Detect the format of a file; raise `InputError` with all known formats if none fits.
 
     A given `format` is taken, whatever the rows look like. Of a file of several splits, `split` is read.
@@ -68,25 +75,35 @@ def detect(path: Path, format: str | None = None, split: str | None = None) -> D
     if format is not None:
         if format == coco.NAME and not coco.fits_keys(source.keys):
             raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")
-        return Detection(source, format, "as was asked for")
+        return Detection(source, format, "as was asked for", columns or Columns())
     if source.kind == "object" and coco.fits_keys(source.keys):
         return Detection(source, coco.NAME, 'it has the lists "images" and "annotations"')
     if source.kind == "object" and WRAPPED not in source.keys:
         raise _no_format(path, f"an object with lists under {', '.join(source.keys)}")
-    return _by_rows(source)
+    return _by_rows(source, columns or Columns())
 
 
-def _by_rows(source: Source) -> Detection:
+def _by_rows(source: Source, columns: Columns) -> Detection:
     with closing(source.rows()) as rows:  # type: ignore[type-var]
         sample = list(islice(rows, SAMPLE))
-    good = [row for row in sample if isinstance(row, Mapping)]
+    given = [row for row in sample if isinstance(row, Mapping)]
+    _check_columns(source.path, columns, given)
+    good: list[Row] = [columns.of(row) for row in given]
     votes = _count_votes(good, source)
     if not any(votes.values()):
         raise _no_format(source.path, _described(sample, good))
     name = max(votes, key=lambda one: votes[one])
     keys = sorted({str(key) for row in good for key in row if ROWWISE[name].fits(row)})
     count = f"{votes[name]} of the first {len(sample)} rows fit"
-    return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}")
+    return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}", columns)
+
+
+def _check_columns(path: Path, columns: Columns, rows: list[Row]) -> None:
+    """Raise `InputError` for a named column that none of the first rows has."""
+    known = dict.fromkeys(str(key) for row in rows for key in row)
+    for column in (*columns.names.values(), *columns.ignore) if rows else ():
+        if column not in known:
+            raise InputError(f"{path}: columns: {unknown('column', column, known)}")
 
 
 def _count_votes(rows: list[Row], source: Source) -> dict[str, int]:

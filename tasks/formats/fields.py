@@ -1,179 +1,101 @@
-"""Values of a row in the many forms that users write; a value without a clear meaning is a `RowError`."""
+"""Rows of a question and its answers: their prompt, images, answers, options and earlier turns."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tasks.data.rows import IMAGE
-from tasks.formats.raw_example import ImageReference, RawExample, RowError, brief, printable
+from tasks.formats.raw_example import RawExample, RowError, brief, printable
+from tasks.formats.values.answers import ANSWER, ANSWERS, FALLBACK, answer_and_references
+from tasks.formats.values.boxes import Objects
+from tasks.formats.values.columns import ID, PROMPT, SYSTEM
+from tasks.formats.values.flags import check_row_flags
+from tasks.formats.values.image_cells import images_of
+from tasks.formats.values.image_marks import check_marks, fill_marks
+from tasks.formats.values.noted_row import NotedRow, Row, first_value, is_empty, is_missing, sole
+from tasks.formats.values.options import Options, listed_labels, options_of
+from tasks.formats.values.texts import as_text, valid_utf8
 
-Row = Mapping[str, Any]
+__all__ = ["ANSWER", "ANSWERS", "FALLBACK", "PROMPT", "Row", "first_value", "question", "row_id"]
 
-ID = ("id", "question_id", "questionId", "uid", "sample_id")
-PROMPT = ("prompt", "question", "query", "instruction", "problem", "text")
-ANSWER = ("answer", "response", "output", "solution", "multiple_choice_answer", "caption")
-ANSWERS = ("answers", "captions")
-IMAGES = ("image", "images", "img", "picture", "image_path", "image_file", "file_name")
-NO_IMAGE = ({"bytes": None, "path": None}, {"bytes": None}, {"path": None})
-"""Cells of a row without an image, in a table with a column of images."""
-OPTIONS = ("choices", "options")
-UNSUPPORTED = ("video", "videos", "audio", "audios")
-
-
-def first_value(row: Row, names: Iterable[str]) -> Any:
-    """Return the value under the first of the names that has one; None if none has."""
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def as_text(value: Any, what: str) -> str:
-    """Return a value as text, numbers too; raise `RowError` if it is empty or no text."""
-    if value is None:
-        raise RowError(f"no {what}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
-        return str(value)
-    if not isinstance(value, str):
-        raise RowError(f"{what} is no text", brief(value))
-    if not value.strip():
-        raise RowError(f"empty {what}")
-    return valid_utf8(value, what)
-
-
-def _finite(value: float) -> bool:
-    return isinstance(value, int) or math.isfinite(value)
-
-
-def valid_utf8(value: str, what: str) -> str:
-    """Return the text itself; raise `RowError` if no UTF-8 file could hold it."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise RowError(f"{what} is no valid UTF-8", brief(value)) from None
-    return value
+BEFORE, AFTER = ("context", "hint", "passage"), ("input",)
+"""Names of texts that belong before and after a question."""
 
 
 def row_id(row: Any, number: int) -> str:
     """Return the row's id as text; `row-N` if it has no usable one."""
-    value = first_value(row, ID) if isinstance(row, Mapping) else None
+    value = first_value(row, ID) if hasattr(row, "get") else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of numbers with a gap
     usable = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
     return printable(str(value)) if usable else f"row-{number}"
 
 
-def images_of(row: Row) -> tuple[ImageReference, ...]:
-    """Return the references to a row's images, under any of the known names."""
-    unsupported = [name for name in UNSUPPORTED if row.get(name)]
-    if unsupported:
-        raise RowError(f"{unsupported[0]} is not supported")
-    given = {name: references for name in IMAGES if (references := as_references(row.get(name)))}
-    if len(set(given.values())) > 1:
-        raise RowError("images under several names", ", ".join(given))
-    return next(iter(given.values()), ())
-
-
-def as_references(value: Any) -> tuple[ImageReference, ...]:
-    """Return the references in a value: a path, `data:` URI, bytes, {bytes, path}, or a list of them."""
-    if value is None or value == "" or value == [] or value in NO_IMAGE:
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(_reference(one) for one in value)
-    return (_reference(value),)
-
-
-def _reference(value: Any) -> ImageReference:
-    if isinstance(value, Mapping):
-        data, path = value.get("bytes"), first_value(value, ("path", "url"))
-        if isinstance(data, str) and data:
-            return _decoded(data)
-        value = path if data in (None, "", b"") else data
-    if isinstance(value, str) and value.strip():
-        return valid_utf8(value, "image")
-    if isinstance(value, bytes) and value:
-        return value
-    raise RowError("image is neither a path nor bytes", brief(value))
-
-
-def _decoded(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RowError("image bytes are no base64", str(error)) from error
-
-
-def check_marks(
-    images: Sequence[ImageReference], prompts: Iterable[str], others: Iterable[str]
-) -> None:
-    """Raise `RowError` unless prompts have as many marks as images, or none, and `others` have none."""
-    if any(IMAGE in other for other in others):
-        raise RowError(f"{IMAGE} outside a prompt")
-    marks = sum(prompt.count(IMAGE) for prompt in prompts)
-    if marks not in (0, len(images)):
-        raise RowError(f"number of {IMAGE} marks differs from images", f"{marks} and {len(images)}")
-
-
-def answer_and_references(row: Row) -> tuple[str, tuple[str, ...]]:
-    """Return the answer to train on, and all answers that count as right.
-
-    Of a list alone, the most frequent answer is trained on; of equally frequent ones, the first.
-    """
-    answer, several = first_value(row, ANSWER), first_value(row, ANSWERS)
-    if isinstance(answer, list | tuple | Mapping):
-        answer, several = None, answer if several is None else several
-    if row.get("choices") is not None and isinstance(answer, int):
-        raise RowError("answer is a number among choices", "write out the choices and the letter")
-    texts = tuple(as_text(one, "answer") for one in _listed(several))
-    if answer is None and texts:
-        return Counter(texts).most_common(1)[0][0], texts
-    answer = as_text(answer, "answer")
-    return answer, texts or (answer,)
-
-
-def _listed(several: Any) -> Iterable[Any]:
-    """Return the texts of ["a"], [{"answer": "a"}], {"text": ["a"]} or "a"."""
-    if isinstance(several, Mapping):
-        several = first_value(several, ("text", *ANSWER, *ANSWERS))
-    if several is None:
-        return ()
-    if not isinstance(several, list | tuple):
-        return (several,)
-    return [first_value(one, ANSWER) if isinstance(one, Mapping) else one for one in several]
-
-
-def question(row: Row, number: int) -> tuple[RawExample, ...]:
+def question(row: NotedRow, number: int) -> tuple[RawExample, ...]:
     """Return the one example of a row with a question and its answers; raise `RowError` for a fault."""
-    images, prompt = images_of(row), full_prompt(row)
-    answer, answers = answer_and_references(row)
-    system = row.get("system")
-    system = as_text(system, "system") if system else ""
-    turns = history_of(row.get("history"))
-    others = [answer, *answers, system, *(answer_text for _, answer_text in turns)]
-    check_marks(images, [*(prompt for prompt, _ in turns), prompt], others)
-    return (RawExample(row_id(row, number), images, prompt, answer, answers, turns, system),)
+    check_row_flags(row, conversation=False)
+    prompt, options = prompt_and_options(row)
+    answer, answers = answer_and_references(row, options)
+    images, turns = images_of(row), history_of(row.get("history"))
+    prompts, images = fill_marks([*(earlier for earlier, _ in turns), prompt], images)
+    said = [answer for _, answer in turns]
+    objects = Objects(row, len(images))
+    texts = objects.fill(
+        [text for turn in zip(prompts, [*said, answer], strict=True) for text in turn]
+    )
+    answers = (texts[-1],) if answers == (answer,) else answers
+    prompts, said, system = texts[::2], texts[1:-1:2], system_of(row)
+    check_marks(images, prompts, [texts[-1], *answers, system, *said])
+    return (
+        RawExample(
+            id=row_id(row, number),
+            images=images,
+            prompt=prompts[-1],
+            answer=texts[-1],
+            answers=answers,
+            history=tuple(zip(prompts[:-1], said, strict=True)),
+            system=system,
+            boxes=tuple(objects.boxes),
+        ),
+    )
 
 
-def full_prompt(row: Row) -> str:
+def system_of(row: NotedRow) -> str:
+    """Return the text in the system's role; an empty one is none."""
+    value = sole(row, SYSTEM, "system", "system")
+    return "" if is_empty(value) else as_text(value, "system")
+
+
+def prompt_and_options(row: NotedRow) -> tuple[str, Options | None]:
     """Join the prompt's parts: context before it, input and options after it."""
-    parts = [as_text(first_value(row, PROMPT), "prompt")]
-    if (context := row.get("context")) and isinstance(context, str) and context not in parts[0]:
-        parts.insert(0, valid_utf8(context, "context"))
-    if (given := row.get("input")) and isinstance(given, str) and given.strip():  # alpaca's form
-        parts.append(valid_utf8(given, "input"))
-    options = first_value(row, OPTIONS)
-    if isinstance(options, list | tuple) and options:
-        names = [as_text(option, "option") for option in options]
-        if not all(name in "\n".join(parts) for name in names):
-            parts += [f"{chr(ord('A') + n)}. {name}" for n, name in enumerate(names)]
-    return "\n".join(parts)
+    parts = [as_text(sole(row, PROMPT, "prompt", "prompt"), "prompt")]
+    for name in reversed(BEFORE):
+        if (text := _part(row, name)) and text not in parts[0]:
+            parts.insert(0, text)
+    parts += [text for name in AFTER if (text := _part(row, name))]
+    options = options_of(row)
+    if options:
+        listed = listed_labels(options, "\n".join(parts))
+        parts += [] if listed else options.lines()
+        options = replace(options, labels=listed) if listed else options
+    return "\n".join(parts), options
+
+
+def _part(row: NotedRow, name: str) -> str:
+    """Return a text that belongs to the question; empty if the row has none."""
+    if name not in row or is_empty(row.peek(name)):
+        return ""
+    value = row[name]
+    if isinstance(value, str):
+        return valid_utf8(value, name)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return valid_utf8("\n".join(value), name)
+    return as_text(value, name)
 
 
 def history_of(value: Any) -> tuple[tuple[str, str], ...]:
     """Return earlier turns, given as [[prompt, answer], ...] in ms-swift's older data."""
-    if not value:
+    if is_missing(value) or is_empty(value):
         return ()
     pairs = value if isinstance(value, list | tuple) else [value]
     if any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from tasks.formats.fields import Row
 from tasks.formats.raw_example import RawExample
-from tasks.formats.turns import conversation
+from tasks.formats.turns import conversation, looks_like_turns
+from tasks.formats.values.noted_row import NotedRow, Row
 
 NAME = "llava"
 TITLE = "LLaVA: conversations of {from, value}, image"
@@ -16,9 +16,9 @@ TITLE = "LLaVA: conversations of {from, value}, image"
 
 def fits(row: Row) -> bool:
     """Return whether a row looks like one of this format."""
-    return isinstance(row.get("conversations"), list) and not row.get("images")
+    return looks_like_turns(row.get("conversations")) and not row.get("images")
 
 
-def examples(row: Row, number: int) -> tuple[RawExample, ...]:
+def examples(row: NotedRow, number: int) -> tuple[RawExample, ...]:
     """Return an example for every answer; raise `RowError` for a fault."""
-    return conversation(row, number, row.get("conversations"))
+    return conversation(row, number, "conversations")

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from tasks.formats.fields import ANSWER, ANSWERS, PROMPT, Row, first_value
+from tasks.formats.fields import ANSWER, ANSWERS, FALLBACK, PROMPT, first_value
 from tasks.formats.fields import question as examples
+from tasks.formats.values.answers import PLACES
+from tasks.formats.values.noted_row import Row
 
 NAME = "pairs"
 TITLE = "pairs: prompt (or question), answer (or answers), image"
@@ -15,9 +17,8 @@ TITLE = "pairs: prompt (or question), answer (or answers), image"
 
 def fits(row: Row) -> bool:
     """Return whether a row looks like one of this format."""
-    return (
-        first_value(row, PROMPT) is not None and first_value(row, (*ANSWER, *ANSWERS)) is not None
-    )
+    answers = (*ANSWER, *ANSWERS, *PLACES, *FALLBACK)
+    return first_value(row, PROMPT) is not None and first_value(row, answers) is not None
 
 
 __all__ = ["NAME", "TITLE", "examples", "fits"]

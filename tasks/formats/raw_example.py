@@ -14,6 +14,15 @@ ImageReference = str | bytes
 
 
 @dataclass(frozen=True, slots=True)
+class PixelBox:
+    """A box in pixels of an image, written into the texts once the image's size is known."""
+
+    image: int
+    """Number of the image among the example's."""
+    sides: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class RawExample:
     """One example as its file has it: images are references that have not been read."""
 
@@ -24,6 +33,13 @@ class RawExample:
     answers: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = ()
     system: str = ""
+    boxes: tuple[PixelBox, ...] = ()
+    """Boxes for the marks of `formats.values.boxes` in the texts."""
+
+    def texts(self) -> tuple[str, ...]:
+        """Return all texts, prompts first."""
+        turns = (text for turn in self.history for text in turn)
+        return (self.prompt, self.system, self.answer, *self.answers, *turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,8 @@ class Accepted:
     rows: tuple[int, ...]
     """Numbers of the rows in the file, from 0."""
     examples: tuple[RawExample, ...]
+    notes: tuple[str, ...] = ()
+    """Keys that are not used, and other things that are left out or kept as they are."""
 
     def rejected(self, error: RowError) -> list[Rejected]:
         """Return all rows as rejected for one fault of the group."""

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from tasks.formats.fields import Row
 from tasks.formats.llava import examples
+from tasks.formats.turns import looks_like_turns
+from tasks.formats.values.noted_row import Row
 
 NAME = "sharegpt"
 TITLE = "LLaMA-Factory sharegpt: conversations of {from, value}, images"
@@ -15,7 +16,8 @@ TITLE = "LLaMA-Factory sharegpt: conversations of {from, value}, images"
 
 def fits(row: Row) -> bool:
     """Return whether a row looks like one of this format."""
-    return isinstance(row.get("conversations"), list) and isinstance(row.get("images"), list | str)
+    turns = looks_like_turns(row.get("conversations"))
+    return turns and isinstance(row.get("images"), list | str)
 
 
 __all__ = ["NAME", "TITLE", "examples", "fits"]

@@ -2,82 +2,185 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tasks.data.placeholders import visible
 from tasks.data.rows import IMAGE
-from tasks.formats.fields import (
-    Row,
-    as_references,
-    as_text,
-    check_marks,
-    first_value,
-    images_of,
-    row_id,
-)
+from tasks.formats.fields import row_id, system_of
 from tasks.formats.raw_example import ImageReference, RawExample, RowError, brief
+from tasks.formats.values.boxes import Objects
+from tasks.formats.values.flags import check_row_flags, is_trained, refuse_unsupported
+from tasks.formats.values.image_cells import images_of
+from tasks.formats.values.image_marks import check_marks, fill_marks
+from tasks.formats.values.noted_row import NESTED, NotedRow, is_missing, sole
+from tasks.formats.values.parts import content_of
+from tasks.formats.values.texts import as_text
 
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-_ROLES |= {"model": "assistant", "bot": "assistant", "system": "system"}
-
-
-def conversation(row: Row, number: int, turns: Any) -> tuple[RawExample, ...]:
-    """Return the examples of a row whose turns are {from, value} or {role, content}."""
-    if not isinstance(turns, list | tuple) or not turns:
-        raise RowError("the conversation has no turns", brief(turns))
-    inside: list[ImageReference] = []
-    parsed = [_turn(turn, inside) for turn in turns]
-    images = tuple(inside) or images_of(row)
-    system = row.get("system")
-    system = as_text(system, "system") if system else ""
-    if parsed[0][0] == "system":
-        system, parsed = parsed[0][1], parsed[1:]
-    pairs = _pairs(parsed)
-    check_marks(images, [p for p, _ in pairs], [system, *(a for _, a in pairs)])
-    return tuple(_examples(row_id(row, number), images, pairs, system))
-
-
-def _turn(turn: Any, inside: list[ImageReference]) -> tuple[str, str]:
-    """Return role and text of a turn; images among the parts of its content are added to `inside`."""
-    if not isinstance(turn, dict):
-        raise RowError("a turn is no object", brief(turn))
-    role = first_value(turn, ("from", "role"))
-    known = _ROLES.get(role.lower()) if isinstance(role, str) else None
-    if known is None:
-        raise RowError("a turn's role is not known", brief(role))
-    content = first_value(turn, ("value", "content"))
-    if isinstance(content, list | tuple):
-        content = "".join(_part(part, inside) for part in content)
-    return known, as_text(content, {"user": "prompt", "assistant": "answer"}.get(known, known))
+_ROLES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "model", "bot", "chatgpt", "ai"), "assistant"),
+    **dict.fromkeys(("system", "developer"), "system"),
+}
+_CALLS = (
+    "tool",
+    "function",
+    "function_call",
+    "tool_call",
+    "tool_response",
+    "observation",
+    "ipython",
+)
+_TEXTS = {"user": "prompt", "assistant": "answer", "system": "system"}
 
 
-def _part(part: Any, inside: list[ImageReference]) -> str:
-    """Return a part of a list of contents as text: a mark for an image."""
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text":
-        return as_text(part.get("text"), "prompt")
-    if kind not in ("image", "image_url"):
-        raise RowError("a part of a turn is neither text nor image", brief(part))
-    value = first_value(part, ("image", "image_url", "url", "path"))
-    inside.extend(as_references(value))
-    return IMAGE
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation."""
+
+    role: str
+    text: str
+    images: tuple[ImageReference | None, ...] = ()
+    """Image of each mark in the text; None where the row's own images hold it."""
+    trained: bool = True
 
 
-def _pairs(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return (prompt, answer) of every exchange.
+def turns_of(value: Any) -> Any:
+    """Return a row's turns, also those that a table has as a text of JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
 
-    An answer before the first question is left out, and so is a last question without an answer.
+
+def looks_like_turns(value: Any) -> bool:
+    """Return whether a value is a list of turns, or a text of JSON that may hold one."""
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+
+
+def conversation(row: NotedRow, number: int, name: str) -> tuple[RawExample, ...]:
+    """Return the examples of a row whose turns, under `name`, are {from, value} or {role, content}."""
+    check_row_flags(row, conversation=True)
+    given = turns_of(row.get(name))
+    if given is None:
+        raise RowError(f"the row has no {name}", "keys: " + ", ".join(map(str, row))[:200])
+    if not isinstance(given, list | tuple) or not given:
+        raise RowError("the conversation has no turns", brief(given))
+    read = [_turn(row, name, turn, last=turn is given[-1]) for turn in given]
+    system, turns = _system(row, [turn for turn in read if turn is not None])
+    turns = _exchanges(row, _joined(turns))
+    images = _images(row, turns)
+    prompts, images = fill_marks([turn.text for turn in turns[::2]], images)
+    said = [turn.text for turn in turns[1::2]]
+    objects = Objects(row, len(images))
+    texts = objects.fill([text for pair in zip(prompts, said, strict=True) for text in pair])
+    prompts, said = texts[::2], texts[1::2]
+    check_marks(images, prompts, [system, *said])
+    pairs = list(zip(prompts, said, strict=True))
+    examples = _examples(row_id(row, number), images, pairs, system)
+    boxes = tuple(objects.boxes)
+    trained = [turn.trained for turn in turns[1::2]]
+    kept = [replace(one, boxes=boxes) for one, use in zip(examples, trained, strict=True) if use]
+    if not kept:
+        raise RowError("no answer of the row is to be trained", "each one has weight 0")
+    return tuple(kept)
+
+
+def _turn(row: NotedRow, name: str, given: Any, last: bool) -> Turn | None:
+    """Return a turn; None for one without any content that may be left out."""
+    if not isinstance(given, Mapping):
+        raise RowError("a turn is no object", brief(given))
+    turn = row.inner(f"{name}{NESTED}", given)
+    refuse_unsupported(turn)
+    role = _role(sole(turn, ("from", "role"), "role", "turns"))
+    value = sole(turn, ("value", "content"), "content of a turn", "turns")
+    trained = _is_trained(turn, role)
+    content = content_of(turn, value, images_of(turn))
+    if not visible(content.text) and not content.images:
+        if role == "system" or (role == "user" and last):
+            return None
+        raise RowError(f"{'no' if is_missing(value) else 'empty'} {_TEXTS[role]}")
+    return Turn(role, as_text(content.text, _TEXTS[role]), content.images, trained)
+
+
+def _role(given: Any) -> str:
+    name = given.strip().lower() if isinstance(given, str) else ""
+    if name in _CALLS:
+        raise RowError("a turn's role is not known", f"{name}: calls of functions are not trained")
+    if name not in _ROLES:
+        raise RowError("a turn's role is not known", brief(given))
+    return _ROLES[name]
+
+
+def _is_trained(turn: NotedRow, role: str) -> bool:
+    """Return whether a turn's answer is to be trained; only answers are."""
+    flags = {name for name in turn.present(("loss", "train", "trainable")) if role != "assistant"}
+    trained = is_trained(turn)
+    if trained and flags:
+        raise RowError("only answers are trained", f"a turn of the {role} has {', '.join(flags)}")
+    return trained
+
+
+def _system(row: NotedRow, turns: Sequence[Turn]) -> tuple[str, list[Turn]]:
+    """Return the system's text, of the row or of the turns before all others, and the other turns."""
+    count = next((n for n, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    told, own = "\n".join(turn.text for turn in turns[:count]), system_of(row)
+    if told and own and told != own:
+        raise RowError("two system texts differ", f"{brief(own)} and {brief(told)}")
+    if any(turn.role == "system" for turn in turns[count:]):
+        raise RowError("a system turn within the conversation", "put it in front")
+    return told or own, list(turns[count:])
+
+
+def _joined(turns: Sequence[Turn]) -> list[Turn]:
+    """Join turns of the user in a row, a line each, as OpenAI's rows have them."""
+    joined: list[Turn] = []
+    for turn in turns:
+        before = joined[-1] if joined else None
+        if before is None or before.role != turn.role:
+            joined.append(turn)
+            continue
+        if turn.role != "user":
+            raise RowError("two answers in a row", "join them, or put the question between them")
+        text, images = f"{before.text}\n{turn.text}", before.images + turn.images
+        joined[-1] = Turn("user", text, images)
+    return joined
+
+
+def _exchanges(row: NotedRow, turns: list[Turn]) -> list[Turn]:
+    """Return the turns from the first question to the last answer.
+
     LLaVA's own training treats such conversations of ShareGPT alike.
     """
-    if len(turns) > 2 and turns[0][0] == "assistant":
+    if len(turns) > 2 and turns[0].role == "assistant":
+        row.say("an answer before the first question")
         turns = turns[1:]
-    if len(turns) > 2 and turns[-1][0] == "user" and IMAGE not in turns[-1][1]:
+    if len(turns) > 2 and turns[-1].role == "user" and IMAGE not in turns[-1].text:
+        row.say("a last question without an answer")
         turns = turns[:-1]
-    roles = [role for role, _ in turns]
+    roles = [turn.role for turn in turns]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
         raise RowError("turns must be user, assistant, user, ...", ", ".join(roles[:6]) or "none")
-    texts = [content for _, content in turns]
-    return list(zip(texts[::2], texts[1::2], strict=True))
+    return turns
+
+
+def _images(row: NotedRow, turns: Sequence[Turn]) -> tuple[ImageReference, ...]:
+    """Return the images in the order of their marks: those within turns, and the row's own."""
+    marked = [image for turn in turns for image in turn.images]
+    own = images_of(row)
+    inside = tuple(image for image in marked if image is not None)
+    if not inside or inside == own:
+        return own
+    lacking = len(marked) - len(inside)
+    if len(own) != lacking:
+        what = f"{lacking} and {len(own)}"
+        raise RowError("marks without an image of their own differ from the row's images", what)
+    rest = iter(own)
+    return tuple(next(rest) if image is None else image for image in marked)
 
 
 def _examples(

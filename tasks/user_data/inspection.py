@@ -16,6 +16,9 @@ from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
 from tasks.formats.raw_example import Accepted, RawExample, Rejected, RowError
 from tasks.formats.reader import read_items
+from tasks.formats.values.boxes import with_boxes
+from tasks.formats.values.columns import Columns
+from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK
 from tasks.user_data.task_converter import check_answer, within_template
@@ -62,6 +65,7 @@ class Inspection:
         self.folder = ImageFolder(images)
         self.read = self.accepted = self.examples = 0
         self.reasons: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.duplicates = self.repeated_ids = self.references = 0
@@ -106,13 +110,15 @@ class Inspection:
         self.read += len(item.rows)
         references = {image: None for example in item.examples for image in example.images}
         try:
-            for example in item.examples:
+            examples = [with_boxes(example, self.folder.read) for example in item.examples]
+            for example in examples:
                 check_answer(within_template(example, self.template), self.metric)
             hashes = {reference: self._image_hash(reference) for reference in references}
         except RowError as error:
             return item.rejected(error)
         self.accepted += len(item.rows)
-        for example in item.examples:
+        self.notes.update(item.notes)
+        for example in examples:
             self._count(example, [hashes[reference] for reference in example.images])
         return []
 
@@ -189,7 +195,7 @@ class Inspection:
         distinct = len(self._answer_hashes)
         lines.append(f"  answers     {distinct} distinct; most common: {', '.join(common)}")
         lines.append(f"  repeated    {self.duplicates} examples, {self.repeated_ids} ids")
-        return lines
+        return lines + [f"  {line}" for line in note_lines(self.notes)]
 
 
 def _add(hashes: set[bytes], content: bytes) -> bool:
@@ -207,8 +213,10 @@ def inspect_file(
     count_tokens: CountTokens | None = None,
     metric: str = "",
     template: str = PROMPT_MARK,
+    columns: Columns | None = None,
 ) -> Inspection:
     """Make the inspection of a file; raise `InputError` if the file is in no known format."""
     folder = images or file.parent
-    detection = detect(file, format, split.rpartition("/")[2] if split_keys(file) else None)
+    part = split.rpartition("/")[2] if split_keys(file) else None
+    detection = detect(file, format, part, columns)
     return Inspection(detection, split, folder, count_tokens, metric, template)

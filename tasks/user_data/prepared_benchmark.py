@@ -26,6 +26,7 @@ from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
 from tasks.data.manifest import MANIFEST, REJECTED, SourceFile, read_manifest
 from tasks.data.rows import COLUMNS, column_faults
 from tasks.data.task import SPLITS
+from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.converted_folder import convert_task
 from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
@@ -108,7 +109,10 @@ def converted_folder(task: RawTask, out: Path) -> Path:
         return earlier
     print(f"converting  {task.name}", file=sys.stderr, flush=True)
     folder, images = convert_task(task, out)
-    sources = read_manifest(folder).sources
+    manifest = read_manifest(folder)
+    for line in note_lines(manifest.notes):
+        print(f"{line} ({task.name})", file=sys.stderr, flush=True)
+    sources = manifest.sources
     inputs = ConversionNote(folder=folder.name, sources=sources, images=images)
     write_atomically(note, json.dumps(inputs.to_values()))
     return folder

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import InputError, nearest, unknown
 from tasks.data.benchmark_file import TaskEntry
+from tasks.data.placeholders import token_fault
 from tasks.data.task import SPLITS
 from tasks.formats.detect import check_format_name
+from tasks.formats.values.columns import Columns, columns_of
 from tasks.user_data.raw_files import find_files
 from tasks.user_data.splits import SplitRule
 
@@ -32,6 +34,7 @@ class RawTask:
     prompt: str = PROMPT_MARK
     metric: str = ""
     """Metric that must be able to score every answer; empty: any answer is accepted."""
+    columns: Columns = field(default_factory=Columns)
 
     @property
     def made_splits(self) -> tuple[str, ...]:
@@ -52,6 +55,7 @@ class RawTask:
             "limit": dict(self.limit or {}),
             "prompt": self.prompt,
             "metric": self.metric,
+            "columns": self.columns.settings(),
         }
 
 
@@ -75,6 +79,7 @@ def raw_task(where: str, base: Path, name: str, entry: TaskEntry) -> RawTask:
         limit=_limit(where, values.get("limit", {})),
         prompt=_template(where, values.get("prompt", PROMPT_MARK)),
         metric=entry.metric,
+        columns=columns_of(values.get("columns"), where),
     )
 
 
@@ -154,4 +159,6 @@ def _limit(where: str, value: Any) -> dict[str, int]:
 def _template(where: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: prompt must be a text with {PROMPT_MARK} in it: got {value!r}")
+    if fault := token_fault(value, prompt=True):
+        raise InputError(f"{where}: prompt: {fault[0]} ({fault[1]})")
     return value

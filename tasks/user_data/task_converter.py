@@ -24,6 +24,7 @@ from tasks.formats.detect import Detection, detect
 from tasks.formats.images import ImageFolder, is_path
 from tasks.formats.raw_example import Accepted, ImageReference, RawExample, Rejected, RowError
 from tasks.formats.reader import read_items
+from tasks.formats.values.boxes import with_boxes
 from tasks.scoring.answers import ANSWER_METRICS
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK, RawTask
@@ -47,7 +48,7 @@ class TaskConverter:
     def __init__(self, task: RawTask, folder: Path) -> None:
         self.task, self.folder = task, folder
         self.files = {
-            split: [detect(file, task.format, split) for file in files]
+            split: [detect(file, task.format, split, task.columns) for file in files]
             for split, files in task.files.items()
         }
         _check_template(task, self.files)
@@ -56,6 +57,8 @@ class TaskConverter:
         self.writers = {split: ShardWriter(folder, split, TEXT_SCHEMA) for split in SPLITS}
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        """Accepted rows by what is said of them: keys that are not used, and the like."""
         self.image_files: dict[str, tuple[int, int]] = {}
         """Path -> (bytes, mtime_ns) of each image file that was tried; (-1, 0) for a missing one."""
         self._image_rows: dict[str, int] = {}
@@ -110,6 +113,7 @@ class TaskConverter:
             asked for one in group.examples for asked in self._as_asked(one, split, detection)
         ]
         try:
+            examples = [with_boxes(example, folder.read) for example in examples]
             for example in examples:
                 check_answer(example, self.task.metric)
             rows = self._add_images({one: None for e in examples for one in e.images}, folder)
@@ -120,6 +124,7 @@ class TaskConverter:
             example = dataclasses.replace(example, id=self._unique_id(split, example.id))
             self.writers[split].add(text_row(example, images), text_size(example))
         self.counts["accepted"] += len(group.rows)
+        self.notes.update(group.notes)
         return []
 
     def _as_asked(self, example: RawExample, split: str, detection: Detection) -> list[RawExample]:
@@ -189,6 +194,7 @@ class TaskConverter:
             made_splits=self.task.made_splits,
             rows=RowCounts(**{name: self.counts[name] for name in RowCounts.model_fields}),
             reasons=dict(self.reasons.most_common()),
+            notes=dict(self.notes.most_common()),
             repeated_ids=self.counts["repeated_ids"],
             examples={split: self.writers[split].count for split in SPLITS},
             images=len(self.images),

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from spaces.errors import first_line
 from tasks.data.rows import open_arrow
 from tasks.formats.containers.json_text import Unreadable
+from tasks.formats.values.single_floats import with_short_floats
 
 BATCH = 64
 """Rows of a table that are Python objects at the same time: each may hold an image."""
@@ -53,7 +54,7 @@ def _group_rows(file: pq.ParquetFile, group: int) -> Iterator[list[Any]]:
 def _plain_rows(batch: pa.RecordBatch) -> list[Any]:
     try:
         batch.validate(full=True)  # raises for offsets outside the buffers and for invalid UTF-8
-        return batch.to_pylist()
+        return with_short_floats(batch.to_pylist(), batch.schema)
     except TABLE_FAULTS:  # one bad text must not hide the other rows
         return [_plain_row(batch.slice(row, 1)) for row in range(batch.num_rows)]
 
@@ -61,6 +62,6 @@ def _plain_rows(batch: pa.RecordBatch) -> list[Any]:
 def _plain_row(row: pa.RecordBatch) -> Mapping[str, Any] | Unreadable:
     try:
         row.validate(full=True)
-        return row.to_pylist()[0]
+        return with_short_floats(row.to_pylist(), row.schema)[0]
     except TABLE_FAULTS as error:
         return Unreadable("the row cannot be read", first_line(error))

@@ -286,7 +286,7 @@ def test_a_broken_line_or_end_of_a_file_rejects_only_that_part(tmp_path: Path) -
     assert "nested too deeply" in str(read(path)[1])
     # What Python's json writes and other parsers refuse.
     path.write_bytes(b'[{"prompt": NaN, "answer": 1}, ' + good + b"]")
-    assert reasons(read(path)) == ["prompt is no text"]
+    assert reasons(read(path)) == ["no prompt"]
 
 
 def test_a_cut_parquet_file_and_a_broken_text_in_one_are_rejected_rows(tmp_path: Path) -> None:
