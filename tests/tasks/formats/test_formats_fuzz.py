@@ -25,7 +25,17 @@ VALUES: list[Any] = [
     *({"bytes": None, "path": None}, ["0.png", 3], {"from": "human"}, [{"role": "user"}]),
     *({"type": "image"}, [{"type": "text"}], {"text": ["a"]}, [{"answer": None}], [[["x"]] * 3]),
 ]
-PER_FORMAT = 3_500  # rows; 6 formats and as many captions: more than 20,000
+MORE = (
+    "options choices A B answer_idx label weight loss objects file_name image_1 history system context "
+    "input tools"
+).split()
+"""Keys that a mutation adds, which change what a row means."""
+TEXTS = [
+    *("<bbox>", "<|im_end|>", "<image 1>", "</s>", "a\u200bb", "A. x B. y", '["a", "b"]', "1", "B"),
+    *("What? <img>0.png</img>", "<ref-object>", "(A) x (B) y", "<video>", "ASSISTANT:", "[{}]"),
+]
+FEW, MANY = 84, 3_500
+"""Rows of each of six formats: by default, and behind the marker `fuzz`, more than 20,000 in all."""
 
 
 def mutated(value: Any, draw: random.Random) -> Any:
@@ -50,7 +60,14 @@ def mutated(value: Any, draw: random.Random) -> Any:
             case _:
                 changed[place] = mutated(value[place], draw)
         return changed
-    return draw.choice(VALUES)
+    return draw.choice(draw.choice([VALUES, TEXTS]))
+
+
+def extended(row: Any, draw: random.Random) -> Any:
+    """Add a key that changes what a row means, with any value."""
+    if not isinstance(row, dict) or draw.random() < 0.7:
+        return row
+    return row | {draw.choice(MORE): draw.choice([*VALUES, *TEXTS, ["a", "b"], {"A": "x", "B": 1}])}
 
 
 def good(name: str, number: int) -> dict[str, Any]:
@@ -69,13 +86,7 @@ def check(items: list[Item], rows: int, folder: Path) -> int:
         if isinstance(item, Accepted):
             assert item.examples
             for raw_example in item.examples:
-                texts = (
-                    raw_example.id,
-                    raw_example.prompt,
-                    raw_example.answer,
-                    *raw_example.answers,
-                    raw_example.system,
-                )
+                texts = (raw_example.id, *raw_example.texts())
                 assert all(isinstance(text, str) and text.encode() is not None for text in texts)
                 for reference in raw_example.images:
                     try:
@@ -87,25 +98,36 @@ def check(items: list[Item], rows: int, folder: Path) -> int:
     return len(seen)
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.fuzz)])
 @pytest.mark.parametrize("name", ROWS)
-def test_mutated_rows_are_accepted_or_rejected_and_none_is_lost(name: str, tmp_path: Path) -> None:
-    draw, total = random.Random(name), 0
+def test_mutated_rows_are_accepted_or_rejected_and_none_is_lost(
+    name: str, count: int, tmp_path: Path
+) -> None:
+    draw, total, accepted = random.Random(f"{name} {count}"), 0, 0
     write_images(tmp_path, 4)
     path = tmp_path / "x.json"
     for number in range(7):
-        rows = [good(name, n) for n in range(PER_FORMAT // 7)]
-        for _ in range(draw.randint(1, 3)):
-            rows = [mutated(row, draw) for row in rows]
+        rows = [good(name, n) for n in range(count // 7)]
+        for _ in range(draw.randint(1, 2)):
+            rows = [mutated(row, draw) if draw.random() < 0.6 else row for row in rows]
+            rows = [extended(row, draw) for row in rows]
         as_lines = number % 2
         text = "\n".join(map(json.dumps, rows)) if as_lines else json.dumps(rows)
         path.write_text(text)
-        total += check(list(read_items(detect(path, name))), len(rows), tmp_path)
-    assert total == 7 * (PER_FORMAT // 7)
+        items = list(read_items(detect(path, name)))
+        total += check(items, len(rows), tmp_path)
+        accepted += sum(isinstance(item, Accepted) for item in items)
+    print(f"{name}: {total} mutated rows, {accepted} accepted, {total - accepted} rejected")
+    assert total == 7 * (count // 7)
+    assert 0 < accepted < total
 
 
-def test_mutated_captions_are_accepted_or_rejected_and_none_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [2, pytest.param(70, marks=pytest.mark.fuzz)])
+def test_mutated_captions_are_accepted_or_rejected_and_none_is_lost(
+    files: int, tmp_path: Path
+) -> None:
     draw, total = random.Random(5), 0
-    for _ in range(70):
+    for _ in range(files):
         data = coco(20)
         data["annotations"] = [mutated(one, draw) for one in data["annotations"]]
         broken = draw.randrange(20)
@@ -118,7 +140,8 @@ def test_mutated_captions_are_accepted_or_rejected_and_none_is_lost(tmp_path: Pa
         notes = data["annotations"]
         assert set(range(len(notes))) <= set(seen) and len(seen) == len(set(seen))
         total += len(seen)
-    assert total >= 2_800
+    print(f"coco: {total} mutated captions")
+    assert total >= 40 * files - 40
 
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
