@@ -6,11 +6,13 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from models.folder.chat_template import template_file
 from spaces.errors import InputError, first_line
 from tasks.data.rows import IMAGE, Example
 
@@ -134,10 +136,20 @@ def prompt_text(processor: Any, example: Example) -> str:
         # BLIP-2 and InstructBLIP add a token for each query; PaliGemma needs one for each image.
         marks = 0 if hasattr(processor, "num_query_tokens") else len(example.images)
         return IMAGE * marks + text
-    # By the tokenizer: the method of some processors needs the packages for videos.
-    return processor.tokenizer.apply_chat_template(
-        messages(example), chat_template=template, add_generation_prompt=True, tokenize=False
-    )
+    turns = messages(example)
+    try:
+        # By the tokenizer: the method of some processors needs the packages for videos.
+        return processor.tokenizer.apply_chat_template(
+            turns, chat_template=template, add_generation_prompt=True, tokenize=False
+        )
+    except Exception as error:  # a template may raise what it wants
+        roles = ", ".join(dict.fromkeys(turn["role"] for turn in turns))
+        raise InputError(
+            f'the chat template in "{template_file(Path(processor.tokenizer.name_or_path))}" must take '
+            f"example {example.id} (roles {roles}; {len(example.images)} images), and does not: "
+            f"{type(error).__name__}: {first_line(error)}; a template that takes these roles in "
+            "chat_template.jinja, or the rows without them, would do"
+        ) from error
 
 
 def messages(example: Example) -> list[dict[str, Any]]:

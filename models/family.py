@@ -42,6 +42,8 @@ class Family:
     """True if the stock class answers a prompt without an image."""
     several_images: bool = True
     """True if a prompt may show more than one image."""
+    templated: bool = True
+    """True if its models are asked in a chat template by nature, never in plain text."""
 
     @property
     def connector(self) -> tuple[str, ...]:
@@ -87,6 +89,7 @@ def _blip(name: str, model_type: str) -> Family:
         vision_tower="vision_model",
         text_alone=False,
         several_images=False,
+        templated=False,
     )
 
 
@@ -120,7 +123,7 @@ FAMILIES: tuple[Family, ...] = (
     _llava("LLaVA-NeXT", "llava_next", newline=True, vision_layer=LAYER),
     _llava("LLaVA-OneVision", "llava_onevision", newline=True, vision_layer=LAYER),
     _llava("InternVL", "internvl", vision_layer=LAYER),
-    _llava("PaliGemma", "paligemma", answer_token_type=1, text_alone=False),
+    _llava("PaliGemma", "paligemma", answer_token_type=1, text_alone=False, templated=False),
     _blip("BLIP-2", "blip-2"),
     _blip("InstructBLIP", "instructblip"),
     _qwen("Qwen2.5-VL", "qwen2_5_vl"),

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from models.family import Family
+from models.folder.weights import check_report
 from models.location import folder_family
 from spaces.loading import Loading, check_loading
 
@@ -24,7 +25,10 @@ CACHE_BYTES, MOST_ANSWERS = 2e9, 64
 
 
 def load_base(folder: Path, loading: Loading) -> Any:
-    """Load the model in `folder`, in evaluation mode; raise `InputError` as `check_loading` does."""
+    """Load the model in `folder`, in evaluation mode.
+
+    Raises `InputError` as `check_loading` does, and for weights that are missing or left over.
+    """
     check_loading(loading)
     options: dict[str, Any] = {"dtype": DTYPES[loading.precision]}
     if loading.attention != "auto":
@@ -38,7 +42,10 @@ def load_base(folder: Path, loading: Loading) -> Any:
             # Only the language model is worth it: all other parts may be trained themselves.
             llm_int8_skip_modules=unquantised(folder_family(folder)),
         )
-    base: Any = AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
+    load: Any = AutoModelForImageTextToText.from_pretrained
+    base, report = load(folder, use_safetensors=True, output_loading_info=True, **options)
+    check_report(folder, report)  # the folder may have changed since the search began
+    base.eval()
     if loading.checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": loading.reentrant})
     if loading.reentrant:  # it computes no gradient where a layer's input needs none

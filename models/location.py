@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from models.family import Family, family_of
+from models.folder.files import LOADED, check_files, folder_config, json_object, loaded_files
+from models.folder.kind import check_kind
+from models.folder.weight_files import tensors_of, weight_files
 from spaces.errors import InputError, first_line, nearest
 
 EMBEDDED = Path(__file__).parent / "mini"
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 """owner/name, or owner/name@revision."""
-LOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""Files that are fetched from a hub: no pickles, no code."""
 
 
 def embedded_names() -> list[str]:
@@ -47,26 +45,11 @@ def model_folder(name_or_path: str | Path) -> Path:
             f"the model must be a folder, the id of one on the Hugging Face hub or one of "
             f'{", ".join(names)}; got "{name}", and there is no such folder{nearest(name, names)}'
         )
+    check_kind(folder)
     folder_family(folder)
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f'the model folder "{folder}" must hold *.safetensors weights; it does not. From '
-            "pytorch_model.bin, which is a pickle, save_pretrained of transformers makes them"
-        )
-    for file in folder.glob("*.safetensors"):
-        _check_whole(file)
-    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
-        raise InputError(f'the model folder "{folder}" must hold a tokenizer; it does not')
+    tensors_of(weight_files(folder, folder_config(folder)))
+    check_files(folder)
     return folder.resolve()
-
-
-def _check_whole(file: Path) -> None:
-    """Raise `InputError` for weights that were cut off, by the header of the file."""
-    try:
-        with safe_open(file, framework="np"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise InputError(f'"{file}" must be whole, and is not: {error}; copy it again') from error
 
 
 def _fetched(name: str) -> Path:
@@ -91,18 +74,6 @@ def pinned_name(name: str, folder: Path) -> str:
     return f"{name.partition('@')[0]}@{folder.name}" if on_hub(name) else str(folder)
 
 
-def folder_config(folder: Path) -> dict[str, Any]:
-    """Return the contents of the folder's config.json."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise InputError(f'the model folder "{folder}" must hold a config.json; it does not')
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f'"{path}" must be readable JSON: {error}') from error
-    return config if isinstance(config, dict) else {}
-
-
 def folder_family(folder: Path) -> Family:
     """Return the family of the model in `folder`; raise `InputError` for an unknown one."""
     config = folder_config(folder)
@@ -123,22 +94,29 @@ def image_token(folder: Path) -> str | None:
     number = config.get("image_token_id", config.get("image_token_index"))
     if not isinstance(number, int) or not tokenizer.is_file():
         return None
-    added = json.loads(tokenizer.read_text()).get("added_tokens", ())
-    return next((token["content"] for token in added if token["id"] == number), None)
+    added = json_object(tokenizer).get("added_tokens") or ()
+    try:
+        return next((str(token["content"]) for token in added if token["id"] == number), None)
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f'added_tokens in "{tokenizer}" must be objects with id and content; copy it again'
+        ) from error
 
 
 def model_fingerprint(folder: Path) -> str:
     """Return the SHA-256 over names and contents of the files in the folder that are loaded."""
-    files = sorted({f for pattern in LOADED for f in folder.glob(pattern)})
-    stats = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    stats = tuple(
+        (str(f), f.relative_to(folder).as_posix(), f.stat().st_size, f.stat().st_mtime_ns)
+        for f in loaded_files(folder)
+    )
     return _hash_files(stats)
 
 
 @functools.lru_cache(maxsize=64)
-def _hash_files(stats: tuple[tuple[str, int, int], ...]) -> str:
+def _hash_files(stats: tuple[tuple[str, str, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path, size, _ in stats:
-        digest.update(f"{Path(path).name}:{size}:".encode())
+    for path, name, size, _ in stats:
+        digest.update(f"{name}:{size}:".encode())
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.folder.weights import check_weights
 from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
 from search.final.best_record import BestRecord, library_versions, read_best_record
@@ -63,6 +64,7 @@ def read_best(
     if panel.initial_state not in INITIAL_STATES:
         raise unknown("way to learn initial tasks", panel.initial_state, INITIAL_STATES)
     folder = model_folder(model or _path_or_name(record.model))
+    check_weights(folder)
     data = load_benchmark(benchmark or _path_or_name(record.benchmark))
     encoder = text_encoder or record.text_encoder.path
     if encoder:  # absolute: lanes and other nodes have another working directory

@@ -10,6 +10,7 @@ import datetime
 from pathlib import Path
 
 from models.family import check_parts
+from models.folder.weights import check_weights
 from models.location import (
     embedded_names,
     folder_family,
@@ -113,6 +114,7 @@ def _space(plan: SearchPlan, strategies: tuple[str, ...]) -> ConfigSpace:
 def _model_folder(plan: SearchPlan, space: ConfigSpace) -> Path:
     """Return the folder of the model, which must have all parts that the space's adapters train."""
     folder = model_folder(plan.model)
+    check_weights(folder)
     for adapter in space.adapters():
         check_parts(folder_family(folder), adapter)
     return folder

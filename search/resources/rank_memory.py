@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from models.batching import PIXELS, Encoded, encode
+from models.batching import PIXELS, Encoded, encode, prompt_text
 from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory_estimate import CPU, GPU, ExampleSizes, estimate_bytes
 from models.processors import load_processor
 from search.plan.resolved_plan import ResolvedPlan
 from spaces import Adapter, InputError, Training
-from spaces.errors import first_line
 from tasks import SPLITS, Example, Task
 from trainables.rank.data import CACHE_BYTES
 
@@ -117,16 +116,7 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
 
     Raises `InputError` if one cannot be cut to the token limit, or if processor and model do not match.
     """
-    try:
-        processor = load_processor(folder)
-    except Exception as error:  # transformers names the file that is missing or unreadable
-        raise InputError(
-            f'the processor in "{folder}" must load, and does not: {first_line(error)}'
-        ) from error
-    if processor.tokenizer.eos_token_id is None:
-        raise InputError(
-            f'the tokenizer in "{folder}" must have an end-of-sequence token (eos_token)'
-        )
+    processor = load_processor(folder)
     tokens = ImageTokens(folder)
     text = AutoConfig.from_pretrained(folder).get_text_config()
     positions = getattr(text, "max_position_embeddings", 0)
@@ -134,6 +124,7 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
     encoded: dict[str, list[Encoded]] = {}
     for task in tasks:
         encoded[task.name] = []
+        _render_kinds(processor, task)
         for split, row, example in longest(task):
             whole = encode(processor, example)
             tokens.check(whole, f"{task.name}/{split} row {row}")
@@ -144,6 +135,17 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
         task.name: {split: len(task.examples(split)) for split in CACHED_SPLITS} for task in tasks
     }
     return ProcessorProbe(folder, encoded, counts, limit)
+
+
+def _render_kinds(processor: Any, task: Task) -> None:
+    """Render one row of each kind of conversation; raise `InputError` if the chat template refuses it."""
+    for split in SPLITS:
+        examples = task.examples(split)
+        for row in examples.kinds():
+            try:
+                prompt_text(processor, examples[row])
+            except InputError as error:
+                raise InputError(f"{task.name}/{split} row {row}: {error}") from error
 
 
 def longest(task: Task) -> Iterator[tuple[str, int, Example]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,6 +84,27 @@ class Rows(Sequence[Example]):
         """Return the characters of each row's prompt, to estimate its tokens."""
         count: Any = pc  # type checkers do not see its functions
         return count.utf8_length(self._text.column("prompt")).to_pylist()
+
+    def kinds(self) -> list[int]:
+        """Return the first row of each kind of conversation: system text, turns, images, their place."""
+        text, compute = self._text, cast("Any", pc)
+        prompt = text.column("prompt")
+        columns = {
+            "starts": compute.starts_with(prompt, IMAGE),
+            "marked": compute.match_substring(prompt, IMAGE),
+        }
+        if "system" in text.column_names:
+            columns["system"] = compute.greater(compute.utf8_length(text.column("system")), 0)
+        if "history" in text.column_names:
+            columns["turns"] = compute.list_value_length(text.column("history"))
+        if "images" in text.column_names:
+            columns["images"] = compute.list_value_length(text.column("images"))
+        else:
+            columns["images"] = self._cells.is_valid()
+        keys = [compute.fill_null(column, 0) for column in columns.values()]
+        table = pa.table([*keys, pa.array(range(len(self)))], [*columns, "row"])
+        first = table.group_by(list(columns)).aggregate([("row", "min")])
+        return sorted(first.column("row_min").to_pylist())
 
     def __iter__(self) -> Iterator[Example]:
         return map(self._example, range(len(self)))

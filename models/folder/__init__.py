@@ -1,0 +1,1 @@
+"""A model folder looked into before any worker starts: files, kind, weights, chat template."""
