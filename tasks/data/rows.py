@@ -101,7 +101,7 @@ class Rows(Sequence[Example]):
             columns["images"] = compute.list_value_length(text.column("images"))
         else:
             columns["images"] = self._cells.is_valid()
-        keys = [compute.fill_null(column, 0) for column in columns.values()]
+        keys = [compute.fill_null(column.cast(pa.int64()), 0) for column in columns.values()]
         table = pa.table([*keys, pa.array(range(len(self)))], [*columns, "row"])
         first = table.group_by(list(columns)).aggregate([("row", "min")])
         return sorted(first.column("row_min").to_pylist())
