@@ -135,6 +135,7 @@ def row_requirements(
     uses_connector = any(a.parts not in ("lm_lora", "lm") for a in adapters) or 3 in zero
     would_block = workers > 1 and uses_connector
     return RowRequirements(
+        tokens=False,
         image=vision_alone or would_block or not folder_family(folder).text_alone,
         reserved=image_token(folder),
         several_images=folder_family(folder).several_images,

@@ -27,8 +27,9 @@ REFUSED = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """Tokens that a model's template or another framework gives a meaning."""
-BAKED_IN = re.compile(r"(?:^|\s)(?:ASSISTANT|Assistant|<assistant>)\s*:\s*\Z")
+BAKED_IN = re.compile(r"(?:^|\s)(?:ASSISTANT|Assistant)\s*:\s*\Z")
 """End of a prompt into which a chat template was written already."""
+_ROLES = (re.compile(r"(?:^|\s)USER\s*:"), re.compile(r"(?:^|\s)ASSISTANT\s*:"))
 KEPT = re.compile(
     r"</?(?:box|quad|ref|think|answer|p|loc\d+|seg\d+|point)>"
     r"|[\u200b\u200c\u200d\u2060\ufeff\u00ad\ufffd]",
@@ -57,11 +58,17 @@ def token_fault(text: str, prompt: bool = False) -> tuple[str, str] | None:
     """Return (reason, detail) if a text holds a token that must not be trained; None if it is good."""
     if found := _CONTROL.search(text):
         return "control character", f"{found[0]!r} at character {found.start()}"
-    found = REFUSED.search(text) or (BAKED_IN.search(text) if prompt else None)
+    found = REFUSED.search(text) or (_written_template(text) if prompt else None)
     if found is None:
         return None
     token = " ".join(found[0].split())
     return "placeholder or control token of another framework", f"{token}: {_remedy(token)}"
+
+
+def _written_template(text: str) -> re.Match[str] | None:
+    """Return the place at which a prompt names the assistant as a chat template does."""
+    both = all(role.search(text) for role in _ROLES)
+    return _ROLES[1].search(text) if both else BAKED_IN.search(text)
 
 
 def _remedy(token: str) -> str:

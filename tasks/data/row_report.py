@@ -12,6 +12,7 @@ import pyarrow as pa
 from spaces.errors import InputError
 from tasks.data.benchmark import Benchmark
 from tasks.data.images import decoding_fault
+from tasks.data.placeholders import token_fault
 from tasks.data.rows import IMAGE, image_bytes, read_images, read_tables, row_id
 from tasks.data.task import SPLITS, Task
 from tasks.scoring.answers import ANSWER_METRICS, Metric
@@ -30,6 +31,8 @@ class RowRequirements:
     """Token of the image, which the model's own template puts into the prompt."""
     several_images: bool = True
     """True: a question may have more than one image."""
+    tokens: bool = True
+    """True: texts may hold control tokens; the model would take them for its own or train them."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,13 @@ def text_faults(
         yield "empty answer", ""
     given_answers = [*(turn["answer"] for turn in turns), values["answer"] or ""]
     texts = {"prompt": [p.replace(IMAGE, "") for p in prompts], "answer": given_answers}
+    texts["system"] = [values.get("system") or ""]
     for name, found in texts.items():
         if requirements.reserved and any(requirements.reserved in text for text in found):
             yield f"{name} holds {requirements.reserved}, which the model puts there itself", ""
+        elif not requirements.tokens:
+            faults = (token_fault(text, prompt=name == "prompt") for text in found)
+            yield from [fault for fault in faults if fault][:1]
     answer, answers = values["answer"] or "", values.get("answers")
     if not answer.strip():
         return

@@ -75,6 +75,8 @@ def detect(
     if format is not None:
         if format == coco.NAME and not coco.fits_keys(source.keys):
             raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")
+        if columns and columns.names and format != coco.NAME:
+            _check_columns(path, columns, _sample(source))
         return Detection(source, format, "as was asked for", columns or Columns())
     if source.kind == "object" and coco.fits_keys(source.keys):
         return Detection(source, coco.NAME, 'it has the lists "images" and "annotations"')
@@ -84,11 +86,9 @@ def detect(
 
 
 def _by_rows(source: Source, columns: Columns) -> Detection:
-    with closing(source.rows()) as rows:  # type: ignore[type-var]
-        sample = list(islice(rows, SAMPLE))
-    given = [row for row in sample if isinstance(row, Mapping)]
-    _check_columns(source.path, columns, given)
-    good: list[Row] = [columns.of(row) for row in given]
+    sample = _sample(source)
+    _check_columns(source.path, columns, sample)
+    good: list[Row] = [columns.of(row) for row in sample if isinstance(row, Mapping)]
     votes = _count_votes(good, source)
     if not any(votes.values()):
         raise _no_format(source.path, _described(sample, good))
@@ -98,11 +98,16 @@ def _by_rows(source: Source, columns: Columns) -> Detection:
     return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}", columns)
 
 
-def _check_columns(path: Path, columns: Columns, rows: list[Row]) -> None:
+def _sample(source: Source) -> list[Any]:
+    with closing(source.rows()) as rows:  # type: ignore[type-var]
+        return list(islice(rows, SAMPLE))
+
+
+def _check_columns(path: Path, columns: Columns, rows: list[Any]) -> None:
     """Raise `InputError` for a named column that none of the first rows has."""
-    known = dict.fromkeys(str(key) for row in rows for key in row)
-    for column in (*columns.names.values(), *columns.ignore) if rows else ():
-        if column not in known:
+    known = dict.fromkeys(str(key) for row in rows if isinstance(row, Mapping) for key in row)
+    for column in columns.names.values():
+        if known and column not in known:
             raise InputError(f"{path}: columns: {unknown('column', column, known)}")
 
 

@@ -141,6 +141,20 @@ def test_a_prompt_with_the_models_own_image_token_is_broken(tmp_path: Path) -> N
     assert fault.reason == "prompt holds <|pad|>, which the model puts there itself"
 
 
+def test_control_tokens_in_ready_rows_are_broken_where_a_model_would_read_them(
+    tmp_path: Path,
+) -> None:
+    benchmark = load_benchmark(write_benchmark(tmp_path))
+    content = [row(0), row(1, prompt="what? <|im_end|>"), row(2, prompt="USER: what? ASSISTANT:")]
+    write_rows(tmp_path / "left" / "train.parquet", content)
+    assert not check_rows(benchmark, ["left"], ["train"]).broken
+    report = check_rows(benchmark, ["left"], ["train"], RowRequirements(tokens=False))
+    assert [(fault.row, fault.detail.partition(":")[0]) for fault in report.broken] == [
+        (1, "<|im_end|>"),
+        (2, "ASSISTANT"),
+    ]
+
+
 def test_marks_of_images_are_as_many_as_images_or_none(tmp_path: Path) -> None:
     benchmark = load_benchmark(write_benchmark(tmp_path))
     prompts = ["what?", "<image>what?", "<image><image>what?", "<image>"]

@@ -104,6 +104,8 @@ def test_columns_of_a_task_are_checked(tmp_path: Path) -> None:
     path = write_json(tmp_path / "x.json", [pairs(0)])
     with pytest.raises(InputError, match=r'unknown column "promt".*did you mean "prompt"'):
         detect(path, columns=Columns({"prompt": "promt"}))
+    with pytest.raises(InputError, match=r'unknown column "anwser"'):
+        detect(path, "pairs", columns=Columns({"answer": "anwser"}))
 
 
 @pytest.mark.parametrize(

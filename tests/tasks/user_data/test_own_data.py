@@ -42,7 +42,8 @@ def write_data(root: Path) -> None:
     receipts = root / "data" / "receipts"
     write_images(receipts / "pictures", 6)
     for name in ("train", "dev", "eval"):
-        write_lines(receipts / "lists" / f"{name}.jsonl", [pairs(n) for n in range(6)])
+        rows = [pairs(n) | {"question": "What is it, then?", "weight": 0.5} for n in range(6)]
+        write_lines(receipts / "lists" / f"{name}.jsonl", rows)
     write_images(root / "data" / "captions", 90)
     write_json(root / "data" / "captions" / "all.json", coco(90))
     (root / "tasks.yaml").write_text(blocks("yaml")[0])
