@@ -25,6 +25,7 @@ OBJECTS = frozenset(
 """JSON files that transformers reads; each must hold an object."""
 WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """Files of a tokenizer's vocabulary. Without any, transformers may make a tokenizer without words."""
+TOKENIZER = "tokenizer_config.json"
 WORD_LISTS = ("merges.txt", "vocab.txt")
 POINTER = b"version https://git-lfs"
 
@@ -55,6 +56,12 @@ def check_files(folder: Path) -> None:
             f'the model folder "{folder}" must hold a tokenizer with its vocabulary (tokenizer.json, '
             "vocab.json with merges.txt, or tokenizer.model); it does not. Copy it from the original model"
         )
+    for place in (folder, folder / SUBFOLDERS[0]):
+        if place.is_dir() and not (place / TOKENIZER).is_file():
+            raise InputError(
+                f'"{place}" must hold {TOKENIZER}, without which texts are split otherwise; it does not. '
+                "Copy it from the original model"
+            )
 
 
 def check_fetched(file: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig
 
 from models.batching import PIXELS, Encoded, encode, prompt_text
+from models.folder.chat_template import template_notes
 from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory_estimate import CPU, GPU, ExampleSizes, estimate_bytes
@@ -37,11 +38,13 @@ class ProcessorProbe:
     """Numbers of examples by task and split."""
     limit: int
     """Token limit; 0 if neither model nor plan has one."""
+    template_notes: Sequence[str] = ()
+    """Notes on chat templates of the folder that are not used."""
 
     def notes(self) -> list[str]:
-        """Return a note for each task with an example that is too long and will be cut."""
+        """Return notes on templates, and on each task with an example that is too long and will be cut."""
         lengths = {task: max(e.length for e in some) for task, some in self.encoded.items()}
-        return [
+        return [*self.template_notes] + [
             f"{task}: an example has {length} tokens, and is cut to {self.limit}: earlier turns first, "
             "then the beginning of the prompt, never an image"
             for task, length in lengths.items()
@@ -134,7 +137,8 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
     counts = {
         task.name: {split: len(task.examples(split)) for split in CACHED_SPLITS} for task in tasks
     }
-    return ProcessorProbe(folder, encoded, counts, limit)
+    notes = template_notes(folder, processor, folder_family(folder))
+    return ProcessorProbe(folder, encoded, counts, limit, notes)
 
 
 def _render_kinds(processor: Any, task: Task) -> None:
