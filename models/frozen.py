@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from spaces.files import fits_on_disk, replacing
+from spaces.files import fits_on_disk, replacing, set_aside
 from spaces.storage import check_storage
 
 
@@ -48,21 +49,37 @@ def without_hooks(module: torch.nn.Module) -> Iterator[None]:
 def map_to_file(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
     """Return the tensors memory-mapped from `file`, which is written first if it is missing.
 
-    Returns {} if the file holds other tensors. Raises `OSError`, and leaves nothing behind, where the
-    disk is short.
+    A file that holds other tensors is set aside and written again. Raises `OSError`, and leaves nothing
+    behind, where the disk is short.
     """
-    if not file.exists():
-        size = sum(t.nbytes for t in tensors.values())
-        check_storage(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not fits_on_disk(file.parent, size):
-            raise OSError(f"{file.parent} is short of space for {size / 1e9:.1f} GB")
-        # An existing file stays: another process may have mapped it already.
-        with replacing(file, overwrite=False) as temporary:
-            save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
-    mapped = load_file(file)
+    if file.exists() and (mapped := _mapped(tensors, file)):
+        return mapped
+    set_aside(file)  # which leaves it to those that have mapped it
+    size = sum(t.nbytes for t in tensors.values())
+    check_storage(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not fits_on_disk(file.parent, size):
+        raise OSError(f"{file.parent} is short of space for {size / 1e9:.1f} GB")
+    # An existing file stays: another process may have mapped it already.
+    with replacing(file, overwrite=False) as temporary:
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
+    return _mapped(tensors, file)
+
+
+def _mapped(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file; {} unless they are those in memory to the last bit."""
+    try:
+        mapped = load_file(file)
+    except (OSError, SafetensorError):
+        return {}
     shapes = [{n: (t.shape, t.dtype) for n, t in side.items()} for side in (mapped, tensors)]
-    return mapped if shapes[0] == shapes[1] else {}
+    same = shapes[0] == shapes[1] and all(_same_bits(mapped[n], t) for n, t in tensors.items())
+    return mapped if same else {}
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    sides = (t.detach().cpu().contiguous().flatten().view(torch.uint8) for t in (one, other))
+    return torch.equal(*sides)
 
 
 class Frozen(torch.nn.Module):

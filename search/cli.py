@@ -18,10 +18,6 @@ if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where th
 ROOT = Path(__file__).parent.parent
 
 
-RESUMABLE = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
-"""Fields of a plan that may change when its search is resumed."""
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the flags; a flag that is not given keeps the plan's value."""
     p = argparse.ArgumentParser(
@@ -119,6 +115,11 @@ def run(args: argparse.Namespace) -> int:
 
     storage = (args.storage or ROOT / "results").expanduser().resolve()
     name = args.name or (latest_search(storage) if args.resume else None)
+    if args.resume and name:
+        from search.tuning.recorded_plan import check_plan
+
+        for line in check_plan(storage / name):
+            print(line, flush=True)
     plan = plan_from_flags(args, storage / name if args.resume and name else None)
     resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
@@ -145,6 +146,7 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     """Return the plan that the flags name, or that of a `resumed` folder, with the flags' values."""
     from search.plan.plan_file import named_plan, with_fields
     from search.plan.resolve import resumed_plan
+    from search.tuning.recorded_plan import RESUMABLE
     from spaces.errors import InputError
 
     names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")

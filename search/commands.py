@@ -19,6 +19,7 @@ def analyze(argv: Sequence[str] | None = None) -> int:
         from search.report.terminal import show_results
         from search.results.tables import write_tables
 
+        restore_records(args.run)
         write_tables(args.run)
         write_report(args.run)
         show_results(args.run)
@@ -42,7 +43,14 @@ def export(argv: Sequence[str] | None = None) -> int:
         from search.final.best_record import export_best
         from search.report.terminal import unfinished
         from search.results.outcome import read_outcome
+        from spaces.errors import InputError
 
+        lost = restore_records(args.run)
+        if lost and not args.trial:
+            raise InputError(
+                f"the best trial is not known: {', '.join(lost)} ended, but the record is lost; "
+                "search/run.py --resume makes it again, or --trial NAME exports another"
+            )
         path = export_best(args.run, args.trial, args.by, args.out)
         for line in unfinished(read_outcome(args.run)):  # a better trial may still come
             print(line)
@@ -92,6 +100,19 @@ def clean(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return guarded(act)
+
+
+def restore_records(run: Path) -> list[str]:
+    """Write again what the folder of a search has lost, and say so; return the trials that stay lost."""
+    from search.tuning.recorded_plan import check_plan
+    from search.tuning.restored_trials import restore_trials, restored_lines
+
+    for line in check_plan(run):
+        print(line)
+    restored, lost = restore_trials(run)
+    for line in restored_lines(restored, lost):
+        print(line)
+    return lost
 
 
 def guarded(act: Callable[[], int]) -> int:

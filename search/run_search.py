@@ -19,8 +19,10 @@ from search.resources.precompute_features import precompute_features
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
 from search.results.tables import write_tables
-from search.tuning.prior_run import PriorRun, reuse_prior_run
+from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
 from search.tuning.progress import Progress
+from search.tuning.recorded_plan import keep_plan
+from search.tuning.restored_trials import restore_trials, restored_lines
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.errors import InputError
 from spaces.references import REFERENCES
@@ -77,9 +79,15 @@ def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None
 def run_trials(search: PreparedSearch) -> bool:
     """Run the trials that are left; return whether Ctrl-C, which Tune handles, interrupted them."""
     resolved, lanes = search.resolved, search.packing.lanes
-    searcher, stages = build_searcher(resolved, search.prior_run), resolved.panel.stages
-    if search.prior_run:
-        reuse_prior_run(resolved, searcher, search.prior_run)
+    prior_run = search.prior_run
+    if resolved.resumed:
+        prior_run = recover_proposals(resolved) or prior_run
+        for line in restored_lines(*restore_trials(resolved.run)):
+            print(line, flush=True)
+    searcher, stages = build_searcher(resolved, prior_run), resolved.panel.stages
+    keep_plan(searcher.study, resolved.run)
+    if prior_run:
+        reuse_prior_run(resolved, searcher, prior_run)
     if not searcher.trials_left():
         return False
     print("starting Ray and the workers", flush=True)

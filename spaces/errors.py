@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class DamagedError(InputError):
+    """File that is not as it was written: cut, flipped, edited, or in another's place."""
+
+
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
     """Return an `InputError` for a name outside `known`, with the nearest valid one."""
     names = sorted(known)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spaces.errors import InputError, nearest
+from spaces.errors import DamagedError, InputError, nearest
+from spaces.seals import SEAL, check_seal, sealed
 
 VERSION = "schema"
 """Field of every record that holds the version of its schema."""
@@ -26,39 +27,46 @@ class Record(BaseModel):
     TITLE: ClassVar[str] = "record"
     """Name of this kind of file in messages."""
     REMEDY: ClassVar[str] = "write it again"
-    """Advice to a user who has an older file."""
+    """Advice to a user who has an older file, or a damaged one."""
+    SEALED: ClassVar[bool] = False
+    """True for files that nobody may edit: they carry a seal, and are read only if it fits."""
+    MARKS: ClassVar[tuple[str, ...]] = (VERSION, SEAL)
+    """Keys of the file that are no fields."""
 
     @classmethod
     def from_values(cls, values: object, source: str) -> Self:
         """Check parsed values; raises `InputError` that names `source` if they are not such a record."""
         if not isinstance(values, Mapping):
-            raise InputError(f"{source} must hold a {cls.TITLE}, got {type(values).__name__}")
+            raise DamagedError(f"{source} must hold a {cls.TITLE}, got {type(values).__name__}")
         version = values.get(VERSION)
         if version != cls.SCHEMA:
             raise InputError(f"{source} {cls._other_version(version)}")
-        fields = {name: value for name, value in values.items() if name != VERSION}
+        if cls.SEALED:
+            check_seal(values, source, cls.REMEDY)
+        marks = cls.MARKS if cls.SEALED else (VERSION,)
+        fields = {name: value for name, value in values.items() if name not in marks}
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise InputError(
+            raise DamagedError(
                 f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {cls._first_fault(error)}"
             ) from error
 
     @classmethod
     def from_json(cls, content: str | bytes, source: str) -> Self:
         """Parse and check JSON; raises `InputError` that names `source` if it holds no such record."""
-        try:
-            values = json.loads(content)
-        except ValueError as error:
-            raise InputError(f"{source} must hold JSON, but {error}") from error
-        return cls.from_values(values, source)
+        return cls.from_values(parse_json(content, source), source)
 
     def to_values(self) -> dict[str, Any]:
         """Return plain values for JSON or YAML, the version of the schema first."""
+        if self.SEALED:  # values that are not finite become null, as in JSON
+            return sealed({VERSION: self.SCHEMA, **json.loads(self.model_dump_json())})
         return {VERSION: self.SCHEMA, **self.model_dump(mode="json")}
 
     def to_json(self) -> str:
         """Return one line of JSON; values that are not finite become null."""
+        if self.SEALED:
+            return json.dumps(self.to_values(), separators=(",", ":"))
         return f'{{"{VERSION}":{self.SCHEMA},{self.model_dump_json()[1:]}'
 
     @classmethod
@@ -79,3 +87,15 @@ class Record(BaseModel):
         if version > cls.SCHEMA:
             return f"has schema {version}: {known}; a newer citune would read it"
         return f"has schema {version}: {known}; {cls.REMEDY}, or use the citune that wrote it"
+
+
+def parse_json(content: str | bytes, source: str) -> Any:
+    """Parse JSON; raises `DamagedError` that names `source` for anything that is none."""
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{source} must hold JSON, but is no UTF-8 text: {error}") from error
+    except RecursionError as error:
+        raise DamagedError(f"{source} must hold JSON, but is nested too deeply") from error
+    except ValueError as error:
+        raise DamagedError(f"{source} must hold JSON, but {error}") from error

@@ -183,7 +183,7 @@ class PanelTrial:
                 )
 
     def _unembedded(self) -> tuple[tuple[str, str], ...]:
-        return tuple(pair for pair in self.lineage.embeddings() if not self.store.has(pair[1]))
+        return tuple(pair for pair in self.lineage.embeddings() if not self.store.check(pair[1]))
 
     def _make(self, path: StagePath) -> None:
         """Produce the stage at `path`.
@@ -210,6 +210,8 @@ class PanelTrial:
         job = self.job(path)
         if job.empty:
             return Work(trained=False, seconds={})
+        if not self._restore_inputs(path):
+            return None
         try:
             with self.store.lease(job.key, patience=0.0):
                 self._raise_if_diverged(path)
@@ -218,6 +220,19 @@ class PanelTrial:
                 return Work(job.train, seconds)
         except HeldError:
             return None
+
+    def _restore_inputs(self, path: StagePath) -> bool:
+        """Make again whatever of the earlier stages is damaged and a path's last stage may read.
+
+        Returns False if another trial is making it.
+        """
+        for earlier in (path[:i] for i in range(len(path))):
+            kept = [key for _, key in self.lineage.kept(earlier)]
+            # The weights before any stage have no record unless there are initial tasks.
+            keys = [key for key in (self.key(earlier), *kept) if self.store.has(key)]
+            if not all([self.store.check(key) for key in keys]) and not self._try_stage(earlier):
+                return False
+        return True
 
     def _raise_if_diverged(self, path: StagePath) -> None:
         """Raise `DivergedError` if the stage has diverged before, in this trial or another."""

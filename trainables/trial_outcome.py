@@ -11,7 +11,7 @@ from tasks import EXTRA_SCORES
 from trainables.lineage import Lineage
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
-from trainables.metrics.summary import summary, summary_names
+from trainables.metrics.summary import mean_metrics, summary
 from trainables.panel import StagePath
 from trainables.store.records import KeptRecord, ScoreRecord, TrainedRecord
 from trainables.store.stage_store import StageStore
@@ -158,14 +158,7 @@ class TrialOutcome:
         if whole.keys() - self._summaries.keys():
             matrices = self.matrices()
             self._summaries = {n: summary(matrices[n]) for n in whole}
-        each = list(self._summaries.values())
-        metrics = {
-            name: statistics.fmean(s[name] for s in each) if each else float("nan")
-            for name in summary_names(bool(self.panel.initial))
-        }
-        finals = [s["final_average"] for s in each]
-        metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
-        metrics["worst_ordering"] = min(finals, default=float("nan"))
+        metrics = mean_metrics(list(self._summaries.values()), bool(self.panel.initial))
         before = self.before.train_seconds if self.before else 0.0
         metrics["train_seconds"] = before + sum(stage.train_seconds for stage in self.stages)
         sizes = {"stored_bytes": self._stored_bytes, "added_parameters": self._added_parameters}

@@ -8,10 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
-from spaces.errors import InputError, first_line
-from spaces.files import write_atomically
+from spaces.errors import DamagedError, InputError, first_line
+from spaces.files import set_aside, write_atomically
 from spaces.records import Record
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.metrics.summary import defined_or_none, metrics_over_orderings
 from trainables.panel import Panel
 
 TRIALS = "trials"
@@ -68,6 +69,9 @@ class TrialRecord(Record):
     """All that is known of a trial: its configuration, scores, costs and keys."""
 
     TITLE: ClassVar[str] = "trial record"
+    SCHEMA: ClassVar[int] = 2
+    REMEDY: ClassVar[str] = "search/run.py --resume makes it again"
+    SEALED: ClassVar[bool] = True
     name: str
     state: State
     message: str = ""
@@ -126,12 +130,25 @@ class TrialRecord(Record):
             raise InputError(f"{path} cannot be read: {first_line(error)}") from error
         record = cls.from_json(content, str(path))
         if record.name != path.stem:
-            raise InputError(f'{path} must hold its own trial, but holds the trial "{record.name}"')
-        return record
+            raise DamagedError(
+                f'{path} must hold its own trial, but holds the trial "{record.name}"'
+            )
+        return record.summarised()
+
+    def summarised(self) -> Self:
+        """Return the record with the metrics that its score matrices give, whatever it held."""
+        if not self.matrices:
+            return self
+        given = metrics_over_orderings(self.matrices)
+        found = {name: defined_or_none(given[name]) for name in given if name in self.metrics}
+        return self.model_copy(update={"metrics": {**self.metrics, **found}})
 
     def write(self, run: Path) -> None:
-        """Write the record into the folder of its search; a power cut may lose the latest stage."""
-        write_atomically(trial_path(run, self.name), self.to_json(), durable=False)
+        """Write the record into the folder of its search."""
+        path = trial_path(run, self.name)
+        if path.is_dir():
+            set_aside(path)
+        write_atomically(path, self.to_json())
 
     def stages_trained(self) -> dict[str, StageCost]:
         """Return the stages that this trial trained itself, by key, in turn or ahead."""
@@ -143,8 +160,8 @@ def trial_path(run: Path, name: str) -> Path:
     return run / TRIALS / f"{name}.json"
 
 
-def named_keys(path: Path) -> frozenset[str]:
-    """Return the keys that a record names, whatever its schema; none if it cannot be read.
+def named_keys(path: Path) -> frozenset[str] | None:
+    """Return the keys that a record names, whatever its schema; None if it cannot be read.
 
     Eviction must not remove the stages of a search that another version wrote.
     """
@@ -152,5 +169,5 @@ def named_keys(path: Path) -> frozenset[str]:
         record = json.loads(path.read_bytes())
         parts = [*record.get("stages", ()), *record.get("cells", record.get("records", ()))]
         return frozenset([*record.get("keys", ()), *(part["key"] for part in parts)])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return frozenset()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

@@ -26,6 +26,8 @@ class BestRecord(Record):
     """Content of `best.yaml`."""
 
     TITLE = "best configuration"
+    SCHEMA = 2
+    SEALED = True
     REMEDY = "export it again with search/export.py"
 
     trial: str

@@ -46,7 +46,8 @@ class SavedEncoder(_Part):
 class SavedPlan(Record):
     """A search as it was begun: enough to resume it, to report it, and to train its best again."""
 
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
+    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "search again"
     TITLE: ClassVar[str] = "search's plan"
 

@@ -71,6 +71,16 @@ class ConfigSpace:
         training = dataclasses.replace(fixed.training, **batch)
         return [(dataclasses.replace(a, rank=rank), training) for a in self.adapters()]
 
+    def flat_point(self, config: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
+        """Return the point under flat names from which `config` would make a configuration."""
+        name = config["strategy"]["name"]
+        branch = self.open["strategy"].branches[name]
+        point: dict[str, Value] = {"strategy/name": name}
+        point |= {f"strategy/{name}/{knob}": config["strategy"][knob] for knob in branch}
+        return point | {
+            f"{part}/{knob}": config[part][knob] for part in SHARED for knob in self.open[part]
+        }
+
     def starting_points(self) -> list[dict[str, Value]]:
         """Return each strategy's published defaults under flat names; the search begins with them."""
         points = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -12,7 +11,15 @@ import pyarrow as pa
 
 from spaces.files import SPARE_DISK, replacing
 from spaces.storage import check_storage
-from trainables.rank.features import EXAMPLE_SCHEMA, IMAGE_SCHEMA, FeatureFiles, examples_file
+from trainables.rank.feature_seals import example_seal, image_seal
+from trainables.rank.features import (
+    EXAMPLE_FILE_SCHEMA,
+    EXAMPLE_SCHEMA,
+    IMAGE_FILE_SCHEMA,
+    IMAGE_SCHEMA,
+    FeatureFiles,
+    examples_file,
+)
 from trainables.stage_job import FeatureCache
 
 VECTORS = ("image", "read")
@@ -36,7 +43,7 @@ class FeatureWriter:
         self._part = folder / "images" / f".{uuid.uuid4().hex}"
         check_storage(self._part)
         self._part.parent.mkdir(parents=True, exist_ok=True)
-        self._out = pa.ipc.new_file(str(self._part), IMAGE_SCHEMA)
+        self._out = pa.ipc.new_file(str(self._part), IMAGE_FILE_SCHEMA)
 
     def add(self, table: pa.Table) -> None:
         """Add computed examples, and the tensors among theirs that are new."""
@@ -46,14 +53,16 @@ class FeatureWriter:
                 name, has_tensor = row[key], row[f"{key}_features"] is not None
                 if has_tensor and name not in self._new and not self.known.has_features(name):
                     self._new.add(name)
-                    images.append({field: row[f"{key}_{field}"] for field in IMAGE_SCHEMA.names})
+                    image = {field: row[f"{key}_{field}"] for field in IMAGE_SCHEMA.names}
+                    images.append(image | {"seal": image_seal(*image.values())})
                     self._bytes += len(row[f"{key}_features"])
             task = self.cache.tasks[row["task"]]
             file = examples_file(self.folder, task, row["split"], row["longest"], self.read)
-            self._rows.setdefault(file, []).append({n: row[n] for n in EXAMPLE_SCHEMA.names})
+            own = {n: row[n] for n in EXAMPLE_SCHEMA.names}
+            self._rows.setdefault(file, []).append(own | {"seal": example_seal(file, own)})
             self._bytes += len(row["inputs"])
         if images:
-            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGE_SCHEMA))
+            self._out.write_batch(pa.RecordBatch.from_pylist(images, IMAGE_FILE_SCHEMA))
 
     def fits(self, table: pa.Table, factor: float) -> bool:
         """Return whether the disk holds `factor` times what there is with this table."""
@@ -64,11 +73,13 @@ class FeatureWriter:
         """Move all files to their final names: images first, for examples name them."""
         self._out.close()
         if self._new:
-            os.replace(self._part, self._part.with_name(f"{self._part.name[1:]}.arrow"))
+            with replacing(self._part.with_name(f"{self._part.name[1:]}.arrow")) as temporary:
+                self._part.rename(temporary)
         for file, rows in self._rows.items():
             check_storage(file)
             file.parent.mkdir(parents=True, exist_ok=True)
-            table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), EXAMPLE_SCHEMA)
+            ordered = sorted(rows, key=lambda row: row["row"])
+            table = pa.Table.from_pylist(ordered, EXAMPLE_FILE_SCHEMA)
             with replacing(file) as temporary, pa.ipc.new_file(str(temporary), table.schema) as out:
                 out.write_table(table)
 

@@ -23,7 +23,12 @@ from spaces.adapter import Adapter
 from spaces.loading import Loading
 from tasks import load_benchmark
 from trainables.rank.data import CACHE_BYTES
-from trainables.rank.features import compute_features, examples_file, features_folder
+from trainables.rank.features import (
+    FeatureFiles,
+    compute_features,
+    examples_file,
+    features_folder,
+)
 from trainables.stage_job import FeatureCache
 from trainables.store.leases import hold_lease
 
@@ -201,12 +206,14 @@ def _missing_splits(
     """Return the splits whose features are not on disk yet."""
     # Where no Q-Former's output is needed, a file that has it will do.
     reads = (True,) if caches_qformer(resolved) else (True, False)
-    prints = resolved.fingerprints.tasks
+    prints, files = resolved.fingerprints.tasks, FeatureFiles(folder)
     return [
         (task, split)
         for task in resolved.panel.all_tasks
         for split in CACHED_SPLITS
         if not any(
-            examples_file(folder, prints[task], split, token_limit, read).exists() for read in reads
+            files.complete(file, _size(resolved, task, split))
+            for read in reads
+            if (file := examples_file(folder, prints[task], split, token_limit, read)).exists()
         )
     ]

@@ -26,11 +26,12 @@ from search.results.pareto import (
 )
 from search.results.predictions import answered_cells, write_predictions
 from search.results.run_folder import RunFolder, read_run_folder
-from search.results.trial_rows import defined_or_none, trial_row
+from search.results.trial_rows import trial_row
 from spaces.references import CEILING
 from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import RETRIEVAL
 from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
+from trainables.metrics.summary import defined_or_none
 from trainables.trial_record import TrialRecord
 
 TIME_COLUMNS = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainables.metrics.score_matrix import ScoreMatrix
+from trainables.metrics.summary import defined_or_none
 from trainables.trial_record import TrialRecord
 
 
@@ -25,11 +26,6 @@ def trial_row(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> dict[str, Any
         "intransigence": _intransigence(trial, joint),
         **_costs(trial),
     }
-
-
-def defined_or_none(score: float) -> float | None:
-    """Return the score, or None for NaN, as tables hold an undefined value."""
-    return None if math.isnan(score) else score
 
 
 def _intransigence(trial: TrialRecord, joint: Sequence[ScoreMatrix]) -> float | None:

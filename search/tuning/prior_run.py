@@ -7,6 +7,7 @@ That needs no Ray, and does not depend on the number of lanes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -18,13 +19,13 @@ from typing import Any
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan
 from search.results.run_folder import read_run_folder
+from search.tuning.journal import JOURNAL, journal_fault
+from search.tuning.restored_trials import replay
 from search.tuning.searcher import StudySearcher, ended_proposals
 from spaces.errors import InputError, first_line
+from spaces.files import set_aside
 from trainables.config import TrialConfig
-from trainables.stage_job import DivergedError
-from trainables.store.eviction import pinned
-from trainables.trainable import trained_earlier
-from trainables.trial_record import State, TrialRecord
+from trainables.trial_record import TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -144,23 +145,31 @@ def _replayed(
     resolved: ResolvedPlan, name: str, config: TrialConfig, prior: TrialRecord
 ) -> TrialRecord | None:
     """Take the prior trial's stages from the store and write its record; None if one is missing."""
-    trial, message = resolved.new_trial(config), ""
-    state: State = "stopped" if prior.state == "stopped" else "finished"
-    trial.stages_needed = prior.stages_done if state == "stopped" else None
-    with contextlib.ExitStack() as pins:
-        if embeddings := [key for _, key in trial.lineage.embeddings()]:
-            pins.enter_context(pinned(trial.store, embeddings))
-        if not trial.next_is_stored:  # the task embeddings too, by which the other needs are known
-            return None
-        pins.enter_context(pinned(trial.store, trial.store_keys))
-        while not trial.finished and trial.completed != trial.stages_needed:
-            if not trial.next_is_stored:
-                return None
-            try:
-                trial.step()
-            except DivergedError as error:
-                state, message = "diverged", str(error)
-                break
-    record = trial.record(name, state, message, trained_earlier(resolved.run, name))
-    record.write(resolved.run)
+    trial = resolved.new_trial(config)
+    record = replay(trial, resolved.run, name, prior.state, prior.stages_done)
+    if record is not None:
+        record.write(resolved.run)
     return record
+
+
+def recover_proposals(resolved: ResolvedPlan) -> PriorRun | None:
+    """Return a search as its own prior run if its journal is damaged, which is set aside.
+
+    The trials' records then hold the proposals. None if the journal is sound.
+    """
+    run = resolved.run
+    fault = journal_fault(run)
+    if not fault:
+        return None
+    set_aside(run / JOURNAL)
+    found, proposals = PriorRun(run, ()), []
+    with contextlib.suppress(KeyError):
+        for number in range(len(found.trials)):
+            record = found.trials[f"{number:04d}"]
+            proposals.append(resolved.space.flat_point(record.config))
+    print(
+        f"{JOURNAL} was set aside, because {fault}; the records of {len(proposals)} trials hold its "
+        "proposals",
+        flush=True,
+    )
+    return dataclasses.replace(found, proposals=proposals)

@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search.plan.space import ConfigSpace
 from search.tuning.define_by_run import DefineByRun, unflatten
+from search.tuning.journal import STUDY, load_study, open_journal
+from search.tuning.restored_trials import ENDED
 from spaces.errors import InputError
 from trainables.config import TrialConfig
 from trainables.trial_record import State, TrialRecord, trial_path
-
-STUDY = "citune"
 
 
 class StudySearcher(Searcher):
@@ -65,7 +63,7 @@ class StudySearcher(Searcher):
         self.stopped_names: set[str] = set()
         """Names of the trials that the scheduler stopped; the scheduler adds to it."""
         self.prior_proposals = [dict(params) for params in prior_proposals]
-        self.storage = _journal(run)
+        self.storage = open_journal(run)
         self.study = self._open_study(modes)
         self._enqueue(self._first_points(balanced))
         self.references = [name for name in references if not is_finished(run, name)]
@@ -73,6 +71,12 @@ class StudySearcher(Searcher):
         """Numbers of the trials to be resumed before new ones are proposed."""
         self.unfinished = frozenset(f"{number:04d}" for number in self.interrupted)
         """Names of the trials that an earlier session left running."""
+        self.lost = [
+            t.number
+            for t in self.study.trials
+            if t.state.is_finished() and read_record(run, f"{t.number:04d}") is None
+        ]
+        """Numbers of the trials that ended and have no readable record any more: they run again."""
 
     def _open_study(self, modes: Sequence[str]) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -103,7 +107,7 @@ class StudySearcher(Searcher):
     def trials_left(self) -> int:
         """Return the number of trials still to run: references, and samples that have not ended."""
         ended = sum(t.state.is_finished() for t in self.study.trials)
-        return len(self.references) + max(0, self.samples - ended)
+        return len(self.references) + len(self.lost) + max(0, self.samples - ended)
 
     def reuse_trials(self, prior_record: Callable[[str, TrialConfig], TrialRecord | None]) -> None:
         """End each trial of the prior run as it ended then; those without a `prior_record` are run."""
@@ -118,7 +122,7 @@ class StudySearcher(Searcher):
             if record is None:
                 self.interrupted.append(trial.number)
             else:
-                self._tell(trial, record.state, record.metrics)
+                self._tell(trial, record.state, record.metrics, record.stages_done)
 
     def _repeated(self) -> int:
         """Count the queued trials, from the front, that repeat the prior run's proposals."""
@@ -131,6 +135,10 @@ class StudySearcher(Searcher):
         if self.references:
             name = self.references.pop(0)
             return self._suggested(trial_id, name, self.config_space.reference(name))
+        if self.lost:  # its end is in the study: only the record is made again
+            number = self.lost.pop(0)
+            config = self.config_space.config(unflatten(self.study.trials[number].params))
+            return self._suggested(trial_id, f"{number:04d}", config)
         trial = self._interrupted_trial() if self.interrupted else self.study.ask()
         self.trials[trial_id] = trial
         # Knobs drawn before an interruption keep their values; the others are drawn now.
@@ -164,11 +172,18 @@ class StudySearcher(Searcher):
                 return  # the time is up: a resumed search goes on with it
             # The scheduler cannot write the record; here the trial gets its state `stopped`.
             state = "stopped"
+        name = self.suggested[trial_id]["name"]
         record_end(self.run, self.suggested[trial_id], state)
         if trial_id in self.trials:
-            self._tell(self.trials[trial_id], state, result)
+            self._tell(self.trials[trial_id], state, result, result.get("stages_done"))
+        elif not name.isdigit():
+            self.study.set_user_attr(f"{ENDED}/{name}", {"state": state})
 
-    def _tell(self, trial: optuna.Trial, state: str, result: Mapping[str, Any]) -> None:
+    def _tell(
+        self, trial: optuna.Trial, state: str, result: Mapping[str, Any], stages_done: int | None
+    ) -> None:
+        # By these, a lost record can be written again.
+        trial.set_user_attr(ENDED, {"state": state, "stages_done": stages_done})
         values = [result.get(metric) for metric in self.objectives]
         undefined = [v is None or v != v for v in values]
         if state == "stopped":
@@ -182,28 +197,13 @@ class StudySearcher(Searcher):
         """Write no checkpoint for Tune: a search is resumed from the journal and the trial records."""
 
 
-def _journal(run: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
-
-
 def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of a search's trials by number, up to the first that has not ended.
 
     Raises `InputError` if its journal cannot be read.
     """
-    journal = run / "optuna.journal"
-    if not journal.is_file():
-        return []
-    try:
-        study = optuna.load_study(study_name=STUDY, storage=_journal(run))
-        trials = study.get_trials(deepcopy=False)
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AssertionError,
-    ) as error:  # Optuna's, for a damaged one
-        raise InputError(f"{journal} must hold the study of a search, got {error!r}") from error
+    study = load_study(run)
+    trials = study.get_trials(deepcopy=False) if study else []
     return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
 
 

@@ -60,6 +60,8 @@ class Manifest(Record):
     """Content of `manifest.json`."""
 
     TITLE: ClassVar[str] = "manifest of converted data"
+    SCHEMA: ClassVar[int] = 2
+    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "convert the data again"
 
     version: int

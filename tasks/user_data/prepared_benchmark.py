@@ -43,6 +43,8 @@ class ConversionNote(Record):
     """Inputs of a conversion, by which it is found again."""
 
     TITLE: ClassVar[str] = "note of a conversion"
+    SCHEMA: ClassVar[int] = 2
+    SEALED: ClassVar[bool] = True
 
     folder: str
     sources: tuple[SourceFile, ...]

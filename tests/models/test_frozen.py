@@ -14,6 +14,7 @@ from toy import Toy
 from transformers import AutoModelForImageTextToText
 
 from models.batching import FEATURES, PIXELS, Encoded, encode
+from models.frozen import map_to_file
 from models.lmm import LMM
 from spaces import Adapter
 from tasks import load_benchmark
@@ -175,8 +176,18 @@ def test_an_offloaded_tower_moves_to_the_model_when_it_is_first_used(
     assert tower.parameter().device.type == "meta" and devices == [torch.device("meta")]
 
 
-def test_the_weights_of_another_tower_are_not_mapped(lmm: LMM, tmp_path: Path) -> None:
+def test_the_weights_of_another_tower_are_set_aside(lmm: LMM, tmp_path: Path) -> None:
     assert lmm.tower is not None
     save_file({"0.weight": torch.zeros(3)}, tmp_path / "tower.safetensors")
     lmm.tower.offload(tmp_path / "tower.safetensors")
-    assert not mapped(lmm, tmp_path / "tower.safetensors")
+    assert mapped(lmm, tmp_path / "tower.safetensors")
+    assert len([*tmp_path.glob("tower.safetensors.damaged-*")]) == 1
+
+
+def test_a_flipped_bit_of_mapped_weights_is_found(tmp_path: Path) -> None:
+    weights, file = {"w": torch.arange(64.0)}, tmp_path / "tokens.safetensors"
+    map_to_file(weights, file)
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    assert torch.equal(map_to_file(weights, file)["w"], weights["w"])

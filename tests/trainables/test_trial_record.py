@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spaces import InputError
+from spaces.seals import sealed
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel
 from trainables.trial_record import ScoredCell, StageCost, TrialRecord, named_keys, trial_path
@@ -64,7 +65,7 @@ def test_any_other_file_is_refused_by_name(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     file = tmp_path / "0001.json"
-    file.write_text(json.dumps(RECORD.to_values() | changes))
+    file.write_text(json.dumps(sealed(RECORD.to_values() | changes)))
     with pytest.raises(InputError) as error:
         TrialRecord.read(file)
     assert str(error.value).startswith(str(file)) and message in str(error.value)
@@ -82,4 +83,4 @@ def test_keys_are_found_in_records_of_every_schema(tmp_path: Path) -> None:
     older.write_text(json.dumps({"records": [{"key": "k7"}], "stages": [{"key": "k8"}]}))
     assert named_keys(older) == {"k7", "k8"}
     older.write_text("{")
-    assert named_keys(older) == set()
+    assert named_keys(older) is None

@@ -3,6 +3,9 @@
 One folder belongs to a model, its loading options, and the code and libraries that compute features.
 `images/*.arrow` has a row for each distinct set of images. `examples/*.arrow` has a row for each
 example of a split, with all that the processor made of it but the pixels.
+
+Each row has a seal, which is checked when a process first reads the row. A damaged file is set aside: each
+worker computes its features until the next search writes it again.
 """
 
 from __future__ import annotations
@@ -23,10 +26,13 @@ from safetensors.torch import load, save
 
 from models.batching import FEATURES, QFORMER, QUERIES, Encoded, encode
 from models.lmm import LMM
+from spaces.errors import first_line
 from spaces.loading import Loading
 from tasks.data.rows import Example
+from trainables.rank.feature_seals import example_seal, image_seal
 from trainables.stage_job import FeatureCache
 from trainables.store.code_fingerprint import code_fingerprint
+from trainables.store.damage import put_aside
 from trainables.store.digest import digest
 
 warnings.filterwarnings("ignore", message="The given buffer is not writable")
@@ -48,6 +54,9 @@ EXAMPLE_SCHEMA = pa.schema(
         ("seconds", pa.float64()),  # of the tower
     ]
 )
+SEAL = pa.field("seal", pa.binary(32))
+"""Column of each file with the SHA-256 of the other columns of a row."""
+IMAGE_FILE_SCHEMA, EXAMPLE_FILE_SCHEMA = IMAGE_SCHEMA.append(SEAL), EXAMPLE_SCHEMA.append(SEAL)
 ANSWER = "answer"
 """Name of the answer's tokens among an example's inputs."""
 LIBRARIES = ("torch", "transformers", "pillow")
@@ -129,28 +138,28 @@ class FeatureFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._images: dict[str, tuple[pa.RecordBatch, int]] = {}
+        self._images: dict[str, tuple[pa.RecordBatch, int, Path]] = {}
         self._files: set[Path] = set()
         self._examples: dict[Path, pa.Table] = {}
+        self._checked: set[tuple[object, object]] = set()
+        """Rows whose seal was checked, by their file and number or by name."""
         self._seconds = 0.0
 
     def example(self, file: Path, row: int) -> Encoded | None:
         """Return an example as `lmm.with_features` makes it; None if its features are not cached."""
-        if file not in self._examples:
-            if not file.exists():
-                return None
-            self._examples[file] = pa.Table.from_batches(
-                record_batches(file), EXAMPLE_SCHEMA
-            ).combine_chunks()
-            self._seconds += math.fsum(self._examples[file]["seconds"].to_pylist())
-            self._map_new_files()
-        table = self._examples[file]
+        table = self._table(file)
+        if table is None:
+            return None
+        if (file, row) not in self._checked and not self._check(file, row, table):
+            return None
         inputs = load(table["inputs"][row].as_buffer().to_pybytes())
         answer, name = inputs.pop(ANSWER), table["image"][row].as_py()
-        if name:
-            inputs[FEATURES] = self._tensor(name)
-        if read := table["read"][row].as_py():
-            inputs[QUERIES] = self._tensor(read)
+        for part, image in ((FEATURES, name), (QUERIES, table["read"][row].as_py())):
+            if image:
+                tensor = self._tensor(image)
+                if tensor is None:  # its file was damaged
+                    return None
+                inputs[part] = tensor
         mapped = sum(inputs[n].nbytes for n in (FEATURES, QUERIES) if n in inputs)
         return Encoded(inputs, answer, mapped)
 
@@ -166,20 +175,92 @@ class FeatureFiles:
             self._map_new_files()
         return image in self._images
 
-    def _tensor(self, image: str) -> torch.Tensor:
-        batch, row = self._images[image]
-        dtype: torch.dtype = getattr(torch, batch["dtype"][row].as_py())
+    def complete(self, file: Path, size: int) -> bool:
+        """Return True if a file has all `size` examples of its split, and there are their features."""
+        table = self._table(file)
+        if table is None or table.num_rows != size:
+            return False
+        names = {name for column in ("image", "read") for name in table[column].to_pylist()}
+        return all(map(self.has_features, names - {""}))
+
+    def check_all(self) -> int:
+        """Check every row of every file, set damaged files aside; return the number of rows."""
+        self._map_new_files()
+        for file in sorted((self.folder / "examples").glob("*.arrow")):
+            table = self._table(file)
+            for row in range(table.num_rows if table else 0):
+                if not self._check(file, row, self._examples[file]):
+                    break
+        for image in list(self._images):
+            self._tensor(image)
+        return len(self._checked)
+
+    def _table(self, file: Path) -> pa.Table | None:
+        """Return the examples of a split; None if there is no such file, or a damaged one."""
+        if file not in self._examples:
+            if not file.exists():
+                return None
+            batches = self._whole_batches(file, EXAMPLE_FILE_SCHEMA)
+            if batches is None:
+                return None
+            table = pa.Table.from_batches(batches, EXAMPLE_FILE_SCHEMA).combine_chunks()
+            self._examples[file] = table
+            self._seconds += math.fsum(table["seconds"].to_pylist())
+            self._map_new_files()
+        return self._examples[file]
+
+    def _check(self, file: Path, row: int, table: pa.Table) -> bool:
+        """Check the seal of an example; the file of a damaged one is set aside."""
+        columns = {name: table[name][row] for name in EXAMPLE_FILE_SCHEMA.names}
+        values = {n: v.as_py() for n, v in columns.items() if n != "inputs"}
+        values["inputs"] = columns["inputs"].as_buffer()
+        if values["row"] != row or example_seal(file, values) != values["seal"]:
+            self._put_aside(file, f"row {row} is not as it was written")
+            return False
+        self._checked.add((file, row))
+        return True
+
+    def _tensor(self, image: str) -> torch.Tensor | None:
+        """Return cached features; None if there are none, or damaged ones, whose file is set aside."""
+        if image not in self._images:
+            return None
+        batch, row, file = self._images[image]
+        shape, dtype = batch["shape"][row].as_py(), batch["dtype"][row].as_py()
+        content = batch["features"][row].as_buffer()
+        if (None, image) not in self._checked:
+            if image_seal(image, shape, dtype, content) != batch["seal"][row].as_py():
+                self._put_aside(file, f"the features of {image} are not as they were written")
+                return None
+            self._checked.add((None, image))
         # The file's own memory, not a copy: it is read when a batch is collated, and never written.
-        mapped = torch.frombuffer(batch["features"][row].as_buffer(), dtype=dtype)
-        return mapped.view(batch["shape"][row].as_py())
+        mapped = torch.frombuffer(content, dtype=getattr(torch, dtype))
+        return mapped.view(shape)
 
     def _map_new_files(self) -> None:
         for file in sorted((self.folder / "images").glob("*.arrow")):
             if file not in self._files:
                 self._files.add(file)
-                for batch in record_batches(file):
+                for batch in self._whole_batches(file, IMAGE_FILE_SCHEMA) or ():
                     names = batch["image"].to_pylist()
-                    self._images |= {name: (batch, row) for row, name in enumerate(names)}
+                    self._images |= {name: (batch, row, file) for row, name in enumerate(names)}
+
+    def _whole_batches(self, file: Path, schema: pa.Schema) -> list[pa.RecordBatch] | None:
+        """Return the batches of a file whose structure is whole; another one is set aside."""
+        try:
+            batches = list(record_batches(file))
+            for batch in batches:
+                if batch.schema != schema:
+                    raise pa.ArrowInvalid("its columns are not those of a features file")
+                batch.validate(full=True)  # an offset beyond the file would end the process
+            return batches
+        except (pa.ArrowException, OSError, ValueError) as error:
+            self._put_aside(file, first_line(error))
+            return None
+
+    def _put_aside(self, file: Path, why: str) -> None:
+        put_aside(self.folder, file, why)
+        self._examples.pop(file, None)
+        self._images = {name: place for name, place in self._images.items() if place[2] != file}
 
 
 class FeatureReader:

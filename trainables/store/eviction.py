@@ -56,7 +56,7 @@ class Entry:
         try:
             record = json.loads(file.read_text())
             sha256 = "" if record.get("evicted") else str(record["blob"]["sha256"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sha256 = ""
         return cls(file, sha256, used)
 
@@ -84,8 +84,10 @@ def evict_unneeded(
     """
     with _alone(store):
         pins = _pins(store)
-        known, young = pins | _named(searches), time.time() - GRACE_SECONDS
+        named, young = _named(searches), time.time() - GRACE_SECONDS
         entries = {file.stem: Entry.of(file) for file in _files(store, "records", "*.json")}
+        # A trial's record that cannot be read may need any stage: it is made again from them.
+        known = entries.keys() if named is None else pins | named
         gone = {k: e for k, e in entries.items() if k not in known and e.used < young}
         left = {key: entry for key, entry in entries.items() if key not in gone}
         blobs = {file.stem: file for file in _files(store, "blobs", "*.safetensors")}
@@ -145,14 +147,22 @@ def _pins(store: StageStore) -> set[str]:
     for listed in (store.root / PINS).glob("*.json"):
         with contextlib.suppress(FileNotFoundError):
             if alive(listed.with_suffix("")):
-                keys |= set(json.loads(listed.read_text()))
+                try:
+                    keys |= set(json.loads(listed.read_text()))
+                except (ValueError, TypeError):  # damaged: its trial may need any of them
+                    keys |= {file.stem for file in _files(store, "records", "*.json")}
                 continue
         listed.unlink(missing_ok=True)
         listed.with_suffix("").unlink(missing_ok=True)
     return keys
 
 
-def _named(searches: Path) -> set[str]:
-    """Return the keys that the trials of all searches name."""
-    records = searches.glob(f"*/{TRIALS}/*.json")
-    return {key for record in records for key in named_keys(record)}
+def _named(searches: Path) -> set[str] | None:
+    """Return the keys that the trials of all searches name; None if a record cannot be read."""
+    named: set[str] = set()
+    for record in searches.glob(f"*/{TRIALS}/*.json"):
+        keys = named_keys(record)
+        if keys is None:
+            return None
+        named |= keys
+    return named

@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from spaces.errors import InputError
+from spaces.errors import DamagedError
 from spaces.records import VERSION, Record
+from spaces.seals import SEAL, sealed
 
 KIND = "kind"
 """Field of every record that names its class."""
+KEY = "key"
+"""Field of every record that names its own key, so that two that changed places are found."""
 DIVERGED = "diverged"
 """Kind of the record of a stage that diverged, so that no other trial trains it again."""
 
@@ -27,6 +30,10 @@ class StageRecord(Record):
     """Fields that all records share."""
 
     TITLE: ClassVar[str] = "stage record"
+    SCHEMA: ClassVar[int] = 2
+    REMEDY: ClassVar[str] = "it is made again"
+    SEALED: ClassVar[bool] = True
+    MARKS: ClassVar[tuple[str, ...]] = (VERSION, SEAL, KIND, KEY)
     KIND: ClassVar[str]
     seconds: float = 0.0
     """Wall-clock seconds that the artefact took."""
@@ -38,10 +45,10 @@ class StageRecord(Record):
     evicted: bool = False
     """True if the tensors were removed to save space."""
 
-    def to_values(self) -> dict[str, Any]:
-        """Return plain values for JSON, without fields that were not given."""
+    def to_values(self, key: str = "") -> dict[str, Any]:
+        """Return sealed plain values for JSON under `key`, without fields that were not given."""
         given = self.model_dump(mode="json", exclude_unset=True)
-        return {VERSION: self.SCHEMA, KIND: self.KIND, **given}
+        return sealed({VERSION: self.SCHEMA, KIND: self.KIND, KEY: key, **given})
 
 
 class TrainedRecord(StageRecord):
@@ -108,7 +115,7 @@ class ScoreRecord(StageRecord):
     task: str
     split: str
     metric: str
-    score: float
+    score: float = Field(allow_inf_nan=False)
     format_compliance: float | None = None
     constrained_accuracy: float | None = None
     retrieval_accuracy: float | None = None
@@ -126,9 +133,17 @@ KINDS: dict[str, type[StageRecord]] = {
 }
 
 
-def parse_record(values: Mapping[str, Any], source: str) -> StageRecord:
-    """Return a record of the class that it names; raises `InputError` if it names none of these."""
+def parse_record(values: Mapping[str, Any], source: str, key: str) -> StageRecord:
+    """Return a record of the class that it names.
+
+    Raises `InputError` if it names none of these, and `DamagedError` if it changed or has another key.
+    """
     kind = str(values.get(KIND))
     if kind not in KINDS:
-        raise InputError(f'{source} must be of a known kind ({", ".join(KINDS)}), got "{kind}"')
-    return KINDS[kind].from_values({n: v for n, v in values.items() if n != KIND}, source)
+        raise DamagedError(
+            f'{source} must be of a known kind ({", ".join(KINDS)}), got "{kind[:40]}"'
+        )
+    record = KINDS[kind].from_values(values, source)
+    if values.get(KEY) != key:
+        raise DamagedError(f'{source} must hold the record of its own key, got "{values[KEY]}"')
+    return record

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -22,12 +21,13 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from spaces.errors import InputError, first_line
+from spaces.errors import DamagedError, InputError, first_line
 from spaces.files import file_sha256, write_atomically
+from spaces.records import parse_json
+from trainables.store.damage import put_aside
 from trainables.store.leases import Lease, hold_lease
 from trainables.store.records import Blob, StageRecord, parse_record
 
-logger = logging.getLogger(__name__)
 ANSWERS = "predictions"
 """Field of a score's record that takes nearly all of its space."""
 
@@ -40,7 +40,7 @@ class StageStore:
 
     def get(self, key: str) -> StageRecord | None:
         """Return the record, or None if there is none that is whole; its tensors may be evicted."""
-        record = _read(self._record(key), answers=True)
+        record = _read(self.root, self._record(key), answers=True)
         return record if record is not None and self._blobs_whole(record) else None
 
     def header(self, key: str) -> StageRecord | None:
@@ -48,15 +48,25 @@ class StageStore:
         path = f"{self.root}/records/{key[:2]}/{key}.json"  # a `Path` takes longer than the lookup
         try:
             stat = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return None
-        record = _header(path, stat.st_size, stat.st_mtime_ns)
+        record = _header(self.root, path, stat.st_size, stat.st_mtime_ns)
         return record if record is not None and self._blobs_whole(record) else None
 
     def has(self, key: str) -> bool:
         """Return whether there is a whole record, with its tensors."""
         record = self.header(key)
         return record is not None and not record.evicted
+
+    def check(self, key: str) -> bool:
+        """Return as `has`, after every byte was read once in this process; damaged ones are set aside.
+
+        Whoever is about to use the tensors asks this first, so that they can be made again.
+        """
+        record = self.header(key)
+        if record is None or record.evicted:
+            return False
+        return record.blob is None or self._blob_checked(record.blob.sha256)
 
     def put(
         self,
@@ -71,10 +81,12 @@ class StageStore:
             content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             blob = Blob(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
             record, path = record.model_copy(update={"blob": blob}), self._blob(blob.sha256)
-            if not self._blobs_whole(record):  # unless equal ones are there
+            if not self._blob_checked(blob.sha256):  # unless equal ones are there
                 write_atomically(path, content)
             record = record.model_copy(update={"written": path.stat().st_mtime_ns})
-        write_atomically(self._record(key), json.dumps(record.to_values()))
+        if (path := self._record(key)).is_dir():
+            put_aside(self.root, path, "a folder stands in its place")
+        write_atomically(path, json.dumps(record.to_values(key)))
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
         """Return the tensors of a record; raises `KeyError` if there are none or they changed."""
@@ -82,11 +94,14 @@ class StageStore:
         if record is None or record.blob is None or record.evicted:
             raise KeyError(f"stage {key} has no tensors in {self.root}")
         blob = self._blob(record.blob.sha256)
-        content = blob.read_bytes()
+        try:
+            content = blob.read_bytes()
+        except OSError as error:
+            raise KeyError(f"the tensors of stage {key} are gone: {first_line(error)}") from error
         if hashlib.sha256(content).hexdigest() != record.blob.sha256:
-            blob.unlink(missing_ok=True)
+            put_aside(self.root, blob, "its bytes are not those that its name says")
             raise KeyError(
-                f"the tensors of stage {key} were damaged and have been removed; run again"
+                f"the tensors of stage {key} were damaged and have been set aside; run again"
             )
         self._note_use(key)
         return load(content)
@@ -97,7 +112,7 @@ class StageStore:
             record = self.get(key)
             if record is not None:
                 evicted = record.model_copy(update={"evicted": True})
-                write_atomically(self._record(key), json.dumps(evicted.to_values()))
+                write_atomically(self._record(key), json.dumps(evicted.to_values(key)))
         self._blob(sha256).unlink(missing_ok=True)
 
     def _note_use(self, key: str) -> None:
@@ -115,10 +130,24 @@ class StageStore:
         except OSError:
             return False
         if (stat.st_size, stat.st_mtime_ns) == (blob.bytes, record.written):
-            return (
-                True  # unchanged since it was written; whoever reads its tensors checks every byte
-            )
-        return _sha256(path, stat.st_size, stat.st_mtime_ns) == blob.sha256
+            # Unchanged since it was written; whoever reads its tensors checks every byte.
+            return True
+        return self._blob_checked(blob.sha256)
+
+    def _blob_checked(self, sha256: str) -> bool:
+        """Return whether a blob's bytes are those that its name says; another one is set aside."""
+        blob = self._blob(sha256)
+        try:
+            stat = os.stat(blob)
+            whole = _sha256(str(blob), stat.st_size, stat.st_mtime_ns) == sha256
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # such as a folder in its place
+            put_aside(self.root, blob, first_line(error))
+            return False
+        if not whole:
+            put_aside(self.root, blob, "its bytes are not those that its name says")
+        return whole
 
     def _record(self, key: str) -> Path:
         return self.root / "records" / key[:2] / f"{key}.json"
@@ -150,25 +179,26 @@ class LazyTensors(Sequence[dict[str, torch.Tensor]]):
         return self._store.tensors(str(self._keys[place]))
 
 
-def _read(path: Path, answers: bool) -> StageRecord | None:
-    """Return a record, or None if there is none; a damaged one counts as none, with a warning."""
+def _read(root: Path, path: Path, answers: bool) -> StageRecord | None:
+    """Return a record, or None if there is none; a damaged one is set aside."""
     try:
-        values = json.loads(path.read_text())
+        values = parse_json(path.read_bytes(), path.name)
         if not isinstance(values, dict):
-            raise InputError(f"{path} must hold a JSON object, got {type(values).__name__}")
-        if not answers:
-            values.pop(ANSWERS, None)
-        return parse_record(values, str(path))
-    except (FileNotFoundError, NotADirectoryError):
+            raise DamagedError(f"it must hold a JSON object, got {type(values).__name__}")
+        record = parse_record(values, path.name, path.stem)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except ValueError as error:  # no JSON, no text, or no record of this schema
-        logger.warning("a stage record is not used: %s", first_line(error))
+    except (DamagedError, IsADirectoryError) as error:
+        put_aside(root, path, first_line(error))
         return None
+    except (InputError, OSError):  # of another version, which may want it; or not to be read now
+        return None
+    return record if answers or ANSWERS not in values else record.model_copy(update={ANSWERS: ()})
 
 
 @functools.lru_cache(maxsize=1 << 14)  # parsed once by a process, unless it changes
-def _header(path: str, size: int, mtime_ns: int) -> StageRecord | None:
-    return _read(Path(path), answers=False)
+def _header(root: Path, path: str, size: int, mtime_ns: int) -> StageRecord | None:
+    return _read(root, Path(path), answers=False)
 
 
 @functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes

@@ -16,6 +16,7 @@ from search import commands
 from search.plan.objectives import TRIAL_METRICS, direction
 from search.plan.search_plan import SearchPlan
 from spaces import InputError
+from spaces.seals import sealed
 from trainables.metrics.glossary import GLOSSARY
 
 
@@ -42,7 +43,7 @@ def test_the_best_goes_into_one_file_with_the_code_of_its_strategy(run: Path) ->
     [
         ({"schema": None}, "names no schema, as files of an older citune"),
         ({"schema": 99}, "has schema 99.*a newer citune would read it"),
-        ({"seed": "first"}, "must hold a best configuration of schema 1; seed"),
+        ({"seed": "first"}, "must hold a best configuration of schema 2; seed"),
         ({"sede": 0}, 'unknown key "sede" — did you mean "seed"?'),
     ],
 )
@@ -54,7 +55,7 @@ def test_a_best_yaml_of_another_schema_is_one_clear_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     values = {name: value for name, value in (exported(run) | change).items() if value is not None}
-    (run / "best.yaml").write_text(yaml.safe_dump(values))
+    (run / "best.yaml").write_text(yaml.safe_dump(sealed(values)))
     capsys.readouterr()
     error = refused(str(run / "best.yaml"), command=commands.train, where=False)
     assert re.search(message, error) and str(run / "best.yaml") in error
@@ -92,7 +93,7 @@ def test_a_place_that_cannot_be_written_is_one_error(run: Path, refused: Callabl
 def test_a_plan_that_lacks_something_is_one_error(run: Path, refused: Callable) -> None:
     plan = json.loads((run / "plan.json").read_text())
     del plan["fingerprints"]
-    (run / "plan.json").write_text(json.dumps(plan))
+    (run / "plan.json").write_text(json.dumps(sealed(plan)))
     error = refused(str(run), command=commands.export, where=False)
     assert "fingerprints: Field required" in error
 

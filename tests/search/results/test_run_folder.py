@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from search.results.tables import (
     write_tables,
 )
 from spaces.errors import InputError
+from spaces.seals import sealed
 from trainables.trial_record import TrialRecord
 
 
@@ -28,11 +30,15 @@ def test_a_missing_or_foreign_folder_is_one_clear_error(tmp_path: Path) -> None:
         ("{", "must hold JSON"),
         ("[]", "must hold a search's plan, got list"),
         ("{}", "names no schema"),
-        ('{"schema": 1}', "name: Field required"),
+        ('{"schema": 2}', "was changed since it was written"),
     ):
         (tmp_path / "plan.json").write_text(content)
         with pytest.raises(InputError, match=message):
             read_run_folder(tmp_path)
+
+
+def _sealed(**fields: object) -> str:
+    return json.dumps(sealed({"schema": 2, "name": "0009", **fields}))
 
 
 @pytest.mark.parametrize(
@@ -41,16 +47,13 @@ def test_a_missing_or_foreign_folder_is_one_clear_error(tmp_path: Path) -> None:
         ('{"name": "0009", "sta', "Unterminated"),
         ("[1]", "must hold a trial record, got list"),
         ('{"name": "0009"}', "names no schema"),
-        ('{"schema": 1, "name": "0009", "config": {}}', "state: Field required"),
-        ('{"schema": 1, "name": "0009", "state": "finished", "config": {}}', "strategy"),
-        (
-            '{"schema": 1, "name": "0009", "state": "odd", "config": {"strategy": {"name": "ewc"}}}',
-            "state: Input should be",
-        ),
-        (
-            '{"schema": 1, "name": "1", "state": "failed", "config": {"strategy": {"name": "ewc"}}}',
-            "holds",
-        ),
+        ('{"schema": 1, "name": "0009"}', "has schema 1"),
+        ('{"schema": 2, "name": "0009", "config": {}}', "was changed since it was written"),
+        (_sealed(config={}), "state: Field required"),
+        (_sealed(state="finished", config={}), "strategy"),
+        (_sealed(state="odd", config={"strategy": {"name": "ewc"}}), "state: Input should be"),
+        (_sealed(name="1", state="failed", config={"strategy": {"name": "ewc"}}), "holds"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_broken_record_is_skipped_and_named(tmp_path: Path, content: str, reason: str) -> None:

@@ -221,7 +221,7 @@ def test_a_stage_that_diverged_diverges_again(first: ResolvedPlan, plan: Path) -
     walk.step()
     key = walk.key(walk.paths[1])
     (file,) = Path(first.worker_spec.store).rglob(f"{key}.json")
-    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values()))
+    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values(file.stem)))
     assert walk.next_is_stored
     with pytest.raises(DivergedError, match="it diverged"):
         walk.step()
@@ -238,7 +238,7 @@ def test_a_stage_that_diverged_is_not_at_hand_before_what_comes_before_it(
     diverged = walk.key(walk.paths[0])
     store = Path(first.worker_spec.store)
     (file,) = store.rglob(f"{diverged}.json")
-    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values()))
+    file.write_text(json.dumps(DivergedRecord(message="it diverged").to_values(file.stem)))
     (file,) = store.rglob(f"{base}.json")
     file.unlink()
     assert not walk.next_is_stored
