@@ -17,6 +17,7 @@ from toy import PROMPTS, Toy
 from search import commands
 from search.cli import latest_search, main, parser, plan_from_flags
 from search.run_search import save_plan
+from spaces.seals import sealed
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,14 +59,14 @@ def test_a_search_is_not_resumed_as_another_one(flag: str, begun: Path, refused:
 def test_a_search_is_not_resumed_on_other_data(begun: Path, refused: Callable) -> None:
     saved = json.loads((begun / "plan.json").read_text())
     saved["fingerprints"]["tasks"]["hue"] = "0" * 64
-    (begun / "plan.json").write_text(json.dumps(saved))
+    (begun / "plan.json").write_text(json.dumps(sealed(saved)))
     assert "have changed since" in refused("--resume")
 
 
 def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable) -> None:
     saved = json.loads((begun / "plan.json").read_text())
     saved["code"]["ewc"] = "0" * 40
-    (begun / "plan.json").write_text(json.dumps(saved))
+    (begun / "plan.json").write_text(json.dumps(sealed(saved)))
     assert "the code and library versions it began with" in refused("--resume")
 
 

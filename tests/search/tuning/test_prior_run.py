@@ -23,6 +23,7 @@ from search.tuning import prior_run as prior_run_module
 from search.tuning.prior_run import PriorRun, find_prior_run, reuse_prior_run
 from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
+from spaces.seals import sealed
 from trainables.config import TrialConfig
 from trainables.lanes.in_process import InProcessRunner
 from trainables.stage_job import DivergedError
@@ -133,7 +134,7 @@ def test_a_whole_search_needs_no_ray(
 ) -> None:
     path = first.run / "trials" / f"{FAILED}.json"
     record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"state": "diverged", "message": "as if"}))
+    path.write_text(json.dumps(sealed(record | {"state": "diverged", "message": "as if"})))
     before = {f: f.stat().st_mtime_ns for f in Path(first.worker_spec.store).rglob("*.json")}
     flags = ["--plan", str(plan), "--storage", str(first.run.parent), "--name", "second"]
     assert main([*flags, "--dry-run"]) == 0
