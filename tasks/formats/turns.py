@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.data.placeholders import visible
 from tasks.data.rows import IMAGE
-from tasks.formats.fields import row_id, system_of
+from tasks.formats.fields import ANSWER, ANSWERS, PROMPT, question, row_id, system_of
 from tasks.formats.raw_example import ImageReference, RawExample, RowError, brief
 from tasks.formats.values.boxes import Objects
 from tasks.formats.values.flags import check_row_flags, is_trained, refuse_unsupported
@@ -66,7 +66,10 @@ def conversation(row: NotedRow, number: int, name: str) -> tuple[RawExample, ...
     """Return the examples of a row whose turns, under `name`, are {from, value} or {role, content}."""
     check_row_flags(row, conversation=True)
     given = turns_of(row.get(name))
-    if given is None:
+    if is_missing(given) and row.present(PROMPT) and row.present((*ANSWER, *ANSWERS)):
+        row.say("rows without turns, read as a question and its answer")
+        return question(row, number)
+    if is_missing(given):
         raise RowError(f"the row has no {name}", "keys: " + ", ".join(map(str, row))[:200])
     if not isinstance(given, list | tuple) or not given:
         raise RowError("the conversation has no turns", brief(given))

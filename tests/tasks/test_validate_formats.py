@@ -9,8 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from raw import NAMES, ROWS, coco, write_good
+from PIL import Image
+from raw import NAMES, ROWS, coco, write_good, write_lines, write_yaml
 
+from tasks import load_benchmark
+from tasks.data.task import SPLITS
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 from tasks.validate import main
 
 COUNT = 10
@@ -110,3 +114,40 @@ def test_every_row_of_a_badly_broken_folder_is_named_with_its_reason(
     assert all(line["reason"] for line in lines)
     assert len({line["reason"] for line in lines}) >= 4
     assert "Traceback" not in said
+
+
+def test_the_report_says_which_keys_are_not_used_and_which_column_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"question": "q", "prompt": "p", "answer": f"a\u200b{n}", "source": "x"} for n in range(3)
+    ]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    assert main([str(tmp_path)]) == 1
+    assert "prompt under several names" in capsys.readouterr().out
+    assert main([str(tmp_path), "--columns", "prompt=question"]) == 0
+    said = capsys.readouterr().out
+    assert "not used    keys source (3)" in said
+    assert "noted       zero-width spaces kept as text (3)" in said
+    for wrong in ("prompt", "promt=question", "prompt=question,prompt=prompt", "prompt=other"):
+        assert main([str(tmp_path), "--columns", wrong]) == 2
+
+
+def test_boxes_in_pixels_are_converted_as_shares_of_their_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    rows = []
+    for number in range(30):
+        Image.new("RGB", (40, 20), (number, 0, 0)).save(folder / f"{number}.png")
+        turns = [
+            {"role": "user", "content": "<image>Find <ref-object>."},
+            {"role": "assistant", "content": "<bbox>"},
+        ]
+        objects = {"ref": ["it"], "bbox": [[4, 4, 20, 10 + number % 2]]}
+        rows.append({"messages": turns, "images": [f"{number}.png"], "objects": objects})
+    write_lines(folder / "data.jsonl", rows)
+    path = write_yaml(tmp_path, {"t": {"metric": "grounding_accuracy"}})
+    task = load_benchmark(prepare_benchmark(path, tmp_path / "out")).task("t")
+    answers = {one.answer for split in SPLITS for one in task.examples(split)}
+    assert answers == {"[0.1,0.2,0.5,0.5]", "[0.1,0.2,0.5,0.55]"}
+    assert {e.prompt for e in task.examples("train")} == {"<image>Find it."}

@@ -174,6 +174,18 @@ def test_two_system_texts_must_agree(tmp_path: Path) -> None:
     assert reason(row | {"system": "B"}, tmp_path) == "two system texts differ"
 
 
+def test_a_question_among_conversations_is_read_and_said(tmp_path: Path) -> None:
+    item = list(
+        read_items(
+            detect(write_lines(tmp_path / "x.jsonl", [GOOD, GOOD, {"query": "q", "response": "a"}]))
+        )
+    )[2]
+    assert isinstance(item, Accepted)
+    assert (item.examples[0].prompt, item.examples[0].answer) == ("q", "a")
+    assert item.notes == ("rows without turns, read as a question and its answer",)
+    assert reason({"messages": None, "query": "q"}, tmp_path) == "the row has no messages"
+
+
 def test_what_is_left_out_of_a_conversation_is_said(tmp_path: Path) -> None:
     item = read(
         chat(("assistant", "hi"), ("user", "q"), ("assistant", "a"), ("user", "and?")), tmp_path
