@@ -50,15 +50,17 @@ _NAMES = {
 
 
 def visible(text: str) -> str:
-    """Return a text without blanks and zero-width characters: empty if nobody could see it."""
-    return _UNSEEN.sub("", text)
+    """Return a text without blanks or zero-width characters around it: empty if nobody could see it."""
+    text = text.strip()
+    return text if text.isascii() else _UNSEEN.sub("", text)
 
 
 def token_fault(text: str, prompt: bool = False) -> tuple[str, str] | None:
     """Return (reason, detail) if a text holds a token that must not be trained; None if it is good."""
     if found := _CONTROL.search(text):
         return "control character", f"{found[0]!r} at character {found.start()}"
-    found = REFUSED.search(text) or (_written_template(text) if prompt else None)
+    found = REFUSED.search(text) if any(mark in text for mark in "<[#") else None
+    found = found or (_written_template(text) if prompt else None)
     if found is None:
         return None
     token = " ".join(found[0].split())
@@ -82,5 +84,7 @@ def _remedy(token: str) -> str:
 
 def kept_tokens(text: str) -> Iterator[str]:
     """Yield the names of what a text holds that is kept, though it may not be meant as words."""
+    if text.isascii() and "<" not in text:  # most texts
+        return
     for found in KEPT.finditer(text):
         yield _NAMES.get(found[0]) or found[0].lower()

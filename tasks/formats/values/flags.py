@@ -22,6 +22,7 @@ UNSUPPORTED = {
     ),
 }
 """Keys whose values no example can hold; empty ones are no fault."""
+_UNSUPPORTED = tuple(UNSUPPORTED)
 WEIGHTS = ("weight", "loss", "train", "trainable", "loss_weight", "loss_scale", "sample_weight")
 """Keys by which other frameworks leave a turn or row out of training, or weigh it."""
 VERDICTS = ("kto_tag", "label")
@@ -49,9 +50,9 @@ def check_row_flags(row: NotedRow, conversation: bool) -> None:
 
 def refuse_unsupported(row: NotedRow) -> None:
     """Raise `RowError` for keys of videos, sounds, functions and preferences that have a value."""
-    for name, why in UNSUPPORTED.items():
-        if name in row and not is_empty(row[name]):
-            raise RowError(f"{name} {why}", _out(name))
+    for name, value in row.present(_UNSUPPORTED).items():
+        if not is_empty(value):
+            raise RowError(f"{name} {UNSUPPORTED[name]}", _out(name))
 
 
 def is_trained(row: NotedRow) -> bool:

@@ -51,7 +51,8 @@ def images_of(row: NotedRow) -> tuple[ImageReference, ...]:
 
 def _numbered(row: NotedRow) -> dict[str, ImageReference]:
     """Return the image of each of `image_1`, `image_2`, ... that has one, in their order."""
-    found = {key: match for key in row if (match := _NUMBERED.fullmatch(str(key)))}
+    keys = [key for key in row if key[-1:].isdigit()]
+    found = {key: match for key in keys if (match := _NUMBERED.fullmatch(key))}
     cells: dict[str, ImageReference] = {}
     for key in sorted(found, key=lambda one: int(found[one][1])):
         references = as_references(row.peek(key))

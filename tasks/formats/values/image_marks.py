@@ -25,6 +25,8 @@ def fill_marks(
     Other marks are taken where there are as many as images and none of ours; files that stand between
     `<img>` and `</img>`, as in Qwen-VL's data, are images.
     """
+    if not any("<" in prompt or "[" in prompt for prompt in prompts):
+        return list(prompts), images
     files = tuple(name.strip() for prompt in prompts for name in _FILE.findall(prompt))
     if files and not any(IMAGE in prompt for prompt in prompts):
         if images and images != files:

@@ -8,6 +8,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from tasks.formats.raw_example import RowError, brief
@@ -19,6 +20,7 @@ MOST = 26
 _LONGEST = 100_000  # characters of a text that is parsed as a list
 _LETTERED = re.compile(r"\s*(?:[(\[]([A-Za-z]|\d{1,2})[)\]]\s*|([A-Za-z]|\d{1,2})[.):]\s+)(?=\S)")
 _INLINE = re.compile(r"(?:^|(?<=[\s,;]))(?:\(([A-Z])\)|([A-Z])[.):])\s*")
+_ANY_MARK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{1,2}[.):\]]")
 _COLUMN = re.compile(r"(?:[Oo]ption|[Cc]hoice|opt)[ _-]?([A-Za-z]|\d)|([A-J])|op([a-e])")
 _LABEL_KEYS = ("label", "labels", "letter", "key", "id", "option")
 _TEXT_KEYS = ("text", "texts", "value", "content", "option_text", "answer")
@@ -54,7 +56,7 @@ def _columns(row: NotedRow) -> dict[str, Any]:
     """Return the values of columns A, B, C, ... or option_1, option_2, ..., by their letters."""
     found: dict[str, str] = {}
     for key in row:
-        if (match := _COLUMN.fullmatch(str(key))) and not is_empty(row.peek(key)):
+        if (match := _column(key)) and not is_empty(row.peek(key)):
             found.setdefault((match[1] or match[2] or match[3]).upper(), key)
     for labels in (string.ascii_uppercase, string.digits[1:], string.digits):
         count = next((n for n, label in enumerate(labels) if label not in found), len(labels))
@@ -63,6 +65,11 @@ def _columns(row: NotedRow) -> dict[str, Any]:
         if count > 1:
             return {label: row[found[label]] for label in labels[:count]}
     return {}
+
+
+@lru_cache(maxsize=1024)  # keys are the same in every row
+def _column(key: str) -> re.Match[str] | None:
+    return _COLUMN.fullmatch(key)
 
 
 def _parsed(value: Any) -> Options:
@@ -162,6 +169,8 @@ def listed_labels(options: Options, text: str) -> tuple[str, ...] | None:
 
     Raise `RowError` if it lists them under labels of each other.
     """
+    if not _ANY_MARK.search(text):
+        return None
     count = len(options.texts)
     upper, lower = string.ascii_uppercase[:count], string.ascii_lowercase[:count]
     for labels in dict.fromkeys([options.labels, tuple(upper), tuple(lower), _numbers(count)]):

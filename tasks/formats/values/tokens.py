@@ -21,7 +21,7 @@ def check_tokens(texts: Iterable[str], prompts: Collection[str] = ()) -> tuple[s
 
 def check_example(example: RawExample) -> tuple[str, ...]:
     """Check all texts of an example; marks of boxes that are filled in later are no texts."""
-    texts = example.texts()
+    texts = tuple(dict.fromkeys(example.texts()))
     if example.boxes:
         texts = tuple(map(without_marks, texts))
     return check_tokens(texts, {example.prompt, *(prompt for prompt, _ in example.history)})
