@@ -88,15 +88,25 @@ def clean(argv: Sequence[str] | None = None) -> int:
     Scores, reports and costs are kept; weights that are needed again are trained again.
     """
     p = argparse.ArgumentParser(prog="search/clean.py", description=clean.__doc__)
-    p.add_argument("storage", type=Path, help="folder that holds the searches")
+    p.add_argument("storage", type=Path, nargs="?", help="folder that holds the searches")
+    p.add_argument("--storage", type=Path, dest="named", help="the same (default: results)")
+    p.add_argument(
+        "--verify", action="store_true", help="read and check every file, delete nothing"
+    )
+    p.add_argument("--set-aside", action="store_true", help="with --verify: rename damaged files")
     p.add_argument("--store-limit", type=float, metavar="GB", help="size limit of the stage store")
     p.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
     args = p.parse_args(argv)
 
     def act() -> int:
         from search.resources.store_limit import clean_storage
+        from search.resources.verify_storage import verify_storage
 
-        print(clean_storage(args.storage, args.store_limit, args.dry_run))
+        given = args.storage or args.named or Path(__file__).parent.parent / "results"
+        storage = given.expanduser()
+        if args.verify:
+            return int(not verify_storage(storage, args.set_aside))
+        print(clean_storage(storage, args.store_limit, args.dry_run))
         return 0
 
     return guarded(act)

@@ -19,6 +19,14 @@ SPARE_DISK = 1.1
 DAMAGED = ".damaged-"
 """Part of the name of a file that was set aside; the time and a random number follow."""
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def give_usual_mode(path: str | Path) -> None:
+    """Let others read a file as the user's umask says; some libraries write files for the owner alone."""
+    os.chmod(path, 0o666 & ~_UMASK)
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path, durable: bool = True, overwrite: bool = True) -> Iterator[Path]:
@@ -34,6 +42,7 @@ def replacing(path: str | Path, durable: bool = True, overwrite: bool = True) ->
     temporary = Path(folder, f".{name}.{uuid.uuid4().hex}")
     try:
         yield temporary
+        give_usual_mode(temporary)
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())

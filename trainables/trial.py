@@ -288,19 +288,10 @@ class PanelTrial:
             cells=cells,
             keys=tuple(sorted(self.store_keys | {cell.key for cell in cells})),
             before=outcome.before,
-            stages=tuple(_credited(stage, trained_earlier) for stage in outcome.stages),
+            stages=tuple(stage.credited(trained_earlier) for stage in outcome.stages),
             ahead=tuple(self.costs_ahead()),
             seen_scores=tuple(outcome.seen_scores()),
             stages_done=self.stages_done,
             stages_total=self.panel.stages,
             panel=self.panel,
         )
-
-
-def _credited(stage: StageCost, trained_earlier: Mapping[str, StageCost]) -> StageCost:
-    """Return a stage's cost as it was when the trial trained it, before an interruption."""
-    own = trained_earlier.get(stage.key)
-    if own is None:
-        return stage
-    work = {"trained": own.trained, "seconds": own.seconds, "waited": own.waited}
-    return stage.model_copy(update=work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -52,6 +53,14 @@ class StageCost(Part):
     """The old task whose weights training started from; None = the initial weights."""
     new_expert: bool = False
     """True if the weights stand beside those as an expert of their own."""
+
+    def credited(self, trained_earlier: Mapping[str, StageCost]) -> StageCost:
+        """Return the cost as it was when the trial trained the stage, before an interruption."""
+        own = trained_earlier.get(self.key)
+        if own is None:
+            return self
+        work = {"trained": own.trained, "seconds": own.seconds, "waited": own.waited}
+        return self.model_copy(update=work)
 
 
 class ScoredCell(Part):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from models.lmm import LMM
 from models.processors import needs_torchvision
-from spaces.files import replacing, write_atomically
+from spaces.files import give_usual_mode, replacing, write_atomically
 from strategies import Tensors
 
 
@@ -21,6 +21,8 @@ def save_model(lmm: LMM, weights: Tensors, folder: Path, ordering: tuple[str, ..
     folder.mkdir(parents=True, exist_ok=True)
     if lmm.peft is not None:
         lmm.peft.save_pretrained(str(folder / "adapter"))
+        for file in (folder / "adapter").glob("*.safetensors"):
+            give_usual_mode(file)
         # peft's empty template of a model card
         (folder / "adapter" / "README.md").unlink(missing_ok=True)
     files = []

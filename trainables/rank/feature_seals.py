@@ -20,3 +20,13 @@ def image_seal(image: str, shape: Sequence[int], dtype: str, content: Any) -> by
     sha256 = hashlib.sha256(json.dumps([image, list(shape), dtype]).encode() + b"\0")
     sha256.update(memoryview(content))
     return sha256.digest()
+
+
+def sound_row(file: Path, row: Mapping[str, Any]) -> bool:
+    """Return whether the seal of a row fits; `row` holds Arrow scalars of either kind of file."""
+    seal = row["seal"].as_py()
+    if "inputs" in row:
+        values = {name: value.as_py() for name, value in row.items() if name != "inputs"}
+        return example_seal(file, values | {"inputs": row["inputs"].as_buffer()}) == seal
+    plain = [row[name].as_py() for name in ("image", "shape", "dtype")]
+    return image_seal(*plain, row["features"].as_buffer()) == seal

@@ -29,7 +29,7 @@ from models.lmm import LMM
 from spaces.errors import first_line
 from spaces.loading import Loading
 from tasks.data.rows import Example
-from trainables.rank.feature_seals import example_seal, image_seal
+from trainables.rank.feature_seals import example_seal, image_seal, sound_row
 from trainables.stage_job import FeatureCache
 from trainables.store.code_fingerprint import code_fingerprint
 from trainables.store.damage import put_aside
@@ -183,17 +183,18 @@ class FeatureFiles:
         names = {name for column in ("image", "read") for name in table[column].to_pylist()}
         return all(map(self.has_features, names - {""}))
 
-    def check_all(self) -> int:
-        """Check every row of every file, set damaged files aside; return the number of rows."""
-        self._map_new_files()
-        for file in sorted((self.folder / "examples").glob("*.arrow")):
-            table = self._table(file)
-            for row in range(table.num_rows if table else 0):
-                if not self._check(file, row, self._examples[file]):
-                    break
-        for image in list(self._images):
-            self._tensor(image)
-        return len(self._checked)
+    def fault(self, file: Path) -> str | None:
+        """Return why a file is damaged, after every row was read; None for a sound one."""
+        try:
+            for batch in record_batches(file):
+                batch.validate(full=True)
+                for number in range(batch.num_rows):
+                    values = {name: batch[name][number] for name in batch.schema.names}
+                    if not sound_row(file, values):
+                        return f"row {number} is not as it was written"
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            return first_line(error)
+        return None
 
     def _table(self, file: Path) -> pa.Table | None:
         """Return the examples of a split; None if there is no such file, or a damaged one."""
