@@ -1,9 +1,18 @@
-"""Exception for a caller's mistake, and the messages about unknown names."""
+"""Exception for a caller's mistake, and the messages about wrong values and unknown names."""
 
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable
+
+MOST_SHOWN = 80
+"""Characters of a user's value that a message repeats."""
+MOST_LINE = 990
+"""Characters of a line of a message."""
+MOST_LISTED = 24
+"""Known names that a message lists."""
 
 
 class InputError(ValueError):
@@ -11,6 +20,47 @@ class InputError(ValueError):
 
     The commands print it as one line (or one list) and exit with status 2, before any worker starts.
     """
+
+    def __init__(self, message: object = "") -> None:
+        # Whoever puts a value of 100,000 characters into a message still gets a line to read.
+        lines = re.sub(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", str(message)).split("\n")
+        super().__init__("\n".join(shortened(line, MOST_LINE) for line in lines))
+
+
+class _Short(reprlib.Repr):
+    """Short representation of a value of any size, made in bounded time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = MOST_SHOWN
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write out integers of more than 4300 digits.
+        return super().repr_int(x, level) if x.bit_length() < 4096 else "a number of > 1,000 digits"
+
+
+def shown(value: object) -> str:
+    """Return a user's value as a message repeats it: in one line, shortened in the middle."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"'{shortened(plain(value), MOST_SHOWN)}'"
+    return shortened(plain(_Short().repr(value)), 2 * MOST_SHOWN)
+
+
+def plain(text: str) -> str:
+    """Return a text in one line: characters that a terminal does not show are written as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 4 * MOST_LINE])
+
+
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
+    """Return a text of at most `most` characters, with a gap in its middle if it is longer."""
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 class DamagedError(InputError):
@@ -20,13 +70,21 @@ class DamagedError(InputError):
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
     """Return an `InputError` for a name outside `known`, with the nearest valid one."""
     names = sorted(known)
-    return InputError(f'unknown {kind} "{got}"; known: {", ".join(names)}{nearest(got, names)}')
+    name = shortened(plain(str(got)), MOST_SHOWN)
+    return InputError(f'unknown {kind} "{name}"; known: {listed(names)}{nearest(got, names)}')
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names separated by commas; of many, the first ones and the number of the others."""
+    names = list(names)
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(shortened(plain(name), 60) for name in names[:MOST_LISTED]) + more
 
 
 def nearest(got: object, known: Iterable[str]) -> str:
     """Return a question that suggests the nearest known name; empty if none is near."""
-    near = difflib.get_close_matches(str(got), sorted(known), n=1, cutoff=0.5)
-    return f' — did you mean "{near[0]}"?' if near else ""
+    near = difflib.get_close_matches(str(got)[:200], sorted(known), n=1, cutoff=0.5)
+    return f' — did you mean "{shortened(near[0])}"?' if near else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spaces.errors import InputError, unknown
+from spaces.yaml_files import read_yaml
 from tasks.data.benchmark_file import (
     BENCHMARK_FILE,
     RAW_KEYS,
     BenchmarkFile,
     TaskEntry,
-    read_yaml,
 )
 from tasks.data.manifest import IMAGES, MANIFEST, read_manifest
 from tasks.data.task import SPLITS, Task

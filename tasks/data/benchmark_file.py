@@ -16,11 +16,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, shown, unknown
 from spaces.records import VERSION, Record
+from spaces.yaml_files import truth, write_yaml
 from tasks.data.task import SPLITS
 from tasks.scoring.answer_formats import check_format
 from tasks.scoring.answers import ANSWER_METRICS
@@ -137,28 +137,7 @@ class BenchmarkFile(Record):
     def to_yaml(self) -> str:
         """Return the file's text: its schema, then only what was given."""
         values = {VERSION: self.SCHEMA, **self.model_dump(exclude_unset=True)}
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file in which no key is written twice; raise `InputError` otherwise."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be YAML: {' '.join(str(error).split())}") from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML loader that refuses repeated keys: of a task written twice, one would vanish."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{', '.join(twice)} must be written once, got twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
+        return write_yaml(values)
 
 
 _KINDS = {
@@ -174,6 +153,8 @@ _KINDS = {
 def checked(model: type[Model], values: Any, where: str) -> Model:
     """Make a model of values from YAML; raise `InputError`, which begins with `where`, for a fault."""
     values = _with_known_keys(model, values, where)
+    truths = [key for key in values if model.model_fields[key].annotation is bool]
+    values = values | {key: truth(values[key]) for key in truths}  # closed: yes
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -183,13 +164,13 @@ def checked(model: type[Model], values: Any, where: str) -> Model:
         kind = getattr(model.model_fields[key].annotation, "__name__", "")
         raise InputError(f"{where}: key {key} is missing ({_KINDS[kind]})")
     kind = _KINDS[fault["type"].partition("_")[0]]
-    raise InputError(f"{where}: {key} must be {kind}: got {_got(values[key])}")
+    raise InputError(f"{where}: {key} must be {kind}: got {shown(values[key])}")
 
 
 def _with_known_keys(model: type[BaseModel], values: Any, where: str) -> dict[Any, Any]:
     fields = model.model_fields
     if not isinstance(values, dict):
-        raise InputError(f"{where} must hold {', '.join(fields)}: got {_got(values)}")
+        raise InputError(f"{where} must hold {', '.join(fields)}: got {shown(values)}")
     for key in values:
         if key not in fields:
             raise InputError(f"{where}: {unknown('key', key, fields)}")
@@ -204,17 +185,13 @@ def _task_entry(source: str, name: Any, values: Any) -> TaskEntry:
     return entry
 
 
-def _got(value: Any) -> str:
-    return "nothing" if value is None else f"{value!r}"
-
-
 def _check_name(source: str, name: Any) -> None:
     # + ; > , are the punctuation of orderings; a folder of results is named after a task too.
     if isinstance(name, str) and name and not set(name) & set("+;>,/@ \t\n"):
         return
     hint = "; put it in quotes" if not isinstance(name, str) else ""
     raise InputError(
-        f"{source}: a task's name is a text without blanks and + ; > , / @: got {_got(name)}{hint}"
+        f"{source}: a task's name is a text without blanks and + ; > , / @: got {shown(name)}{hint}"
     )
 
 

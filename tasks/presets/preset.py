@@ -14,10 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spaces.errors import InputError, unknown
 from spaces.files import write_atomically
+from spaces.yaml_files import read_yaml, write_yaml
 from tasks.data.task import SPLITS
 
 PRESETS = {
@@ -106,7 +105,7 @@ def load_preset(name: str) -> Preset:
     """Load the preset of that name; raise `InputError` that names the nearest one otherwise."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return Preset(name, yaml.safe_load(PRESETS[name].read_text(encoding="utf-8")))
+    return Preset(name, read_yaml(PRESETS[name]))
 
 
 def data_folder(given: str | Path | None) -> Path | None:
@@ -137,7 +136,7 @@ def write_preset(name: str, data: Path | None, folder: Path) -> Path:
         )
     values = {**preset.values, "tasks": {n: _absolute(t, data) for n, t in preset.tasks.items()}}
     path = folder / f"{name}-{sha256(str(data).encode()).hexdigest()[:8]}.yaml"
-    write_atomically(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_atomically(path, write_yaml(values))
     return path
 
 
