@@ -26,6 +26,12 @@ class Training:
         "examples per rank and forward pass; 0 = a rank's share of the batch, or the largest part of "
         f"it up to {MOST_AT_ONCE}",
     )
+    last_batch: str = knob(
+        "train",
+        CategoricalDistribution(["train", "drop"]),
+        "the rest of an epoch that fills no batch: trained as a smaller batch, or carried over into the "
+        "next epoch and left out of the last",
+    )
     learning_rate: float = knob(
         2e-4, FloatDistribution(1e-6, 1e-1, log=True), "peak learning rate of AdamW"
     )

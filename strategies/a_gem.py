@@ -19,7 +19,8 @@ class AGEM(Strategy):
 
     If the batch's gradient g opposes the memory's gradient g_ref (g.g_ref < 0), it becomes
     g - (g.g_ref / |g_ref|^2) g_ref. The memory holds int(ratio x size) examples of each earlier task.
-    Each step takes its next batch, as large as the training batch.
+    Each step takes its next batch, of `batch_size` examples even where the training batch is an epoch's
+    smaller last one.
     """
 
     name = "a_gem"

@@ -22,7 +22,8 @@ class Replay(Strategy):
     Variant `ratio`: a stage trains the new task and int(ratio x size) examples of each earlier one, drawn
     without replacement. `count`: `count` examples of each earlier one instead. `share`: a memory of
     int(ratio x size) examples of each fills `share` of every batch (Chaudhry et al. 2019, tiny episodic
-    memories), so that a small memory is trained as often as a large one. A draw is a prefix of one
+    memories), so that a small memory is trained as often as a large one;
+    the smaller last batch of an epoch gets as many. A draw is a prefix of one
     permutation per task, so a smaller memory is part of a larger one.
     """
 

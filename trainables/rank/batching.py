@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -28,18 +29,23 @@ def batches(
 ) -> list[Batch]:
     """Cut a stage's examples, shuffled anew for each epoch, into batches.
 
-    A rest that fills no batch is left out; fewer examples than one batch are repeated to fill it.
+    With `last_batch` train, the last batch of an epoch holds what is left of it. With drop, a rest goes
+    over into the next epoch and that of the last epoch is left out; fewer examples than one batch are
+    repeated to fill it.
 
     With `lengths` the prompts of a batch are of similar length. Each run of `SORTED_BATCHES` batches
     of an epoch is sorted by it, and the batches come in a random order. Lengths of answers would not
     do: where answers are classes, a batch would hold one or two of them, and nothing would be learnt.
     """
     size = training.batch_size
-    stream: list[ExampleId] = []
+    epochs: list[list[ExampleId]] = []
     for epoch in range(training.epochs):
         shuffled = [picks[i] for i in permutation(len(picks), digest(seed, "epoch", epoch))]
         key = digest(seed, "grouped", epoch)
-        stream += _grouped(shuffled, size, lengths, key) if lengths else shuffled
+        epochs.append(_grouped(shuffled, size, lengths, key) if lengths else shuffled)
+    if training.last_batch == "train":
+        return [batch for examples in epochs for batch in _cut(examples, size)]
+    stream = [pick for examples in epochs for pick in examples]
     while len(stream) < size:
         stream += stream
     return _cut(stream[: len(stream) // size * size], size)
@@ -60,10 +66,13 @@ def _cut(stream: Sequence[ExampleId], size: int) -> list[Batch]:
     return [list(stream[i : i + size]) for i in range(0, len(stream), size)]
 
 
-def micro_batches(batch: Sequence[ExampleId], size: int, rank: int, workers: int) -> list[Batch]:
-    """Return the micro-batches of a batch that one rank trains on.
+def micro_batches(batch: Sequence[ExampleId], passes: int, rank: int, workers: int) -> list[Batch]:
+    """Return the `passes` micro-batches of a batch that one rank trains on.
 
-    The batch is cut into micro-batches of `size` examples, of which each rank takes every `workers`-th.
+    The batch is cut into equal parts for all ranks, of which each rank takes every `workers`-th. The parts
+    of a batch that is not full are smaller by an example or more, and may be empty.
     """
-    slices = [list(batch[i : i + size]) for i in range(0, len(batch), size)]
-    return slices[rank::workers]
+    parts = passes * workers
+    bounds = [-(-len(batch) * part // parts) for part in range(parts + 1)]
+    cut = [list(batch[first:end]) for first, end in itertools.pairwise(bounds)]
+    return cut[rank::workers]

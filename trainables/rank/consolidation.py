@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from models.lmm import without_dropout
 from strategies import ExampleId, Outputs, Queries, Tensors
 from trainables.config import TrialConfig
 from trainables.rank.batching import micro_batches
@@ -45,24 +46,26 @@ class StageLearner:
         batch_size: int,
         of: Callable[[Outputs], torch.Tensor] = Outputs.nll,
     ) -> Iterator[Tensors]:
-        """Yield the gradient of `of` per answer token of each batch; the last may repeat examples.
+        """Yield the gradient of `of` per answer token of each batch, without dropout.
 
-        A batch has `batch_size` examples, or as many more as ranks need to share it out evenly.
+        A batch has `batch_size` examples, however many ranks share it out; the last may have fewer.
         """
-        context = self.context
-        share_size = -(-batch_size // context.workers)
-        size = share_size * context.workers
-        most = self.config.training.per_pass(context.workers)
-        micro = max(n for n in range(1, share_size + 1) if share_size % n == 0 and n <= most)
-        training = without_updates(self.config.training, size, micro)
-        full = [picks[i % len(picks)] for i in range(-(-len(picks) // size) * size)]
-        with open_engine(context.lmm, training, context.workers, self._weights, 1) as engine:
-            for i in range(0, len(full), size):
-                batch = full[i : i + size]
-                own = micro_batches(batch, micro, context.rank, context.workers)
-                scale = context.workers * len(own) / context.answer_tokens(batch)
-                for micro_batch in own:
-                    engine.backward(of(context.forward(engine, micro_batch)) * scale)
+        context, workers = self.context, self.context.workers
+        share = -(-batch_size // workers)
+        passes = -(-share // self.config.training.per_pass(workers))
+        micro = -(-share // passes)
+        training = without_updates(self.config.training, micro * passes * workers, micro)
+        with (
+            open_engine(context.lmm, training, workers, self._weights, 1) as engine,
+            without_dropout(context.lmm.model),
+        ):
+            for i in range(0, len(picks), batch_size):
+                batch = list(picks[i : i + batch_size])
+                scale = workers * passes / context.answer_tokens(batch)
+                for own in micro_batches(batch, passes, context.rank, workers):
+                    # Without an example of its own, a rank still takes part in every pass.
+                    outputs = context.forward(engine, own or batch[:1])
+                    engine.backward(of(outputs) * (scale if own else 0.0))
                     if not engine.ends_batch:
                         engine.step()
                 yield engine.gradients()

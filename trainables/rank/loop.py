@@ -48,7 +48,8 @@ class Loop:
         engine, strategy, change = self.engine, self.strategy, GradientChange()
         if self._teacher:
             self._teacher.start_step(step)
-        if memory := strategy.memory_batch(step, len(batch)):
+        # The last batch of an epoch may be smaller; that of the memory is always full.
+        if memory := strategy.memory_batch(step, self.config.training.batch_size):
             self._forward_backward(memory, distil=False)
             memory_gradient = engine.take_gradients()
             change = GradientChange(
@@ -69,22 +70,30 @@ class Loop:
         every micro-batch; after the last one, which changes the weights, the caller calls it.
         """
         context, engine = self.context, self.engine
-        micro_batch_size = self.config.training.per_pass(context.workers)
-        own_micro_batches = micro_batches(batch, micro_batch_size, context.rank, context.workers)
+        passes = self.config.training.accumulation(context.workers)
+        own_micro_batches = micro_batches(batch, passes, context.rank, context.workers)
         tokens, loss_share = context.answer_tokens(batch), 0.0
         for micro_batch in own_micro_batches:
-            outputs = self._forward(micro_batch, distil)
-            loss = outputs.nll()
-            loss_share += float(loss.detach()) / tokens
-            distillation = self.strategy.distil(outputs) if distil else None
-            loss = (loss if distillation is None else loss + distillation) / tokens
             # DeepSpeed divides by ranks and micro-batches. Multiplying by both makes the batch's
             # gradient that of its mean loss per answer token, however the batch is shared out.
-            engine.backward(loss * (context.workers * len(own_micro_batches)))
+            scale = context.workers * passes / tokens
+            if micro_batch:
+                outputs = self._forward(micro_batch, distil)
+                loss = outputs.nll()
+                loss_share += float(loss.detach()) / tokens
+                distillation = self.strategy.distil(outputs) if distil else None
+                loss = loss if distillation is None else loss + distillation
+                engine.backward(loss * scale)
+            else:
+                self._add_nothing(batch)
             if not engine.ends_batch:
                 engine.step()
         self.gradient_examples.update(batch)
         return loss_share
+
+    def _add_nothing(self, batch: Batch) -> None:
+        """Pass forward and backward without effect: every rank makes the same number of passes."""
+        self.engine.backward(self.context.forward(self.engine, batch[:1]).nll() * 0.0)
 
     def _forward(self, micro_batch: Batch, distil: bool) -> Outputs:
         """Run the forward pass of a micro-batch; add the teacher's logits if `distil` needs them."""

@@ -34,6 +34,7 @@ class Teacher:
     ) -> None:
         self.context, self.engine, self.batches, self.start = context, engine, batches, start
         self.micro_batch_size = config.training.per_pass(context.workers)
+        self.passes = config.training.accumulation(context.workers)
         self.precision = DTYPES[config.training.precision]
         self.windows = self._windows()
         """The step after the last of each window, by its first step; the same on every rank."""
@@ -74,8 +75,7 @@ class Teacher:
     def _picks(self, window: Sequence[Batch]) -> list[ExampleId]:
         """List the examples of a window that this rank trains on, in the order of their rows."""
         rank, workers = self.context.rank, self.context.workers
-        size = self.micro_batch_size
-        own = [m for batch in window for m in micro_batches(batch, size, rank, workers)]
+        own = [m for batch in window for m in micro_batches(batch, self.passes, rank, workers)]
         return sorted({pick for micro_batch in own for pick in micro_batch})
 
     def _compute_logits(self, picks: Sequence[ExampleId]) -> None:
@@ -86,7 +86,7 @@ class Teacher:
         if self.context.workers > 1:
             dist.all_reduce(calls, op=dist.ReduceOp.MAX)
         for start in range(0, int(calls) * size, size):
-            batch = list(picks[start : start + size]) or [picks[-1]]
+            batch = list(picks[start : start + size]) or self.batches[0][:1]
             logits, answers = lmm.inference_logits(data.training(batch))
             for pick, row, tokens in zip(batch, logits, answers, strict=True):
                 # Cloned, since a view would keep the whole batch in memory.

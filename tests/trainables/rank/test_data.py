@@ -23,8 +23,17 @@ def stream(training: Training, seed: int = 0) -> list[tuple[str, int]]:
     return [pick for batch in batches(PICKS, training, seed) for pick in batch]
 
 
-def test_every_example_comes_once_an_epoch_and_an_incomplete_batch_is_left_out() -> None:
-    training = Training(epochs=3, batch_size=4, micro_batch=4)
+def test_every_example_comes_once_an_epoch_and_the_last_batch_is_what_is_left() -> None:
+    made = batches(PICKS, Training(epochs=3, batch_size=4), seed=0)
+    assert [len(batch) for batch in made] == [4, 4, 4, 1] * 3
+    for epoch in (made[:4], made[4:8], made[8:]):
+        assert Counter(pick for batch in epoch for pick in batch) == Counter(PICKS)
+    (few,) = batches(PICKS, Training(batch_size=32), seed=0)
+    assert Counter(few) == Counter(PICKS)
+
+
+def test_a_rest_that_is_dropped_is_carried_over_and_left_out_of_the_last_epoch() -> None:
+    training = Training(epochs=3, batch_size=4, micro_batch=4, last_batch="drop")
     seen = stream(training)
     assert len(seen) == 36  # 39, whole batches of 4
     assert Counter(seen[:13]) == Counter(seen[13:26]) == Counter(PICKS)
@@ -38,8 +47,9 @@ def test_every_epoch_and_every_seed_has_an_order_of_its_own() -> None:
     assert batches(PICKS, training, seed=1)[0] != first
 
 
-def test_fewer_examples_than_a_batch_are_repeated_to_fill_it() -> None:
-    (batch,) = batches(PICKS, Training(epochs=1, batch_size=32, micro_batch=32), seed=0)
+def test_fewer_examples_than_a_batch_are_repeated_to_fill_it_where_rests_are_dropped() -> None:
+    training = Training(epochs=1, batch_size=32, micro_batch=32, last_batch="drop")
+    (batch,) = batches(PICKS, training, seed=0)
     assert len(batch) == 32
     assert set(Counter(batch).values()) <= {2, 3}
 
@@ -48,9 +58,23 @@ def test_fewer_examples_than_a_batch_are_repeated_to_fill_it() -> None:
 @pytest.mark.parametrize("micro", [1, 2])
 def test_ranks_share_a_batch_out_evenly(workers: int, micro: int) -> None:
     batch = PICKS[:8]
-    shares = [micro_batches(batch, micro, rank, workers) for rank in range(workers)]
+    passes = 8 // (micro * workers)
+    shares = [micro_batches(batch, passes, rank, workers) for rank in range(workers)]
     assert Counter(p for share in shares for part in share for p in part) == Counter(batch)
-    assert {len(share) for share in shares} == {8 // (micro * workers)}
+    assert {len(share) for share in shares} == {passes}
+    assert {len(part) for share in shares for part in share} == {micro}
+
+
+@pytest.mark.parametrize("size", range(1, 14))
+@pytest.mark.parametrize(("passes", "workers"), [(1, 1), (2, 1), (1, 2), (2, 3), (4, 2)])
+def test_a_batch_that_is_not_full_is_shared_out_with_as_many_passes(
+    size: int, passes: int, workers: int
+) -> None:
+    shares = [micro_batches(PICKS[:size], passes, rank, workers) for rank in range(workers)]
+    assert {len(share) for share in shares} == {passes}
+    parts = [part for share in shares for part in share]
+    assert Counter(pick for part in parts for pick in part) == Counter(PICKS[:size])
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_the_key_decides_a_permutation() -> None:

@@ -29,6 +29,8 @@ ZERO = (0, 2, 3)
 CASES = [(name, zero) for zero in ZERO for name in NAMES]
 ODD = {"name": "ewc", "importance_batch": 1, "importance_examples": 3}
 """Fewer examples than the two ranks can share out."""
+REST_CASES = [("replay", 0, 10), ("a_gem", 2, 22), ("lwf", 3, 10), ("ewc", 3, 10)]
+"""ZeRO stages, and batch sizes that leave 4 or 2 of 24 examples to two ranks' 5 or 11 passes."""
 TOLERANCE = 1e-4
 """Relative tolerance: sums have another order, and AdamW divides by numbers that may be small."""
 
@@ -41,6 +43,13 @@ def job(name: str, zero: int, micro_batch: int, **training) -> TrialConfig:
     return adapted(chosen, targets="qv")
 
 
+def rest(name: str, zero: int, size: int, micro_batch: int) -> TrialConfig:
+    """Return a case whose last batches are not full."""
+    return adapted(
+        lively(name, epochs=2, zero=zero, batch_size=size, micro_batch=micro_batch), targets="qv"
+    )
+
+
 @pytest.fixture(scope="module")
 def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train all cases on two ranks, in one pair of processes; return the folder of the stores."""
@@ -48,6 +57,7 @@ def two_ranks(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases = [(zero, job(name, zero, 4)) for name, zero in CASES]
     cases += [(zero, job("ewc", zero, 2)) for zero in ZERO]
     cases += [(2, job("odd", 2, 4))]
+    cases += [(zero, rest(name, zero, size, 1)) for name, zero, size in REST_CASES]
     walks = [
         {
             **{"model": str(toy.model), "store": str(root / str(zero))},
@@ -133,6 +143,15 @@ def test_consolidated_tensors_are_the_same_too(
         # Logits are kept in fp16, importances are far below 1.
         loose = 1e-2 if value.dtype == torch.float16 else 1e-6
         assert torch.allclose(value, kept[1][name], rtol=1e-2, atol=loose), name
+
+
+@pytest.mark.parametrize(("name", "zero", "size"), REST_CASES)
+def test_two_ranks_train_the_rest_of_an_epoch_as_one_in_a_single_pass(
+    name: str, zero: int, size: int, toy: Toy, two_ranks: Path, tmp_path: Path
+) -> None:
+    one = walked(toy.walk(rest(name, 0, size, size), tmp_path, ORDERING))
+    assert one.store.get(one.key(one.paths[0])).steps == 2 * -(-24 // size)
+    assert_alike(one, read_back(toy, two_ranks / str(zero), rest(name, zero, size, 1)))
 
 
 def test_fewer_examples_than_ranks_are_shared_out_too(toy: Toy, two_ranks: Path) -> None:
