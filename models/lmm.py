@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from models.batching import FEATURES, PIXELS, QUERIES, Encoded, collate
@@ -193,3 +194,22 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+
+
+@contextlib.contextmanager
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Take dropout out of the block, in which gradients can be computed as in training.
+
+    Layers that are computed twice to save memory do so in training mode only; a few of them have a
+    dropout of their own beside those of their modules.
+    """
+    dropout = torch.nn.functional.dropout
+    with evaluating(model):
+        for module in model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
+        torch.nn.functional.dropout = lambda input, *_, **__: input
+        try:
+            yield
+        finally:
+            torch.nn.functional.dropout = dropout

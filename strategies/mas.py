@@ -16,7 +16,8 @@ class MAS(EWC):
     """Penalise changes to weights that the outputs are sensitive to (Aljundi et al. 2018, eq. 3).
 
     The penalty is EWC's; its importance needs no labels. It is the mean absolute gradient of the squared
-    length of the logits, averaged over answer tokens and batches, normalised to sum to 1.
+    length of the logits, averaged over an example's answer tokens, then over examples, and normalised
+    to sum to 1.
     """
 
     name = "mas"

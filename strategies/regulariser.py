@@ -22,7 +22,9 @@ class Regulariser(Strategy):
     """Quadratic penalty on changes to weights: strength x sum_i I_i (theta_i - theta*_i)^2.
 
     theta* are the weights at the start of the stage. The importance I of each old task is estimated
-    after its stage from a strided subset, and normalised to sum to 1 over all trained weights.
+    after its stage from a strided subset, and normalised to sum to 1 over all trained weights. It is
+    estimated without dropout, from the gradient of each example's loss per answer token. Where a matrix B
+    of LoRA is still zero, as for initial tasks that the model knows, only B has an importance, and A none.
     Subclasses choose the estimator, and how the importances of several tasks are combined.
     """
 
@@ -34,7 +36,11 @@ class Regulariser(Strategy):
         False,
     )
     importance_batch: int = knob(
-        4, IntDistribution(1, 256), "examples per gradient of the importances, all ranks", False
+        1,
+        IntDistribution(1, 256),
+        "examples per gradient of the importances; 1 as the papers define them, more is a faster "
+        "approximation by batch means",
+        False,
     )
 
     @classmethod

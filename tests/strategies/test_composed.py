@@ -136,7 +136,7 @@ def test_effective_knobs_are_those_of_the_parts_that_act() -> None:
     }
     assert made("replay+ewc").consolidation_knobs() == {
         "ewc_importance_examples": 1000,
-        "ewc_importance_batch": 4,
+        "ewc_importance_batch": 1,
     }
     assert made("replay+lwf").consolidation_knobs() is None
     assert made("replay+eproj").routing_knobs() == {"eproj_routing": "retrieved"}
