@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
+import regex
+
 from spaces.errors import InputError, unknown
 from tasks.scoring.metrics.boxes import STRICT
 from tasks.scoring.metrics.edits import nearest
@@ -14,18 +16,20 @@ from tasks.scoring.metrics.texts import plain
 PHRASE = 5
 """Most words of a phrase."""
 
-_LETTER = re.compile(r"\s*(?:\([A-Za-z]\)|[A-Za-z])[.:)]?\s*")
-_NUMBER = re.compile(r"\s*[-+]?[$€£]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?\s?%?\.?\s*")
+_LETTER = re.compile(r"(?:\([A-Za-z]\)|[A-Za-z])[.:)]?")
+_NUMBER = re.compile(r"[-+]?[$€£]?\s?(?:\d{1,3}(?:,\d{3})++|\d++)?(?:\.\d++)?\s?%?\.?")
+SECONDS = 1.0
+"""Most seconds that a plan's own expression may read one answer; beyond them the format is lost."""
 
 
 def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and any(letter.isdigit() for letter in text)
+    return bool(_NUMBER.fullmatch(text.strip())) and any(letter.isdigit() for letter in text)
 
 
 ANSWER_FORMATS: dict[str, Callable[[str], bool]] = {
-    "letter": lambda text: bool(_LETTER.fullmatch(text)),
+    "letter": lambda text: bool(_LETTER.fullmatch(text.strip())),
     "number": _is_number,
-    "box": lambda text: bool(STRICT.fullmatch(text)),
+    "box": lambda text: bool(STRICT.fullmatch(text.strip())),
     "word": lambda text: len(plain(text).split()) == 1,
     "phrase": lambda text: 1 <= len(plain(text).split()) <= PHRASE,
     "yes_no": lambda text: plain(text) in ("yes", "no"),
@@ -41,8 +45,8 @@ def check_format(answer_format: str) -> None:
     if not _is_pattern(answer_format):
         raise unknown("answer_format", answer_format, ("closed", "/regex/", *ANSWER_FORMATS))
     try:
-        re.compile(answer_format[1:-1])
-    except re.error as error:
+        regex.compile(answer_format[1:-1])
+    except regex.error as error:
         raise InputError(
             f"answer_format {answer_format} must hold a regular expression: {error}"
         ) from error
@@ -55,7 +59,7 @@ def has_format(
     if answer_format == "closed":
         return plain(prediction) in _plain_set(tuple(answer_set or ()))
     if _is_pattern(answer_format):
-        return re.fullmatch(answer_format[1:-1], prediction.strip()) is not None
+        return _fits(answer_format[1:-1], prediction.strip())
     check_format(answer_format)
     return ANSWER_FORMATS[answer_format](prediction)
 
@@ -77,6 +81,14 @@ def constrain(predictions: Sequence[str], answer_set: Collection[str]) -> list[s
 
 def _is_pattern(answer_format: str) -> bool:
     return len(answer_format) > 2 and answer_format[0] == answer_format[-1] == "/"
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Return whether a plan's expression matches, within `SECONDS`: it may be of any cost."""
+    try:
+        return regex.fullmatch(pattern, text, timeout=SECONDS) is not None
+    except TimeoutError:
+        return False
 
 
 @lru_cache(maxsize=8)  # asked for every answer of a split

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from spaces.errors import InputError, unknown
 from tasks.scoring.metrics.boxes import box_plain, grounding_accuracy
-from tasks.scoring.metrics.captions import bleu, caption_words, cider, rouge_l
+from tasks.scoring.metrics.captions import bleu, cider, rouge_l
 from tasks.scoring.metrics.edits import anls, anls_plain
 from tasks.scoring.metrics.letters import letter_plain, multiple_choice
 from tasks.scoring.metrics.metric import AnsweredQuestion, Metric, Scores, one_by_one
 from tasks.scoring.metrics.numbers import relaxed_accuracy
+from tasks.scoring.metrics.ptb import caption_words
 from tasks.scoring.metrics.texts import contains, exact_match, plain
-from tasks.scoring.metrics.vqa import vqa_accuracy, vqa_plain
+from tasks.scoring.metrics.vqa import evalai_plain, vqa_accuracy, vqa_evalai, vqa_plain
 
 __all__ = ["ANSWER_METRICS", "Metric", "Scores", "apply_metric", "scale_note", "score_answers"]
 
@@ -41,6 +42,12 @@ ANSWER_METRICS: dict[str, Metric] = {
             "agreement with ten annotators: an answer that three of them gave is right",
             one_by_one(vqa_accuracy),
             vqa_plain,
+        ),
+        Metric(
+            "vqa_evalai",
+            "vqa_accuracy after EvalAI's tokenizer, for TextVQA, OK-VQA and VizWiz",
+            one_by_one(vqa_evalai),
+            evalai_plain,
         ),
         Metric(
             "multiple_choice",

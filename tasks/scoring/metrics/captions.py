@@ -1,17 +1,17 @@
 """Metrics of captions: CIDEr-D, BLEU and ROUGE-L, equal to those of `pycocoevalcap` 1.2.
 
 That package is not a dependency: it brings 104 MB of Java archives for three small formulas, and the
-licence of its BLEU forbids redistribution. `caption_words` replaces its tokenizer, a Java program.
+licence of its BLEU forbids redistribution. `caption_words` stands for its tokenizer, a Java program.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
+from tasks.scoring.metrics.ptb import caption_words
 
 ORDER = 4
 """The longest n-gram, of CIDEr and BLEU alike."""
@@ -22,27 +22,6 @@ BETA = 1.2
 
 Gram = tuple[str, ...]
 Grams = Counter[Gram]
-
-_TYPOGRAPHIC = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
-_BRACKETS = str.maketrans(
-    {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- "}
-)
-_CLITICS = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?![\w'])")
-_WORD = re.compile(r"-[lr][rsc]b-|\w+(?:[-./,:_']\w+)*|n't|'(?:s|m|d|re|ve|ll)(?!\w)|[$%&#@+*=]")
-
-
-def caption_words(text: str) -> list[str]:
-    """Return the words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
-
-    On ordinary captions they equal those of the Penn Treebank tokenizer of `pycocoevalcap`, its names for
-    brackets included. That tokenizer differs on:
-
-    - abbreviations ("p.m.", "U.S.", "mr.") and words that it cuts ("cannot", "gonna");
-    - a run of "!!!", "w/", measures such as 5'10", signs of degrees and of currencies;
-    - a comma with no blank after it.
-    """
-    text = text.lower().translate(_TYPOGRAPHIC).translate(_BRACKETS)
-    return _WORD.findall(_CLITICS.sub(r" \1", text))
 
 
 # CIDEr-D (Vedantam et al. 2015) -------------------------------------------------------------------

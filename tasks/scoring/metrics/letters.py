@@ -8,27 +8,59 @@ before a word counts only if it is marked as one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 from tasks.scoring.metrics.texts import plain
 
-_ALONE = re.compile(r"[(\[]?([A-Za-z])[)\]]?[.:,)]?")  # B, b, (B), [B], B.
+# All texts are read with single blanks, and possessively: in time that grows with their length alone.
+_ALONE = re.compile(r"(?:[(\[]\s?)?([A-Za-z])(?:\s?[)\]])?[.:,;!)]?")  # B, b, (B), [B], B.
 _LED_BY = re.compile(
-    r"[(\[]?([A-Za-z])(?:[.:)\]]|\s+[-\u2013])\s"
-)  # B. a dog, (b) a dog, B - a dog
-_LINE = re.compile(r"([A-Z])\s*\n")  # B, and the reason on the next line
-_BECAUSE = re.compile(r"([B-HJ-Z])\s+(?:because|since|as)\b")
-_LEAD = re.compile(  # The answer is ... / Answer: ... / option ...
-    r"\b(?:answer|option|choice)(?:\s+is)?(?:\s+option)?\s*:?\s*(?=\S)", re.IGNORECASE
+    r"[(\[]?([A-Za-z])(?:(?:[.:)\]]| ?[-\u2013\u2014])\s|\)(?=\w)|[.:](?=[A-Za-z]{2}|[a-z] ))"
+)  # B. a dog, (b) a dog, B - a dog, B.a dog
+_LINE = re.compile(r"([A-Z]) ?\n")  # B, and the reason on the next line
+_BECAUSE = re.compile(r"([B-HJ-Z]),? (?:because|since|as)\b")
+_SENTENCE = re.compile(r"\(?([B-HJ-Z])[.,;!)]+ ")  # B. It is ... is _LED_BY; B, it is ...
+_LEAD = re.compile(  # The answer is ... / Answer: ... / option ... / It's ...
+    r"\b(?:(?:answer|option|choice|letter)(?: would be| will be| should be| must be| is|'s| =)?"
+    r"(?: clearly| probably| likely| definitely)?(?: the)?(?: (?:option|letter|choice))?"
+    r"|(?:it|that)(?:'s| is| must be| should be| would be)(?: (?:option|letter|choice))?"
+    r"|(?:i|i'd|i would|i will|i'll)(?: choose| pick| select| say| go with| think| guess)"
+    r"(?: (?:the )?(?:option|letter|choice))?)"
+    r" ?(?::|=|->|\u2192)? ?(?=\S)",
+    re.IGNORECASE,
 )
-_ENDED = re.compile(r"[(\[]?([A-Za-z])(?:[)\].,:;!]|\s*$)")  # B at the end, or marked as a letter
+_ENDED = re.compile(
+    r"[(\[{\"']?([A-Za-z])(?:[)\]}\"'.,:;!?\n]|$| (?:because|since|as|is (?:right|correct|true))\b)"
+)
+"""Pattern of a letter at the end, or marked as one."""
+_OR = re.compile(
+    r"[(\[{\"']?[A-Za-z][)\]}\"']?,?(?: (?:or|and|nor)| ?[/&]) ?[(\[{\"']?[A-Za-z]\b(?!')"
+)
+_RIGHT = re.compile(
+    r"(?:(?:the )?(?:option|choice|answer|letter) )?[(\[]?([A-Za-z])[)\]]? (?:is|was|seems|must be|looks)"
+    r" (?:(?:the|clearly|probably|likely|most likely|definitely) ){0,2}"
+    r"(?:right|correct|true|best|answer|one|appropriate)\b",
+    re.IGNORECASE,
+)
+_BOXED = re.compile(
+    r"boxed ?\{ ?(?:\\(?:text|mathrm|mathbf|textbf) ?\{ ?)?\(?([A-Za-z])\)?[.]? ?\}"
+)
+_TAGGED = re.compile(r"<answer> ?\(?([A-Za-z])\)?[.]? ?</answer>", re.IGNORECASE)
 _TAIL = re.compile(r"[(\[]([A-Z])[)\]][.!]?$")  # a dog (B)
 _MARK = re.compile(r"(?:^|(?<=\s))[(\[]?([A-Za-z])[.:)\]]\s+")
-
+_STOP = re.compile(r"[.!?](?:\s|$)|\n")
+_WIDE = str.maketrans(
+    "\uff08\uff09\u3010\u3011\u3002\uff0e\uff1a\uff0c\uff1b\uff01\uff1f\u3001\u2019\u2018\u201c\u201d",
+    "()[]..:,;!?,''\"\"",
+)
+"""Marks of Chinese, and typographic ones."""
+_FULL_WIDTH = {0xFEE0 + ord(letter): letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+LONGEST = 4_000
+"""Characters of an answer that are read; a choice lies before them, or in the last of them."""
 
 UNCLEAR = "?"
-"""Mark of a letter that may be a word."""
+"""Mark of a letter that may be a word, or of several letters."""
 
 
 def multiple_choice(answered: Sequence[AnsweredQuestion]) -> Scores:
@@ -48,20 +80,44 @@ def _right(one: AnsweredQuestion) -> bool:
 
 def choice(text: str, options: dict[str, str] | None = None) -> str | None:
     """Return the letter that a text chooses: alone, by its option's text, at the start, or in words."""
-    text, options = text.replace("*", "").strip(), options or {}
-    letter = _alone(text) or _named(text, options)
-    for form in () if letter else (_LED_BY, _LINE, _BECAUSE):
-        match = form.match(text)
-        letter = letter or (match[1].upper() if match else None)
-    letter = letter or _in_words(text, options)
-    if not letter and (match := _TAIL.search(text)):
-        letter = match[1]
+    text, options = _tidy(text), options or {}
+    letter = _marked(text) or _alone(text) or _named(text, options)
+    if letter is None and not _OR.match(text):
+        starts = (form.match(text) for form in (_LED_BY, _LINE, _BECAUSE, _SENTENCE, _RIGHT))
+        letter = next((match[1].upper() for match in starts if match and _may_be(match)), None)
+        letter = letter or _in_words(text, options)
+        if not letter and (match := _TAIL.search(text)):
+            letter = match[1]
     return letter if not options or letter in options else None
 
 
+def _tidy(text: str) -> str:
+    """Return the text with plain marks and single blanks, without emphasis; cut a long one's middle."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
+    text = text.translate(_WIDE).translate(_FULL_WIDTH)
+    text = text.replace("*", "").replace("`", "").replace("__", "").replace("$", "")
+    lines = (" ".join(line.split()) for line in text.strip().splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _marked(text: str) -> str | None:
+    """Return the letter in \\boxed{} or <answer></answer>, the last one if there are several."""
+    found = [match[1].upper() for form in (_BOXED, _TAGGED) for match in form.finditer(text)]
+    return found[-1] if found else None
+
+
 def _alone(text: str) -> str | None:
-    match = _ALONE.fullmatch(text)
+    match = _ALONE.fullmatch(text.strip("\"' "))
     return match[1].upper() if match else None
+
+
+def _may_be(match: re.Match[str]) -> bool:
+    """Return False for the words "a" and "I" where nothing marks them as letters."""
+    marked = match[0][:1] in "([" or match[0].lower().startswith(
+        ("option", "choice", "the", "answer")
+    )
+    return marked or match.re is not _RIGHT or (match[1].isupper() and match[1] != "I")
 
 
 def _named(text: str, options: dict[str, str]) -> str | None:
@@ -77,15 +133,27 @@ def _bare(text: str) -> str:
 
 def _in_words(text: str, options: dict[str, str]) -> str | None:
     """Return the letter after "the answer is" and similar words, if all of them agree."""
-    letters = set()
-    for lead in _LEAD.finditer(text):
-        rest = text[lead.end() :]
-        sentence = re.split(r"[.!\n](?:\s|$)", rest, maxsplit=1)[0]
-        match = _ENDED.match(rest)
-        unclear = UNCLEAR if re.match(r"[A-Z]\s", rest) else None
-        letters.add(_named(sentence, options) or (match[1].upper() if match else unclear))
-    letters -= {None}
+    letters = set(_led(text, options)) - {None}
     return letters.pop() if len(letters) == 1 and UNCLEAR not in letters else None
+
+
+def _led(text: str, options: dict[str, str]) -> Iterator[str | None]:
+    """Yield what follows each lead: a letter, `UNCLEAR`, or None where it is none."""
+    for lead in _LEAD.finditer(text):
+        start = lead.end()
+        stop = _STOP.search(text, start)
+        sentence = text[start : stop.start() if stop else len(text)][:LONGEST]
+        match = _ENDED.match(text, start) or _RIGHT.match(text, start)
+        if _OR.match(text, start):
+            yield UNCLEAR
+        elif named := _named(sentence, options):
+            yield named
+        elif match:
+            yield match[1].upper()
+        else:
+            led = _LED_BY.match(text, start)
+            word = re.match(r"[A-Z]\s", text[start : start + 2])
+            yield led[1].upper() if led else UNCLEAR if word else None
 
 
 def options_of(prompt: str) -> dict[str, str]:

@@ -1,18 +1,18 @@
-"""VQA accuracy, as the official evaluation of VQA v2 computes it (Goyal et al. 2017).
+"""VQA accuracy, as the official evaluation of VQA v2 computes it since 2021 (Goyal et al. 2017).
 
-Three things differ from that evaluation:
+Two things differ from that evaluation:
 
-- It does not normalise ten equal answers. A prediction always loses its hyphen, so that no prediction
-  equals "t-shirt". Here both sides are always normalised.
-- It makes digits of number words and drops articles in predictions alone, so that "two" is wrong for
-  nine answers "two" and one "3". Here references are normalised so, too.
+- Where all ten answers are equal it normalises neither them nor the prediction, so that "Yes." is wrong
+  for ten answers "yes". Here, as in lmms-eval, both sides are always normalised.
 - It needs ten answers; see `vqa_accuracy` for fewer.
+
+TextVQA, OK-VQA and VizWiz are evaluated in the field after EvalAI's tokenizer: `vqa_evalai`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _NUMBERS = "zero one two three four five six seven eight nine ten".split()
 _DIGITS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBERS)}
@@ -51,19 +51,33 @@ def vqa_plain(text: str) -> str:
     for mark in _MARKS:
         beside = f"{mark} " in text or f" {mark}" in text
         bare = bare.replace(mark, "" if glued or beside else " ")
-    words = re.sub(r"\.(?!\d)", "", bare).lower().split()
+    # Of many full stops the evaluation removes 32: it passes a flag where the count belongs.
+    words = re.sub(r"\.(?!\d)", "", bare, count=32).lower().split()
     kept = (_DIGITS.get(word, word) for word in words)
     return " ".join(_CONTRACTIONS.get(word, word) for word in kept if word not in _ARTICLES)
 
 
-def vqa_accuracy(prediction: str, references: Sequence[str]) -> float:
+def evalai_plain(text: str) -> str:
+    """Normalise as EvalAI does, which first removes commas and "?", and cuts off "'s"."""
+    text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
+    return vqa_plain(text)
+
+
+def vqa_evalai(prediction: str, references: Sequence[str]) -> float:
+    """Compute `vqa_accuracy` after `evalai_plain` (TextVQA, OK-VQA, VizWiz)."""
+    return vqa_accuracy(prediction, references, evalai_plain)
+
+
+def vqa_accuracy(
+    prediction: str, references: Sequence[str], normalise: Callable[[str], str] = vqa_plain
+) -> float:
     """Average min(matches / 3, 1) over leave-one-out subsets, after `vqa_plain` (VQA v2).
 
     The formula is for ten references. With fewer than four, all the others must match instead of three of
     them. A single reference must match itself. So a right answer always scores 1.
     """
-    answer, count = vqa_plain(prediction), len(references)
-    matches = sum(vqa_plain(reference) == answer for reference in references)
+    answer, count = normalise(prediction), len(references)
+    matches = sum(normalise(reference) == answer for reference in references)
     if count <= 1:
         return float(matches)
     enough = min(3, count - 1)
