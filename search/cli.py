@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.commands import guarded
+from spaces.command_line import Parser, number_flag, path_flag, text_flag, time_flag, whole_flag
 
 if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where they are used
     from search.plan.search_plan import SearchPlan
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the flags; a flag that is not given keeps the plan's value."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="search/run.py",
         description="Search for the strategy that forgets least, across task orderings, for one model.",
     )
@@ -32,53 +33,79 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--plan", help="smoke, default, a preset, or a YAML file (default: default)")
-    add("--model", help="an embedded model, a folder that from_pretrained reads, or a hub id")
-    add("--benchmark", help="mini, a preset, or a folder or YAML file of your own")
-    add("--data", help="folder of a preset's data (default: CITUNE_DATA)")
+    add(
+        "--plan", type=text_flag, help="smoke, default, a preset, or a YAML file (default: default)"
+    )
+    add(
+        "--model",
+        type=text_flag,
+        help="an embedded model, a folder that from_pretrained reads, or a hub id",
+    )
+    add("--benchmark", type=text_flag, help="mini, a preset, or a folder or YAML file of your own")
+    add("--data", type=path_flag, help="folder of a preset's data (default: CITUNE_DATA)")
     add("--tasks", help="tasks to learn, comma-separated (default: all)")
-    add("--strategies", help="strategies to search, comma-separated; replay+ewc combines two")
+    add(
+        "--strategies",
+        help="strategies to search, comma-separated; replay+ewc combines two",
+    )
     add(
         "--orderings",
+        type=text_flag,
         help="given, reverse, alphabetical, rotations, all, random:K@seed, shared:K, a>b;b>a, joined by +",
     )
     add(
         "--initial",
+        type=text_flag,
         choices=("trained", "known", "none"),
         help="initial tasks of the benchmark: trained first, known to the model, or left out",
     )
     add(
         "--text-encoder",
+        type=path_flag,
         help="folder of a sentence encoder for task similarity (default: the LMM's own)",
     )
-    add("--objectives", help="metrics, comma-separated; the first one chooses the best trial")
-    add("--seed", type=int, help="seed of the search, the data order and the weights")
+    add(
+        "--objectives",
+        help="metrics, comma-separated; the first one chooses the best trial",
+    )
+    add("--seed", type=whole_flag, help="seed of the search, the data order and the weights")
 
 
 def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--samples", type=int, help="number of configurations that the search proposes")
-    add("--concurrent", type=int, help="trials at once (default: as many as the devices allow)")
-    add("--workers-per-trial", type=int, help="DeepSpeed ranks of each trial")
+    add("--samples", type=whole_flag, help="number of configurations that the search proposes")
+    add(
+        "--concurrent",
+        type=whole_flag,
+        help="trials at once (default: as many as the devices allow)",
+    )
+    add("--workers-per-trial", type=whole_flag, help="DeepSpeed ranks of each trial")
     add(
         "--gpus-per-worker",
-        type=float,
+        type=number_flag,
         metavar="SHARE",
         help="GPU share of each worker: 1, or less for lanes that share a GPU",
     )
-    add("--zero", type=int, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
+    add("--zero", type=whole_flag, choices=(0, 1, 2, 3), help="DeepSpeed ZeRO stage")
     add(
         "--stopping",
+        type=text_flag,
         help="rule that stops weak trials: asha, median, racing (over orderings), none",
     )
-    add("--time-budget", type=float, metavar="SECONDS", help="stop the search after this time")
+    add(
+        "--time-budget",
+        type=time_flag,
+        metavar="TIME",
+        help="stop the search after this time: 90m, 2h, 1h30m, or seconds",
+    )
     add(
         "--features",
+        type=text_flag,
         help="where to cache features of the frozen vision tower: auto, disk, or memory (per worker)",
     )
     add(
         "--store-limit",
-        type=float,
+        type=number_flag,
         metavar="GB",
         help="size limit of the stage store; the least recently used weights are deleted, scores are kept",
     )
@@ -86,8 +113,16 @@ def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--name", help="name of the search: its folder in the storage (default: plan and time)")
-    add("--storage", type=Path, help="folder that all nodes see (default: results in the checkout)")
+    add(
+        "--name",
+        type=text_flag,
+        help="name of the search: its folder in the storage (default: plan and time)",
+    )
+    add(
+        "--storage",
+        type=path_flag,
+        help="folder that all nodes see (default: results in the checkout)",
+    )
     add(
         "--resume",
         action="store_true",
@@ -113,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     from search.plan.resolve import check_unchanged, resolve_plan
     from search.prepared_search import prepare_search
 
-    storage = (args.storage or ROOT / "results").expanduser().resolve()
+    storage = (args.storage or ROOT / "results").resolve()
     name = args.name or (latest_search(storage) if args.resume else None)
     if args.resume and name:
         from search.tuning.recorded_plan import check_plan
@@ -154,10 +189,10 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
     for name in ("data", "text_encoder"):
         if (folder := getattr(args, name)) is not None:
-            values[name] = str(Path(folder).expanduser().resolve())
+            values[name] = str(folder.resolve())
     for name in ("tasks", "strategies", "objectives"):
-        if (text := getattr(args, name)) is not None:
-            values[name] = [part.strip() for part in text.split(",") if part.strip()]
+        if (given := getattr(args, name)) is not None:
+            values[name] = _names(f"--{name}", given)
     if resumed:
         given = {n for n in ("plan", "zero") if vars(args)[n] is not None} | set(values)
         if fixed := sorted(given - set(RESUMABLE)):
@@ -171,6 +206,20 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     if args.zero is not None:
         plan = dataclasses.replace(plan, training={**plan.training, "zero": args.zero})
     return plan
+
+
+def _names(flag: str, given: str) -> list[str]:
+    """Return the names of a flag; raises `InputError` for an empty one, as a variable not set leaves."""
+    from spaces.errors import InputError, shown
+
+    names = [part.strip() for part in given.split(",")]
+    if names == [""] and flag != "--tasks":  # no tasks are all tasks, no others are refused as such
+        return []
+    if not all(names):
+        raise InputError(
+            f"{flag} must be names separated by commas, got an empty name in {shown(given)}"
+        )
+    return names
 
 
 def latest_search(storage: Path) -> str:

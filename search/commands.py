@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+
+from spaces.command_line import Parser, number_flag, path_flag, text_flag
 
 
 def analyze(argv: Sequence[str] | None = None) -> int:
     """Write the tables and the report of a search again, and print its outcome."""
-    p = argparse.ArgumentParser(prog="search/analyze.py", description=analyze.__doc__)
-    p.add_argument("run", type=Path, help="folder of the search")
+    p = Parser(prog="search/analyze.py", description=analyze.__doc__)
+    p.add_argument("run", type=path_flag, help="folder of the search")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -30,13 +30,17 @@ def analyze(argv: Sequence[str] | None = None) -> int:
 
 def export(argv: Sequence[str] | None = None) -> int:
     """Write the best configuration of a search as best.yaml."""
-    p = argparse.ArgumentParser(prog="search/export.py", description=export.__doc__)
-    p.add_argument("run", type=Path, help="folder of the search")
-    p.add_argument("--trial", help="name of a trial to export in place of the best one")
+    p = Parser(prog="search/export.py", description=export.__doc__)
+    p.add_argument("run", type=path_flag, help="folder of the search")
     p.add_argument(
-        "--by", help="metric that chooses on the Pareto front (default: the first objective)"
+        "--trial", type=text_flag, help="name of a trial to export in place of the best one"
     )
-    p.add_argument("--out", type=Path, help="file to write (default: RUN/best.yaml)")
+    p.add_argument(
+        "--by",
+        type=text_flag,
+        help="metric that chooses on the Pareto front (default: the first objective)",
+    )
+    p.add_argument("--out", type=path_flag, help="file to write (default: RUN/best.yaml)")
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -51,10 +55,10 @@ def export(argv: Sequence[str] | None = None) -> int:
                 f"the best trial is not known: {', '.join(lost)} ended, but the record is lost; "
                 "search/run.py --resume makes it again, or --trial NAME exports another"
             )
-        path = export_best(args.run, args.trial, args.by, args.out)
+        file = export_best(args.run, args.trial, args.by, args.out)
         for line in unfinished(read_outcome(args.run)):  # a better trial may still come
             print(line)
-        print(f"{path}\ntrain it: python search/train.py {path}")
+        print(f"{file}\ntrain it: python search/train.py {file}")
         return 0
 
     return guarded(act)
@@ -62,13 +66,25 @@ def export(argv: Sequence[str] | None = None) -> int:
 
 def train(argv: Sequence[str] | None = None) -> int:
     """Train a best.yaml again, score it on the test split, and save its adapters."""
-    p = argparse.ArgumentParser(prog="search/train.py", description=train.__doc__)
-    p.add_argument("best", type=Path, help="file that export.py wrote")
-    p.add_argument("--out", type=Path, help="folder to write (default: final beside best.yaml)")
-    p.add_argument("--held-out", help="further orderings to train and score, such as random:2@1")
-    p.add_argument("--model", help="model to train in place of that of the search")
-    p.add_argument("--benchmark", help="data to train on in place of those of the search")
-    p.add_argument("--text-encoder", help="folder of the search's sentence encoder on this machine")
+    p = Parser(prog="search/train.py", description=train.__doc__)
+    p.add_argument("best", type=path_flag, help="file that export.py wrote")
+    p.add_argument(
+        "--out", type=path_flag, help="folder to write (default: final beside best.yaml)"
+    )
+    p.add_argument(
+        "--held-out",
+        type=text_flag,
+        help="further orderings to train and score, such as random:2@1",
+    )
+    p.add_argument("--model", type=text_flag, help="model to train in place of that of the search")
+    p.add_argument(
+        "--benchmark", type=text_flag, help="data to train on in place of those of the search"
+    )
+    p.add_argument(
+        "--text-encoder",
+        type=path_flag,
+        help="folder of the search's sentence encoder on this machine",
+    )
     args = p.parse_args(argv)
 
     def act() -> int:
@@ -76,7 +92,12 @@ def train(argv: Sequence[str] | None = None) -> int:
 
         out = (args.out or args.best.parent / "final").expanduser().resolve()
         return train_final(
-            args.best, out, args.held_out, args.model, args.benchmark, args.text_encoder
+            args.best,
+            out,
+            args.held_out,
+            args.model,
+            args.benchmark,
+            args.text_encoder and str(args.text_encoder),
         )
 
     return guarded(act)
@@ -87,14 +108,16 @@ def clean(argv: Sequence[str] | None = None) -> int:
 
     Scores, reports and costs are kept; weights that are needed again are trained again.
     """
-    p = argparse.ArgumentParser(prog="search/clean.py", description=clean.__doc__)
-    p.add_argument("storage", type=Path, nargs="?", help="folder that holds the searches")
-    p.add_argument("--storage", type=Path, dest="named", help="the same (default: results)")
+    p = Parser(prog="search/clean.py", description=clean.__doc__)
+    p.add_argument("storage", type=path_flag, nargs="?", help="folder that holds the searches")
+    p.add_argument("--storage", type=path_flag, dest="named", help="the same (default: results)")
     p.add_argument(
         "--verify", action="store_true", help="read and check every file, delete nothing"
     )
     p.add_argument("--set-aside", action="store_true", help="with --verify: rename damaged files")
-    p.add_argument("--store-limit", type=float, metavar="GB", help="size limit of the stage store")
+    p.add_argument(
+        "--store-limit", type=number_flag, metavar="GB", help="size limit of the stage store"
+    )
     p.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
     args = p.parse_args(argv)
 

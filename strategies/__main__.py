@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from spaces.command_line import Parser
 from spaces.domains import knobs_of
 from spaces.errors import InputError
 from strategies import STRATEGIES, Strategy, strategy_class
@@ -62,7 +62,7 @@ def write(root: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the page or table; the exit status is 2 if a strategy is unknown."""
-    parser = argparse.ArgumentParser(prog="python -m strategies", description=__doc__)
+    parser = Parser(prog="python -m strategies", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="strategies; default: all")
     parser.add_argument("--table", action="store_true", help="the table of the README alone")
     parser.add_argument(

@@ -9,7 +9,6 @@ and the new score of every cell, and writes `rescored.json` into the folder.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from spaces.command_line import Parser, path_flag, text_flag
 from spaces.errors import InputError, first_line, unknown
 from spaces.files import write_atomically
 from tasks.data.benchmark import Benchmark, load_benchmark, read_benchmark_file
@@ -64,8 +64,8 @@ class NewMetrics:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score stored answers anew, without model or GPU, and print each cell's old and new score."""
-    p = argparse.ArgumentParser(prog="python -m tasks.rescore", description=main.__doc__)
-    p.add_argument("run", type=Path, help="folder of a search or of search/train.py")
+    p = Parser(prog="python -m tasks.rescore", description=main.__doc__)
+    p.add_argument("run", type=path_flag, help="folder of a search or of search/train.py")
     p.add_argument(
         "--metric",
         action="append",
@@ -73,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="TASK=METRIC",
         help="new metric of one task",
     )
-    p.add_argument("--benchmark", help="benchmark whose metrics and formats are used")
+    p.add_argument(
+        "--benchmark", type=text_flag, help="benchmark whose metrics and formats are used"
+    )
     args = p.parse_args(argv)
     try:
         return run(args.run, args.metric, args.benchmark)

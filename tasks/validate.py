@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
+from spaces.command_line import Parser, path_flag, text_flag, whole_flag
 from spaces.errors import InputError
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.benchmark_file import BENCHMARK_FILE
@@ -36,21 +37,34 @@ NAMED = 20
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m tasks.validate",
         description="Report what instruction data hold, and every row that cannot be used.",
     )
-    p.add_argument("path", type=Path, help="a data file, a folder, or the YAML file of a benchmark")
-    p.add_argument("--format", help=f"format of the files: {', '.join(FORMATS)}; default: detected")
+    p.add_argument(
+        "path", type=path_flag, help="a data file, a folder, or the YAML file of a benchmark"
+    )
+    p.add_argument(
+        "--format",
+        type=text_flag,
+        help=f"format of the files: {', '.join(FORMATS)}; default: detected",
+    )
     p.add_argument(
         "--columns",
+        type=text_flag,
         help="which column is meant: prompt=text,answer=label,ignore=weight,index_from=0",
     )
-    p.add_argument("--images", type=Path, help="folder that image paths start from")
-    p.add_argument("--limit", type=int, help="number of rows to check in each file (default: all)")
-    p.add_argument("--model", type=Path, help="model folder; lengths are also given in its tokens")
-    p.add_argument("--rejected", type=Path, help="write every rejected row here, as JSON Lines")
-    p.add_argument("--html", type=Path, help="write a page with some examples here")
+    p.add_argument("--images", type=path_flag, help="folder that image paths start from")
+    p.add_argument(
+        "--limit", type=whole_flag, help="number of rows to check in each file (default: all)"
+    )
+    p.add_argument(
+        "--model", type=path_flag, help="model folder; lengths are also given in its tokens"
+    )
+    p.add_argument(
+        "--rejected", type=path_flag, help="write every rejected row here, as JSON Lines"
+    )
+    p.add_argument("--html", type=path_flag, help="write a page with some examples here")
     return p
 
 

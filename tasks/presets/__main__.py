@@ -6,20 +6,24 @@ python -m tasks.presets coin --data /data
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from spaces.command_line import Parser, path_flag
 from spaces.errors import InputError
 from tasks.presets.preset import PRESETS, VARIABLE, Preset, data_folder, load_preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List presets, or the files of one and which are missing; the exit status is 1 if any is."""
-    p = argparse.ArgumentParser(prog="python -m tasks.presets", description=main.__doc__)
+    p = Parser(prog="python -m tasks.presets", description=main.__doc__)
     p.add_argument("name", nargs="?", help=f"one of {', '.join(PRESETS)} (default: all, briefly)")
-    p.add_argument("--data", help=f"the folder of data (default: {VARIABLE} in the environment)")
+    p.add_argument(
+        "--data",
+        type=path_flag,
+        help=f"the folder of data (default: {VARIABLE} in the environment)",
+    )
     args = p.parse_args(argv)
     try:
         names = [args.name] if args.name else list(PRESETS)
