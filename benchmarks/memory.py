@@ -124,7 +124,8 @@ def measure(name: str, work: Path) -> None:
 
 def estimated(name: str, work: Path) -> dict[str, int]:
     """What the dry run of such a search would print, in bytes."""
-    from search.resources.rank_memory import probe_processor, rank_memory
+    from search.resources.processor_probe import probe_processor
+    from search.resources.rank_memory import rank_memory
     from spaces import Adapter, Training
     from tasks import load_benchmark
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from search.plan.checks import check_batches
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
-from search.resources.rank_memory import ProcessorProbe, rank_memory
+from search.resources.processor_probe import ProcessorProbe
+from search.resources.rank_memory import rank_memory
 from spaces.errors import InputError
 from spaces.references import REFERENCES
 

@@ -17,7 +17,8 @@ from search.plan.checks import FEATURES
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import read_saved_plan, write_saved_plan
 from search.resources.feature_writer import COMPUTED_SCHEMA, VECTORS, FeatureWriter
-from search.resources.rank_memory import CACHED_SPLITS, MemoryNeeds
+from search.resources.processor_probe import CACHED_SPLITS
+from search.resources.rank_memory import MemoryNeeds
 from search.results.formatting import format_duration
 from spaces.adapter import Adapter
 from spaces.loading import Loading

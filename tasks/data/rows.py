@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spaces.errors import InputError, first_line
+from tasks.data.row_shapes import IMAGE as IMAGE
+from tasks.data.row_shapes import RowShapes, row_shapes
 
 TEXT_COLUMNS = ("id", "prompt", "answer", "answers", "history", "system", "images")
 COLUMNS = (*TEXT_COLUMNS, "image")
-IMAGE = "<image>"
 # If missing: the row number, the answer alone, no earlier turns, no system text.
 DERIVED = frozenset({"id", "answers", "history", "system"})
 
@@ -85,26 +86,27 @@ class Rows(Sequence[Example]):
         count: Any = pc  # type checkers do not see its functions
         return count.utf8_length(self._text.column("prompt")).to_pylist()
 
-    def kinds(self) -> list[int]:
-        """Return the first row of each kind of conversation: system text, turns, images, their place."""
-        text, compute = self._text, cast("Any", pc)
-        prompt = text.column("prompt")
-        columns = {
-            "starts": compute.starts_with(prompt, IMAGE),
-            "marked": compute.match_substring(prompt, IMAGE),
-        }
-        if "system" in text.column_names:
-            columns["system"] = compute.greater(compute.utf8_length(text.column("system")), 0)
-        if "history" in text.column_names:
-            columns["turns"] = compute.list_value_length(text.column("history"))
-        if "images" in text.column_names:
-            columns["images"] = compute.list_value_length(text.column("images"))
-        else:
-            columns["images"] = self._cells.is_valid()
-        keys = [compute.fill_null(column.cast(pa.int64()), 0) for column in columns.values()]
-        table = pa.table([*keys, pa.array(range(len(self)))], [*columns, "row"])
-        first = table.group_by(list(columns)).aggregate([("row", "min")])
-        return sorted(first.column("row_min").to_pylist())
+    def shapes(self) -> RowShapes:
+        """Return the sizes of each row's parts, without making examples of them."""
+        return row_shapes(self._text, self._cells if self._has_cells else None)
+
+    @property
+    def _has_cells(self) -> bool:
+        return "images" not in self._text.column_names
+
+    def image_buffers(self) -> Iterator[tuple[int, int | None, Any]]:
+        """Yield row, number in the image shards (None if there are none) and bytes of every image."""
+        if not self._has_cells:
+            for row, numbers in enumerate(self._text.column("images").to_pylist()):
+                for number in numbers or ():
+                    yield row, number, self._shared[number].as_buffer()
+            return
+        row = 0
+        for chunk in self._cells.chunks:
+            for cell in chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk:
+                if cell.is_valid and not pa.types.is_null(chunk.type):
+                    yield row, None, cell.as_buffer()
+                row += 1
 
     def __iter__(self) -> Iterator[Example]:
         return map(self._example, range(len(self)))

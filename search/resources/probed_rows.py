@@ -1,0 +1,124 @@
+"""Rows that the model's processor is tried on: the longest ones, and one of each kind.
+
+All rows are looked at, by lengths in Arrow and headers of images. So the choice takes seconds for 100,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from tasks import SPLITS, Task
+from tasks.data.images import DECODED_FORMATS
+from tasks.data.row_shapes import RowShapes
+
+PROBED = 16
+"""Rows of each task and split with the longest texts, and as many with the most text and images."""
+MOST_KINDS = 64
+"""Kinds of pictures of a task that are tried."""
+MOST_ROLES = 32
+"""Sequences of roles of a task and split that are tried."""
+CHARACTERS_PER_TOKEN, PIXELS_PER_TOKEN = 4, 28 * 28
+"""Rough sizes of a token, to compare rows: a word's part, and the image patch of Qwen-VL."""
+THIN = 4
+"""Sides up to so many pixels are kinds of their own: some processors take them for colour channels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Header of an image."""
+
+    mode: str
+    width: int
+    height: int
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Pictures of one kind are brought to model input alike: sizes within a factor, the same mode."""
+        thin = tuple(side if side <= THIN else 0 for side in (self.width, self.height))
+        sizes = tuple(round(2 * math.log2(max(1, side))) for side in (self.width, self.height))
+        return (self.mode, *thin, *sizes)
+
+
+def probed_rows(task: Task) -> Iterator[tuple[str, int]]:
+    """Yield split and row of each example of a task that the processor is tried on, each once."""
+    kinds = _Kinds()
+    chosen: list[tuple[str, int]] = []
+    for split in SPLITS:
+        shapes = task.examples(split).shapes()
+        pixels = kinds.add(task, split, shapes)
+        weights = shapes.characters / CHARACTERS_PER_TOKEN + pixels / PIXELS_PER_TOKEN
+        for sizes in (shapes.characters, weights, shapes.answer_characters):
+            chosen += [(split, row) for row in _largest(sizes, PROBED)]
+        chosen += [(split, row) for row in _roles(shapes)]
+    yield from dict.fromkeys([*chosen, *kinds.rows()])
+
+
+def _largest(sizes: np.ndarray, count: int) -> list[int]:
+    return np.argsort(-sizes, kind="stable")[:count].tolist()
+
+
+def _roles(shapes: RowShapes) -> list[int]:
+    """Return a row of each sequence of roles: system text, turns, images and their marks."""
+    columns = np.stack([shapes.system, shapes.turns, shapes.images, shapes.marks], axis=1)
+    _, first = np.unique(columns, axis=0, return_index=True)
+    return sorted(first.tolist())[:MOST_ROLES]
+
+
+class _Kinds:
+    """The first row with each kind of picture, and those with the most extreme ones."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[object, ...], tuple[str, int]] = {}
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._extremes: dict[str, tuple[float, tuple[str, int]]] = {}
+
+    def add(self, task: Task, split: str, shapes: RowShapes) -> np.ndarray:
+        """Look at a split's pictures; return the number of pixels of each row."""
+        pixels = np.zeros(len(shapes.characters))
+        known: dict[int, Picture | None] = {}
+        for row, number, image in task.examples(split).image_buffers():
+            if number is None or number not in known:
+                picture = read_header(image)
+                if number is not None:
+                    known[number] = picture
+            else:
+                picture = known[number]
+            if picture is not None:
+                pixels[row] += picture.width * picture.height
+                self._note(picture, (split, row))
+        return pixels
+
+    def _note(self, picture: Picture, place: tuple[str, int]) -> None:
+        self._first.setdefault(picture.kind, place)
+        self._counts[picture.kind] = self._counts.get(picture.kind, 0) + 1
+        width, height = max(1, picture.width), max(1, picture.height)
+        for name, value in (
+            ("wide", width / height),
+            ("high", height / width),
+            ("large", width * height),
+            ("small", -width * height),
+            ("thin", -min(width, height)),
+        ):
+            if name not in self._extremes or value > self._extremes[name][0]:
+                self._extremes[name] = (value, place)
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Return the rows to try: the extremes, then the kinds, rare ones first if there are many."""
+        rare = sorted(self._first, key=lambda kind: self._counts[kind])[:MOST_KINDS]
+        return [*(place for _, place in self._extremes.values()), *(self._first[k] for k in rare)]
+
+
+def read_header(image: Any) -> Picture | None:
+    """Return an encoded image's mode and size without decoding it; None if it is no image."""
+    try:
+        with Image.open(pa.BufferReader(image), formats=DECODED_FORMATS) as picture:
+            return Picture(picture.mode, picture.width, picture.height)
+    except Exception:  # broken images are reported by `check_rows`
+        return None
