@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from spaces.command_line import Parser, number_flag, path_flag, text_flag
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, shown, unknown
+from spaces.yaml_files import truth
 
 Domain = FloatDistribution | IntDistribution | CategoricalDistribution
 Value = int | float | str | bool
@@ -79,9 +80,11 @@ def contains(domain: Domain, value: object) -> bool:
         return any(value == c and type(value) is type(c) for c in domain.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    if not domain.low <= value <= domain.high:  # NaN is in no domain
+        return False
     if isinstance(domain, IntDistribution) and not float(value).is_integer():
         return False
-    return domain.low <= value <= domain.high and _on_grid(domain, value)
+    return _on_grid(domain, value)
 
 
 def _on_grid(domain: FloatDistribution | IntDistribution, value: float) -> bool:
@@ -96,11 +99,17 @@ def checked_knobs(cls: type, values: Mapping[str, object], where: str) -> dict[s
     Raises `InputError` for a name that `cls` has no knob for, or a value outside its domain.
     """
     known = knobs_of(cls)
+    values = {
+        name: truth(value) if name in known and isinstance(known[name].default, bool) else value
+        for name, value in values.items()
+    }
     for name, value in values.items():
         if name not in known:
             raise unknown(f"knob of {where}", name, known)
         if not known[name].allows(value):
-            raise InputError(f"{where}.{name} must lie in {known[name].describe()}, got {value!r}")
+            raise InputError(
+                f"{where}.{name} must lie in {known[name].describe()}, got {shown(value)}"
+            )
     return {name: of_its_type(known[name].domain, value) for name, value in values.items()}
 
 
@@ -114,15 +123,22 @@ def of_its_type(domain: Domain, value: Any) -> Value:
 def parse_domain(where: str, spec: object, knob: Knob) -> Domain | Value:
     """Parse a domain or fixed value of a plan file: `{low, high, log, step}`, a list, or a scalar."""
     like = knob.domain
+    if isinstance(knob.default, bool):
+        spec = [truth(one) for one in spec] if isinstance(spec, list) else truth(spec)
     if isinstance(spec, Mapping):
         return _parse_range(where, spec, like)
     if isinstance(spec, list):
         bad = [v for v in spec if not knob.allows(v)]
         if not spec or bad:
-            raise InputError(f"{where}: choices must lie in {knob.describe()}, got {bad or spec}")
-        return CategoricalDistribution([of_its_type(like, v) for v in spec])
+            raise InputError(
+                f"{where}: choices must lie in {knob.describe()}, got {shown(bad or spec)}"
+            )
+        values = [of_its_type(like, v) for v in spec]
+        if len(set(values)) < len(values):
+            raise InputError(f"{where}: choices must differ, got {shown(spec)}")
+        return CategoricalDistribution(values)
     if not knob.allows(spec):
-        raise InputError(f"{where} must lie in {knob.describe()}, got {spec!r}")
+        raise InputError(f"{where} must lie in {knob.describe()}, got {shown(spec)}")
     return of_its_type(like, spec)
 
 
@@ -137,15 +153,23 @@ def _parse_range(where: str, spec: Mapping[str, Any], like: Domain) -> Domain:
     low, high = spec.get("low", like.low), spec.get("high", like.high)
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}: {name} must be a number, got {value!r}")
+            raise InputError(f"{where}: {name} must be a number, got {shown(value)}")
+    for name, value in (("low", low), ("high", high)):
+        if not contains(like, value):
+            raise InputError(f"{where}: {name} must lie in {describe(like)}, got {shown(value)}")
     if low >= high:
         raise InputError(
             f"{where}: low must be less than high, got {low=}, {high=}; for a fixed value give it alone"
         )
-    for name, value in (("low", low), ("high", high)):
-        if not contains(like, value):
-            raise InputError(f"{where}: {name} must lie in {describe(like)}, got {value!r}")
     log, step = _grid(where, spec, like)
+    steps = (high - low) / step if step else 1
+    if steps < 1:
+        raise InputError(f"{where}: step must be at most high - low, got {step=}, {low=}, {high=}")
+    if abs(steps - round(steps)) > 1e-8 * steps:
+        raise InputError(
+            f"{where}: high must be low plus a whole number of steps, got {step=}, {low=}, {high=}; "
+            f"high {low + int(steps) * (step or 0):g} would do"
+        )
     try:
         if isinstance(like, IntDistribution):
             return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
@@ -158,13 +182,13 @@ def _grid(
     where: str, spec: Mapping[str, Any], like: FloatDistribution | IntDistribution
 ) -> tuple[bool, float | None]:
     """Parse `log` and `step` of a range."""
-    log, step = spec.get("log", like.log), spec.get("step")
+    log, step = truth(spec.get("log", like.log)), spec.get("step")
     if not isinstance(log, bool):
-        raise InputError(f"{where}: log must be true or false, got {log!r}")
+        raise InputError(f"{where}: log must be true or false, got {shown(log)}")
     if step is None:
         return log, None
     if isinstance(step, bool) or not isinstance(step, int | float) or not step > 0:
-        raise InputError(f"{where}: step must be more than 0, got {step!r}")
+        raise InputError(f"{where}: step must be more than 0, got {shown(step)}")
     if isinstance(like, IntDistribution) and not float(step).is_integer():
         raise InputError(f"{where}: step must be a whole number, got {step!r}")
     return log, step

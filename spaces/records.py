@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spaces.errors import DamagedError, InputError, nearest
+from spaces.errors import (
+    DamagedError,
+    InputError,
+    first_line,
+    nearest,
+    plain,
+    shortened,
+    shown,
+)
 from spaces.seals import SEAL, check_seal, sealed
 
 VERSION = "schema"
@@ -26,6 +34,8 @@ class Record(BaseModel):
     SCHEMA: ClassVar[int] = 1
     TITLE: ClassVar[str] = "record"
     """Name of this kind of file in messages."""
+    EXACT: ClassVar[bool] = False
+    """True: a record that a person may edit is refused if a value is dropped or converted."""
     REMEDY: ClassVar[str] = "write it again"
     """Advice to a user who has an older file, or a damaged one."""
     SEALED: ClassVar[bool] = False
@@ -39,18 +49,23 @@ class Record(BaseModel):
         if not isinstance(values, Mapping):
             raise DamagedError(f"{source} must hold a {cls.TITLE}, got {type(values).__name__}")
         version = values.get(VERSION)
-        if version != cls.SCHEMA:
+        if version != cls.SCHEMA or isinstance(version, bool):
             raise InputError(f"{source} {cls._other_version(version)}")
         if cls.SEALED:
             check_seal(values, source, cls.REMEDY)
         marks = cls.MARKS if cls.SEALED else (VERSION,)
-        fields = {name: value for name, value in values.items() if name not in marks}
+        fields = {str(name): value for name, value in values.items() if name not in marks}
+        record = None
         try:
-            return cls.model_validate(fields)
+            record = cls.model_validate(fields)
+            fault = _difference(fields, record.model_dump()) if cls.EXACT else ""
         except ValidationError as error:
-            raise DamagedError(
-                f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {cls._first_fault(error)}"
-            ) from error
+            fault = cls._first_fault(error)
+        except (TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            fault = f"a value has a wrong type ({first_line(error)})"
+        if fault or record is None:
+            raise DamagedError(f"{source} must hold a {cls.TITLE} of schema {cls.SCHEMA}; {fault}")
+        return record
 
     @classmethod
     def from_json(cls, content: str | bytes, source: str) -> Self:
@@ -73,16 +88,16 @@ class Record(BaseModel):
     def _first_fault(cls, error: ValidationError) -> str:
         """Say what is wrong with the first field that is, with the nearest name of an unknown one."""
         fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "it"
+        place = shortened(plain(".".join(map(str, fault["loc"])))) or "it"
         if fault["type"] == "extra_forbidden":
             known = cls.model_fields if len(fault["loc"]) == 1 else {}
             return f'unknown key "{place}"{nearest(place, known)}'
-        return f"{place}: {fault['msg']}"
+        return f"{place}: {shortened(plain(fault['msg']), 300)}"
 
     @classmethod
     def _other_version(cls, version: object) -> str:
         known = f"this citune reads schema {cls.SCHEMA} of a {cls.TITLE}"
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             return f"names no schema, as files of an older citune: {known}; {cls.REMEDY}"
         if version > cls.SCHEMA:
             return f"has schema {version}: {known}; a newer citune would read it"
@@ -92,10 +107,50 @@ class Record(BaseModel):
 def parse_json(content: str | bytes, source: str) -> Any:
     """Parse JSON; raises `DamagedError` that names `source` for anything that is none."""
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise DamagedError(f"{source} must hold JSON, but is no UTF-8 text: {error}") from error
     except RecursionError as error:
         raise DamagedError(f"{source} must hold JSON, but is nested too deeply") from error
     except ValueError as error:
         raise DamagedError(f"{source} must hold JSON, but {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping of a JSON object, whose keys must differ: of two, one would vanish."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)} is written twice")
+    return values
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _difference(given: Any, kept: Any, place: str = "") -> str:
+    """Describe the first given value that a record did not keep as it was; empty if it kept all."""
+    if isinstance(given, Mapping) and isinstance(kept, Mapping):
+        known = {str(name): value for name, value in kept.items()}
+        for name, value in given.items():
+            here = f"{place}.{name}".lstrip(".")
+            if str(name) not in known:
+                return f'unknown key "{shortened(plain(here))}"{nearest(name, known)}'
+            if fault := _difference(value, known[str(name)], here):
+                return fault
+        return ""
+    if isinstance(given, list | tuple) and isinstance(kept, list | tuple):
+        if len(given) != len(kept):
+            return f"{place} must be a list of {len(kept)}"
+        pairs = enumerate(zip(given, kept, strict=True))
+        return next((f for n, (a, b) in pairs if (f := _difference(a, b, f"{place}.{n}"))), "")
+    both = isinstance(given, int | float) and isinstance(kept, int | float)
+    same = both and isinstance(given, bool) == isinstance(kept, bool) and given == kept
+    if same or given is kept or (isinstance(given, str) and given == kept):
+        return ""
+    undefined = given is None and isinstance(kept, float) and kept != kept
+    return (
+        "" if undefined else f"{shortened(plain(place))} has a wrong type or value: {shown(given)}"
+    )

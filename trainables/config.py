@@ -9,7 +9,7 @@ from typing import Any
 
 from spaces.adapter import Adapter
 from spaces.domains import checked_knobs
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, shown, unknown
 from spaces.training import Training
 from strategies import Strategy, strategy_class
 
@@ -43,7 +43,9 @@ class TrialConfig:
                 raise unknown("part of a configuration", key, ("strategy", "training", "adapter"))
         strategy: Any = values.get("strategy")
         if not isinstance(strategy, Mapping) or "name" not in strategy:
-            raise InputError(f"a configuration must name its strategy, got {strategy!r}")
+            raise InputError(f"a configuration must name its strategy, got {shown(strategy)}")
+        if not isinstance(strategy["name"], str):
+            raise InputError(f"a strategy's name must be a text, got {shown(strategy['name'])}")
         knobs = {k: v for k, v in strategy.items() if k != "name"}
         chosen = strategy_class(strategy["name"])
         one = chosen(**checked_knobs(chosen, knobs, chosen.name))
@@ -60,5 +62,5 @@ class TrialConfig:
 
 def _shared(cls: type[Any], values: object, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise InputError(f"{where} must be a mapping of knobs to values, got {values!r}")
+        raise InputError(f"{where} must be a mapping of knobs to values, got {shown(values)}")
     return cls(**checked_knobs(cls, values, where))

@@ -12,11 +12,11 @@ from models.location import model_fingerprint, model_folder
 from models.text_encoder import check_text_encoder, text_encoder_fingerprint
 from search.final.best_record import BestRecord, library_versions, read_best_record
 from search.plan.saved_plan import Located
-from spaces import InputError, unknown
+from spaces import InputError
 from tasks import Benchmark, load_benchmark
 from trainables.config import TrialConfig
 from trainables.metrics.score_matrix import ScoreMatrix
-from trainables.panel import INITIAL_STATES, Panel
+from trainables.panel import Panel
 from trainables.stage_job import Fingerprints
 from trainables.store.stage_keys import strategy_code
 
@@ -61,8 +61,6 @@ def read_best(
     """Read `best.yaml` and find its model and data, or those given instead; raises `InputError`."""
     record = read_best_record(path)
     panel = record.panel
-    if panel.initial_state not in INITIAL_STATES:
-        raise unknown("way to learn initial tasks", panel.initial_state, INITIAL_STATES)
     folder = model_folder(model or _path_or_name(record.model))
     check_weights(folder)
     data = load_benchmark(benchmark or _path_or_name(record.benchmark))

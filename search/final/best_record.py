@@ -7,19 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from search.plan.bounds import check_number
 from search.plan.saved_plan import DataFingerprints, Located, SavedEncoder, SavedPlan
 from search.results.pareto import choose_best
 from search.results.run_folder import read_run_folder
 from search.results.tables import build_tables
-from spaces import InputError
+from spaces import InputError, unknown
+from spaces.errors import listed
 from spaces.files import write_atomically
+from spaces.paths import check_path
 from spaces.records import Record
-from trainables.panel import Panel
+from spaces.yaml_files import read_yaml, write_yaml
+from tasks import SPLITS
+from trainables.panel import INITIAL_STATES, SCORING, Panel
 from trainables.trial_record import Matrix, TrialRecord
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "ray", "optuna")
+MOST_BYTES = 1 << 26
+"""Size of a `best.yaml`: its matrices grow with the orderings."""
 
 
 class BestRecord(Record):
@@ -29,6 +34,7 @@ class BestRecord(Record):
     SCHEMA = 2
     SEALED = True
     REMEDY = "export it again with search/export.py"
+    EXACT = True
 
     trial: str
     search: str
@@ -65,7 +71,7 @@ def export_best(folder: Path, trial: str | None, by: str | None, out: Path | Non
     best = _best_record(run.plan, record, folder.name)
     path = out or folder / "best.yaml"
     try:
-        write_atomically(path, yaml.safe_dump(best.to_values(), sort_keys=False))
+        write_atomically(path, write_yaml(best.to_values()))
     except OSError as error:
         raise InputError(
             f'--out must be a file that can be written, got "{path}": {error.strerror}'
@@ -75,13 +81,39 @@ def export_best(folder: Path, trial: str | None, by: str | None, out: Path | Non
 
 def read_best_record(path: Path) -> BestRecord:
     """Read `best.yaml`; raises `InputError` unless it is one of this schema."""
+    check_path(path, "the configuration")
     if not path.is_file():
         raise InputError(f'the configuration must be a file that export.py wrote; no "{path}"')
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f'"{path}" must be YAML: {error}') from error
-    return BestRecord.from_values(values, f'"{path}"')
+    record = BestRecord.from_values(read_yaml(path, MOST_BYTES), f'"{path}"')
+    _check_record(record, f'"{path}"')
+    return record
+
+
+def _check_record(record: BestRecord, source: str) -> None:
+    """Raise `InputError` if a number is out of bounds, or the matrices are not those of the panel."""
+    check_number("seed", record.seed, f"{source}: seed")
+    check_number("workers_per_trial", record.workers, f"{source}: workers")
+    panel = record.panel
+    for name, value, known in (
+        ("scoring", panel.scoring, SCORING),
+        ("split", panel.split, SPLITS),
+        ("way to learn initial tasks", panel.initial_state, INITIAL_STATES),
+    ):
+        if value not in known:
+            raise InputError(f"{source}: {unknown(name, value, known)}")
+    tasks = set(panel.tasks)
+    if not tasks or any(set(o) != tasks or len(o) != len(tasks) for o in panel.orderings):
+        raise InputError(
+            f"{source}: panel.orderings must each hold every task once, and one at least"
+        )
+    if repeated := tasks & set(panel.initial):
+        raise InputError(f"{source}: panel.initial must hold other tasks, got {listed(repeated)}")
+    if [m.tasks for m in record.matrices] != list(panel.orderings):
+        raise InputError(
+            f"{source}: matrices must be one for each of panel.orderings, in their order"
+        )
+    for where, name in (("model", record.model), ("benchmark", record.benchmark)):
+        check_path(name.path, f"{source}: {where}.path")
 
 
 def library_versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
+from search.plan.bounds import check_number, check_numbers
 from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
@@ -72,13 +73,8 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
 
 def check_budget(plan: SearchPlan, strategies: Sequence[str]) -> None:
     """Raise `InputError` for samples, workers, time, storage or a share of a GPU that cannot be."""
-    for name, least in (("samples", plan.samples), ("workers_per_trial", plan.workers_per_trial)):
-        if least < 1:
-            raise InputError(f"{name} must be at least 1, got {least}")
-    if plan.time_budget is not None and not plan.time_budget > 0:
-        raise InputError(f"time_budget must be more than 0 seconds, got {plan.time_budget:g}")
-    check_store_limit(plan.store_limit)
     check_share(plan.gpus_per_worker, plan.workers_per_trial)
+    check_numbers(plan)
     if plan.balanced and plan.samples % len(strategies):
         raise InputError(
             f"a balanced plan must have as many samples for each of {len(strategies)} strategies, got "
@@ -94,16 +90,12 @@ def check_settings(plan: SearchPlan) -> None:
         raise unknown("scoring", plan.scoring, SCORING)
     if plan.stopping not in STOPPING:
         raise unknown("stopping", plan.stopping, STOPPING)
-    if plan.halving < 2 and plan.halving != 0:
-        raise InputError(
-            f"halving must be 0 (no trial is stopped) or at least 2, got {plan.halving}; 2 is the default"
-        )
+    check_number("halving", plan.halving)
 
 
 def check_store_limit(limit: float | None) -> None:
     """Raise `InputError` unless the size limit is positive."""
-    if limit is not None and not limit > 0:
-        raise InputError(f"--store-limit must be more than 0 GB, got {limit:g}")
+    check_number("store_limit", limit, "--store-limit")
 
 
 def check_share(share: float | None, workers: int) -> None:

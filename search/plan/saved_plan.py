@@ -50,6 +50,7 @@ class SavedPlan(Record):
     SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "search again"
     TITLE: ClassVar[str] = "search's plan"
+    EXACT: ClassVar[bool] = True
 
     name: str
     """The search's name: that of its folder."""

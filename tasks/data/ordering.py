@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, shown, unknown
 
 MOST_ORDERINGS = math.factorial(7)  # of one panel: nobody trains more
 
@@ -41,7 +41,8 @@ def parse_orderings(spec: str, tasks: Sequence[str]) -> tuple[TaskOrdering, ...]
     names = tuple(tasks)
     _require(bool(names), "an ordering needs at least one task: got none")
     _require(len(set(names)) == len(names), f"tasks must differ: got {', '.join(names)}")
-    orderings = (order for part in spec.split("+") for order in _orderings(part.strip(), names))
+    orderings = [order for part in spec.split("+") for order in _orderings(part.strip(), names)]
+    _require(bool(orderings), f"orderings must name one at least: got {shown(spec)}")
     return tuple(TaskOrdering(order) for order in dict.fromkeys(orderings))
 
 
@@ -65,7 +66,7 @@ def _orderings(part: str, tasks: Order) -> list[Order]:
     """Parse one part of a specification (between two +)."""
     if part in NAMED_ORDERINGS:
         return NAMED_ORDERINGS[part](tasks)
-    counted = re.fullmatch(r"(random|shared):(\d+)(?:@(\d+))?", part)
+    counted = re.fullmatch(r"(random|shared):([0-9]{1,18})(?:@([0-9]{1,18}))?", part)
     if counted and not (counted[1] == "shared" and counted[3]):
         count = _checked_count(part, int(counted[2]), len(tasks))
         return COUNTED_ORDERINGS[counted[1]](tasks, count, int(counted[3] or 0))
@@ -75,10 +76,10 @@ def _orderings(part: str, tasks: Order) -> list[Order]:
 
 
 def _checked_count(part: str, count: int, length: int) -> int:
-    most = min(math.factorial(length), MOST_ORDERINGS)
+    most = math.factorial(min(length, 7))
     _require(
         1 <= count <= most,
-        f'"{part}" must ask for 1 to {most} orderings: {length} tasks have {math.factorial(length)}'
+        f'"{part}" must ask for 1 to {most} orderings: {length} tasks have {_factorial(length)}'
         f"{f', and a panel holds at most {MOST_ORDERINGS}' if most == MOST_ORDERINGS else ''}; got {count}",
     )
     return count
@@ -102,13 +103,18 @@ def _explicit(text: str, tasks: Order) -> Order:
 
 
 def _all(tasks: Order) -> list[Order]:
-    count = math.factorial(len(tasks))
     _require(
-        count <= MOST_ORDERINGS,
-        f'"all" is for at most 7 tasks ({MOST_ORDERINGS} orderings): {len(tasks)} tasks have {count}; '
+        len(tasks) <= 7,
+        f'"all" is for at most 7 tasks ({MOST_ORDERINGS} orderings): {len(tasks)} tasks have '
+        f"{_factorial(len(tasks))}; "
         f"ask for rotations ({len(tasks)}), shared:K or random:K@seed",
     )
     return list(itertools.permutations(tasks))
+
+
+def _factorial(length: int) -> str:
+    """Return the number of orderings; Python does not write out that of thousands of tasks."""
+    return str(math.factorial(length)) if length <= 20 else "more than 10^18"
 
 
 def _random(tasks: Order, count: int, seed: int) -> list[Order]:

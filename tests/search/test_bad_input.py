@@ -43,7 +43,7 @@ WRONG_FLAGS = {
         ["--storage", "s3://bucket/path"],
         "--storage must be a folder that all nodes see",
     ),
-    "a storage that is a file": (["--storage", "README.md/results"], 'README.md" is none'),
+    "a storage that is a file": (["--storage", "README.md/results"], "README.md"),
     "a benchmark": (["--benchmark", "minni"], 'unknown benchmark "minni"; .*mean "mini"'),
     "a model": (["--model", "no/such/folder"], 'folder, the id of one .*got "no/such/folder"'),
     "no samples": (["--samples", "0"], "samples must be at least 1, got 0"),

@@ -107,7 +107,7 @@ def test_a_domain_of_a_plan_file_is_a_part_of_the_knobs_domain(spec, like, domai
         ([0.1, 3.0], SHARE, r"choices must lie in \[0, 1\], got \[3.0\]"),
         ([2, 3], RANK, r"choices must lie in \{1, 2, 4, 8\}, got \[3\]"),
         (3, RANK, r"part.knob must lie in \{1, 2, 4, 8\}, got 3"),
-        (None, SHARE, "must lie in .* got None"),
+        (None, SHARE, "must lie in .* got nothing"),
         ("0.5", SHARE, "must lie in .* got '0.5'"),
     ],
 )

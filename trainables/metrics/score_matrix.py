@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from spaces.errors import InputError, unknown
+from spaces.errors import InputError, shown, unknown
 from trainables.metrics.glossary import GLOSSARY
+
+_KEYS = {"tasks", "values", "initial"}
+MOST_SCORE = 1e6
+"""Magnitude that no metric's score reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +77,20 @@ class ScoreMatrix:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ScoreMatrix:
         """Make the matrix that `to_dict` wrote."""
-        rows = [[math.nan if score is None else score for score in row] for row in data["values"]]
-        initial = tuple(data.get("initial", ()))
-        return cls(tuple(data["tasks"]), np.array(rows, dtype=np.float64), initial)
+        fault = "a score matrix has tasks, values (a list of rows of numbers or null) and initial"
+        if not isinstance(data, Mapping) or not {"tasks", "values"} <= {*data} <= _KEYS:
+            raise InputError(f"{fault}: got {shown(data)}")
+        names = [data["tasks"], data.get("initial", ())]
+        for some in names:
+            if not isinstance(some, list | tuple) or not all(isinstance(n, str) for n in some):
+                raise InputError(f"{fault}: got {shown(some)} as names of tasks")
+        rows = data["values"]
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise InputError(f"{fault}: got {shown(rows)}")
+        if len({len(row) for row in rows}) > 1:
+            raise InputError(f"the rows of a score matrix have one length: got {shown(rows)}")
+        scores = [[math.nan if score is None else float(score) for score in row] for row in rows]
+        return cls(tuple(names[0]), np.array(scores, dtype=np.float64), tuple(names[1]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON: a cell never evaluated is null."""
@@ -208,3 +223,16 @@ def _mean(scores: Iterable[float]) -> float:
 CONTINUAL_METRICS: dict[str, Any] = {
     name: getattr(ScoreMatrix, name) for name in GLOSSARY if hasattr(ScoreMatrix, name)
 }
+
+
+def _is_row(row: object) -> bool:
+    """Return whether a parsed row holds scores: numbers, or null where never evaluated."""
+    return isinstance(row, list) and all(
+        score is None
+        or (
+            isinstance(score, int | float)
+            and not isinstance(score, bool)
+            and abs(score) < MOST_SCORE
+        )
+        for score in row
+    )
