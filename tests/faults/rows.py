@@ -94,7 +94,7 @@ CASES = [
         "exif_rotated",
         turned,
         0,
-        ("orientation",),
+        (r"width: 32 .* height: 48",),
     ),
     Case(
         "image_and_file_name",
@@ -187,6 +187,7 @@ CASES = [
             question(id="good"),
         ),
         1,
-        ("1 accepted, 4 rejected",),
+        ("2 accepted, 3 rejected",),
+        ("ImageHere",),
     ),
 ]
