@@ -132,7 +132,7 @@ CASES = [
         "processor_fault_in_short_row",
         strip,
         2,
-        ("strip", "aspect ratio"),
+        ("row 5", "aspect ratio"),
         command=DRY_RUN,
         model="model",
     ),
