@@ -1,6 +1,7 @@
 """Multiple choice: the letter that an answer chooses.
 
-Forms are those that ScienceQA's and LLaVA's evaluations read, and more. The rule that separates a letter
+Forms are those that ScienceQA's and LLaVA's evaluations read, and more. An option's text counts where it
+is the whole answer, or the rest of a sentence after "it is"; "A fish is shown." chooses nothing. The rule that separates a letter
 from the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter
 before a word counts only if it is marked as one.
 """
@@ -14,24 +15,33 @@ from tasks.scoring.metrics.metric import AnsweredQuestion, Scores, mean
 from tasks.scoring.metrics.texts import plain
 
 # All texts are read with single blanks, and possessively: in time that grows with their length alone.
-_ALONE = re.compile(r"(?:[(\[]\s?)?([A-Za-z])(?:\s?[)\]])?[.:,;!)]?")  # B, b, (B), [B], B.
+_ALONE = re.compile(r"(?:[(\[{]\s?)?([A-Za-z])(?:\s?[)\]}])?[.:,;!)]?")  # B, b, (B), [B], B.
 _LED_BY = re.compile(
     r"[(\[]?([A-Za-z])(?:(?:[.:)\]]| ?[-\u2013\u2014])\s|\)(?=\w)|[.:](?=[A-Za-z]{2}|[a-z] ))"
 )  # B. a dog, (b) a dog, B - a dog, B.a dog
 _LINE = re.compile(r"([A-Z]) ?\n")  # B, and the reason on the next line
 _BECAUSE = re.compile(r"([B-HJ-Z]),? (?:because|since|as)\b")
 _SENTENCE = re.compile(r"\(?([B-HJ-Z])[.,;!)]+ ")  # B. It is ... is _LED_BY; B, it is ...
-_LEAD = re.compile(  # The answer is ... / Answer: ... / option ... / It's ...
-    r"\b(?:(?:answer|option|choice|letter)(?: would be| will be| should be| must be| is|'s| =)?"
-    r"(?: clearly| probably| likely| definitely)?(?: the)?(?: (?:option|letter|choice))?"
-    r"|(?:it|that)(?:'s| is| must be| should be| would be)(?: (?:option|letter|choice))?"
-    r"|(?:i|i'd|i would|i will|i'll)(?: choose| pick| select| say| go with| think| guess)"
-    r"(?: (?:the )?(?:option|letter|choice))?)"
-    r" ?(?::|=|->|\u2192)? ?(?=\S)",
+_BE = r"(?:(?: would be| will be| should be| must be| has to be| is|'s| =)(?!\w))"
+_SURE = (
+    r"(?:,? (?:clearly|probably|likely|most likely|definitely|certainly|indeed|therefore|then),?)"
+)
+_NAMED = r"(?: (?:the )?(?:correct |right |best )?(?:option|letter|choice))"
+_LEAD = re.compile(  # The answer is ... / Answer: ... / option ... / It's ... / I pick ...
+    r"(?:\b(?:(?:answer|option|choice|letter|pick|ans\.?|response|solution)[\"']?"
+    rf"(?: here| in this case| to (?:the|this) question)?{_SURE}?{_BE}?{_SURE}?(?: the)?{_NAMED}?"
+    rf"|(?:it|that){_BE}{_SURE}?{_NAMED}?"
+    r"|(?:i|i'd|i would|i will|i'll|i'm)(?: choose| pick| select| say| go with| go for| going with| think"
+    rf"| guess| believe)(?: it's| it is)?{_NAMED}?)(?![a-z])"
+    "|, (?=\\(?[B-HJ-Z]\\)? is (?:the )?(?:right|correct|true)\\b)"
+    "|\u7b54\u6848|\u7b54\u3048\u306f|\\b\uc815?\ub2f5\uc740|[\u9009\u9078]"  # the answer, in CJK
+    "[\u62e9\u64c7]?\u9879?)(?:\u5e94\u8be5)?[\u662f\u4e3a\u70ba]?(?:\u9009\u9879?)?"
+    r" ?(?::|=|->|\u2192|[-\u2013\u2014])? ?(?:not \(?[A-Z]\)?,? but (?:rather )?)?(?=\S)",
     re.IGNORECASE,
 )
 _ENDED = re.compile(
-    r"[(\[{\"']?([A-Za-z])(?:[)\]}\"'.,:;!?\n]|$| (?:because|since|as|is (?:right|correct|true))\b)"
+    r"[(\[{\"']?([A-Za-z])(?:[)\]}\".,:;!?\n]|'(?!\w)|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]|$"
+    r"| (?:because|since|as|is (?:right|correct|true))\b)"
 )
 """Pattern of a letter at the end, or marked as one."""
 _OR = re.compile(
@@ -43,6 +53,17 @@ _RIGHT = re.compile(
     r"(?:right|correct|true|best|answer|one|appropriate)\b",
     re.IGNORECASE,
 )
+_WRONG = re.compile(
+    r"[(\[{\"']?[A-Za-z][)\]}\"']? (?:is|was|isn't|cannot|can't)(?: clearly| not| be)*(?: the)?"
+    r" (?:incorrect|wrong|false|right|correct|true)\b",
+    re.IGNORECASE,
+)
+"""Pattern of a letter that is said to be wrong; of one that is said to be right, see `_RIGHT`."""
+_OPENING = re.compile(
+    r"(?:(?:so|thus|hence|therefore|probably|most likely|likely|definitely|clearly|sure|yes|correct),? )++",
+    re.IGNORECASE,
+)
+"""Pattern of words that may stand before a letter."""
 _BOXED = re.compile(
     r"boxed ?\{ ?(?:\\(?:text|mathrm|mathbf|textbf) ?\{ ?)?\(?([A-Za-z])\)?[.]? ?\}"
 )
@@ -50,6 +71,7 @@ _TAGGED = re.compile(r"<answer> ?\(?([A-Za-z])\)?[.]? ?</answer>", re.IGNORECASE
 _TAIL = re.compile(r"[(\[]([A-Z])[)\]][.!]?$")  # a dog (B)
 _MARK = re.compile(r"(?:^|(?<=\s))[(\[]?([A-Za-z])[.:)\]]\s+")
 _STOP = re.compile(r"[.!?](?:\s|$)|\n")
+_EMPHASIS = re.compile(r"</?(?:b|i|em|strong)>|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _WIDE = str.maketrans(
     "\uff08\uff09\u3010\u3011\u3002\uff0e\uff1a\uff0c\uff1b\uff01\uff1f\u3001\u2019\u2018\u201c\u201d",
     "()[]..:,;!?,''\"\"",
@@ -81,6 +103,8 @@ def _right(one: AnsweredQuestion) -> bool:
 def choice(text: str, options: dict[str, str] | None = None) -> str | None:
     """Return the letter that a text chooses: alone, by its option's text, at the start, or in words."""
     text, options = _tidy(text), options or {}
+    if opening := _OPENING.match(text):
+        text = text[opening.end() :]
     letter = _marked(text) or _alone(text) or _named(text, options)
     if letter is None and not _OR.match(text):
         starts = (form.match(text) for form in (_LED_BY, _LINE, _BECAUSE, _SENTENCE, _RIGHT))
@@ -96,7 +120,8 @@ def _tidy(text: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
     text = text.translate(_WIDE).translate(_FULL_WIDTH)
-    text = text.replace("*", "").replace("`", "").replace("__", "").replace("$", "")
+    text = text.replace("*", "").replace("`", "").replace("$", "")
+    text = _EMPHASIS.sub("", text)
     lines = (" ".join(line.split()) for line in text.strip().splitlines())
     return "\n".join(line for line in lines if line)
 
@@ -150,6 +175,8 @@ def _led(text: str, options: dict[str, str]) -> Iterator[str | None]:
             yield named
         elif match:
             yield match[1].upper()
+        elif _WRONG.match(text, start):
+            yield None
         else:
             led = _LED_BY.match(text, start)
             word = re.match(r"[A-Z]\s", text[start : start + 2])
