@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from models.folder.chat_template import template_file
 from spaces.errors import InputError, first_line
+from tasks.data.pictures import picture_rgb
 from tasks.data.rows import IMAGE, Example
 
 # Columns along the language model's sequence, and those of the instruction for a Q-Former. All others
@@ -100,7 +99,7 @@ def _shortened(example: Example, excess: int) -> Example:
 
 
 def _encoded(processor: Any, example: Example) -> Encoded:
-    images = [Image.open(io.BytesIO(data)).convert("RGB") for data in example.images]
+    images = [picture_rgb(data) for data in example.images]
     text = prompt_text(processor, example)
     tokenizer = processor.tokenizer
     # A template that writes the beginning-of-sequence token itself must not get a second one.

@@ -100,9 +100,9 @@ model = AutoModelForImageTextToText.from_pretrained("{base}", dtype="float32")
 Then ask a question:
 
 ```python
-from PIL import Image
+from PIL import Image, ImageOps
 
-question, image = "what is shown?", Image.open("image.png").convert("RGB")
+question, image = "what is shown?", ImageOps.exif_transpose(Image.open("image.png")).convert("RGB")
 {ask}
 tokens = model.generate(**inputs, max_new_tokens=16, do_sample=False)
 print(processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))

@@ -34,4 +34,5 @@ def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
             "with cheap scoring, trials are compared in mid-ordering by the task just learned alone, "
             "and by forgetting only at the ordering's end; scoring: seen or --stopping none would do"
         )
+    yield from resolved.rows.notes
     yield scale_note({task: benchmark.task(task).metric for task in resolved.panel.all_tasks})

@@ -39,9 +39,9 @@ from search.plan.saved_plan import PLAN_FILE, read_saved_plan, record_plan
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace, config_space
 from spaces import InputError
-from tasks import EMBEDDED, Benchmark, check_rows, load_benchmark, parse_orderings
+from tasks import EMBEDDED, Benchmark, RowReport, check_rows, load_benchmark, parse_orderings
 from tasks.presets import PRESETS, data_folder, write_preset
-from tasks.user_data.prepared_benchmark import prepare_benchmark
+from tasks.user_data.prepared_benchmark import KNOWN, prepare_benchmark
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 
@@ -66,10 +66,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     benchmark = load_benchmark(prepare_benchmark(_benchmark_source(plan, storage), storage / DATA))
     panel = _panel(plan, benchmark)
     check_objectives(plan.objectives, plan.scoring, panel)
-    requirements = row_requirements(
-        folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
-    )
-    check_rows(benchmark, panel.all_tasks, requirements=requirements).raise_if_broken()
+    rows = _checked_rows(plan, benchmark, panel, space, folder, storage)
     # Embedded models and data go by name, for their path differs between nodes and checkouts.
     # A model of the hub goes by its fetched commit, which each node fetches itself.
     model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)
@@ -91,6 +88,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         panel=panel,
         space=space,
         benchmark=benchmark,
+        rows=rows,
         resumed=resume,
     )
     if not resume and (resolved.run / PLAN_FILE).exists():
@@ -118,6 +116,24 @@ def _model_folder(plan: SearchPlan, space: ConfigSpace) -> Path:
     for adapter in space.adapters():
         check_parts(folder_family(folder), adapter)
     return folder
+
+
+def _checked_rows(
+    plan: SearchPlan,
+    benchmark: Benchmark,
+    panel: Panel,
+    space: ConfigSpace,
+    folder: Path,
+    storage: Path,
+) -> RowReport:
+    """Check every row of the panel's tasks; pictures that were decoded before are not again."""
+    requirements = row_requirements(
+        folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
+    )
+    known = storage / DATA / KNOWN
+    report = check_rows(benchmark, panel.all_tasks, requirements=requirements, known=known)
+    report.raise_if_broken()
+    return report
 
 
 def _text_encoder(plan: SearchPlan) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace
 from spaces.references import FLOOR
-from tasks import Benchmark
+from tasks import Benchmark, RowReport
 from trainables.config import TrialConfig
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
@@ -34,6 +34,8 @@ class ResolvedPlan:
     panel: Panel
     space: ConfigSpace
     benchmark: Benchmark
+    rows: RowReport
+    """Result of the check of every row: notes about the data, and rows of each kind of picture."""
     resumed: bool
 
     @property

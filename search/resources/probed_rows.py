@@ -15,7 +15,7 @@ import pyarrow as pa
 from PIL import Image
 
 from tasks import SPLITS, Task
-from tasks.data.images import DECODED_FORMATS
+from tasks.data.pictures import DECODED_FORMATS
 from tasks.data.row_shapes import RowShapes
 
 PROBED = 16

@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 
 from PIL import Image
 
-MOST_PIXELS = 89_478_485
-"""Pillow's own limit for what may be a decompression bomb: a quarter of a gigabyte of RGB."""
-DECODED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
-"""Formats whose readers only decode: Pillow's reader of EPS starts another program."""
+from tasks.data.pictures import DEEP, ORIENTATION, PAGES, PictureError, opened
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Format, mode, and size in pixels of an image."""
+    """Format and mode of an image, and its size in pixels as it is seen."""
 
     format: str
     mode: str
     width: int
     height: int
+    frames: int = 1
+    turned: bool = False
+    """True: EXIF turns or mirrors it."""
+    transparent: bool = False
+    profile: bool = False
+    """True: it has a colour profile other than sRGB."""
+
+    def remarks(self) -> list[str]:
+        """Return how the picture differs from what is stored, in words for a count before them."""
+        deep = self.mode in (*DEEP, "I")
+        rules = {
+            "have frames or pages: the first is used": self.frames > 1,
+            "are turned upright, as EXIF says": self.turned,
+            "are transparent: white lies below": self.transparent,
+            "have 16 bits: 65535 is white": deep,
+            "are CMYK": self.mode == "CMYK",
+            "have a colour profile that is not applied": self.profile and self.mode != "CMYK",
+        }
+        return [text for text, applies in rules.items() if applies]
 
 
 def inspect_image(image: bytes) -> ImageInfo | str:
     """Decode an image once to see that it is whole; return its description, or its fault."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about bombs, which are refused here, and odd EXIF
-            with Image.open(io.BytesIO(image), formats=DECODED_FORMATS) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return f"{picture.width} x {picture.height} pixels are more than {MOST_PIXELS}"
-                info = ImageInfo(picture.format or "", picture.mode, picture.width, picture.height)
-                picture.load()  # all of it: a truncated file has a good header
-    except Image.DecompressionBombError:
-        return f"more than {MOST_PIXELS} pixels"
-    except Exception as error:  # Pillow's readers raise many types for broken bytes
-        # Without the address of the buffer, which differs from run to run.
-        return "no image format known" if "BytesIO" in str(error) else f"{error}"
-    return info
+        with opened(image) as picture:
+            info = _described(picture)
+            picture.load()  # all of it: a truncated file has a good header
+            return info
+    except PictureError as fault:
+        return str(fault)
+
+
+def image_header(image: bytes) -> ImageInfo | str:
+    """Return the description of an image by its header alone, or its fault."""
+    try:
+        with opened(image) as picture:
+            return _described(picture)
+    except PictureError as fault:
+        return str(fault)
+
+
+def _described(picture: Image.Image) -> ImageInfo:
+    turn = picture.getexif().get(ORIENTATION, 1)
+    width, height = picture.size
+    sideways = turn in (5, 6, 7, 8) and picture.format != "TIFF"  # whose reader turns it itself
+    frames = 1 if picture.format in PAGES else getattr(picture, "n_frames", 1)
+    profile = picture.info.get("icc_profile") or b""
+    return ImageInfo(
+        format=picture.format or "",
+        mode=picture.mode,
+        width=height if sideways else width,
+        height=width if sideways else height,
+        frames=frames,
+        turned=turn in range(2, 9),
+        transparent=picture.has_transparency_data,
+        profile=bool(profile) and b"sRGB" not in profile,
+    )
 
 
 def decoding_fault(image: bytes) -> str | None:

@@ -8,13 +8,14 @@ rejected.jsonl                                   rejected rows with their reason
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from spaces.errors import InputError
+from spaces.files import file_sha256
 from spaces.records import Record
 
 MANIFEST = "manifest.json"
@@ -101,6 +102,40 @@ def read_manifest(folder: Path) -> Manifest:
     if missing:
         raise InputError(f"{folder} must hold what its {MANIFEST} lists: no {', '.join(missing)}")
     return manifest
+
+
+def check_shards(folder: Path, names: Collection[str] | None = None) -> Manifest:
+    """Read the content of every shard; raise `InputError` unless it is as the conversion wrote it.
+
+    Sizes and times are not believed. `names`: some splits, or `IMAGES`; None for all.
+    """
+    manifest = read_manifest(folder)
+    for name, shards in manifest.shards.items():
+        for shard in shards if names is None or name in names else ():
+            check_shard(folder / shard.file, shard)
+    return manifest
+
+
+def check_shard(path: Path, shard: ShardFile) -> None:
+    """Raise `InputError` unless a file's content is as its conversion wrote it."""
+    try:
+        same = path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; convert the data again") from error
+    if not same:
+        raise InputError(
+            f"{path} must be as the conversion wrote it, and is damaged or edited: delete its folder, "
+            "and the data are converted again"
+        )
+
+
+def check_recorded(path: Path) -> None:
+    """Raise `InputError` if the manifest beside a file records another content."""
+    if (path.parent / MANIFEST).is_file():
+        for shards in read_manifest(path.parent).shards.values():
+            for shard in shards:
+                if shard.file == path.name:
+                    check_shard(path, shard)
 
 
 def recorded_sha256(path: Path) -> str | None:

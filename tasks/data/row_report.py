@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from spaces.errors import InputError
 from tasks.data.benchmark import Benchmark
-from tasks.data.images import decoding_fault
+from tasks.data.picture_kinds import PictureRow
 from tasks.data.placeholders import token_fault
-from tasks.data.rows import IMAGE, image_bytes, read_images, read_tables, row_id
+from tasks.data.rows import IMAGE, image_bytes, read_tables, row_id
+from tasks.data.survey import TaskSurvey
 from tasks.data.task import SPLITS, Task
 from tasks.scoring.answers import ANSWER_METRICS, Metric
 
@@ -58,6 +60,10 @@ class RowReport:
 
     checked: int
     broken: tuple[BrokenRow, ...]
+    notes: tuple[str, ...] = ()
+    """Notes about splits that share examples, are tiny, or cannot be answered."""
+    pictures: Mapping[str, tuple[PictureRow, ...]] = field(default_factory=dict)
+    """Rows of each task that stand for its kinds of pictures."""
 
     def __str__(self) -> str:
         """Count the broken rows, in all and by reason."""
@@ -82,38 +88,49 @@ def check_rows(
     tasks: Iterable[str] | None = None,
     splits: Iterable[str] = SPLITS,
     requirements: RowRequirements = RowRequirements(),  # it is frozen
+    known: Path | None = None,
 ) -> RowReport:
-    """Check that images decode, texts are there, the metric can score every answer, and ids differ."""
-    checked, broken, splits = 0, [], tuple(splits)
+    """Check that images decode, texts are there, the metric can score every answer, and ids differ.
+
+    Pictures without a fault are noted in the folder `known`, and not decoded again.
+    """
+    checked, broken, notes, pictures, splits = 0, [], [], {}, tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
-        image_faults: dict[int, str | None] = {}  # row in a task's image shards -> its fault
+        task = benchmark.task(name)
+        survey = TaskSurvey(task, known)
         for split in splits:
-            rows, faults = _check_file(benchmark.task(name), split, requirements, image_faults)
+            rows, faults = _check_file(task, split, requirements, survey)
             checked += rows
             broken += faults
-    return RowReport(checked, tuple(broken))
+        survey.save(any(fault.task == name for fault in broken))
+        notes += survey.notes()
+        pictures[name] = survey.picture_rows()
+    return RowReport(checked, tuple(broken), tuple(notes), pictures)
 
 
 def _check_file(
-    task: Task, split: str, requirements: RowRequirements, image_faults: dict[int, str | None]
+    task: Task, split: str, requirements: RowRequirements, survey: TaskSurvey
 ) -> tuple[int, list[BrokenRow]]:
     files = task.split_files(split)
     try:
         table = read_tables(files)
         table.validate(full=True)  # raises for invalid UTF-8
-        shared = read_images(task.images) if "images" in table.column_names else None
+        shared = "images" in table.column_names
+        if shared:
+            survey.open_shared()
     except (InputError, pa.ArrowException) as error:
         return 0, [BrokenRow(task.name, split, None, "", str(error))]
     if not table.num_rows:
         return 0, [BrokenRow(task.name, split, None, "", "holds no rows")]
-    images = _ImageCheck(shared, image_faults)
     metric, ids, faults = ANSWER_METRICS[task.metric], set(), []
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
-        found = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]
-        found += images.faults(values, requirements)
+        texts = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]
+        found = [*texts, *_image_faults(values, requirements, survey, split, row)]
         found += [("id is not unique", "")] if name in ids else []
         ids.add(name)
+        if not texts:
+            survey.add_texts(split, values, metric)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
     return table.num_rows, faults
 
@@ -176,38 +193,21 @@ def _mark_faults(
         yield "several images, and the model takes one", f"{images} images"
 
 
-class _ImageCheck:
-    """Check of a split's images: in the rows themselves, or in shards, where each is decoded once."""
-
-    def __init__(self, shared: pa.ChunkedArray | None, image_faults: dict[int, str | None]) -> None:
-        self.shared, self._known = shared, image_faults
-
-    def faults(
-        self, values: dict[str, Any], requirements: RowRequirements
-    ) -> Iterator[tuple[str, str]]:
-        """Yield (reason, detail) of each faulty image; a row without an image is text only."""
-        cell = values.get("image")
-        image = image_bytes(cell)
-        if self.shared is not None:
-            yield from self._shared_faults(values.get("images") or ())
-            image = values.get("images")
-        elif isinstance(cell, dict) and image is None and cell.get("path"):
-            yield "image has a path but no bytes", str(cell["path"])
-            return
-        elif image is not None and (fault := decoding_fault(image)):
-            yield "image cannot be decoded", fault
-        if not image and image != b"" and requirements.image:
-            yield "no image, and the model or the parts trained need one", ""
-
-    def _shared_faults(self, numbers: Iterable[int]) -> Iterator[tuple[str, str]]:
-        for number in numbers:
-            if number not in self._known:
-                self._known[number] = self._fault(number)
-            if (fault := self._known[number]) is not None:
+def _image_faults(
+    values: dict[str, Any], requirements: RowRequirements, survey: TaskSurvey, split: str, row: int
+) -> Iterator[tuple[str, str]]:
+    """Yield (reason, detail) of each faulty image; a row without an image is text only."""
+    cell = values.get("image")
+    image = image_bytes(cell)
+    if "images" in values:
+        for number in values["images"] or ():
+            if fault := survey.shared_fault(number, split, row):
                 yield "image cannot be decoded", fault
-
-    def _fault(self, number: int) -> str | None:
-        assert self.shared is not None
-        if not 0 <= number < len(self.shared):
-            return f"no image {number} among {len(self.shared)}"
-        return decoding_fault(self.shared[number].as_py() or b"")
+        image = values["images"]
+    elif isinstance(cell, dict) and image is None and cell.get("path"):
+        yield "image has a path but no bytes", str(cell["path"])
+        return
+    elif image is not None and (fault := survey.fault(image, split, row)):
+        yield "image cannot be decoded", fault
+    if not image and image != b"" and requirements.image:
+        yield "no image, and the model or the parts trained need one", ""

@@ -7,6 +7,7 @@ kinds are mapped into memory, so that only the rows in use are read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spaces.errors import InputError, first_line
+from tasks.data.images import ImageInfo
+from tasks.data.manifest import check_recorded
 from tasks.data.row_shapes import IMAGE as IMAGE
 from tasks.data.row_shapes import RowShapes, row_shapes
 
@@ -55,6 +58,8 @@ class Rows(Sequence[Example]):
 
     @cached_property
     def _text(self) -> pa.Table:
+        for file in self.files:
+            check_recorded(file)
         return read_tables(self.files, TEXT_COLUMNS)
 
     @cached_property
@@ -65,6 +70,10 @@ class Rows(Sequence[Example]):
     @cached_property
     def _shared(self) -> pa.ChunkedArray:
         return read_images(self.image_files)
+
+    @cached_property
+    def _digests(self) -> pa.ChunkedArray:
+        return read_images(self.image_files, "sha256")
 
     def __len__(self) -> int:
         return self._text.num_rows
@@ -125,9 +134,19 @@ class Rows(Sequence[Example]):
 
     def _images(self, text: dict[str, Any], row: int) -> tuple[bytes, ...]:
         if "images" in text:
-            return tuple(self._shared[number].as_py() for number in text["images"] or ())
+            return tuple(map(self._shared_image, text["images"] or ()))
         image = image_bytes(self._cells[row].as_py())
         return () if image is None else (image,)
+
+    def _shared_image(self, number: int) -> bytes:
+        """Return an image of the shards, whose content must be what its conversion wrote."""
+        image = self._shared[number].as_py() or b""
+        if hashlib.sha256(image).digest() != self._digests[number].as_py():
+            raise InputError(
+                f"image {number} in {self.image_files[0].parent} is damaged or edited: delete this "
+                "folder, and the data are converted again"
+            )
+        return image
 
 
 def row_id(values: dict[str, Any], split: str, row: int) -> str:
@@ -147,10 +166,23 @@ def read_tables(files: Sequence[Path], columns: Iterable[str] = COLUMNS) -> pa.T
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
 
-def read_images(files: Sequence[Path]) -> pa.ChunkedArray:
-    """Map the encoded images of image shards into memory, one shard after the other."""
-    columns = [_open_mapped(file).column("bytes") for file in files]
-    return pa.chunked_array([c for column in columns for c in column.chunks], pa.large_binary())
+def read_images(files: Sequence[Path], name: str = "bytes") -> pa.ChunkedArray:
+    """Map a column of the image shards into memory, by default the images themselves."""
+    columns = [_open_mapped(file).column(name) for file in files]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, None if chunks else pa.large_binary())
+
+
+def read_image_infos(files: Sequence[Path]) -> list[ImageInfo] | None:
+    """Return what the conversion noted about each image of the shards; None if it noted nothing."""
+    columns = ("format", "mode", "width", "height")
+    infos = []
+    for file in files:
+        table = _open_mapped(file)
+        if not {*columns} <= {*table.column_names}:
+            return None
+        infos += map(ImageInfo, *(table.column(name).to_pylist() for name in columns))
+    return infos
 
 
 def _open_mapped(path: Path) -> pa.Table:

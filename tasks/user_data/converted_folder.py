@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from spaces.errors import InputError
-from tasks.data.manifest import MANIFEST, Manifest, read_manifest
+from tasks.data.manifest import MANIFEST, Manifest, check_shards
 from tasks.user_data.raw_task import RawTask
 from tasks.user_data.task_converter import TaskConverter
 
@@ -27,6 +27,17 @@ def convert_task(task: RawTask, out: Path) -> tuple[Path, dict[str, tuple[int, i
     Returns the folder, and (bytes, mtime_ns) of every image file that was read. Other data make
     another folder, so that shards which a running search has mapped stay as they are.
     """
+    try:
+        return _convert(task, out)
+    except OSError as error:
+        raise InputError(
+            f"task {task.name} cannot be converted: {error.strerror or error}"
+            f"{f', {error.filename}' if error.filename else ''}; free some space below {out}, or give "
+            "another --storage that can be written"
+        ) from error
+
+
+def _convert(task: RawTask, out: Path) -> tuple[Path, dict[str, tuple[int, int]]]:
     out.mkdir(parents=True, exist_ok=True)
     _delete_abandoned(out)
     # Random, too: in containers, a killed process may have had this one's number and host.
@@ -51,7 +62,7 @@ def _move(making: Path, folder: Path) -> None:
         if not folder.is_dir():
             raise
         with suppress(InputError):
-            read_manifest(folder)
+            check_shards(folder)
             return
         # Equal content by its name, but with an older manifest, or damaged. The manifest goes last.
         for file in sorted(making.iterdir(), key=lambda file: file.name == MANIFEST):

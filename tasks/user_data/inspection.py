@@ -68,6 +68,8 @@ class Inspection:
         self.notes: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
+        self.remarks: Counter[str] = Counter()
+        """Rules that change pictures on their way to the model, by the pictures that they change."""
         self.duplicates = self.repeated_ids = self.references = 0
         self.turns = Distribution("turns")
         self.lengths = {
@@ -154,6 +156,7 @@ class Inspection:
             for name, value in zip(self.sizes, (image.width, image.height, size), strict=True):
                 self.sizes[name].values.append(value)
             self.modes[f"{image.format} {image.mode}"] += 1
+            self.remarks.update(image.remarks())
 
     def _count(self, example: RawExample, images: list[bytes]) -> None:
         self.examples += 1
@@ -190,6 +193,7 @@ class Inspection:
             lines += [
                 *(f"  image {numbers}" for numbers in self.sizes.values()),
                 f"  modes: {modes}",
+                *(f"  pictures    {count} {text}" for text, count in sorted(self.remarks.items())),
             ]
         common = [f"{answer[:40]!r} {count}" for answer, count in self.answers.most_common(5)]
         distinct = len(self._answer_hashes)

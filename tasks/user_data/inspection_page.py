@@ -7,9 +7,8 @@ import io
 from collections.abc import Sequence
 
 from jinja2 import Environment
-from PIL import Image
 
-from tasks.data.images import DECODED_FORMATS
+from tasks.data.pictures import picture_rgb
 from tasks.user_data.inspection import Inspection
 
 THUMBNAIL = 240  # pixels
@@ -60,8 +59,7 @@ def _cut(text: str) -> str:
 def _thumbnail(image: bytes) -> str:
     """Return a small PNG of a good image as a data: URI."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(image), formats=DECODED_FORMATS) as picture:
-        small = picture.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        small.save(out, "PNG")
+    small = picture_rgb(image)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.save(out, "PNG")
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"

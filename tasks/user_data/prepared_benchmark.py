@@ -23,7 +23,7 @@ from spaces.files import file_sha256, write_atomically
 from spaces.records import Record
 from tasks.data.benchmark import plain_files, read_benchmark_file
 from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
-from tasks.data.manifest import MANIFEST, REJECTED, SourceFile, read_manifest
+from tasks.data.manifest import MANIFEST, REJECTED, SourceFile, check_shards, read_manifest
 from tasks.data.rows import COLUMNS, column_faults
 from tasks.data.task import SPLITS
 from tasks.formats.values.noted_row import note_lines
@@ -35,6 +35,8 @@ UNREAD = "from here on"
 """Part of the reasons after which rows are not even counted: `skip_broken` must not hide them."""
 NAMED = 20
 """Broken rows that an error names, before the counts."""
+KNOWN = "known"
+"""Folder of notes about data that were converted or checked."""
 MOST_PLAIN = 1 << 31
 """Bytes of plain Parquet that are read into memory without a conversion."""
 
@@ -64,6 +66,10 @@ def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
         for name, entry in file.tasks.items()
         if file.skip_broken or is_raw(name, entry, path.parent)
     }
+    for name, entry in file.tasks.items():
+        folder = entry.data_path(name, path.parent)
+        if name not in raw and (folder / MANIFEST).is_file():
+            check_shards(folder)
     if not raw:
         return path
     folders = {name: converted_folder(task, out) for name, task in raw.items()}
@@ -105,7 +111,7 @@ def _has_other_columns(file: Path) -> bool:
 def converted_folder(task: RawTask, out: Path) -> Path:
     """Return the folder of a task's shards: an earlier one if nothing has changed since."""
     settings = json.dumps([VERSION, task.settings()], sort_keys=True)
-    note = out / "known" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
+    note = out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
     earlier = _unchanged(note, out)
     if earlier:
         return earlier
@@ -125,9 +131,11 @@ def _unchanged(note: Path, out: Path) -> Path | None:
     try:
         known = ConversionNote.from_json(note.read_bytes(), str(note))
         folder = out / known.folder
-        read_manifest(folder)
         same = all(map(_same_source, known.sources))
-        return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
+        if not same or any(file_state(p) != s for p, s in known.images.items()):
+            return None
+        check_shards(folder)
+        return folder
     except (OSError, InputError):
         return None
 

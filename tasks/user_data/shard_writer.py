@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.files import file_sha256
+from tasks.data.images import ImageInfo
 from tasks.data.manifest import IMAGES, ShardFile
 from tasks.formats.raw_example import RawExample
 
@@ -30,7 +31,16 @@ TEXT_SCHEMA = pa.schema(
         "images": pa.list_(pa.int64()),
     }
 )
-IMAGE_SCHEMA = pa.schema({"sha256": pa.binary(32), "bytes": pa.large_binary()})
+IMAGE_SCHEMA = pa.schema(
+    {
+        "sha256": pa.binary(32),
+        "format": pa.string(),
+        "mode": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "bytes": pa.large_binary(),
+    }
+)
 
 
 class ShardWriter:
@@ -86,12 +96,15 @@ class ImageShards:
         self._writer = ShardWriter(folder, IMAGES, IMAGE_SCHEMA)
         self._rows: dict[bytes, int] = {}
 
-    def add(self, image: bytes) -> int:
-        """Write an image unless it is there already; return its row number."""
+    def add(self, image: bytes, info: ImageInfo | None) -> int:
+        """Write an image unless it is there already, with its description; return its row number."""
         digest = hashlib.sha256(image).digest()
         if digest not in self._rows:
+            assert info is not None  # only images that are here already are not inspected again
             self._rows[digest] = len(self._rows)
-            self._writer.add({"sha256": digest, "bytes": image}, len(image))
+            kind = {"format": info.format, "mode": info.mode}
+            size = {"width": info.width, "height": info.height}
+            self._writer.add({"sha256": digest, "bytes": image, **kind, **size}, len(image))
         return self._rows[digest]
 
     def __contains__(self, image: bytes) -> bool:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from spaces.errors import InputError
 from spaces.files import file_sha256, write_atomically
-from tasks.data.images import decoding_fault
+from tasks.data.images import ImageInfo, inspect_image
 from tasks.data.manifest import IMAGES, MANIFEST, REJECTED, Manifest, RowCounts, SourceFile
 from tasks.data.row_report import RowRequirements, text_faults
 from tasks.data.rows import IMAGE
@@ -38,7 +38,7 @@ from tasks.user_data.shard_writer import (
 from tasks.user_data.split_assignment import assign_splits
 from tasks.user_data.splits import LEFT_OUT
 
-VERSION = 1
+VERSION = 2
 """Version of the conversion; another one converts everything again."""
 
 
@@ -142,29 +142,33 @@ class TaskConverter:
     ) -> dict[ImageReference, int]:
         """Return the images' rows in the image shards; none is written unless all are good."""
         rows: dict[ImageReference, int] = {}
-        new: dict[ImageReference, bytes] = {}
+        new: dict[ImageReference, tuple[bytes, ImageInfo | None]] = {}
         for reference in references:
             path = _path(reference, folder)
             if path in self._image_rows:
                 rows[reference] = self._image_rows[path]
             else:
                 new[reference] = self._read_image(reference, path, folder)
-        for reference, image in new.items():
-            rows[reference] = self.images.add(image)
+        for reference, (image, info) in new.items():
+            rows[reference] = self.images.add(image, info)
             if path := _path(reference, folder):
                 self._image_rows[path] = rows[reference]
         return rows
 
     def _read_image(
         self, reference: ImageReference, path: str | None, folder: ImageFolder
-    ) -> bytes:
-        """Return an encoded image that can be decoded, else raise `RowError`; a file is tried once."""
+    ) -> tuple[bytes, ImageInfo | None]:
+        """Return an encoded image that can be decoded, else raise `RowError`; a file is tried once.
+
+        An image that is in the shards already is not described again.
+        """
         if path in self._image_faults:
             raise RowError(*self._image_faults[path])
         try:
             image = folder.read(reference)
-            if image not in self.images and (fault := decoding_fault(image)):
-                raise RowError("image cannot be decoded", fault)
+            info = None if image in self.images else inspect_image(image)
+            if isinstance(info, str):
+                raise RowError("image cannot be decoded", info)
         except RowError as error:
             if path is not None:
                 self._image_faults[path] = (error.reason, error.detail)
@@ -172,7 +176,7 @@ class TaskConverter:
             raise
         if path is not None:
             self.image_files[path] = file_state(path)
-        return image
+        return image, info
 
     def _unique_id(self, split: str, name: str) -> str:
         """Return the id, with a number if the split has it already: LLaVA's own data repeat theirs."""

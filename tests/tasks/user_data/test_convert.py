@@ -217,21 +217,42 @@ def test_shards_are_mapped_and_not_read(tmp_path: Path) -> None:
     assert pa.total_allocated_bytes() - before < 1e6
 
 
-def test_a_broken_image_in_a_shard_is_found_in_every_row_that_has_it(tmp_path: Path) -> None:
+def flip(path: Path, at: int) -> None:
+    """Flip one bit of a file, whose times stay."""
+    times, data = path.stat(), bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_damaged_shard_is_made_again_and_never_believed(tmp_path: Path) -> None:
     write_images(tmp_path / "t", 2)
     for name in ("train", "val", "test"):
         write_json(tmp_path / "t" / f"{name}.json", [pairs(0), pairs(1), pairs(0)])
     task = converted(tmp_path)
-    (path,) = task.images
-    path.write_bytes(path.read_bytes().replace(png(0), b"x" * len(png(0))))
-    prepared = load_benchmark(next((tmp_path / "out").glob("*.yaml")))
-    report = check_rows(prepared, splits=["train", "test"])
-    assert [(fault.split, fault.row) for fault in report.broken] == [
-        ("train", 0),
-        ("train", 2),
-        ("test", 0),
-        ("test", 2),
-    ]
+    good = [list(task.examples(split)) for split in SPLITS]
+    for path in (*task.images, *task.files["test"]):
+        text = path.read_bytes()
+        flip(path, text.find(png(0) if path in task.images else b"square") + 3)
+        read = load_benchmark(next((tmp_path / "out").glob("*.yaml"))).task("t").examples("test")
+        with pytest.raises(InputError, match=r"damaged or edited: delete .* converted again"):
+            list(read)
+        with pytest.raises(InputError, match="damaged or edited"):
+            prepare_benchmark(next((tmp_path / "out").glob("*.yaml")), tmp_path / "out")
+        again = converted(tmp_path)
+        assert path.read_bytes() == text
+        assert [list(again.examples(split)) for split in SPLITS] == good
+
+
+def test_a_disk_that_is_full_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_good(tmp_path / "t", "llava")
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.user_data.shard_writer.pa.ipc.new_file", full)
+        with pytest.raises(InputError, match=r"task t cannot be converted: No space left .* below"):
+            converted(tmp_path)
 
 
 def test_plain_parquet_stays_where_it_is_and_other_columns_are_converted(tmp_path: Path) -> None:

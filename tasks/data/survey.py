@@ -1,0 +1,124 @@
+"""Survey of one task in the pass that checks its rows: kinds of pictures, and what splits share."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from spaces.errors import InputError
+from spaces.files import write_atomically
+from spaces.records import Record
+from tasks.data.images import ImageInfo, inspect_image
+from tasks.data.picture_kinds import PictureKinds, PictureRow
+from tasks.data.rows import read_image_infos, read_images
+from tasks.data.split_notes import closed_notes, shared_notes, size_notes
+from tasks.data.task import Task
+from tasks.scoring.answers import Metric
+
+
+class PictureNote(Record):
+    """Rows that stand for the kinds of pictures of data whose pictures all can be decoded."""
+
+    TITLE: ClassVar[str] = "note of good pictures"
+
+    rows: tuple[tuple[str, int], ...]
+
+
+class TaskSurvey:
+    """Collector of a task's pictures and texts while its rows are checked."""
+
+    def __init__(self, task: Task, known: Path | None) -> None:
+        self.task = task
+        self._kinds = PictureKinds()
+        self._shared: pa.ChunkedArray | None = None
+        self._infos: list[ImageInfo] | None = None
+        self._inspected: dict[int, ImageInfo | str] = {}
+        self._note = _note_file(task, known)
+        self._known = _read_note(self._note)
+        self._examples: dict[str, set[bytes]] = {}
+        self._pictures: dict[str, set[bytes]] = {}
+        self._answers: dict[str, list[tuple[str, ...]]] = {}
+
+    def open_shared(self) -> None:
+        """Map the image shards into memory, once."""
+        if self._shared is None:
+            self._shared = read_images(self.task.images)
+            self._infos = read_image_infos(self.task.images)
+
+    def shared_fault(self, number: int, split: str, row: int) -> str | None:
+        """Return the fault of an image in the shards; those that a conversion described have none."""
+        assert self._shared is not None
+        if not 0 <= number < len(self._shared):
+            return f"no image {number} among {len(self._shared)}"
+        if self._infos is not None:
+            self._kinds.add(self._infos[number], split, row)
+            return None
+        if number not in self._inspected:
+            self._inspected[number] = inspect_image(self._shared[number].as_py() or b"")
+        return self._seen(self._inspected[number], split, row)
+
+    def fault(self, image: bytes, split: str, row: int) -> str | None:
+        """Return the fault of an image in a row itself."""
+        return None if self._known else self._seen(inspect_image(image), split, row)
+
+    def _seen(self, info: ImageInfo | str, split: str, row: int) -> str | None:
+        if isinstance(info, str):
+            return info
+        self._kinds.add(info, split, row)
+        return None
+
+    def add_texts(self, split: str, values: dict[str, Any], metric: Metric) -> None:
+        """Collect a row whose texts have no fault."""
+        cell = values.get("image")
+        image = cell.get("bytes") if isinstance(cell, dict) else cell
+        pictures = [_hash(n) for n in values.get("images") or ()] + [_hash(image)] * bool(image)
+        turns = [(turn["prompt"], turn["answer"]) for turn in values.get("history") or ()]
+        texts = repr((values.get("system") or "", turns, values["prompt"], values["answer"]))
+        self._examples.setdefault(split, set()).add(_hash(texts.encode() + b"".join(pictures)))
+        self._pictures.setdefault(split, set()).update(pictures)
+        if self.task.closed:
+            answers = values.get("answers") or (values["answer"],)
+            normalised = tuple(map(metric.normalise, (values["answer"], *answers)))
+            self._answers.setdefault(split, []).append(tuple(dict.fromkeys(normalised)))
+
+    def picture_rows(self) -> tuple[PictureRow, ...]:
+        """Return the rows that stand for the kinds of pictures."""
+        return self._known.rows if self._known else self._kinds.rows()
+
+    def save(self, broken: bool) -> None:
+        """Note that all pictures are good, unless the data are broken or converted."""
+        if self._note and not broken and not self._known and self._shared is None:
+            write_atomically(self._note, PictureNote(rows=self._kinds.rows()).to_json())
+
+    def notes(self) -> list[str]:
+        """Return the notes about the task's splits."""
+        name = self.task.name
+        sizes = {split: len(self.task.examples(split)) for split in self._examples}
+        train = {answer for some in self._answers.pop("train", ()) for answer in some[:1]}
+        closed = closed_notes(name, train, self._answers) if train else []
+        return [
+            *shared_notes(name, self._examples, self._pictures),
+            *size_notes(name, sizes),
+            *closed,
+        ]
+
+
+def _hash(content: Any) -> bytes:
+    data = content if isinstance(content, bytes) else repr(content).encode()
+    return hashlib.blake2b(data, digest_size=12).digest()
+
+
+def _note_file(task: Task, known: Path | None) -> Path | None:
+    return known and known / f"pictures-{task.fingerprint()[:24]}.json"
+
+
+def _read_note(file: Path | None) -> PictureNote | None:
+    if file is None:
+        return None
+    try:
+        return PictureNote.from_json(file.read_bytes(), str(file))
+    except (OSError, InputError):
+        return None
