@@ -162,7 +162,9 @@ def _has_object_line(path: Path) -> bool:
 def _tried(line: bytes) -> Any:
     with suppress(JsonFault):
         found = parsed_line(line)
-        return {} if isinstance(found, Unreadable) else found
+        if isinstance(found, Unreadable):  # an object in which a key comes twice, or in a list
+            return None if line.lstrip(b"\xef\xbb\xbf \t")[:1] == b"[" else {}
+        return found
     return None
 
 
