@@ -32,7 +32,7 @@ from small import png, row, write_benchmark
 
 from spaces.errors import InputError
 from tasks import check_rows, load_benchmark
-from tasks.data.manifest import MANIFEST
+from tasks.data.manifest import MANIFEST, Manifest
 from tasks.user_data.prepared_benchmark import prepare_benchmark, rejected_rows
 
 
@@ -383,5 +383,5 @@ def test_data_with_the_manifest_of_an_older_citune_are_converted_again(tmp_path:
         load_benchmark(prepared)
     again = converted(tmp_path)
     assert again.files == task.files and again.fingerprint() == task.fingerprint()
-    assert json.loads(path.read_text())["schema"] == 1
+    assert json.loads(path.read_text())["schema"] == Manifest.SCHEMA
     assert load_benchmark(prepared).task("t").files == task.files
