@@ -35,7 +35,7 @@ class ResolvedPlan:
     space: ConfigSpace
     benchmark: Benchmark
     rows: RowReport
-    """Result of the check of every row: notes about the data, and rows of each kind of picture."""
+    """Result of the check of every row, with notes about the data."""
     resumed: bool
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from spaces.errors import InputError
 from tasks.data.benchmark import Benchmark
-from tasks.data.picture_kinds import PictureRow
 from tasks.data.placeholders import token_fault
 from tasks.data.rows import IMAGE, image_bytes, read_tables, row_id
 from tasks.data.survey import TaskSurvey
@@ -62,8 +61,6 @@ class RowReport:
     broken: tuple[BrokenRow, ...]
     notes: tuple[str, ...] = ()
     """Notes about splits that share examples, are tiny, or cannot be answered."""
-    pictures: Mapping[str, tuple[PictureRow, ...]] = field(default_factory=dict)
-    """Rows of each task that stand for its kinds of pictures."""
 
     def __str__(self) -> str:
         """Count the broken rows, in all and by reason."""
@@ -94,7 +91,7 @@ def check_rows(
 
     Pictures without a fault are noted in the folder `known`, and not decoded again.
     """
-    checked, broken, notes, pictures, splits = 0, [], [], {}, tuple(splits)
+    checked, broken, notes, splits = 0, [], [], tuple(splits)
     for name in benchmark.tasks if tasks is None else tasks:
         task = benchmark.task(name)
         survey = TaskSurvey(task, known)
@@ -104,8 +101,7 @@ def check_rows(
             broken += faults
         survey.save(any(fault.task == name for fault in broken))
         notes += survey.notes()
-        pictures[name] = survey.picture_rows()
-    return RowReport(checked, tuple(broken), tuple(notes), pictures)
+    return RowReport(checked, tuple(broken), tuple(notes))
 
 
 def _check_file(
@@ -126,7 +122,7 @@ def _check_file(
     for row, values in enumerate(_values(table)):
         name = row_id(values, split, row)
         texts = [*text_faults(values, metric, requirements), *_mark_faults(values, requirements)]
-        found = [*texts, *_image_faults(values, requirements, survey, split, row)]
+        found = [*texts, *_image_faults(values, requirements, survey)]
         found += [("id is not unique", "")] if name in ids else []
         ids.add(name)
         if not texts:
@@ -194,20 +190,20 @@ def _mark_faults(
 
 
 def _image_faults(
-    values: dict[str, Any], requirements: RowRequirements, survey: TaskSurvey, split: str, row: int
+    values: dict[str, Any], requirements: RowRequirements, survey: TaskSurvey
 ) -> Iterator[tuple[str, str]]:
     """Yield (reason, detail) of each faulty image; a row without an image is text only."""
     cell = values.get("image")
     image = image_bytes(cell)
     if "images" in values:
         for number in values["images"] or ():
-            if fault := survey.shared_fault(number, split, row):
+            if fault := survey.shared_fault(number):
                 yield "image cannot be decoded", fault
         image = values["images"]
     elif isinstance(cell, dict) and image is None and cell.get("path"):
         yield "image has a path but no bytes", str(cell["path"])
         return
-    elif image is not None and (fault := survey.fault(image, split, row)):
+    elif image is not None and (fault := survey.fault(image)):
         yield "image cannot be decoded", fault
     if not image and image != b"" and requirements.image:
         yield "no image, and the model or the parts trained need one", ""

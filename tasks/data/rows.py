@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spaces.errors import InputError, first_line
-from tasks.data.images import ImageInfo
 from tasks.data.manifest import check_recorded
 from tasks.data.row_shapes import IMAGE as IMAGE
 from tasks.data.row_shapes import RowShapes, row_shapes
@@ -173,16 +172,9 @@ def read_images(files: Sequence[Path], name: str = "bytes") -> pa.ChunkedArray:
     return pa.chunked_array(chunks, None if chunks else pa.large_binary())
 
 
-def read_image_infos(files: Sequence[Path]) -> list[ImageInfo] | None:
-    """Return what the conversion noted about each image of the shards; None if it noted nothing."""
-    columns = ("format", "mode", "width", "height")
-    infos = []
-    for file in files:
-        table = _open_mapped(file)
-        if not {*columns} <= {*table.column_names}:
-            return None
-        infos += map(ImageInfo, *(table.column(name).to_pylist() for name in columns))
-    return infos
+def are_described(files: Sequence[Path]) -> bool:
+    """Return whether a conversion that describes each image has decoded all images of the shards."""
+    return all("mode" in _open_mapped(file).column_names for file in files)
 
 
 def _open_mapped(path: Path) -> pa.Table:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from tasks.data.task import SPLITS
 
 FEW = 10
 """Examples of a split below which a score moves in steps that are too large."""
-TRIED = 64
-"""Longest answers of a split whose tokens are counted."""
-
-CountTokens = Callable[[str], int]
-"""Function that returns the number of tokens of a text."""
 
 
 def shared_notes(
@@ -62,19 +57,3 @@ def closed_notes(
                 f"{len(train)} training answers (such as {named}): none of them can be right"
             )
     return notes
-
-
-def long_answer_note(
-    where: str, references: Iterable[tuple[str, ...]], allowed: int, count: CountTokens
-) -> str | None:
-    """Return a note if examples have only right answers of more tokens than a model may write."""
-    shortest = sorted((min(some, key=len) for some in references if some), key=len, reverse=True)
-    lengths = {answer: count(answer) for answer in list(dict.fromkeys(shortest))[:TRIED]}
-    long = [answer for answer in shortest if lengths.get(answer, 0) > allowed]
-    if not long:
-        return None
-    least = "at least " if len(lengths) == TRIED and len(long) >= TRIED else ""
-    return (
-        f"{where}: max_new_tokens {allowed} cuts off {least}{len(long)} of {len(shortest)} right answers, "
-        f"which have up to {max(lengths.values())} tokens: they cannot be given"
-    )

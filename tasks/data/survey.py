@@ -1,4 +1,4 @@
-"""Survey of one task in the pass that checks its rows: kinds of pictures, and what splits share."""
+"""Survey of one task in the pass that checks its rows: faults of pictures, and what splits share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import pyarrow as pa
 from spaces.errors import InputError
 from spaces.files import write_atomically
 from spaces.records import Record
-from tasks.data.images import ImageInfo, inspect_image
-from tasks.data.picture_kinds import PictureKinds, PictureRow
-from tasks.data.rows import read_image_infos, read_images
+from tasks.data.images import decoding_fault
+from tasks.data.rows import are_described, read_images
 from tasks.data.split_notes import closed_notes, shared_notes, size_notes
 from tasks.data.task import Task
 from tasks.scoring.answers import Metric
 
+RULES = 1
+"""Version of the rules in `pictures`; another one decodes all pictures again."""
+
 
 class PictureNote(Record):
-    """Rows that stand for the kinds of pictures of data whose pictures all can be decoded."""
+    """Note that all pictures of some data can be decoded."""
 
     TITLE: ClassVar[str] = "note of good pictures"
 
-    rows: tuple[tuple[str, int], ...]
+    rules: int
+    """Version of the rules by which pictures are decoded."""
 
 
 class TaskSurvey:
@@ -32,10 +35,9 @@ class TaskSurvey:
 
     def __init__(self, task: Task, known: Path | None) -> None:
         self.task = task
-        self._kinds = PictureKinds()
         self._shared: pa.ChunkedArray | None = None
-        self._infos: list[ImageInfo] | None = None
-        self._inspected: dict[int, ImageInfo | str] = {}
+        self._described = False
+        self._faults: dict[int, str | None] = {}
         self._note = _note_file(task, known)
         self._known = _read_note(self._note)
         self._examples: dict[str, set[bytes]] = {}
@@ -46,29 +48,22 @@ class TaskSurvey:
         """Map the image shards into memory, once."""
         if self._shared is None:
             self._shared = read_images(self.task.images)
-            self._infos = read_image_infos(self.task.images)
+            self._described = are_described(self.task.images)
 
-    def shared_fault(self, number: int, split: str, row: int) -> str | None:
+    def shared_fault(self, number: int) -> str | None:
         """Return the fault of an image in the shards; those that a conversion described have none."""
         assert self._shared is not None
         if not 0 <= number < len(self._shared):
             return f"no image {number} among {len(self._shared)}"
-        if self._infos is not None:
-            self._kinds.add(self._infos[number], split, row)
+        if self._described:
             return None
-        if number not in self._inspected:
-            self._inspected[number] = inspect_image(self._shared[number].as_py() or b"")
-        return self._seen(self._inspected[number], split, row)
+        if number not in self._faults:
+            self._faults[number] = decoding_fault(self._shared[number].as_py() or b"")
+        return self._faults[number]
 
-    def fault(self, image: bytes, split: str, row: int) -> str | None:
+    def fault(self, image: bytes) -> str | None:
         """Return the fault of an image in a row itself."""
-        return None if self._known else self._seen(inspect_image(image), split, row)
-
-    def _seen(self, info: ImageInfo | str, split: str, row: int) -> str | None:
-        if isinstance(info, str):
-            return info
-        self._kinds.add(info, split, row)
-        return None
+        return None if self._known else decoding_fault(image)
 
     def add_texts(self, split: str, values: dict[str, Any], metric: Metric) -> None:
         """Collect a row whose texts have no fault."""
@@ -84,14 +79,10 @@ class TaskSurvey:
             normalised = tuple(map(metric.normalise, (values["answer"], *answers)))
             self._answers.setdefault(split, []).append(tuple(dict.fromkeys(normalised)))
 
-    def picture_rows(self) -> tuple[PictureRow, ...]:
-        """Return the rows that stand for the kinds of pictures."""
-        return self._known.rows if self._known else self._kinds.rows()
-
     def save(self, broken: bool) -> None:
         """Note that all pictures are good, unless the data are broken or converted."""
         if self._note and not broken and not self._known and self._shared is None:
-            write_atomically(self._note, PictureNote(rows=self._kinds.rows()).to_json())
+            write_atomically(self._note, PictureNote(rules=RULES).to_json())
 
     def notes(self) -> list[str]:
         """Return the notes about the task's splits."""
@@ -119,6 +110,7 @@ def _read_note(file: Path | None) -> PictureNote | None:
     if file is None:
         return None
     try:
-        return PictureNote.from_json(file.read_bytes(), str(file))
+        note = PictureNote.from_json(file.read_bytes(), str(file))
+        return note if note.rules == RULES else None
     except (OSError, InputError):
         return None

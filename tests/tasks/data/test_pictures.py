@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.data.images import ImageInfo, decoding_fault, inspect_image
-from tasks.data.picture_kinds import MOST_KINDS, PictureKinds
 from tasks.data.pictures import ORIENTATION, PictureError, picture_rgb
 
 TURNS = {
@@ -149,15 +148,3 @@ def test_a_damaged_picture_is_seen_or_has_a_fault(format: str, data: st.DataObje
         image[place] ^= data.draw(st.integers(1, 255))
     if decoding_fault(bytes(image)) is None:
         assert picture_rgb(bytes(image)).mode == "RGB"
-
-
-def test_every_mode_and_every_extreme_has_a_row() -> None:
-    kinds = PictureKinds()
-    for row in range(3000):
-        kinds.add(ImageInfo("PNG", "RGB", 64 + row % 7, 48), "train", row)
-    kinds.add(ImageInfo("PNG", "RGB", 2000, 5), "train", 3000)
-    kinds.add(ImageInfo("PNG", "RGB", 5, 2000), "test", 1)
-    kinds.add(ImageInfo("PNG", "LA", 64, 48), "validation", 2)
-    rows = kinds.rows()
-    assert {("train", 3000), ("test", 1), ("validation", 2)} <= {*rows}
-    assert len(rows) < 12 <= MOST_KINDS
