@@ -23,7 +23,7 @@ PROBED = 16
 MOST_KINDS = 64
 """Kinds of pictures of a task that are tried."""
 MOST_ROLES = 32
-"""Sequences of roles of a task and split that are tried."""
+"""Sequences of roles of a task and split that are tried, beside one with and without each part."""
 CHARACTERS_PER_TOKEN, PIXELS_PER_TOKEN = 4, 28 * 28
 """Rough sizes of a token, to compare rows: a word's part, and the image patch of Qwen-VL."""
 THIN = 4
@@ -65,10 +65,16 @@ def _largest(sizes: np.ndarray, count: int) -> list[int]:
 
 
 def _roles(shapes: RowShapes) -> list[int]:
-    """Return a row of each sequence of roles: system text, turns, images and their marks."""
-    columns = np.stack([shapes.system, shapes.turns, shapes.images, shapes.marks], axis=1)
-    _, first = np.unique(columns, axis=0, return_index=True)
-    return sorted(first.tolist())[:MOST_ROLES]
+    """Return a row of each sequence of roles: system text, turns, images and their marks.
+
+    Those that a template can tell apart by whether they have a part come first, then rare ones.
+    """
+    parts = (shapes.system, shapes.turns, shapes.images, shapes.marks, shapes.earlier_marks)
+    columns = np.stack(parts, axis=1)
+    _, coarse = np.unique(columns > 0, axis=0, return_index=True)
+    _, fine, counts = np.unique(columns, axis=0, return_index=True, return_counts=True)
+    rare = fine[np.argsort(counts, kind="stable")][:MOST_ROLES]
+    return sorted({*coarse.tolist(), *rare.tolist()})
 
 
 class _Kinds:

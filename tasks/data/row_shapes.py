@@ -27,6 +27,8 @@ class RowShapes:
     images: np.ndarray
     marks: np.ndarray
     """Marks of images in the prompt, and 1 more if it begins with one."""
+    earlier_marks: np.ndarray
+    """Marks of images in the prompts of earlier turns."""
 
 
 def row_shapes(text: pa.Table, cells: pa.ChunkedArray | None) -> RowShapes:
@@ -37,7 +39,7 @@ def row_shapes(text: pa.Table, cells: pa.ChunkedArray | None) -> RowShapes:
     system = np.zeros(len(prompts), dtype=np.int64)
     if "system" in text.column_names:
         system = _lengths(text.column("system"))
-    turns, earlier = _turns(text)
+    turns, earlier, earlier_marks = _turns(text)
     if cells is None:
         images = _filled(count.list_value_length(text.column("images")))
     else:
@@ -52,15 +54,15 @@ def row_shapes(text: pa.Table, cells: pa.ChunkedArray | None) -> RowShapes:
         turns=turns,
         images=images,
         marks=marks,
+        earlier_marks=earlier_marks,
     )
 
 
-def _turns(text: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of earlier turns of each row, and their characters."""
-    turns = np.zeros(text.num_rows, dtype=np.int64)
-    characters = np.zeros(text.num_rows, dtype=np.int64)
+def _turns(text: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the number of earlier turns of each row, their characters, and their marks of images."""
+    turns, characters, marks = np.zeros((3, text.num_rows), dtype=np.int64)
     if "history" not in text.column_names:
-        return turns, characters
+        return turns, characters, marks
     count: Any = pc
     column = text.column("history")
     turns = _filled(count.list_value_length(column))
@@ -69,7 +71,9 @@ def _turns(text: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     for name in ("prompt", "answer"):
         sizes = _lengths(count.struct_field(flat, name))
         characters += np.bincount(parents, weights=sizes, minlength=text.num_rows).astype(np.int64)
-    return turns, characters
+    found = _filled(count.count_substring(count.struct_field(flat, "prompt"), IMAGE))
+    marks = np.bincount(parents, weights=found, minlength=text.num_rows).astype(np.int64)
+    return turns, characters, marks
 
 
 def _lengths(column: Any) -> np.ndarray:
