@@ -158,7 +158,10 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_from_flags(args, storage / name if args.resume and name else None)
     resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
+        from search.tuning.recorded_plan import check_samples
+
         check_unchanged(resolved)
+        check_samples(resolved.run, plan.samples)
     prepared = prepare_search(resolved)
     if args.measure:
         from search.resources.cost_estimate import measure
@@ -232,5 +235,5 @@ def latest_search(storage: Path) -> str:
         with contextlib.suppress(InputError):
             started[path.parent.name] = read_saved_plan(path.parent).started
     if not started:
-        raise InputError(f'--resume needs a search to go on with; "{storage}" holds none')
+        raise InputError(f'--resume needs a search to continue, and "{storage}" holds none')
     return max(started, key=lambda name: (started[name], name))

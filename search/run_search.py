@@ -54,7 +54,7 @@ def run_search(search: PreparedSearch, start: float) -> int:
     trials = write_tables(run).trials
     write_report(run)
     if interrupted:
-        print(f"interrupted: --resume --name {run.name} goes on with it")
+        print(f"interrupted: --resume --name {run.name} continues it")
         return 130
     show_results(run)
     print(f"done in {time.monotonic() - start:.0f} s")

@@ -94,7 +94,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     if not resume and (resolved.run / PLAN_FILE).exists():
         raise InputError(
             f'the name of a search must be new, and "{resolved.run}" is there: '
-            f"--resume --name {resolved.run.name} goes on with it, another --name starts anew"
+            f"--resume --name {resolved.run.name} continues it, another --name starts anew"
         )
     return resolved
 

@@ -106,7 +106,7 @@ def read_saved_plan(folder: Path) -> SavedPlan:
         content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
-            f"{folder} is no search's folder: it must hold {PLAN_FILE}; give one that a search wrote"
+            f"{folder} must be the folder of a search, with its {PLAN_FILE}, and has none"
         ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error

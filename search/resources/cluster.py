@@ -63,7 +63,7 @@ def connect(cpus: int, log: Path | None = None) -> None:
     except (ConnectionError, RuntimeError, RayError) as error:
         raise InputError(
             f'the Ray cluster at "{address}" must let this search in, and does not '
-            f"({first_line(error)}): a cluster with a token wants RAY_AUTH_MODE=token and the "
+            f"({first_line(error)}): a cluster with a token needs RAY_AUTH_MODE=token and the "
             "token in ~/.ray/auth_token or RAY_AUTH_TOKEN; RAY_ADDRESS=local starts Ray on this machine "
             "alone"
         ) from error

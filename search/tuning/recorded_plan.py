@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan, write_saved_plan
 from search.tuning.journal import load_study
@@ -61,6 +62,18 @@ def check_plan(run: Path) -> list[str]:
     set_aside(path)
     write_saved_plan(run, recorded)
     return [f"{PLAN_FILE} was lost or damaged, and was written again from the journal"]
+
+
+def check_samples(run: Path, samples: int) -> None:
+    """Raise `InputError` if a search has proposed more configurations than it is resumed with."""
+    study = load_study(run)
+    # Points that were only enqueued are no proposals yet.
+    proposed = sum(t.state is not TrialState.WAITING for t in study.trials) if study else 0
+    if samples < proposed:
+        raise InputError(
+            f'--samples must be at least {proposed} to resume "{run.name}", which has proposed so many '
+            f"configurations already; got {samples}"
+        )
 
 
 def _recorded(run: Path) -> SavedPlan | None:

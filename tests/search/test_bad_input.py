@@ -56,7 +56,7 @@ WRONG_FLAGS = {
         ["--workers-per-trial", "3"],
         "batch_size must be a multiple of the workers, got 8 and 3; batch_size 9 would do",
     ),
-    "nothing to resume": (["--resume"], "--resume needs a search to go on with"),
+    "nothing to resume": (["--resume"], "--resume needs a search to continue"),
     "no such search": (["--resume", "--name", "gone"], "no plan is there"),
 }
 
