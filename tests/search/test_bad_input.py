@@ -20,6 +20,11 @@ WRONG_FLAGS = {
     "no strategy": (["--strategies", "joint"], "at least one strategy must be searched"),
     "a task": (["--tasks", "hue,lihgt"], 'unknown task "lihgt"; .*did you mean "light"'),
     "a task twice": (["--tasks", "hue,hue"], "tasks must differ"),
+    "an empty strategy": (["--strategies", "replay,"], "--strategies must be names .* empty name"),
+    "an empty task": (["--tasks", ""], "--tasks must be names separated by commas, got an empty"),
+    "no ordering": (["--orderings", ";"], "orderings must name one at least: got ';'"),
+    "a seed of orderings": (["--orderings", f"random:{'9' * 40}"], "unknown ordering"),
+    "orderings beyond counting": (["--orderings", f"random:{'9' * 18}"], "must ask for 1 to 2 ord"),
     "an ordering": (["--orderings", "revers"], 'unknown ordering "revers"; .*mean "reverse"'),
     "a task of an ordering": (["--orderings", "hue>liht"], 'unknown task "liht".*"light"'),
     "an ordering too short": (["--orderings", "hue"], "omits light"),
@@ -94,6 +99,11 @@ WRONG_FIELDS = {
         {"space": {"training.batch_size": [8, 12]}},
         "batch_size must be a multiple of micro_batch x workers, got 12 and 8 x 1",
     ),
+    "a step that does not divide": (
+        {"space": {"training.epochs": {"low": 1, "high": 4, "step": 2}}},
+        "step",
+    ),
+    "more tokens than positions": ({"training": {"longest": 10**6}}, "longest must"),
     "scoring": ({"scoring": "sene"}, 'unknown scoring "sene"; .*did you mean "seen"'),
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import ray
 import yaml
@@ -17,6 +18,7 @@ from toy import PROMPTS, Toy
 from search import commands
 from search.cli import latest_search, main, parser, plan_from_flags
 from search.run_search import save_plan
+from spaces import InputError
 from spaces.seals import sealed
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,21 @@ def test_a_search_is_not_resumed_with_other_code(begun: Path, refused: Callable)
     saved["code"]["ewc"] = "0" * 40
     (begun / "plan.json").write_text(json.dumps(sealed(saved)))
     assert "the code and library versions it began with" in refused("--resume")
+
+
+def test_a_search_is_not_resumed_with_fewer_samples_than_it_proposed(begun: Path) -> None:
+    from search.tuning.journal import STUDY, open_journal
+    from search.tuning.recorded_plan import check_samples
+
+    check_samples(begun, 1)  # nothing is proposed yet
+    study = optuna.create_study(storage=open_journal(begun), study_name=STUDY)
+    study.enqueue_trial({})
+    for _ in range(3):
+        study.ask()
+    study.enqueue_trial({})
+    check_samples(begun, 3)
+    with pytest.raises(InputError, match=r'at least 3 to resume "begun".* got 2'):
+        check_samples(begun, 2)
 
 
 def test_a_changed_flag_of_a_resumed_search_is_saved(begun: Path) -> None:
