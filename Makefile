@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow weights claims bench
+.PHONY: check lint format test slow weights claims bench kills
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -26,3 +26,6 @@ claims: ## docs/paper_claims.md anew, in hours; WORK keeps what is finished
 
 bench: ## benchmarks/results.jsonl and docs/performance.md anew, in some hours; the machine must be idle
 	python benchmarks/bench.py
+
+kills: ## a search whose processes are killed 30 times must end as if nothing had been; an hour on two cores
+	python benchmarks/kills.py --kills 30

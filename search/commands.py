@@ -150,8 +150,8 @@ def restore_records(run: Path) -> list[str]:
 
 
 def guarded(act: Callable[[], int]) -> int:
-    """Return the exit status of `act`; 2, with one message, if it raises `InputError`."""
-    from spaces.errors import InputError
+    """Return the exit status of `act`; 2 or 3, with one message, if user or machine are at fault."""
+    from spaces.errors import MACHINE_STATUS, InputError, MachineError
     from trainables.rank.gc_policy import collect_rarely
 
     collect_rarely()
@@ -160,3 +160,6 @@ def guarded(act: Callable[[], int]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except MachineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MACHINE_STATUS

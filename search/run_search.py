@@ -2,64 +2,104 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import ray
 from ray.tune import Callback
 
+from search.interruption import (
+    InterruptedSearch,
+    catch_signals,
+    interruptible,
+    kill_at_next,
+    leave,
+)
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_plan
 from search.prepared_search import PreparedSearch
-from search.report.html import write_report
-from search.report.terminal import show_results
 from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
+from search.resources.ray_again import search_again, start_over
+from search.resources.ray_start import kill_children
+from search.resources.ray_watch import RayDiedError, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.results.tables import write_tables
+from search.run_end import Ending, resume_command, show_end, write_results
+from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
 from search.tuning.progress import Progress
 from search.tuning.recorded_plan import keep_plan
 from search.tuning.restored_trials import restore_trials, restored_lines
+from search.tuning.run_lease import check_run_lease
+from search.tuning.run_lock import begin_storage, only_writer
 from search.tuning.tuner import build_searcher, build_tuner
-from spaces.errors import InputError
+from spaces.errors import MACHINE_STATUS, InputError, MachineError, first_line
 from spaces.references import REFERENCES
-from trainables.store.leases import HeldError, hold_lease
+
+RAY_LOG = "ray-error.log"
+"""File in a search's folder for errors of Ray that are too long for a line."""
 
 
 def run_search(search: PreparedSearch, start: float) -> int:
     """Search until the plan is done or interrupted, then write tables and report.
 
-    Returns the exit status: 1 if every proposed trial failed or diverged, 130 after Ctrl-C. `start` is
-    the monotonic time at which the command began.
+    Returns the exit status: 1 if the search has no answer, 128 and a signal's number after a signal.
+    `start` is the monotonic time at which the command began. Raises `MachineError` if the machine ends
+    the search.
     """
-    run = search.resolved.run
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'"{run}" cannot be made: {error.strerror}') from error
-    try:
-        with hold_lease(run / "lease", patience=0.0):
-            save_plan(search.resolved, search.prior_run)
-            interrupted = run_trials(search)
+    resolved = search.resolved
+    run = resolved.run
+    with resumable(run):
+        resolved = resolved.with_worker(storage_id=begin_storage(run))
+        search = dataclasses.replace(search, resolved=resolved)
+        with only_writer(run), interruptible():
+            try:
+                save_plan(resolved, search.prior_run)
+                ending = run_trials(search)
+            except KeyboardInterrupt as error:
+                ending = cut_short(error)
+            except RayDiedError as error:
+                add_seconds(run, time.monotonic() - start)
+                search_again(run, str(error), budget_left(resolved, start))
             add_seconds(run, time.monotonic() - start)
-    except HeldError:
-        raise InputError(
-            f'a search is run by one process at a time, and another runs "{run.name}" now: '
-            "wait for it, or start anew with another --name"
-        ) from None
-    print("writing tables and report", flush=True)
-    trials = write_tables(run).trials
-    write_report(run)
-    if interrupted:
-        print(f"interrupted: --resume --name {run.name} continues it")
-        return 130
-    show_results(run)
-    print(f"done in {time.monotonic() - start:.0f} s")
-    states = {trial["state"] for trial in trials if trial["name"] not in REFERENCES}
-    return int(bool(states) and states <= {"failed", "diverged"})
+        kill_at_next()
+        status = write_results(run, ending)
+        status = show_end(run, ending, status, time.monotonic() - start)
+    if ending.cut_short:
+        leave(status)
+    return status
+
+
+@contextlib.contextmanager
+def resumable(run: Path) -> Iterator[None]:
+    """Turn errors of disk and storage into one line that says how to go on."""
+    try:
+        yield
+    except MachineError as error:
+        raise MachineError(
+            f"{error}; what is finished is safe: {resume_command(run)} goes on with it"
+        ) from error
+    except OSError as error:
+        raise MachineError(
+            f'"{run}" cannot be written ({first_line(error)}); what is finished is safe: '
+            f"{resume_command(run)} goes on with it"
+        ) from error
+
+
+def cut_short(error: KeyboardInterrupt) -> Ending:
+    """Return the ending by a signal, after what is left of Ray has been ended."""
+    kill_at_next()
+    signum = error.signum if isinstance(error, InterruptedSearch) else 2
+    name = InterruptedSearch(signum).args[0]
+    print(f"{name}: ending; another signal ends it at once", flush=True)
+    kill_children(set())
+    return Ending(signum=signum, cut_short=True)
 
 
 def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None:
@@ -76,8 +116,8 @@ def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None
     write_saved_plan(resolved.run, record_plan(resolved).model_copy(update=update))
 
 
-def run_trials(search: PreparedSearch) -> bool:
-    """Run the trials that are left; return whether Ctrl-C, which Tune handles, interrupted them."""
+def run_trials(search: PreparedSearch) -> Ending:
+    """Run the trials that are left; return how they ended. Ctrl-C is handled by Tune."""
     resolved, lanes = search.resolved, search.packing.lanes
     prior_run = search.prior_run
     if resolved.resumed:
@@ -89,24 +129,75 @@ def run_trials(search: PreparedSearch) -> bool:
     if prior_run:
         reuse_prior_run(resolved, searcher, prior_run)
     if not searcher.trials_left():
-        return False
+        return Ending()
     print("starting Ray and the workers", flush=True)
-    try:
-        connect(lanes * resolved.plan.workers_per_trial + 1)  # one for the trials themselves
-    except InputError as error:
-        raise InputError(f"{error}; then --resume --name {resolved.run.name} goes on") from error
-    resolved = precompute_features(resolved, search.needs, lanes)
-    trials = resolved.plan.samples + len(REFERENCES)
-    progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
-    callbacks: list[Callback] = [progress]
-    if resolved.plan.store_limit is not None:
-        callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
-    try:
-        build_tuner(resolved, searcher, lanes, callbacks).fit()
-    finally:
-        progress.close()
+    cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
+    with watching_ray(lambda name: leave_stuck(resolved, name)):
+        start_workers(cpus, resolved.run)
+        resolved = precompute_features(resolved, search.needs, lanes)
+        trials = resolved.plan.samples + len(REFERENCES)
+        progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
+        callbacks: list[Callback] = [progress, Health(resolved.run)]
+        if resolved.plan.store_limit is not None:
+            callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
+        begun = time.monotonic()
+        try:
+            build_tuner(resolved, searcher, lanes, callbacks).fit()
+        except Exception as error:
+            raise fault_of_the_machine(error, resolved.run) from error
+        finally:
+            progress.close()
     ray.shutdown()
-    return bool(searcher.trials_left()) and resolved.plan.time_budget is None
+    return ended(resolved, searcher.unended(), searcher.failed, time.monotonic() - begun)
+
+
+def leave_stuck(resolved: ResolvedPlan, name: str) -> None:
+    """Go on in a new program while the main thread waits for a Ray that has died."""
+    try:
+        with resumable(resolved.run):
+            search_again(resolved.run, name, resolved.plan.time_budget)
+    except MachineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        leave(MACHINE_STATUS)
+
+
+def start_workers(cpus: int, run: Path) -> None:
+    """Connect to Ray, with this search's handlers of signals in place of Ray's."""
+    try:
+        connect(cpus, run / RAY_LOG)
+    except InputError as error:
+        raise InputError(f"{error}; then {resume_command(run)} goes on") from error
+    except SystemExit as error:  # Ray's own handler of SIGTERM, while it started
+        raise InterruptedSearch(int(error.code or 0)) from error
+    finally:
+        catch_signals()
+
+
+def fault_of_the_machine(error: Exception, run: Path) -> Exception:
+    """Return what ended Tune: a fault of disk, lease or Ray in one line, or else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MachineError | OSError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    check_run_lease(run)
+    return start_over(error, run / RAY_LOG)
+
+
+def ended(resolved: ResolvedPlan, unended: int, failed: list[str], seconds: float) -> Ending:
+    """Return how Tune ended: trials without an end were cut by the budget, or else by Ctrl-C."""
+    budget = resolved.plan.time_budget
+    if not unended:
+        return Ending(failed=failed)
+    if budget is not None and seconds >= budget:
+        return Ending(unended=unended, budget=budget, failed=failed)
+    return Ending(unended=unended, signum=2, failed=failed)
+
+
+def budget_left(resolved: ResolvedPlan, start: float) -> float | None:
+    """Return what is left of the time budget, at least a second; None if there is none."""
+    budget = resolved.plan.time_budget
+    return None if budget is None else max(1.0, budget - (time.monotonic() - start))
 
 
 def add_seconds(run: Path, seconds: float) -> None:

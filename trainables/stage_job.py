@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from spaces.storage import guard_storage
 from strategies import StageContext
 
 
@@ -31,6 +32,13 @@ class WorkerSpec:
     """The folder of a sentence encoder; empty = the language model's token embeddings."""
     features: FeatureCache | None = None
     """The cache of frozen vision features; None = each rank computes its own."""
+    storage_id: str = ""
+    """Content of the marker of the storage around `store`; empty = nobody asks for it."""
+
+    def guard_storage(self) -> None:
+        """Have this process write below the storage only while its marker is there."""
+        if self.storage_id:
+            guard_storage(self.store.parent, self.storage_id)
 
 
 @dataclass(frozen=True)

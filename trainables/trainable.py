@@ -38,6 +38,7 @@ class StageTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], search: SearchContext | None = None) -> None:
         assert search is not None, "give it with tune.with_parameters"
         self.search = search
+        search.worker_spec.guard_storage()
         self.lane: Lane | None = None
         self.pins = contextlib.ExitStack()
         self.begin(config)
@@ -73,7 +74,8 @@ class StageTrainable(tune.Trainable):
         except DivergedError as error:
             diverged = str(error)
         except Exception as error:
-            self._write("failed", str(error))
+            with contextlib.suppress(OSError):  # a full disk must not hide the error
+                self._write("failed", f"{error}; --resume tries it again")
             raise
         state = "diverged" if diverged else "finished" if self.trial.finished else "running"
         record = self._write(state, diverged)

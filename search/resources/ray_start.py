@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import sys
 import tempfile
@@ -94,7 +95,7 @@ def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
             object_store_memory=256 << 20,
             runtime_env=runtime_env,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
 
     twice(init, log)

@@ -13,7 +13,7 @@ import ray._private.worker as ray_worker
 
 PAUSE_SECONDS = 0.5
 """Seconds between two looks at the processes."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 5.0
 """Seconds in which the main thread must take note; it may be stuck in a call of Ray."""
 NEEDED = ("raylet", "gcs_server")
 """Processes without which no trial goes on."""

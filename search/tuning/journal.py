@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.tuning.run_lease import check_run_lease
 from spaces.errors import DamagedError, InputError, first_line
 from spaces.files import write_atomically
 from spaces.records import parse_json
 from spaces.seals import SEAL
+from spaces.storage import check_storage
 from trainables.trial_record import TRIALS
 
 STUDY = "citune"
@@ -32,12 +35,19 @@ class SealedJournal(JournalFileBackend):
         self._path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append operations with their seals."""
+        """Append operations with their seals, all or none, while the search is this process's own."""
+        check_storage(self._path)
+        check_run_lease(self._path.parent)
+        size = self._path.stat().st_size
         last, marked = _last_seal(self._path), []
         for log in logs:
             last = _seal(last, log)
             marked.append({**log, SEAL: last})
-        super().append_logs(marked)
+        try:
+            super().append_logs(marked)
+        except OSError:  # a full disk
+            os.truncate(self._path, size)
+            raise
 
 
 def open_journal(run: Path) -> JournalStorage:

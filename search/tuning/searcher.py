@@ -60,12 +60,17 @@ class StudySearcher(Searcher):
         """Optuna's trial of each sample under way or over, by Tune's trial id."""
         self.completed: set[str] = set()
         """Tune's ids of the trials that are over."""
+        self.failed: list[str] = []
+        """Names of the trials that failed in this session; a resumed search tries them again."""
+        self.open_references: set[str] = set()
+        """Names of the reference trials under way."""
         self.stopped_names: set[str] = set()
         """Names of the trials that the scheduler stopped; the scheduler adds to it."""
         self.prior_proposals = [dict(params) for params in prior_proposals]
         self.storage = open_journal(run)
         self.study = self._open_study(modes)
         self._enqueue(self._first_points(balanced))
+        self.all_references = frozenset(references)
         self.references = [name for name in references if not is_finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         """Numbers of the trials to be resumed before new ones are proposed."""
@@ -109,6 +114,11 @@ class StudySearcher(Searcher):
         ended = sum(t.state.is_finished() for t in self.study.trials)
         return len(self.references) + len(self.lost) + max(0, self.samples - ended)
 
+    def unended(self) -> int:
+        """Return the number of trials without an end; one that failed in this session has one."""
+        failed = sum(name not in self.all_references for name in self.failed)
+        return self.trials_left() + len(self.open_references) - failed
+
     def reuse_trials(self, prior_record: Callable[[str, TrialConfig], TrialRecord | None]) -> None:
         """End each trial of the prior run as it ended then; those without a `prior_record` are run."""
         self.references = [
@@ -134,6 +144,7 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.references:
             name = self.references.pop(0)
+            self.open_references.add(name)
             return self._suggested(trial_id, name, self.config_space.reference(name))
         if self.lost:  # its end is in the study: only the record is made again
             number = self.lost.pop(0)
@@ -174,7 +185,11 @@ class StudySearcher(Searcher):
             state = "stopped"
         name = self.suggested[trial_id]["name"]
         record_end(self.run, self.suggested[trial_id], state)
-        if trial_id in self.trials:
+        self.open_references.discard(name)
+        if state == "failed":
+            # The machine may be at fault: in the study it stays unfinished, so that --resume tries again.
+            self.failed.append(name)
+        elif trial_id in self.trials:
             self._tell(self.trials[trial_id], state, result, result.get("stages_done"))
         elif not name.isdigit():
             self.study.set_user_attr(f"{ENDED}/{name}", {"state": state})
@@ -204,7 +219,14 @@ def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     """
     study = load_study(run)
     trials = study.get_trials(deepcopy=False) if study else []
-    return [t.params for t in itertools.takewhile(lambda t: t.state.is_finished(), trials)]
+
+    def has_ended(trial: optuna.trial.FrozenTrial) -> bool:
+        if trial.state.is_finished():
+            return True
+        record = read_record(run, f"{trial.number:04d}")
+        return trial.state == TrialState.RUNNING and record is not None and record.state == "failed"
+
+    return [t.params for t in itertools.takewhile(has_ended, trials)]
 
 
 def read_record(run: Path, name: str) -> TrialRecord | None:

@@ -16,6 +16,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from spaces.storage import check_storage
 from trainables.lanes.loopback import torch_config
 from trainables.lanes.mailbox import Answer, Mailbox, pack, unpack
 from trainables.stage_job import DivergedError, StageJob, WorkerSpec
@@ -29,7 +30,7 @@ class LaneError(RuntimeError):
     """A rank died or raised, and the lane is lost.
 
     Tune runs the trial once more, in a new actor with a new lane, and its finished stages are found in the
-    store. A second failure ends the trial.
+    store. After a second failure the trial waits for a resumed search.
     """
 
 
@@ -40,6 +41,7 @@ def serve(config: dict[str, Any]) -> None:
     from trainables.rank.worker import Worker
 
     mailbox, spec = config["mailbox"], config["spec"]
+    spec.guard_storage()
     worker, number = Worker(spec), 0
     get: Any = ray.get  # its annotation knows lists of references only
     while (job := unpack(get(mailbox.job.remote(number)))) is not None:
@@ -67,6 +69,7 @@ class Lane:
 
     def _start(self) -> None:
         spec, workers = self.spec, self.workers
+        check_storage(self.storage)
         # Made inside a trial, an actor would be put into the trial's placement group and refused.
         mailbox: Any = ray.remote(Mailbox)
         self.mailbox = mailbox.options(

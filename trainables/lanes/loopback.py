@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.train.torch import TorchConfig
@@ -37,7 +38,8 @@ class LoopbackBackend(_TorchBackend):
         file = worker_group.execute_single(0, meeting_file)
         worker_group.execute(_set_torch_distributed_env_vars)
         ranks = range(len(worker_group))
-        ray.get(
+        get: Any = ray.get  # its annotation knows references of one type only
+        get(
             [
                 worker_group.execute_single_async(
                     rank,

@@ -189,3 +189,12 @@ def _folder_time(folder: Path) -> int:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+def taken_by_another(path: Path) -> bool:
+    """Return whether a lease is there and this process does not hold it."""
+    try:
+        owner = json.loads(path.read_text(errors="replace"))
+        return owner["token"] not in _held
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

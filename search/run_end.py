@@ -1,0 +1,89 @@
+"""The end of a search: its tables and report, what is left to do, and the exit status."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.report.html import write_report
+from search.report.terminal import show_results
+from search.results.answer import why_no_answer
+from search.results.outcome import read_outcome
+from search.results.tables import write_tables
+from spaces.errors import InputError, MachineError, first_line
+from spaces.files import fits_on_disk
+
+REPORT_BYTES = 10e6
+"""Bytes that tables and report of a small search take, with some to spare."""
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the trials of a search came to their end."""
+
+    unended: int = 0
+    """Trials that have not ended."""
+    signum: int = 0
+    """Number of the signal that ended the search; 0 if none did."""
+    cut_short: bool = False
+    """True if Ray was ended by force, so that its exit handlers must not run."""
+    budget: float | None = None
+    """Seconds of the time budget, if it ended the search."""
+    failed: list[str] = field(default_factory=list)
+    """Names of the trials that failed in this session."""
+
+
+def resume_command(run: Path) -> str:
+    """Return the command that goes on with a search."""
+    where = "" if run.parent == ROOT / "results" else f" --storage {shlex.quote(str(run.parent))}"
+    return f"python search/run.py --resume --name {run.name}{where}"
+
+
+def write_results(run: Path, ending: Ending) -> int:
+    """Write tables and report; return the exit status. Raises `MachineError` if the disk is full."""
+    print("writing tables and report", flush=True)
+    try:
+        if not fits_on_disk(run, REPORT_BYTES):
+            raise OSError(f"less than {REPORT_BYTES / 1e6:.0f} MB are free")
+        write_tables(run)
+        write_report(run)
+    except OSError as error:
+        raise MachineError(
+            f'tables and report cannot be written to "{run}" ({first_line(error)}), and every trial is '
+            f"safe: make room, then python search/analyze.py {shlex.quote(str(run))} writes them"
+        ) from error
+    except InputError:
+        if not ending.signum:
+            raise
+        print("there is nothing to report yet", flush=True)
+    return 128 + ending.signum if ending.signum else 0
+
+
+def show_end(run: Path, ending: Ending, status: int, seconds: float) -> int:
+    """Print the outcome and what is left to do; return the exit status, 1 if there is no answer."""
+    resume = resume_command(run)
+    if ending.signum:
+        name = signal.Signals(ending.signum).name
+        print(f"interrupted by {name}: {resume} goes on with it", flush=True)
+        return status
+    show_results(run)
+    missing = why_no_answer(read_outcome(run))
+    if ending.budget is not None:
+        print(
+            f"The time budget of {ending.budget:g} s ended with {ending.unended} trials to go: "
+            f"{resume} --time-budget {suggested_budget(ending.budget)} goes on with them"
+        )
+    if ending.failed:
+        print(f"Failed: {', '.join(ending.failed)}; {resume} tries them again")
+    if missing:
+        print(missing)
+    print(f"done in {seconds:.0f} s", flush=True)
+    return int(bool(missing))
+
+
+def suggested_budget(budget: float) -> int:
+    """Return a time budget that is worth a try after a smaller one."""
+    return max(600, round(4 * budget))
