@@ -28,5 +28,5 @@ def sound_row(file: Path, row: Mapping[str, Any]) -> bool:
     if "inputs" in row:
         values = {name: value.as_py() for name, value in row.items() if name != "inputs"}
         return example_seal(file, values | {"inputs": row["inputs"].as_buffer()}) == seal
-    plain = [row[name].as_py() for name in ("image", "shape", "dtype")]
-    return image_seal(*plain, row["features"].as_buffer()) == seal
+    image, shape, dtype = (row[name].as_py() for name in ("image", "shape", "dtype"))
+    return image_seal(image, shape, dtype, row["features"].as_buffer()) == seal
