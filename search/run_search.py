@@ -25,9 +25,9 @@ from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_pla
 from search.prepared_search import PreparedSearch
 from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
-from search.resources.ray_again import search_again, start_over
+from search.resources.ray_again import last_words, search_again, start_over
 from search.resources.ray_start import kill_children
-from search.resources.ray_watch import RayDiedError, watching_ray
+from search.resources.ray_watch import RayDiedError, dead_process, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
 from search.run_end import Ending, resume_command, show_end, write_results
@@ -163,8 +163,13 @@ def leave_stuck(resolved: ResolvedPlan, name: str) -> None:
 
 def start_workers(cpus: int, run: Path) -> None:
     """Connect to Ray, with this search's handlers of signals in place of Ray's."""
+    words = (
+        "error: Ray ended this process while the two connected, for its control process died; what is "
+        f"finished is safe: {resume_command(run)} goes on with it"
+    )
     try:
-        connect(cpus, run / RAY_LOG)
+        with last_words(words):
+            connect(cpus, run / RAY_LOG)
     except InputError as error:
         raise InputError(f"{error}; then {resume_command(run)} goes on") from error
     except SystemExit as error:  # Ray's own handler of SIGTERM, while it started
@@ -173,15 +178,31 @@ def start_workers(cpus: int, run: Path) -> None:
         catch_signals()
 
 
-def fault_of_the_machine(error: Exception, run: Path) -> Exception:
-    """Return what ended Tune: a fault of disk, lease or Ray in one line, or else the error itself."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MachineError | OSError):
+def fault_of_the_machine(error: Exception, run: Path) -> BaseException:
+    """Return what ended Tune: a signal, or a fault of disk, lease or Ray in one line.
+
+    Ray wraps what a handler of a signal raises within a call of its core.
+    """
+    causes = list(causes_of(error))
+    for kind in (KeyboardInterrupt, RayDiedError, MachineError):
+        for cause in causes:
+            if isinstance(cause, kind):
+                return cause
+    if name := dead_process():
+        return RayDiedError(name)
+    for cause in causes:
+        if isinstance(cause, OSError):
             return cause
-        cause = cause.__cause__ or cause.__context__
     check_run_lease(run)
     return start_over(error, run / RAY_LOG)
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def ended(resolved: ResolvedPlan, unended: int, failed: list[str], seconds: float) -> Ending:

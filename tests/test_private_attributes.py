@@ -35,7 +35,7 @@ ALLOWED = {
         '`ray.init("auto")` also joins the Ray of another search',
     },
     "search/interruption.py": {
-        "_exit": "Ray's exit handlers abort after its processes have been ended; public in spite of its name"
+        "_exit": "Ray's exit handlers abort after its processes have ended; public in spite of its name"
     },
     "search/resources/ray_start.py": {
         "ray._private": "the switch that keeps Ray on the loopback interface is a constant there"
@@ -48,7 +48,7 @@ ALLOWED = {
         "_option_string_actions": "argparse lists a parser's flags nowhere else"
     },
     "trainables/lanes/loopback.py": {
-        "_TorchBackend": "Ray Train has no setting for how ranks meet; its own way opens a port to everybody",
+        "_TorchBackend": "Ray Train lets nobody choose how ranks meet; its way opens a port to everybody",
         "_set_torch_distributed_env_vars": "as above: the part that stays",
         "_setup_torch_process_group": "as above: it takes another meeting point",
     },

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +33,24 @@ def search_again(run: Path, name: str, time_budget: float | None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [*command, "--storage", str(run.parent), *budget], environment)
+
+
+@contextlib.contextmanager
+def last_words(words: str) -> Iterator[None]:
+    """Have a shell print `words` to stderr if this process dies in the block.
+
+    Ray's core ends its process without an exception if the control process dies while the two connect,
+    and it holds Python's lock until then: no thread of this process can say so.
+    """
+    script = 'read -r line || printf "%s\\n" "$1" >&2'
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", words], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a shell that was killed has nothing to say
+            shell.communicate(b"alive\n")
 
 
 def described(name: str) -> str:

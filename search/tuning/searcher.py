@@ -23,6 +23,9 @@ from spaces.errors import InputError
 from trainables.config import TrialConfig
 from trainables.trial_record import State, TrialRecord, trial_path
 
+DIED_TWICE = "a process of the trial died twice; --resume tries it again"
+"""Message of a trial that failed without words of its own."""
+
 
 class StudySearcher(Searcher):
     """Searcher that proposes the reference trials, then interrupted trials, then new ones.
@@ -50,10 +53,7 @@ class StudySearcher(Searcher):
         self.config_space = space
         self.run = run
         self.samples = samples
-        startup = min(10, max(3, samples // 3))
-        if balanced:  # some of each strategy are to be drawn at random
-            startup = max(startup, 3 * len(space.open["strategy"].branches))
-        self.define = DefineByRun(space.open, seed, startup)
+        self.define = DefineByRun(space.open, seed, startup_trials(space, samples, balanced))
         self.suggested: dict[str, dict[str, Any]] = {}
         """Name and configuration of each suggested trial, by Tune's trial id."""
         self.trials: dict[str, optuna.Trial] = {}
@@ -70,7 +70,6 @@ class StudySearcher(Searcher):
         self.storage = open_journal(run)
         self.study = self._open_study(modes)
         self._enqueue(self._first_points(balanced))
-        self.all_references = frozenset(references)
         self.references = [name for name in references if not is_finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         """Numbers of the trials to be resumed before new ones are proposed."""
@@ -116,7 +115,7 @@ class StudySearcher(Searcher):
 
     def unended(self) -> int:
         """Return the number of trials without an end; one that failed in this session has one."""
-        failed = sum(name not in self.all_references for name in self.failed)
+        failed = sum(name.isdigit() for name in self.failed)
         return self.trials_left() + len(self.open_references) - failed
 
     def reuse_trials(self, prior_record: Callable[[str, TrialConfig], TrialRecord | None]) -> None:
@@ -212,6 +211,14 @@ class StudySearcher(Searcher):
         """Write no checkpoint for Tune: a search is resumed from the journal and the trial records."""
 
 
+def startup_trials(space: ConfigSpace, samples: int, balanced: bool) -> int:
+    """Return how many trials are drawn at random before results guide the draw."""
+    startup = min(10, max(3, samples // 3))
+    if balanced:  # some of each strategy are to be drawn at random
+        startup = max(startup, 3 * len(space.open["strategy"].branches))
+    return startup
+
+
 def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of a search's trials by number, up to the first that has not ended.
 
@@ -248,6 +255,8 @@ def record_end(run: Path, suggested: Mapping[str, Any], state: State) -> None:
     name = suggested["name"]
     record = read_record(run, name)
     if record is None:
-        TrialRecord(name=name, state=state, config=suggested["trial"]).write(run)
-    elif record.state != state:
-        record.model_copy(update={"state": state}).write(run)
+        record = TrialRecord(name=name, state="running", config=suggested["trial"])
+    if record.state != state:
+        # A process that dies has no words of its own.
+        message = record.message or (DIED_TWICE if state == "failed" else "")
+        record.model_copy(update={"state": state, "message": message}).write(run)

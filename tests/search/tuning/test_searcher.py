@@ -15,7 +15,7 @@ from ray import cloudpickle
 from toy import TRAINING
 
 from search.plan.space import ConfigSpace, config_space
-from search.tuning.searcher import STUDY, StudySearcher
+from search.tuning.searcher import DIED_TWICE, STUDY, StudySearcher
 from spaces import knobs_of
 from strategies import STRATEGIES
 from trainables.config import TrialConfig
@@ -160,6 +160,7 @@ def test_the_end_of_a_trial_is_filed_in_the_study_and_in_its_record(
             "RUNNING": "failed",
         }[expected]
     )
+    assert record["message"] == (DIED_TWICE if expected == "RUNNING" else "")
     if expected == "COMPLETE":
         assert found.study.trials[0].values == [0.5, 0.1]
 
