@@ -1,9 +1,9 @@
 """Multiple choice: the letter that an answer chooses.
 
 Forms are those that ScienceQA's and LLaVA's evaluations read, and more. An option's text counts where it
-is the whole answer, or the rest of a sentence after "it is"; "A fish is shown." chooses nothing. The rule that separates a letter
-from the article "A" and the pronoun "I" is our own. The options' texts are tried first, and a letter
-before a word counts only if it is marked as one.
+is the whole answer, or the rest of a sentence after "it is"; "A fish is shown." chooses nothing. The rule
+that separates a letter from the article "A" and the pronoun "I" is our own. The options' texts are tried
+first, and a letter before a word counts only if it is marked as one.
 """
 
 from __future__ import annotations
