@@ -42,7 +42,7 @@ FIRST = 1000
 RULES: dict[str, Callable[[], StoppingRule]] = {
     "asha": lambda: SuccessiveHalving(5, STAGES, 2),
     "median": lambda: MedianRule(5),
-    "racing": lambda: Racing(ORDERINGS),
+    "racing": lambda: Racing([(str(number),) for number in range(STAGES)]),
 }
 
 

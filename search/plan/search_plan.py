@@ -11,7 +11,7 @@ from search.plan.objectives import Objective, parse_objectives
 STOPPING = {
     "asha": "successive halving: the best part of the trials at a rung continues; rungs are stages",
     "median": "a trial stops if it is below the median of the others at the same stage",
-    "racing": "after each ordering but the first and the last, a trial surely behind the leader stops",
+    "racing": "from the third ordering to the last but one, a trial behind the leader on this panel stops",
     "none": "every trial trains the whole panel",
 }
 

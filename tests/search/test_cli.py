@@ -229,7 +229,7 @@ def test_a_dry_run_says_where_scores_of_different_ranges_are_averaged(
     [
         (
             {"stopping": "racing"},
-            "racing compares trials after each ordering but the first and the last",
+            "racing compares trials from the end of ordering 3 on",
         ),
         ({"stopping": "asha", "scoring": "cheap"}, "with cheap scoring, trials are compared"),
         ({"stopping": "none", "scoring": "cheap"}, ""),
