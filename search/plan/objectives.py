@@ -56,10 +56,15 @@ def check_objectives(objectives: Sequence[str], scoring: str, panel: Panel) -> N
         )
     if "forward_transfer" in names and scoring == "seen":
         raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')
+    if "chaudhry_forgetting" in names and scoring != "all":
+        raise InputError(
+            "the objective chaudhry_forgetting needs every task after each stage, which is scoring "
+            f'"all", got "{scoring}"; the objective forgetting takes the stages from the task\'s own on'
+        )
     if "average_over_stages" in names and scoring == "cheap":
         raise InputError(
             'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
         )
     shortest = min(len(ordering) for ordering in panel.orderings)
-    if shortest < 2 and {"forgetting", "backward_transfer"} & names:
+    if shortest < 2 and {"forgetting", "chaudhry_forgetting", "backward_transfer"} & names:
         raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")

@@ -31,6 +31,7 @@ WRONG_FLAGS = {
     "too many orderings": (["--orderings", "random:3"], "must ask for 1 to 2 orderings"),
     "an objective": (["--objectives", "forgeting"], 'unknown objective .*mean "forgetting"'),
     "a direction": (["--objectives", "forgetting:up"], 'must end in ":max" or ":min"'),
+    "forgetting as the paper has it": (["--objectives", "chaudhry_forgetting"], 'scoring "all"'),
     "an unscored objective": (["--objectives", "forward_transfer"], 'needs scoring "next"'),
     "no objective": (["--objectives", ""], "one metric or more that differ, got none"),
     "an objective twice": (

@@ -18,8 +18,13 @@ GLOSSARY: dict[str, Entry] = {
     "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "Avg, MAA, AIA", True),
     "learning_average": Entry("mean_t a[t][t]", "MFT, plasticity", True),
     "forgetting": Entry(
-        "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages",
-        "F_T (Chaudhry)",
+        "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages from the task's own on",
+        "F",
+        False,
+    ),
+    "chaudhry_forgetting": Entry(
+        "mean_{j<T} (max_{1≤l<T} a[l][j] - a[T][j]), l over all earlier stages, each evaluated",
+        "F_T (Chaudhry 2018, eq. 3)",
         False,
     ),
     "backward_transfer": Entry("mean_{j<T} (a[T][j] - a[j][j])", "BWT (Lopez-Paz)", True),
@@ -28,8 +33,16 @@ GLOSSARY: dict[str, Entry] = {
         "BWT in the code of the founding paper",
         True,
     ),
-    "forward_transfer": Entry("mean_{j≥2} (a[j-1][j] - a[0][j])", "FWT", True),
-    "intransigence": Entry("mean_j (J[j] - a[j][j]), J: joint tuning", "", False),
+    "forward_transfer": Entry(
+        "mean_{j≥2} (a[j-1][j] - a[0][j]), a[0]: the model before any stage",
+        "FWT (Lopez-Paz, whose a[0] is a random start's)",
+        True,
+    ),
+    "intransigence": Entry(
+        "mean_j (J[j] - a[j][j]), J: joint tuning on all tasks",
+        "the mean of I_k (Chaudhry, whose J[k] is joint tuning on tasks 1..k)",
+        False,
+    ),
     "relative_final": Entry(
         "mean_j a[T][j] / s[j], s: each task tuned alone", "relative to single-task tuning", True
     ),

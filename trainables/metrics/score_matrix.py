@@ -2,8 +2,9 @@
 
 a[t][j] is the score on the j-th task of the ordering after stage t, T the number of tasks.
 a[0][j] is the score before any stage. Tasks learned before the ordering have columns of their own, I.
-Formulas: `GLOSSARY`. Sources: Chaudhry et al. 2018 (forgetting, intransigence), Lopez-Paz and Ranzato 2017
-(transfer), He et al. 2023 (`backward_transfer_clmm`).
+Formulas: `GLOSSARY`, which also says where one differs from its source's. Sources: Chaudhry et al. 2018
+(`chaudhry_forgetting`, intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023
+(`backward_transfer_clmm`).
 """
 
 from __future__ import annotations
@@ -150,6 +151,16 @@ class ScoreMatrix:
     def forgetting(self) -> float:
         """Return mean_{j<T} (max_{j<=l<T} a[l][j] - a[T][j]), the maximum over the evaluated stages."""
         return _mean(self._best(j, j) - self._at(self.stages, j) for j in self._earlier())
+
+    def chaudhry_forgetting(self) -> float:
+        """Return mean_{j<T} (max_{1<=l<T} a[l][j] - a[T][j]), the maximum over all earlier stages.
+
+        NaN unless all of them were scored, those before the task was learned too.
+        """
+        earlier = self.values[1 : self.stages]
+        return _mean(
+            float(earlier[:, j - 1].max()) - self._at(self.stages, j) for j in self._earlier()
+        )
 
     def backward_transfer(self) -> float:
         """Return mean_{j<T} (a[T][j] - a[j][j])."""

@@ -34,6 +34,7 @@ ONE = ScoreMatrix(("a",), np.array([[0.1], [0.9]]))
         ("average_over_stages", (0.8 + (0.9 + 0.7) / 2 + (0.5 + 0.6 + 1.0) / 3) / 3),
         ("learning_average", (0.8 + 0.7 + 1.0) / 3),
         ("forgetting", ((0.9 - 0.5) + (0.7 - 0.6)) / 2),
+        ("chaudhry_forgetting", ((0.9 - 0.5) + (0.7 - 0.6)) / 2),
         ("backward_transfer", ((0.5 - 0.8) + (0.6 - 0.7)) / 2),
         ("backward_transfer_clmm", ((0.5 - 0.9) + (0.6 - 0.7) + 0.0) / 3),
         ("forward_transfer", ((0.25 - 0.2) + (0.4 - 0.3)) / 2),
@@ -82,12 +83,24 @@ def test_a_task_that_is_best_at_the_end_has_negative_forgetting() -> None:
     assert matrix.forgetting() == pytest.approx(((0.6 - 0.8) + (0.4 - 0.5)) / 2)
 
 
+def test_chaudhrys_forgetting_counts_the_stages_before_a_task_was_learned() -> None:
+    # b had .9 before its own stage, and .8 before any: the former is an earlier stage, the latter none.
+    values = np.array([[0.1, 0.8, 0.1], [0.8, 0.9, 0.1], [0.7, 0.6, 0.4], [0.5, 0.5, 1.0]])
+    early = ScoreMatrix(FULL.tasks, values)
+    assert early.chaudhry_forgetting() == pytest.approx(((0.8 - 0.5) + (0.9 - 0.5)) / 2)
+    assert early.forgetting() == pytest.approx(((0.8 - 0.5) + (0.6 - 0.5)) / 2)
+    values[1, 1] = NAN
+    assert math.isnan(ScoreMatrix(FULL.tasks, values).chaudhry_forgetting())
+    assert math.isnan(CHEAP.chaudhry_forgetting())
+
+
 def test_a_lower_triangle_has_no_forward_transfer() -> None:
     values = np.where(np.tri(4, 3, -1, dtype=bool), FULL.values, NAN)
     values[0] = FULL.values[0]
     lower = ScoreMatrix(FULL.tasks, values)
     assert math.isnan(lower.forward_transfer())
     assert lower.forgetting() == FULL.forgetting()
+    assert math.isnan(lower.chaudhry_forgetting())
 
 
 def test_without_scores_before_the_first_stage_there_is_no_forward_transfer() -> None:
@@ -96,7 +109,9 @@ def test_without_scores_before_the_first_stage_there_is_no_forward_transfer() ->
     assert math.isnan(ScoreMatrix(FULL.tasks, values).forward_transfer())
 
 
-@pytest.mark.parametrize("name", ["forgetting", "backward_transfer", "forward_transfer"])
+@pytest.mark.parametrize(
+    "name", ["forgetting", "chaudhry_forgetting", "backward_transfer", "forward_transfer"]
+)
 def test_one_task_has_nothing_to_forget_or_to_transfer(name: str) -> None:
     assert math.isnan(CONTINUAL_METRICS[name](ONE))
     assert ONE.final_average() == ONE.learning_average() == ONE.average_over_stages() == 0.9
@@ -132,6 +147,7 @@ def test_random_matrices_obey_the_relations_between_the_metrics() -> None:
         tasks = tuple(f"t{i}" for i in range(count))
         matrix = ScoreMatrix(tasks, generator.random((count + 1, count)))
         assert matrix.forgetting() >= -matrix.backward_transfer() - 1e-12
+        assert matrix.chaudhry_forgetting() >= matrix.forgetting() - 1e-12
         assert matrix.backward_transfer_clmm() <= 0
         assert 0 <= matrix.final_average() <= 1
         final = matrix.row(count)
