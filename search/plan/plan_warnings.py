@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
+from search.tuning.stopping import LEAST_WALKED
 from spaces.references import REFERENCES
+from strategies import Composed
+from strategies.regulariser import Regulariser
 from tasks import scale_note
-
-LEAST_RACING_ORDERINGS = 3
-"""Orderings below which racing can stop no trial."""
 
 
 def plan_warnings(resolved: ResolvedPlan) -> list[str]:
@@ -23,13 +23,14 @@ def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
     sizes = {task: len(benchmark.task(task).examples("train")) for task in resolved.panel.all_tasks}
     for name in plan.strategies:
         yield resolved.space.reference(name).strategy.warning(sizes)
+    yield _half_protected(resolved)
     count = len(plan.strategies)
     if plan.samples < count:
         yield f"{plan.samples} samples cannot try each of {count} strategies; --samples {count} would"
-    if plan.stopping == "racing" and orderings < LEAST_RACING_ORDERINGS:
+    if plan.stopping == "racing" and orderings <= LEAST_WALKED:
         yield (
-            "racing compares trials after each ordering but the first and the last: it needs "
-            f"{LEAST_RACING_ORDERINGS} to stop any, and there are {orderings}; --stopping asha would do"
+            f"racing compares trials from the end of ordering {LEAST_WALKED} on, but for the last: it "
+            f"needs {LEAST_WALKED + 1} to stop any, and there are {orderings}; --stopping asha would do"
         )
     yield from _without_effect(resolved)
     if plan.scoring == "cheap" and plan.stopping != "none":
@@ -54,3 +55,28 @@ def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
         yield "the text encoder has no effect: none of the strategies compares tasks by their texts"
     if plan.concurrent is not None and plan.concurrent > trials:
         yield f"concurrent {plan.concurrent} is more than the {trials} trials of this search"
+
+
+def _half_protected(resolved: ResolvedPlan) -> str | None:
+    """Return a warning where initial tasks are known and importances are estimated with fresh LoRA.
+
+    Its matrix B is zero then, and with it every gradient of A.
+    """
+    panel = resolved.panel
+    if not panel.initial or panel.initial_state != "known":
+        return None
+    lora = any(adapter.lora for adapter in resolved.space.shared_adapters())
+    found = [name for name in resolved.plan.strategies if _has_importances(resolved, name)]
+    if not lora or not found:
+        return None
+    return (
+        f"{', '.join(found)}: the importances of known initial tasks are estimated where every matrix B of "
+        "LoRA is still zero, so they protect B alone and no matrix A; initial: trained, adapter.parts "
+        "without LoRA, or replay would do"
+    )
+
+
+def _has_importances(resolved: ResolvedPlan, name: str) -> bool:
+    strategy = resolved.space.reference(name).strategy
+    parts = strategy.parts if isinstance(strategy, Composed) else [strategy]
+    return any(isinstance(part, Regulariser) for part in parts)

@@ -13,6 +13,7 @@ from toy import TRAINING, Toy
 
 from search.cli import parser, plan_from_flags
 from search.plan.checks import check_budget, check_experts, check_settings, searched_strategies
+from search.plan.plan_warnings import plan_warnings
 from search.plan.presets import PLANS, SEARCHED
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
@@ -176,6 +177,22 @@ def test_initial_tasks_are_trained_before_unless_the_plan_says_otherwise(resolve
     keys = {how: reference_keys(made[how], "finetune") for how in made}
     assert len(keys["trained"]) == len(keys["known"]) + 1
     assert record_plan(made["trained"]).panel.initial == ("half",)
+
+
+def test_importances_of_known_tasks_are_said_to_protect_half_of_lora(resolved) -> None:
+    def said(**fields) -> list[str]:
+        notes = plan_warnings(resolved(**fields))
+        return [note.partition(":")[0] for note in notes if "matrix B of LoRA" in note]
+
+    names = ("replay", "ewc", "mas", "tir", "replay+ewc")
+    lora = {"strategies": names, "samples": 9, "adapter": {"parts": "connector+lm_lora"}}
+    assert said(initial="known", **lora) == ["ewc, mas, tir, replay+ewc"]
+    assert not said(initial="trained", **lora)
+    assert not said(initial="none", **lora)
+    assert not said(initial="known", **lora | {"strategies": ("replay", "lwf")})
+    assert not said(initial="known", **lora | {"adapter": {"parts": "connector"}})
+    searched = {"adapter.parts": ["connector", "connector+lm_lora"]}
+    assert said(initial="known", **lora | {"adapter": {}, "space": searched})
 
 
 def test_initial_tasks_are_not_learned_again(resolved) -> None:
