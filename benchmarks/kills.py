@@ -169,7 +169,8 @@ def find(driver: int, kind: str) -> psutil.Process | None:
             return root
         for process in root.children(recursive=True):
             title = process.name() if kind in ("raylet", "gcs") else "".join(process.cmdline()[:1])
-            if title.startswith(NAMES[kind]):
+            dead = process.status() == psutil.STATUS_ZOMBIE  # killed before, and not reaped yet
+            if title.startswith(NAMES[kind]) and not dead:
                 return process
     except psutil.Error:
         return None
