@@ -13,6 +13,9 @@ from typing import NoReturn
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals of schedulers and closed terminals; Ctrl-C is Tune's while trials run."""
 
+caught: list[int] = []
+"""Numbers of the signals that this process's handlers have met."""
+
 
 class InterruptedSearch(KeyboardInterrupt):
     """Raised where the search is when a signal comes."""
@@ -50,7 +53,18 @@ def catch_signals() -> None:
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     kill_at_next()
+    caught.append(signum)
     raise InterruptedSearch(signum)
+
+
+def signal_behind(error: KeyboardInterrupt) -> int:
+    """Return the number of the signal that raised an error.
+
+    Within a call of Ray's core, whatever a handler raises becomes a plain `KeyboardInterrupt`.
+    """
+    if isinstance(error, InterruptedSearch):
+        return error.signum
+    return caught[-1] if caught else signal.SIGINT
 
 
 def kill_at_next() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from search.report.html import write_report
 from search.report.terminal import show_results
@@ -82,6 +85,27 @@ def show_end(run: Path, ending: Ending, status: int, seconds: float) -> int:
         print(missing)
     print(f"done in {seconds:.0f} s", flush=True)
     return int(bool(missing))
+
+
+def end_apart(run: Path, signum: int) -> NoReturn:
+    """Replace this program by one that writes the results of a search that a signal ended.
+
+    Ray's core ends its process a minute after the control process, and a report may take longer.
+    """
+    code = f"import sys; from {__name__} import ended_by; sys.exit(ended_by(sys.argv[1], {int(signum)}))"
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-c", code, str(run)]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+
+
+def ended_by(folder: str, signum: int) -> int:
+    """Write the results of a search that a signal ended; return the exit status."""
+    from search.commands import guarded
+
+    run, ending = Path(folder), Ending(signum=signum, cut_short=True)
+    return guarded(lambda: show_end(run, ending, write_results(run, ending), 0.0))
 
 
 def suggested_budget(budget: float) -> int:

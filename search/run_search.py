@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from ray.tune import Callback
 from search.interruption import (
     InterruptedSearch,
     catch_signals,
+    caught,
     interruptible,
     kill_at_next,
     leave,
+    signal_behind,
 )
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_plan
@@ -27,10 +30,10 @@ from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
 from search.resources.ray_again import last_words, search_again, start_over
 from search.resources.ray_start import kill_children
-from search.resources.ray_watch import RayDiedError, dead_process, watching_ray
+from search.resources.ray_watch import RayDiedError, dead_process, noted_deaths, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.run_end import Ending, resume_command, show_end, write_results
+from search.run_end import Ending, end_apart, resume_command, show_end, write_results
 from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
 from search.tuning.progress import Progress
@@ -62,18 +65,17 @@ def run_search(search: PreparedSearch, start: float) -> int:
             try:
                 save_plan(resolved, search.prior_run)
                 ending = run_trials(search)
-            except KeyboardInterrupt as error:
+            except (KeyboardInterrupt, RayDiedError) as error:
+                if name := death_behind(error):
+                    add_seconds(run, time.monotonic() - start)
+                    search_again(run, name, budget_left(resolved, start))
                 ending = cut_short(error)
-            except RayDiedError as error:
-                add_seconds(run, time.monotonic() - start)
-                search_again(run, str(error), budget_left(resolved, start))
             add_seconds(run, time.monotonic() - start)
         kill_at_next()
+        if ending.cut_short:
+            end_apart(run, ending.signum)
         status = write_results(run, ending)
-        status = show_end(run, ending, status, time.monotonic() - start)
-    if ending.cut_short:
-        leave(status)
-    return status
+        return show_end(run, ending, status, time.monotonic() - start)
 
 
 @contextlib.contextmanager
@@ -92,10 +94,17 @@ def resumable(run: Path) -> Iterator[None]:
         ) from error
 
 
-def cut_short(error: KeyboardInterrupt) -> Ending:
+def death_behind(error: BaseException) -> str:
+    """Return the process of Ray whose death raised an error; empty if a signal of the user did."""
+    if isinstance(error, RayDiedError):
+        return str(error)
+    return noted_deaths[-1] if noted_deaths and not caught else ""
+
+
+def cut_short(error: BaseException) -> Ending:
     """Return the ending by a signal, after what is left of Ray has been ended."""
     kill_at_next()
-    signum = error.signum if isinstance(error, InterruptedSearch) else 2
+    signum = signal_behind(error) if isinstance(error, KeyboardInterrupt) else signal.SIGINT
     name = InterruptedSearch(signum).args[0]
     print(f"{name}: ending; another signal ends it at once", flush=True)
     kill_children(set())

@@ -18,6 +18,8 @@ PATIENCE_SECONDS = 5.0
 NEEDED = ("raylet", "gcs_server")
 """Processes without which no trial goes on."""
 SIGNAL = signal.SIGUSR2
+noted_deaths: list[str] = []
+"""Names of the processes whose death the main thread has noted."""
 
 
 class RayDiedError(BaseException):
@@ -44,6 +46,7 @@ def watching_ray(stuck: Callable[[str], None], pause: float = PAUSE_SECONDS) -> 
 
     def note(signum: int, frame: FrameType | None) -> NoReturn:
         noted.set()
+        noted_deaths.append(name)
         raise RayDiedError(name)
 
     def watch() -> None:
