@@ -120,7 +120,10 @@ def _bleu_of(counts: Sequence[int]) -> float:
 
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
-    """Score the F measure of the longest common subsequence: best precision and recall over references."""
+    """Score the F measure of the longest common subsequence: best precision and recall over references.
+
+    The time grows with the product of both lengths; `max_new_tokens` bounds an answer's.
+    """
     words = caption_words(prediction)
     others = [other for reference in references if (other := caption_words(reference))]
     if not words or not others:

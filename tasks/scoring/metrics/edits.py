@@ -16,7 +16,8 @@ THRESHOLD = 0.5
 def distance(one: str, other: str, most: float = math.inf) -> int:
     """Return the Levenshtein distance: the fewest letters to insert, delete or change.
 
-    A distance beyond `most` may be returned as any number beyond `most`, which saves time.
+    A distance beyond `most` may be returned as any number beyond `most`, which saves time. The time grows
+    with the product of the lengths: callers leave out texts whose lengths alone put them too far apart.
     """
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
@@ -44,8 +45,16 @@ def anls(prediction: str, references: Sequence[str]) -> float:
     case, and blanks at the ends or in a row, do not count.
     """
     text = anls_plain(prediction)
-    best = max((1 - distance_share(text, anls_plain(r)) for r in references), default=0.0)
+    shares = (_near_share(text, anls_plain(reference)) for reference in references)
+    best = max((1 - share for share in shares), default=0.0)
     return best if best > 1 - THRESHOLD else 0.0
+
+
+def _near_share(one: str, other: str) -> float:
+    """Return `distance_share`, or 1 for lengths that differ too much: long answers take no time then."""
+    longer, shorter = max(len(one), len(other)), min(len(one), len(other))
+    far = longer - shorter > THRESHOLD * longer
+    return 1.0 if far else distance_share(one, other, THRESHOLD)
 
 
 def anls_plain(text: str) -> str:
