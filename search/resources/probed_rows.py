@@ -6,9 +6,9 @@ All rows are looked at, by lengths in Arrow and headers of images. So the choice
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,7 @@ THIN = 4
 """Sides up to so many pixels are kinds of their own: some processors take them for colour channels."""
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """Header of an image."""
 
     mode: str
@@ -81,9 +80,8 @@ class _Kinds:
     """The first row with each kind of picture, and those with the most extreme ones."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[object, ...], tuple[str, int]] = {}
-        self._counts: dict[tuple[object, ...], int] = {}
-        self._extremes: dict[str, tuple[float, tuple[str, int]]] = {}
+        self._first: dict[Picture, tuple[str, int]] = {}
+        self._counts: Counter[Picture] = Counter()
 
     def add(self, task: Task, split: str, shapes: RowShapes) -> np.ndarray:
         """Look at a split's pictures; return the number of pixels of each row."""
@@ -98,27 +96,30 @@ class _Kinds:
                 picture = known[number]
             if picture is not None:
                 pixels[row] += picture.width * picture.height
-                self._note(picture, (split, row))
+                self._first.setdefault(picture, (split, row))
+                self._counts[picture] += 1
         return pixels
-
-    def _note(self, picture: Picture, place: tuple[str, int]) -> None:
-        self._first.setdefault(picture.kind, place)
-        self._counts[picture.kind] = self._counts.get(picture.kind, 0) + 1
-        width, height = max(1, picture.width), max(1, picture.height)
-        for name, value in (
-            ("wide", width / height),
-            ("high", height / width),
-            ("large", width * height),
-            ("small", -width * height),
-            ("thin", -min(width, height)),
-        ):
-            if name not in self._extremes or value > self._extremes[name][0]:
-                self._extremes[name] = (value, place)
 
     def rows(self) -> list[tuple[str, int]]:
         """Return the rows to try: the extremes, then the kinds, rare ones first if there are many."""
-        rare = sorted(self._first, key=lambda kind: self._counts[kind])[:MOST_KINDS]
-        return [*(place for _, place in self._extremes.values()), *(self._first[k] for k in rare)]
+        extremes = [max(self._first, key=size) for size in _SIZES] if self._first else []
+        counts: Counter[tuple[object, ...]] = Counter()
+        first: dict[tuple[object, ...], Picture] = {}
+        for picture, count in self._counts.items():
+            counts[picture.kind] += count
+            first.setdefault(picture.kind, picture)
+        rare = sorted(first, key=lambda kind: counts[kind])[:MOST_KINDS]
+        return [self._first[p] for p in (*extremes, *(first[kind] for kind in rare))]
+
+
+_SIZES: tuple[Callable[[Picture], float], ...] = (
+    lambda picture: picture.width / max(1, picture.height),
+    lambda picture: picture.height / max(1, picture.width),
+    lambda picture: picture.width * picture.height,
+    lambda picture: -picture.width * picture.height,
+    lambda picture: -min(picture.width, picture.height),
+)
+"""Sizes whose largest values are the extreme pictures: wide, high, large, small and thin."""
 
 
 def read_header(image: Any) -> Picture | None:

@@ -22,6 +22,8 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._hints = PathHints(self.folder)
+        self._last: tuple[str, Path] | None = None
+        """The reference looked up last, and its path: a row's is asked for several times."""
 
     def read(self, reference: ImageReference) -> bytes:
         """Return the encoded image; raise `RowError` if it cannot be read."""
@@ -41,6 +43,11 @@ class ImageFolder:
 
         A path that is not there as written is tried with %20 and backslashes decoded.
         """
+        if self._last is None or self._last[0] != reference:
+            self._last = reference, self._path(reference)
+        return self._last[1]
+
+    def _path(self, reference: str) -> Path:
         written = re.sub("^file:(//(localhost(?=/))?)?", "", reference, flags=re.IGNORECASE)
         if "://" in written:
             raise RowError("image is an address", f"{_quoted(reference)}: nothing is downloaded")
