@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_ewc import GivenGradients
-from toy import Toy, config, walked
+from toy import Toy, adapted, config, walked
 
 from strategies import EWC, MAS, ExampleId, Outputs, StageContext, Tensors
 from strategies.outputs import ENDED
@@ -85,10 +85,15 @@ def by_hand(worker: Worker, task: str, batch: int) -> Tensors:
     return {name: value / total for name, value in found.items()}
 
 
-def test_the_kept_importance_equals_the_one_by_autograd(toy: Toy, tmp_path: Path) -> None:
-    walk = walked(toy.walk(config({"name": "mas", "importance_batch": 12}, epochs=1), tmp_path))
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_kept_importance_is_the_one_by_autograd_whatever_the_dropout(
+    dropout: float, toy: Toy, tmp_path: Path
+) -> None:
+    chosen = config({"name": "mas", "importance_batch": 12}, epochs=1)
+    walk = walked(toy.walk(adapted(chosen, dropout=dropout), tmp_path))
     kept = walk.store.tensors(walk.job(walk.paths[1]).kept_before[0])
     worker = walk.runner.worker
     set_weights(worker.rank_context.lmm, walk.store.tensors(walk.key(walk.paths[0])))
+    worker.rank_context.lmm.model.eval()
     for name, value in by_hand(worker, "hue", 12).items():
         assert torch.allclose(kept[name], value, rtol=1e-3, atol=1e-9), name
