@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
@@ -69,15 +70,24 @@ def _check_token() -> None:
     if any(os.environ.get(name) for name in TOKEN_VARIABLES):
         return
     folder = Path.home() / ".ray"
+    token = folder / "auth_token"
     try:
-        there = bool((folder / "auth_token").read_text().strip())
+        there = bool(token.read_text().strip())
     except OSError:
         there = False
+    if there:
+        keep_to_owner(token)
     if not there and (why := try_folder(folder)):
         raise InputError(
             f'Ray must be able to write its token to the home folder, and cannot: "{folder}" ({why}); '
             "HOME=FOLDER that can be written, or a token of your own in RAY_AUTH_TOKEN, would do"
         )
+
+
+def keep_to_owner(token: Path | None = None) -> None:
+    """Let nobody but the owner read Ray's token, whoever wrote it; Ray itself follows the umask."""
+    with contextlib.suppress(OSError):  # it is another's, or there is none
+        os.chmod(token or Path.home() / ".ray" / "auth_token", 0o600)
 
 
 def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
@@ -98,7 +108,10 @@ def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
             logging_level=logging.ERROR,
         )
 
-    twice(init, log)
+    try:
+        twice(init, log)
+    finally:
+        keep_to_owner()  # Ray has written its token if there was none
 
 
 def go_local() -> None:

@@ -28,6 +28,7 @@ from tasks.data.rows import COLUMNS, column_faults
 from tasks.data.task import SPLITS
 from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.converted_folder import convert_task
+from tasks.user_data.damaged_data import note_origin, origin_of_damaged, set_damaged_aside
 from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
 
@@ -60,6 +61,8 @@ def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
     Raises one `InputError` with the broken rows of all tasks, unless the benchmark sets
     `skip_broken: true`. Tasks that could be converted stay in `out` and are not converted again.
     """
+    if again := origin_of_damaged(name_or_path, out):
+        name_or_path = again
     path, file = read_benchmark_file(name_or_path)
     raw = {
         name: raw_task(f"{path}: task {name}", path.parent, name, entry)
@@ -113,7 +116,7 @@ def converted_folder(task: RawTask, out: Path) -> Path:
     settings = json.dumps([VERSION, task.settings()], sort_keys=True)
     note = out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
     earlier = _unchanged(note, out)
-    if earlier:
+    if earlier and not set_damaged_aside(earlier):
         return earlier
     print(f"converting  {task.name}", file=sys.stderr, flush=True)
     folder, images = convert_task(task, out)
@@ -131,11 +134,8 @@ def _unchanged(note: Path, out: Path) -> Path | None:
     try:
         known = ConversionNote.from_json(note.read_bytes(), str(note))
         folder = out / known.folder
-        same = all(map(_same_source, known.sources))
-        if not same or any(file_state(p) != s for p, s in known.images.items()):
-            return None
-        check_shards(folder)
-        return folder
+        same = folder.is_dir() and all(map(_same_source, known.sources))
+        return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
     except (OSError, InputError):
         return None
 
@@ -205,4 +205,5 @@ def _write(path: Path, file: BenchmarkFile, folders: Mapping[str, Path], out: Pa
     text = f"# Made of raw data by a conversion; not to be edited.\n{prepared.to_yaml()}"
     target = out / f"benchmark-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
     write_atomically(target, text)
+    note_origin(path, target)
     return target
