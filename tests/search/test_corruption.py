@@ -24,6 +24,7 @@ def bench(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]
         yield Bench(tmp_path_factory.mktemp("corruption"), toy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "damage"), QUICK)
 def test_damage_is_found_said_and_mended(bench: Bench, kind: str, damage: str) -> None:
     bench.outcome(kind, damage)
