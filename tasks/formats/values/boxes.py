@@ -1,7 +1,8 @@
 """Boxes as answers and in questions: shares of the picture, and ms-swift's `objects` filled in as such.
 
-A box is written `[x1,y1,x2,y2]` in shares of the picture's width and height, with three decimals at the
-most: LLaVA's form, and the one that the metric `grounding_accuracy` reads.
+A box is written `[x1,y1,x2,y2]` in shares of the picture's width and height, with three decimals, or
+more where they would leave it no area: LLaVA's form, and the one that the metric `grounding_accuracy`
+reads.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
 
 def box_text(box: Sequence[float]) -> str:
-    """Write a box as an answer: `[0.1,0.25,0.5,0.9]`, with three decimals at the most."""
-    return "[" + ",".join(f"{round(side, 3):g}" for side in box) + "]"
+    """Write a box as an answer: `[0.1,0.25,0.5,0.9]`, with three decimals, or more for a tiny one."""
+    x1, y1, x2, y2 = box
+    places = 3
+    while places < 9 and (
+        round(x1, places) >= round(x2, places) or round(y1, places) >= round(y2, places)
+    ):
+        places += 1
+    return "[" + ",".join(f"{round(side, places):.{places}g}" for side in box) + "]"
 
 
 def checked_box(box: Sequence[float], what: str) -> list[float]:

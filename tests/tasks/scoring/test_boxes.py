@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import random
+from pathlib import Path
+
 import pytest
+from one_row import example
+from PIL import Image
 
 from tasks import score_answers
+from tasks.formats.values.boxes import with_boxes
 from tasks.scoring.metrics.boxes import box, overlap
 
 
@@ -94,3 +101,24 @@ def test_grounding_asks_for_an_overlap_of_half_the_union() -> None:
     scores = score_answers("grounding_accuracy", said, [["[0, 0, 1, 1]"]] * 5)
     assert scores == [1, 0, 0, 0, 0]
     assert score_answers("grounding_accuracy", ["[0,0,1,1]"], [["[5,5,6,6]", "[0,0,1,1]"]]) == [1]
+
+
+@pytest.mark.parametrize("unit", ["real", "norm1000", "norm1"])
+@pytest.mark.parametrize("least", [0.0002, 0.1])
+def test_a_box_of_a_row_is_read_by_the_metric_as_it_was_written(
+    unit: str, least: float, tmp_path: Path
+) -> None:
+    draw, size = random.Random(0), (4_000, 3_000)
+    scale = {"real": size, "norm1000": (1_000, 1_000), "norm1": (1, 1)}[unit]
+    image = io.BytesIO()
+    Image.new("1", size).save(image, "PNG")
+    for _ in range(5):
+        x, y = draw.uniform(0, 0.8), draw.uniform(0, 0.8)
+        shares = (x, y, x + least * draw.uniform(1, 2), y + least * draw.uniform(1, 2))
+        sides = [share * whole for share, whole in zip(shares, scale * 2, strict=True)]
+        row = {"query": "<image>Find it", "response": "<bbox>", "images": ["0.png"]}
+        row |= {"objects": {"bbox": [sides], "bbox_type": unit}}
+        answer = with_boxes(example(row, tmp_path), lambda _: image.getvalue()).answer
+        reference = "[" + ", ".join(f"{share:.9f}" for share in shares) + "]"
+        assert score_answers("grounding_accuracy", [answer], [[reference]]) == [1.0]
+        assert box(answer) == pytest.approx(shares, abs=max(0.0006, least / 2))
