@@ -208,6 +208,13 @@ TOKENIZED = {
     "A 1970's car ... and -": "a 1970 's car and",
     "A sign reads 'stop'": "a sign reads stop",
     "a man [standing]": "a man -lsb- standing -rsb-",
+    "plan B. The dog on plan B. and a cup": "plan b the dog on plan b. and a cup",
+    "he is 5'10. '09, '10:45' and '90s": "he is 5 10 09 10:45 and '90s",
+    "info@x.com, https://a.org/b: fb.com/a?b=1&c my-site.com": (
+        "info@x.com, https://a.org/b: fb.com/a?b=1&c my-site com"
+    ),
+    "b2b.net 4th.of pp. 12 fig. 2 fig. x": "b2b.net 4th of pp. 12 fig. 2 fig x",
+    "\u2665\u2605 \u00d7 \u2192": "\u2665 \u2605 \u00d7 \u2192",
 }
 
 
