@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow weights claims bench kills
+.PHONY: check lint format test slow weights peers claims bench kills
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -20,6 +20,11 @@ slow:
 
 weights: ## with real pretrained weights, which are fetched the first time; see docs/weights.md
 	pytest -m weights -s
+
+peers: ## the metrics against other people's code, which is fetched; Java is needed for the words of captions
+	pip install -q -e ".[peers]"
+	pip install -q --no-deps --upgrade --target .peers lmms-eval==0.7.3
+	pytest -m peers -s tests/peers
 
 claims: ## docs/paper_claims.md anew, in hours; WORK keeps what is finished
 	python benchmarks/paper_claims.py --work $(or $(WORK),results/claims)
