@@ -66,11 +66,11 @@ def journal_fault(run: Path) -> str | None:
         content = b""
     except OSError as error:
         return first_line(error)
-    if not content:
+    lines = content.split(b"\n")[:-1]  # a line without an end was torn by a kill, and never counted
+    if not lines:
         began = any((run / TRIALS).glob("[0-9]*.json"))
         return "it is empty or gone, and there are trials" if began else None
     last = ""
-    lines = content.split(b"\n")[:-1]  # a line without an end was torn by a kill, and never counted
     for number, line in enumerate(lines, start=1):
         try:
             log = parse_json(line, f"line {number}")

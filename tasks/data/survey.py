@@ -80,8 +80,12 @@ class TaskSurvey:
             self._answers.setdefault(split, []).append(tuple(dict.fromkeys(normalised)))
 
     def save(self, broken: bool) -> None:
-        """Note that all pictures are good, unless the data are broken or converted."""
-        if self._note and not broken and not self._known and self._shared is None:
+        """Note that all pictures are good, unless the data are broken or converted.
+
+        Nothing is noted in a storage without converted data, which a dry run leaves as it is.
+        """
+        noting = self._note and self._note.parent.is_dir() and not self._known
+        if self._note and noting and not broken and self._shared is None:
             write_atomically(self._note, PictureNote(rules=RULES).to_json())
 
     def notes(self) -> list[str]:

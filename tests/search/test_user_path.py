@@ -62,7 +62,18 @@ def test_from_llava_data_and_a_model_folder_to_an_adapter_that_loads_anywhere(
     model = shutil.copytree(model_folder("llava-aligned"), tmp_path / "my-llava")
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN))
     flags = ("--plan", "plan.yaml", "--model", model, "--benchmark", data)
-    ran("run", *flags, "--storage", "results", "--name", "mine", "--concurrent", "1", cwd=tmp_path)
+    ran(
+        "run",
+        *flags,
+        "--storage",
+        "results",
+        "--name",
+        "mine",
+        "--concurrent",
+        "1",
+        cwd=tmp_path,
+        status=1,
+    )
     ran("export", "results/mine", cwd=tmp_path)
     said = ran("train", "results/mine/best.yaml", "--out", "final", cwd=tmp_path)
     assert "reproduced  exactly: 2 matrices equal those of the search" in said

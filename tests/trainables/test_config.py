@@ -51,7 +51,7 @@ def test_a_dict_holds_every_knob() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "must name its strategy, got None"),
+        ({}, "must name its strategy, got nothing"),
         ({"strategy": "ewc"}, "must name its strategy, got 'ewc'"),
         ({"strategy": {"strength": 1e3}}, "must name its strategy"),
         ({"strategy": {"name": "ewk"}}, 'unknown strategy "ewk".*did you mean "ewc"'),

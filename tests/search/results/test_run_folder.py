@@ -24,7 +24,7 @@ from trainables.trial_record import TrialRecord
 def test_a_missing_or_foreign_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must exist"):
         read_run_folder(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"must hold plan\.json"):
+    with pytest.raises(InputError, match=r"with its plan\.json, and has none"):
         read_run_folder(tmp_path)
     for content, message in (
         ("{", "must hold JSON"),

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from small import SCHEMA, png, row, rows, write_benchmark, write_rows
 
@@ -125,25 +124,3 @@ def test_the_fingerprint_follows_a_change_of_the_file(task: Task) -> None:
 def test_a_task_survives_pickling(task: Task) -> None:
     assert pickle.loads(pickle.dumps(task)) == task
     assert hash(task) == hash(pickle.loads(pickle.dumps(task)))
-
-
-def test_each_kind_of_conversation_is_shown_by_its_first_row(task: Task, tmp_path: Path) -> None:
-    turn = [{"prompt": "And now?", "answer": "no"}]
-    table = [
-        {"prompt": "What?", "system": None, "history": None},
-        {"prompt": "Which?", "system": "", "history": []},
-        {"prompt": "What?", "system": "Be short.", "history": []},
-        {"prompt": "What?", "system": "Be long.", "history": []},
-        {"prompt": "What?", "system": None, "history": turn},
-        {"prompt": "<image>What?", "system": None, "history": turn},
-        {"prompt": "What <image>?", "system": None, "history": turn},
-    ]
-    image = {"image": {"bytes": png(0), "path": None}, "answer": "yes"}
-    schema = pa.schema([*SCHEMA, ("system", pa.string())]).append(
-        pa.field("history", pa.list_(pa.struct({"prompt": pa.string(), "answer": pa.string()})))
-    )
-    schema = pa.schema([field for field in schema if field.name not in ("id", "answers")])
-    path = tmp_path / "kinds.parquet"
-    pq.write_table(pa.Table.from_pylist([image | r for r in table], schema=schema), path)
-    examples = with_train(task, path).examples("train")
-    assert examples.kinds() == [0, 2, 4, 5, 6]
