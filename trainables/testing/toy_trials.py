@@ -47,11 +47,8 @@ class ToyTrials:
     def config(
         self, strategy: type[Strategy], knobs: Mapping[str, Value], **training: object
     ) -> TrialConfig:
-        """Return the toy's configuration of a strategy, whose batches are all whole.
-
-        The loss of a smaller last batch of a few examples says little about what was learned.
-        """
-        return config({"name": strategy.name, **knobs}, **{"last_batch": "drop", **training})
+        """Return the toy's configuration of a strategy."""
+        return config({"name": strategy.name, **knobs}, **training)
 
     def used_runner(self, store: Path) -> InProcessRunner:
         """Return a worker that has trained other stages, with ZeRO 2 and 3, for stages in `store`."""
