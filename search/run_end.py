@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Ending:
-    """How the trials of a search came to their end."""
+    """End of a search's trials, and its cause."""
 
     unended: int = 0
     """Trials that have not ended."""

@@ -14,7 +14,7 @@ from spaces.domains import Value
 from strategies import STRATEGIES, Strategy, strategy_class
 from strategies.testing import registered
 from trainables.testing.contract import TrainedStrategyContract
-from trainables.testing.toy_trials import ORDERINGS, ToyTrials, toy_trials
+from trainables.testing.toy_trials import ORDERINGS, WHOLE, ToyTrials, toy_trials
 from trainables.trial import PanelTrial
 
 CASES = [(strategy_class(name), example(name)) for name in NAMES]
@@ -77,7 +77,7 @@ def test_a_strategy_that_leaves_the_hooks_alone_is_finetune(
     trained: dict[str, PanelTrial], trials: ToyTrials, tmp_path: Path
 ) -> None:
     with registered(Idle):
-        idle = walked(trials.toy.walk(config("idle"), tmp_path, *ORDERINGS))
+        idle = walked(trials.toy.walk(config("idle", **WHOLE), tmp_path, *ORDERINGS))
     assert blobs(idle) == blobs(trained["finetune"])
     assert idle.matrices() == trained["finetune"].matrices()
     assert [s.key for s in idle.stages] == [s.key for s in trained["finetune"].stages]

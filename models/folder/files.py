@@ -57,11 +57,24 @@ def check_files(folder: Path) -> None:
             "vocab.json with merges.txt, or tokenizer.model); it does not. Copy it from the original model"
         )
     for place in (folder, folder / SUBFOLDERS[0]):
-        if place.is_dir() and not (place / TOKENIZER).is_file():
-            raise InputError(
-                f'"{place}" must hold {TOKENIZER}, without which texts are split otherwise; it does not. '
-                "Copy it from the original model"
-            )
+        if place.is_dir():
+            _check_tokenizer(place)
+
+
+def _check_tokenizer(place: Path) -> None:
+    """Raise `InputError` for a tokenizer of no named class: transformers then takes a general one."""
+    file = place / TOKENIZER
+    if not file.is_file():
+        raise InputError(
+            f'"{place}" must hold {TOKENIZER}, without which texts are split otherwise; it does not. '
+            "Copy it from the original model"
+        )
+    named = json_object(file).get("tokenizer_class")
+    if not (isinstance(named, str) and named):
+        raise InputError(
+            f'"{file}" must name its tokenizer_class, without which texts are split otherwise, got '
+            f"{_shortened(named)}. Copy the file from the original model"
+        )
 
 
 def check_fetched(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a model folder holds, if not a whole model in stock transformers' layout."""
+"""Refusals of folders that hold no whole model in stock transformers' layout, each by its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a search has an answer: a trial that learned something."""
+"""Test of a search's answer: its best trial must have learned something."""
 
 from __future__ import annotations
 

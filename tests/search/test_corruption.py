@@ -24,7 +24,7 @@ def bench(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]
         yield Bench(tmp_path_factory.mktemp("corruption"), toy)
 
 
-@pytest.mark.fuzz
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "damage"), QUICK)
 def test_damage_is_found_said_and_mended(bench: Bench, kind: str, damage: str) -> None:
     bench.outcome(kind, damage)
@@ -39,7 +39,7 @@ def table(bench: Bench) -> Iterator[list[str]]:
     print("", *heads, *rows, sep="\n", file=sys.__stdout__, flush=True)
 
 
-@pytest.mark.fuzz
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_damage_of_a_file_is_found_said_and_mended(
     bench: Bench, table: list[str], kind: str

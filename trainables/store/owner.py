@@ -15,7 +15,7 @@ import psutil
 
 PROC = Path("/proc")
 Life = Literal["runs", "ended", "unknown"]
-"""Whether a process runs; it is unknown for another machine's."""
+"""State of a process; unknown for one of another machine."""
 
 
 def this_process() -> dict[str, str | int | float]:

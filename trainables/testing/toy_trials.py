@@ -18,6 +18,8 @@ from trainables.trial import PanelTrial
 
 ORDERINGS = (("hue", "light"), ("light", "hue"))
 """Task orders of every trial."""
+WHOLE = {"last_batch": "drop"}
+"""Only whole batches: first and last loss are compared, and that of a few examples says little."""
 
 
 class ToyTrials:
@@ -41,14 +43,16 @@ class ToyTrials:
     def finetuned(self) -> PanelTrial:
         """Return finetune's trial of one epoch over the first order."""
         if "brief" not in self._trained:
-            self._trained["brief"] = walked(self.toy.walk(config(epochs=1), self.root / "brief"))
+            self._trained["brief"] = walked(
+                self.toy.walk(config(epochs=1, **WHOLE), self.root / "brief")
+            )
         return self._trained["brief"]
 
     def config(
         self, strategy: type[Strategy], knobs: Mapping[str, Value], **training: object
     ) -> TrialConfig:
         """Return the toy's configuration of a strategy."""
-        return config({"name": strategy.name, **knobs}, **training)
+        return config({"name": strategy.name, **knobs}, **{**WHOLE, **training})
 
     def used_runner(self, store: Path) -> InProcessRunner:
         """Return a worker that has trained other stages, with ZeRO 2 and 3, for stages in `store`."""
