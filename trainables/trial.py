@@ -224,13 +224,15 @@ class PanelTrial:
     def _restore_inputs(self, path: StagePath) -> bool:
         """Make again whatever of the earlier stages is damaged and a path's last stage may read.
 
-        Returns False if another trial is making it.
+        Damaged tensors of the last stage itself are only set aside, for the caller makes them again.
+        Returns False if another trial is making one of the earlier stages.
         """
-        for earlier in (path[:i] for i in range(len(path))):
+        for earlier in (path[:i] for i in range(len(path) + 1)):
             kept = [key for _, key in self.lineage.kept(earlier)]
             # The weights before any stage have no record unless there are initial tasks.
             keys = [key for key in (self.key(earlier), *kept) if self.store.has(key)]
-            if not all([self.store.check(key) for key in keys]) and not self._try_stage(earlier):
+            sound = all([self.store.check(key) for key in keys])
+            if not sound and earlier != path and not self._try_stage(earlier):
                 return False
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from spaces.seals import SEAL
 from spaces.storage import check_storage
 from trainables.trial_record import TRIALS
 
+logger = logging.getLogger(__name__)
 STUDY = "citune"
 JOURNAL = "optuna.journal"
 TAIL_BYTES = 1 << 20
@@ -111,6 +113,7 @@ def cut_torn_line(path: Path) -> None:
     except FileNotFoundError:
         return
     if content and not content.endswith(b"\n"):
+        logger.warning("the last line of %s was damaged, as a kill leaves it, and was cut", path)
         write_atomically(path, content[: content.rfind(b"\n") + 1])
 
 

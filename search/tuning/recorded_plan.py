@@ -66,7 +66,11 @@ def check_plan(run: Path) -> list[str]:
 
 def check_samples(run: Path, samples: int) -> None:
     """Raise `InputError` if a search has proposed more configurations than it is resumed with."""
-    study = load_study(run)
+    study = None
+    with contextlib.suppress(
+        InputError
+    ):  # the records then hold the proposals of a damaged journal
+        study = load_study(run)
     # Points that were only enqueued are no proposals yet.
     proposed = sum(t.state is not TrialState.WAITING for t in study.trials) if study else 0
     if samples < proposed:

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 
-from spaces.errors import InputError
-from spaces.files import file_sha256, write_atomically
+from spaces.errors import InputError, first_line
+from spaces.files import file_sha256, set_aside, write_atomically
 from spaces.records import Record
 from tasks.data.benchmark import plain_files, read_benchmark_file
 from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
@@ -136,7 +136,12 @@ def _unchanged(note: Path, out: Path) -> Path | None:
         folder = out / known.folder
         same = folder.is_dir() and all(map(_same_source, known.sources))
         return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
-    except (OSError, InputError):
+    except FileNotFoundError:
+        return None
+    except (OSError, InputError) as error:
+        set_aside(note)
+        why = first_line(error)
+        print(f"{note} is damaged and was set aside: {why}", file=sys.stderr, flush=True)
         return None
 
 
