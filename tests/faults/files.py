@@ -127,7 +127,13 @@ CASES = [
     Case("file_uri_quoted", quoted, 0, ("3 accepted",)),
     Case("windows_paths", windows, 1, ("2 accepted, 1 rejected", "/")),
     Case("closed_but_not", closed_but_not, 0, ("closed, but 8 of 8 answers",), command=DRY_RUN),
-    Case("train_is_test", train_is_test, 0, ("train.{1,80}test",), command=DRY_RUN),
+    Case(
+        "train_is_test",
+        train_is_test,
+        0,
+        ("distinct examples of test are in train",),
+        command=DRY_RUN,
+    ),
     Case(
         "processor_fault_in_short_row",
         strip,

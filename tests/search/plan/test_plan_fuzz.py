@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from best_values import BEST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from records import ORDERINGS, TASKS, record
 
-from search.final.best_record import BestRecord, read_best_record
+from search.final.best_record import read_best_record
 from search.plan.checks import check_budget, check_settings, searched_strategies
 from search.plan.plan_file import named_plan
 from search.plan.space import config_space
@@ -46,29 +46,6 @@ BENCHMARK = {
         "one": {"metric": "exact_match", "max_new_tokens": 3, "closed": True},
         "two": {"metric": "vqa_accuracy", "max_new_tokens": 5, "path": "two"},
     },
-}
-BEST = {
-    "schema": BestRecord.SCHEMA,
-    "trial": "0000",
-    "search": "mine",
-    "config": dict(record("0000", knobs={"ratio": 0.1}).config),
-    "metrics": {"final_average": 0.5, "forward_transfer": None},
-    "matrices": [m.to_dict() for m in record("0000").matrices],
-    "panel": {
-        "orderings": [list(o) for o in ORDERINGS],
-        "scoring": "seen",
-        "split": "validation",
-        "initial": [],
-        "initial_state": "trained",
-    },
-    "seed": 0,
-    "workers": 1,
-    "model": {"name": "m", "path": "/m"},
-    "benchmark": {"name": "b", "path": "/b"},
-    "text_encoder": {"path": "", "fingerprint": ""},
-    "fingerprints": {"model": "0a", "tasks": dict.fromkeys(TASKS, "3d")},
-    "code": "r",
-    "versions": {"torch": "2"},
 }
 WORDS = (
     *(

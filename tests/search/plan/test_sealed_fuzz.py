@@ -10,43 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import ORDERINGS, TASKS, record
+from best_values import BEST, PLACES
+from records import TASKS
 
-from search.final.best_record import BestRecord, read_best_record
+from search.final.best_record import read_best_record
 from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan
 from spaces import InputError
 from spaces.records import Record
 from spaces.seals import sealed
 from spaces.yaml_files import write_yaml
 
-PANEL = {
-    "orderings": [list(o) for o in ORDERINGS],
-    "scoring": "seen",
-    "split": "validation",
-    "initial": [],
-    "initial_state": "trained",
-}
-PRINTS = {"model": "0a", "tasks": dict.fromkeys(TASKS, "3d")}
-PLACES = {
-    "model": {"name": "m", "path": "/m"},
-    "benchmark": {"name": "b", "path": "/b"},
-    "text_encoder": {"path": "", "fingerprint": ""},
-    "fingerprints": PRINTS,
-    "panel": PANEL,
-}
-BEST = {
-    "schema": BestRecord.SCHEMA,
-    "trial": "0000",
-    "search": "mine",
-    "config": dict(record("0000", knobs={"ratio": 0.1}).config),
-    "metrics": {"final_average": 0.5, "forward_transfer": None},
-    "matrices": [m.to_dict() for m in record("0000").matrices],
-    "seed": 0,
-    "workers": 1,
-    "code": "r",
-    "versions": {"torch": "2"},
-    **PLACES,
-}
 PLAN = {
     "schema": SavedPlan.SCHEMA,
     "name": "mine",
