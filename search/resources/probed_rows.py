@@ -76,6 +76,25 @@ def _roles(shapes: RowShapes) -> list[int]:
     return sorted({*coarse.tolist(), *rare.tolist()})
 
 
+def _pictures(task: Task, split: str) -> Iterator[tuple[int, Picture]]:
+    """Yield row and header of each picture; a conversion has described those of its shards."""
+    rows = task.examples(split)
+    described = rows.image_columns(*Picture._fields)
+    if described is not None:
+        pictures = list(map(Picture, *described))
+        for row, numbers in enumerate(rows.image_numbers()):
+            for number in numbers or ():
+                yield row, pictures[number]
+        return
+    known: dict[int, Picture | None] = {}
+    for row, number, image in rows.image_buffers():
+        picture = known.get(number) if number in known else read_header(image)
+        if number is not None:
+            known[number] = picture
+        if picture is not None:
+            yield row, picture
+
+
 class _Kinds:
     """The first row with each kind of picture, and those with the most extreme ones."""
 
@@ -86,18 +105,10 @@ class _Kinds:
     def add(self, task: Task, split: str, shapes: RowShapes) -> np.ndarray:
         """Look at a split's pictures; return the number of pixels of each row."""
         pixels = np.zeros(len(shapes.characters))
-        known: dict[int, Picture | None] = {}
-        for row, number, image in task.examples(split).image_buffers():
-            if number is None or number not in known:
-                picture = read_header(image)
-                if number is not None:
-                    known[number] = picture
-            else:
-                picture = known[number]
-            if picture is not None:
-                pixels[row] += picture.width * picture.height
-                self._first.setdefault(picture, (split, row))
-                self._counts[picture] += 1
+        for row, picture in _pictures(task, split):
+            pixels[row] += picture.width * picture.height
+            self._first.setdefault(picture, (split, row))
+            self._counts[picture] += 1
         return pixels
 
     def rows(self) -> list[tuple[str, int]]:

@@ -102,10 +102,20 @@ class Rows(Sequence[Example]):
     def _has_cells(self) -> bool:
         return "images" not in self._text.column_names
 
+    def image_columns(self, *names: str) -> list[list[Any]] | None:
+        """Return columns that describe the images of the shards; None if no conversion wrote them."""
+        if self._has_cells or not are_described(self.image_files):
+            return None
+        return [read_images(self.image_files, name).to_pylist() for name in names]
+
+    def image_numbers(self) -> list[list[int] | None]:
+        """Return each row's images by their numbers in the image shards."""
+        return self._text.column("images").to_pylist()
+
     def image_buffers(self) -> Iterator[tuple[int, int | None, Any]]:
         """Yield row, number in the image shards (None if there are none) and bytes of every image."""
         if not self._has_cells:
-            for row, numbers in enumerate(self._text.column("images").to_pylist()):
+            for row, numbers in enumerate(self.image_numbers()):
                 for number in numbers or ():
                     yield row, number, self._shared[number].as_buffer()
             return

@@ -14,6 +14,7 @@ from tasks.formats.image_hints import PathHints
 from tasks.formats.raw_example import ImageReference, RowError, brief, printable
 
 LARGEST = 1 << 28  # bytes of an encoded image
+_SCHEME = re.compile("^file:(//(localhost(?=/))?)?", re.IGNORECASE)
 
 
 class ImageFolder:
@@ -22,8 +23,8 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._hints = PathHints(self.folder)
-        self._last: tuple[str, Path] | None = None
-        """The reference looked up last, and its path: a row's is asked for several times."""
+        self._root = str(self.folder)
+        self._inside = os.path.join(self._root, "")
 
     def read(self, reference: ImageReference) -> bytes:
         """Return the encoded image; raise `RowError` if it cannot be read."""
@@ -31,28 +32,26 @@ class ImageFolder:
             return reference
         if reference[:5].lower() == "data:":
             return _embedded(reference)
-        path = self.path(reference)
+        return self.contents(self.path(reference), reference)
+
+    def contents(self, path: str, reference: str) -> bytes:
+        """Return the file at the path of a reference; raise `RowError` if it cannot be read."""
         try:
             return _contents(path)
         except FileNotFoundError:
             hint = self._hints.hint(reference)
-            raise RowError("image file is missing", f"{_quoted(str(path))}{hint}") from None
+            raise RowError("image file is missing", f"{_quoted(path)}{hint}") from None
 
-    def path(self, reference: str) -> Path:
+    def path(self, reference: str) -> str:
         """Return the path of a reference; raise `RowError` if it lies outside the folder.
 
         A path that is not there as written is tried with %20 and backslashes decoded.
         """
-        if self._last is None or self._last[0] != reference:
-            self._last = reference, self._path(reference)
-        return self._last[1]
-
-    def _path(self, reference: str) -> Path:
-        written = re.sub("^file:(//(localhost(?=/))?)?", "", reference, flags=re.IGNORECASE)
+        written = _SCHEME.sub("", reference)
         if "://" in written:
             raise RowError("image is an address", f"{_quoted(reference)}: nothing is downloaded")
-        paths = [Path(os.path.normpath(self.folder / one)) for one in _spellings(written)]
-        inside = [path for path in paths if path.is_relative_to(self.folder)]
+        paths = [os.path.normpath(os.path.join(self._root, one)) for one in _spellings(written)]
+        inside = [one for one in paths if one == self._root or one.startswith(self._inside)]
         if not inside:
             hint = self._hints.hint(reference)
             raise RowError("image lies outside the image folder", f"{_quoted(reference)}{hint}")
@@ -63,7 +62,9 @@ class ImageFolder:
 
 def _spellings(written: str) -> list[str]:
     """Return a path as it is written, then as an address or a system with backslashes would read it."""
-    decoded = unquote(written) if "%" in written else written
+    if "%" not in written and "\\" not in written:
+        return [written]
+    decoded = unquote(written)
     slashes = [one.replace("\\", "/") for one in (written, decoded)]
     return list(dict.fromkeys((written, decoded, *slashes)))
 
@@ -89,16 +90,17 @@ def _embedded(uri: str) -> bytes:
         raise RowError("data: URI is no base64", str(error)) from error
 
 
-def _contents(path: Path) -> bytes:
+def _contents(path: str) -> bytes:
     try:
-        status = path.stat()
+        status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
-            raise RowError("image is no file", _quoted(str(path)))
+            raise RowError("image is no file", _quoted(path))
         if status.st_size > LARGEST:
             raise RowError("image file too large", f"{status.st_size} bytes, at most {LARGEST}")
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise RowError("image file cannot be read", f"{_quoted(str(path))}: {reason}") from error
+        raise RowError("image file cannot be read", f"{_quoted(path)}: {reason}") from error

@@ -29,6 +29,7 @@ from tasks.data.task import SPLITS
 from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.converted_folder import convert_task
 from tasks.user_data.damaged_data import note_origin, origin_of_damaged, set_damaged_aside
+from tasks.user_data.processes import convert_together
 from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
 
@@ -75,7 +76,10 @@ def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
             check_shards(folder)
     if not raw:
         return path
-    folders = {name: converted_folder(task, out) for name, task in raw.items()}
+    known = {name: earlier_folder(task, out) for name, task in raw.items()}
+    new = [raw[name] for name, folder in known.items() if folder is None]
+    made = iter(convert_together(converted_folder, new, out))
+    folders = {name: folder or next(made) for name, folder in known.items()}
     manifests = {folder: read_manifest(folder) for folder in folders.values()}
     broken = [folder for folder, manifest in manifests.items() if manifest.rows.rejected]
     cut = [f for f in broken if any(UNREAD in reason for reason in manifests[f].reasons)]
@@ -111,13 +115,14 @@ def _has_other_columns(file: Path) -> bool:
     return bool(column_faults(schema, [name for name in COLUMNS if name != "images"]))
 
 
+def earlier_folder(task: RawTask, out: Path) -> Path | None:
+    """Return the folder of an earlier conversion of a task if nothing has changed since."""
+    earlier = _unchanged(_note_file(task, out), out)
+    return earlier if earlier and not set_damaged_aside(earlier) else None
+
+
 def converted_folder(task: RawTask, out: Path) -> Path:
-    """Return the folder of a task's shards: an earlier one if nothing has changed since."""
-    settings = json.dumps([VERSION, task.settings()], sort_keys=True)
-    note = out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
-    earlier = _unchanged(note, out)
-    if earlier and not set_damaged_aside(earlier):
-        return earlier
+    """Convert a task; return the folder of its shards."""
     print(f"converting  {task.name}", file=sys.stderr, flush=True)
     folder, images = convert_task(task, out)
     manifest = read_manifest(folder)
@@ -125,8 +130,13 @@ def converted_folder(task: RawTask, out: Path) -> Path:
         print(f"{line} ({task.name})", file=sys.stderr, flush=True)
     sources = manifest.sources
     inputs = ConversionNote(folder=folder.name, sources=sources, images=images)
-    write_atomically(note, json.dumps(inputs.to_values()))
+    write_atomically(_note_file(task, out), json.dumps(inputs.to_values()))
     return folder
+
+
+def _note_file(task: RawTask, out: Path) -> Path:
+    settings = json.dumps([VERSION, task.settings()], sort_keys=True)
+    return out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
 
 
 def _unchanged(note: Path, out: Path) -> Path | None:

@@ -142,16 +142,16 @@ class TaskConverter:
     ) -> dict[ImageReference, int]:
         """Return the images' rows in the image shards; none is written unless all are good."""
         rows: dict[ImageReference, int] = {}
-        new: dict[ImageReference, tuple[bytes, ImageInfo | None]] = {}
+        new: list[tuple[ImageReference, str | None, bytes, ImageInfo | None]] = []
         for reference in references:
             path = _path(reference, folder)
             if path in self._image_rows:
                 rows[reference] = self._image_rows[path]
             else:
-                new[reference] = self._read_image(reference, path, folder)
-        for reference, (image, info) in new.items():
+                new.append((reference, path, *self._read_image(reference, path, folder)))
+        for reference, path, image, info in new:
             rows[reference] = self.images.add(image, info)
-            if path := _path(reference, folder):
+            if path is not None:
                 self._image_rows[path] = rows[reference]
         return rows
 
@@ -162,20 +162,23 @@ class TaskConverter:
 
         An image that is in the shards already is not described again.
         """
+        if path is None:
+            return self._inspected(folder.read(reference))
         if path in self._image_faults:
             raise RowError(*self._image_faults[path])
         try:
-            image = folder.read(reference)
-            info = None if image in self.images else inspect_image(image)
-            if isinstance(info, str):
-                raise RowError("image cannot be decoded", info)
+            image = self._inspected(folder.contents(path, str(reference)))
         except RowError as error:
-            if path is not None:
-                self._image_faults[path] = (error.reason, error.detail)
-                self.image_files[path] = file_state(path)
+            self._image_faults[path] = (error.reason, error.detail)
             raise
-        if path is not None:
+        finally:
             self.image_files[path] = file_state(path)
+        return image
+
+    def _inspected(self, image: bytes) -> tuple[bytes, ImageInfo | None]:
+        info = None if image in self.images else inspect_image(image)
+        if isinstance(info, str):
+            raise RowError("image cannot be decoded", info)
         return image, info
 
     def _unique_id(self, split: str, name: str) -> str:
@@ -219,7 +222,7 @@ def _path(reference: ImageReference, folder: ImageFolder) -> str | None:
     """Return the file that a reference names; None if it names none, or one that must not be read."""
     with suppress(RowError):
         if isinstance(reference, str) and is_path(reference):
-            return str(folder.path(reference))
+            return folder.path(reference)
     return None
 
 

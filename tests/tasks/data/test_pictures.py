@@ -148,3 +148,15 @@ def test_a_damaged_picture_is_seen_or_has_a_fault(format: str, data: st.DataObje
         image[place] ^= data.draw(st.integers(1, 255))
     if decoding_fault(bytes(image)) is None:
         assert picture_rgb(bytes(image)).mode == "RGB"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_cut_photo_is_found_at_any_place(progressive: bool, share: float) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((120, 90), 80).convert("RGB").save(buffer, "JPEG", progressive=progressive)
+    whole = buffer.getvalue()
+    info = inspect_image(whole)
+    assert not isinstance(info, str)
+    assert (info.width, info.height) == (120, 90)
+    assert "truncated" in str(inspect_image(whole[: int(len(whole) * share)]))
