@@ -55,7 +55,7 @@ def die(task: RawTask, out: Path) -> Path:
 def test_the_first_error_reaches_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     use_processes(monkeypatch)
     tasks = [RawTask("one", {}), RawTask("two", {})]
-    with pytest.raises(InputError, match="^one is bad$"):
+    with pytest.raises(InputError, match=r"^one is bad$"):
         convert_together(fail, tasks, Path())
 
 
