@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import io
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +19,9 @@ from typing import Any
 
 import yaml
 from PIL import Image
+
+from search.cli import main as search
+from tasks.validate import main as validate
 
 CHECKOUT = Path(__file__).parents[2]
 VALIDATE = ("-m", "tasks.validate", "{folder}/{data}", "--html", "{folder}/page.html")
@@ -41,6 +47,35 @@ class Outcome:
         return (telling or lines or ["nothing"])[-1]
 
 
+def run_in(checkout: Path, words: Sequence[str]) -> tuple[int, str]:
+    """Run a command of a checkout; return its exit status and all that it printed."""
+    threads = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=checkout,
+        env={**os.environ, **threads, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return done.returncode, f"{done.stdout}\n{done.stderr}"
+
+
+def run_here(words: Sequence[str]) -> tuple[int, str]:
+    """Run a command of this checkout in this process, which has imported all that it needs."""
+    main, flags = (validate, words[2:]) if words[0] == "-m" else (search, words[1:])
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            status = main(flags)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except Exception:
+            status = 1
+            traceback.print_exc()
+    return status, said.getvalue()
+
+
 @dataclass(frozen=True)
 class Case:
     """One reported fault."""
@@ -59,24 +94,16 @@ class Case:
     model: str = "llava-instructed"
     """Model of a dry run; a relative path lies in the folder."""
 
-    def run(self, folder: Path, checkout: Path = CHECKOUT) -> Outcome:
-        """Write the input into `folder` and run the command of a checkout on it."""
+    def run(self, folder: Path, checkout: Path | None = None) -> Outcome:
+        """Write the input into `folder` and run the command on it: a checkout's, or else here."""
         folder.mkdir(parents=True)
         self.write(folder)
         model = str(folder / self.model) if (folder / self.model).exists() else self.model
         words = [w.format(folder=folder, data=self.data, model=model) for w in self.command]
-        threads = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=checkout,
-            env={**os.environ, **threads, "PYTHONPATH": str(checkout)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        status, said = run_here(words) if checkout is None else run_in(checkout, words)
         page = folder / "page.html"
         shown = plain(page.read_text()) if page.exists() else ""
-        return Outcome(done.returncode, f"{shown}\n{done.stdout}\n{done.stderr}")
+        return Outcome(status, f"{shown}\n{said}")
 
     def faults(self, outcome: Outcome) -> list[str]:
         """Return what is wrong with an outcome; nothing if it is right."""
