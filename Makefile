@@ -1,4 +1,4 @@
-.PHONY: check lint format test slow weights peers claims bench kills
+.PHONY: check lint format test slow long weights peers claims bench kills
 
 check: lint test ## what a change must pass before it is handed in
 
@@ -17,6 +17,9 @@ test:
 
 slow:
 	pytest -n 2 -m "slow and not gpu"
+
+long: ## whole searches and real shapes that take minutes each
+	pytest -n 2 -m long
 
 weights: ## with real pretrained weights, which are fetched the first time; see docs/weights.md
 	pytest -m weights -s

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench
-from benchmarks.speed import recorded, shapes, small, time_to_best
+from benchmarks.speed import recorded, small, time_to_best
 from benchmarks.speed.measure import Cost, Result, compared, cost_of, exact, in_turns
 from tasks import load_benchmark
 
@@ -157,8 +157,13 @@ def test_the_page_shows_steps_on_a_gpu_and_leaves_out_what_is_not_known(
     assert "one a loom" in page
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", shapes.SHAPES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param("llava-7b", marks=pytest.mark.long),
+        pytest.param("blip-2-2.7b", marks=pytest.mark.slow),
+    ],
+)
 def test_the_shapes_of_real_models_are_measured_in_small(shape: str) -> None:
     flags = ["--shape", shape, "--small", "--batch", "2", "--steps", "1"]
     command = [sys.executable, "-m", "benchmarks.speed.shapes", *flags]

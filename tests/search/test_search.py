@@ -166,8 +166,13 @@ def test_a_search_killed_and_resumed_ends_like_an_undisturbed_one(toy: Toy, tmp_
     assert {row["state"] for row in table(cut, "trials").to_pylist()} == {"finished", "stopped"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rule", ["median", "racing"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param("median", marks=pytest.mark.long),
+        pytest.param("racing", marks=pytest.mark.slow),
+    ],
+)
 def test_a_search_ends_well_with_the_other_stopping_rules(
     rule: str, toy: Toy, tmp_path: Path
 ) -> None:

@@ -148,7 +148,7 @@ def test_a_search_evicts_when_its_store_has_grown(
     assert "--store-limit 1e-06 cannot be kept" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_within_a_limit_ends_as_one_without(toy: Toy, tmp_path: Path) -> None:
     from searches import ran
 
