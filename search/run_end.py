@@ -25,14 +25,14 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Ending:
-    """End of a search's trials, and its cause."""
+    """End of the trials of a session, and its cause: none (all have ended), a signal or the time budget."""
 
     unended: int = 0
-    """Trials that have not ended."""
+    """Number of trials that have not ended."""
     signum: int = 0
     """Number of the signal that ended the search; 0 if none did."""
     cut_short: bool = False
-    """True if Ray was ended by force, so that its exit handlers must not run."""
+    """True if Ray was killed, so that its exit handlers must not run in this program."""
     budget: float | None = None
     """Seconds of the time budget, if it ended the search."""
     failed: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def write_results(run: Path, ending: Ending) -> int:
             f'tables and report cannot be written to "{run}" ({first_line(error)}), and every trial is '
             f"safe: make room, then python search/analyze.py {shlex.quote(str(run))} writes them"
         ) from error
-    except InputError:
+    except InputError:  # the folder holds no trial yet
         if not ending.signum:
             raise
         print("there is nothing to report yet", flush=True)
@@ -87,12 +87,16 @@ def show_end(run: Path, ending: Ending, status: int, seconds: float) -> int:
     return int(bool(missing))
 
 
-def end_apart(run: Path, signum: int) -> NoReturn:
+def end_in_new_program(run: Path, signum: int) -> NoReturn:
     """Replace this program by one that writes the results of a search that a signal ended.
 
-    Ray's core ends its process a minute after the control process, and a report may take longer.
+    Ray's control process has been killed by then. Ray's core ends this process a minute later, and a report
+    may take longer.
     """
-    code = f"import sys; from {__name__} import ended_by; sys.exit(ended_by(sys.argv[1], {int(signum)}))"
+    code = (
+        f"import sys; from {__name__} import write_and_show; "
+        f"sys.exit(write_and_show(sys.argv[1], {int(signum)}))"
+    )
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -100,8 +104,8 @@ def end_apart(run: Path, signum: int) -> NoReturn:
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
 
 
-def ended_by(folder: str, signum: int) -> int:
-    """Write the results of a search that a signal ended; return the exit status."""
+def write_and_show(folder: str, signum: int) -> int:
+    """Write and print the results of a search that a signal ended; return the exit status."""
     from search.commands import guarded
 
     run, ending = Path(folder), Ending(signum=signum, cut_short=True)
@@ -109,5 +113,5 @@ def ended_by(folder: str, signum: int) -> int:
 
 
 def suggested_budget(budget: float) -> int:
-    """Return a time budget that is worth a try after a smaller one."""
+    """Return the time budget to propose after a smaller one ended the search."""
     return max(600, round(4 * budget))

@@ -1,4 +1,9 @@
-"""A prepared search run to its end: Ray, Tune, then tables and report."""
+"""Run of a prepared search: Ray, Tune, then tables and report.
+
+Trials end with the plan, its time budget or a signal: an `Ending` says which. When a process of Ray dies,
+the search is resumed once in a new program. Other errors of Tune, disk and storage become a `MachineError`,
+which the command prints as one line.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +33,12 @@ from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_pla
 from search.prepared_search import PreparedSearch
 from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
-from search.resources.ray_again import last_words, search_again, start_over
+from search.resources.ray_again import print_if_process_dies, resume_in_new_program, worker_fault
 from search.resources.ray_start import kill_children
 from search.resources.ray_watch import RayDiedError, dead_process, noted_deaths, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.run_end import Ending, end_apart, resume_command, show_end, write_results
+from search.run_end import Ending, end_in_new_program, resume_command, show_end, write_results
 from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
 from search.tuning.progress import Progress
@@ -66,21 +71,22 @@ def run_search(search: PreparedSearch, start: float) -> int:
                 save_plan(resolved, search.prior_run)
                 ending = run_trials(search)
             except (KeyboardInterrupt, RayDiedError) as error:
-                if name := death_behind(error):
+                # Signals and Ray's death look alike: within Ray's core, both are a `KeyboardInterrupt`.
+                if name := dead_process_behind(error):
                     add_seconds(run, time.monotonic() - start)
-                    search_again(run, name, budget_left(resolved, start))
-                ending = cut_short(error)
+                    resume_in_new_program(run, name, budget_left(resolved, start))
+                ending = end_by_signal(error)
             add_seconds(run, time.monotonic() - start)
-        kill_at_next()
+        kill_at_next()  # the tables may take long: who signals again wants no more of them
         if ending.cut_short:
-            end_apart(run, ending.signum)
+            end_in_new_program(run, ending.signum)
         status = write_results(run, ending)
         return show_end(run, ending, status, time.monotonic() - start)
 
 
 @contextlib.contextmanager
 def resumable(run: Path) -> Iterator[None]:
-    """Turn errors of disk and storage into one line that says how to go on."""
+    """Turn errors of disk and storage into a `MachineError` that names the command to resume."""
     try:
         yield
     except MachineError as error:
@@ -94,15 +100,15 @@ def resumable(run: Path) -> Iterator[None]:
         ) from error
 
 
-def death_behind(error: BaseException) -> str:
-    """Return the process of Ray whose death raised an error; empty if a signal of the user did."""
+def dead_process_behind(error: BaseException) -> str:
+    """Return the name of the process of Ray whose death raised an error; empty if a signal did."""
     if isinstance(error, RayDiedError):
         return str(error)
     return noted_deaths[-1] if noted_deaths and not caught else ""
 
 
-def cut_short(error: BaseException) -> Ending:
-    """Return the ending by a signal, after what is left of Ray has been ended."""
+def end_by_signal(error: BaseException) -> Ending:
+    """Kill what is left of Ray; return the ending of a search that a signal ended."""
     kill_at_next()
     signum = signal_behind(error) if isinstance(error, KeyboardInterrupt) else signal.SIGINT
     name = InterruptedSearch(signum).args[0]
@@ -112,7 +118,7 @@ def cut_short(error: BaseException) -> Ending:
 
 
 def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None:
-    """Write `plan.json`; a resumed search keeps its start and its seconds."""
+    """Write `plan.json`; a resumed search keeps the time of its start and the seconds spent so far."""
     now = datetime.datetime.now().astimezone()
     times: dict[str, object] = {"started": now.isoformat(timespec="seconds")}
     if resolved.resumed:
@@ -126,7 +132,10 @@ def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None
 
 
 def run_trials(search: PreparedSearch) -> Ending:
-    """Run the trials that are left; return how they ended. Ctrl-C is handled by Tune."""
+    """Run the trials that are left; return how they ended.
+
+    Tune handles Ctrl-C itself: it ends the trials and returns.
+    """
     resolved, lanes = search.resolved, search.packing.lanes
     prior_run = search.prior_run
     if resolved.resumed:
@@ -138,10 +147,10 @@ def run_trials(search: PreparedSearch) -> Ending:
     if prior_run:
         reuse_prior_run(resolved, searcher, prior_run)
     if not searcher.trials_left():
-        return Ending()
+        return Ending()  # nothing is left to train: Ray is not needed
     print("starting Ray and the workers", flush=True)
     cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
-    with watching_ray(lambda name: leave_stuck(resolved, name)):
+    with watching_ray(lambda name: resume_while_stuck(resolved, name)):
         start_workers(cpus, resolved.run)
         resolved = precompute_features(resolved, search.needs, lanes)
         trials = resolved.plan.samples + len(REFERENCES)
@@ -153,31 +162,34 @@ def run_trials(search: PreparedSearch) -> Ending:
         try:
             build_tuner(resolved, searcher, lanes, callbacks).fit()
         except Exception as error:
-            raise fault_of_the_machine(error, resolved.run) from error
+            raise fault_behind(error, resolved.run) from error
         finally:
             progress.close()
     ray.shutdown()
-    return ended(resolved, searcher.unended(), searcher.failed, time.monotonic() - begun)
+    return tune_ending(resolved, searcher.unended(), searcher.failed, time.monotonic() - begun)
 
 
-def leave_stuck(resolved: ResolvedPlan, name: str) -> None:
-    """Go on in a new program while the main thread waits for a Ray that has died."""
+def resume_while_stuck(resolved: ResolvedPlan, name: str) -> None:
+    """Resume the search in a new program, from another thread than the main one.
+
+    The main thread is stuck in a call of Ray, and cannot do it.
+    """
     try:
         with resumable(resolved.run):
-            search_again(resolved.run, name, resolved.plan.time_budget)
+            resume_in_new_program(resolved.run, name, resolved.plan.time_budget)
     except MachineError as error:
         print(f"error: {error}", file=sys.stderr)
         leave(MACHINE_STATUS)
 
 
 def start_workers(cpus: int, run: Path) -> None:
-    """Connect to Ray, with this search's handlers of signals in place of Ray's."""
+    """Connect to Ray, and put this search's signal handlers in place of Ray's."""
     words = (
         "error: Ray ended this process while the two connected, for its control process died; what is "
         f"finished is safe: {resume_command(run)} goes on with it"
     )
     try:
-        with last_words(words):
+        with print_if_process_dies(words):
             connect(cpus, run / RAY_LOG)
     except InputError as error:
         raise InputError(f"{error}; then {resume_command(run)} goes on") from error
@@ -187,10 +199,11 @@ def start_workers(cpus: int, run: Path) -> None:
         catch_signals()
 
 
-def fault_of_the_machine(error: Exception, run: Path) -> BaseException:
-    """Return what ended Tune: a signal, or a fault of disk, lease or Ray in one line.
+def fault_behind(error: Exception, run: Path) -> BaseException:
+    """Return the exception to raise for an error of Tune: its real cause, or a `MachineError` of one line.
 
-    Ray wraps what a handler of a signal raises within a call of its core.
+    Ray wraps an exception that a signal handler raises within a call of its core. So the causes are
+    searched for a signal, a death of Ray, and faults of the disk or the lease, in this order.
     """
     causes = list(causes_of(error))
     for kind in (KeyboardInterrupt, RayDiedError, MachineError):
@@ -203,34 +216,37 @@ def fault_of_the_machine(error: Exception, run: Path) -> BaseException:
         if isinstance(cause, OSError):
             return cause
     check_run_lease(run)
-    return start_over(error, run / RAY_LOG)
+    return worker_fault(error, run / RAY_LOG)
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it."""
+    """Yield an error and its causes, the nearest first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
 
 
-def ended(resolved: ResolvedPlan, unended: int, failed: list[str], seconds: float) -> Ending:
-    """Return how Tune ended: trials without an end were cut by the budget, or else by Ctrl-C."""
+def tune_ending(resolved: ResolvedPlan, unended: int, failed: list[str], seconds: float) -> Ending:
+    """Return how Tune ended, given the number of trials without an end.
+
+    Tune returns early for the time budget and for Ctrl-C, and does not say for which.
+    """
     budget = resolved.plan.time_budget
     if not unended:
         return Ending(failed=failed)
     if budget is not None and seconds >= budget:
         return Ending(unended=unended, budget=budget, failed=failed)
-    return Ending(unended=unended, signum=2, failed=failed)
+    return Ending(unended=unended, signum=signal.SIGINT, failed=failed)
 
 
 def budget_left(resolved: ResolvedPlan, start: float) -> float | None:
-    """Return what is left of the time budget, at least a second; None if there is none."""
+    """Return the seconds left of the time budget, at least one; None if the plan has no budget."""
     budget = resolved.plan.time_budget
     return None if budget is None else max(1.0, budget - (time.monotonic() - start))
 
 
 def add_seconds(run: Path, seconds: float) -> None:
-    """Add the wall time of this session to those before it."""
+    """Add the wall time of this session to that of earlier sessions in `plan.json`."""
     plan = read_saved_plan(run)
     write_saved_plan(run, plan.model_copy(update={"seconds": plan.seconds + seconds}))

@@ -1,4 +1,4 @@
-"""One more try after Ray has died: the search goes on in a new program."""
+"""Deaths and errors of Ray: the search is resumed once in a new program, else ends with one line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from spaces.errors import MachineError, first_line
 
 ROOT = Path(__file__).parents[2]
 AGAIN = "CITUNE_RAY_AGAIN"
-"""Variable that is set for a search that goes on after Ray has died once."""
+"""Environment variable with the folder of a search that was resumed after Ray had died."""
 
 
-def search_again(run: Path, name: str, time_budget: float | None) -> NoReturn:
-    """Replace this program by one that resumes the search, or raise `MachineError` at the second time.
+def resume_in_new_program(run: Path, name: str, time_budget: float | None) -> NoReturn:
+    """Replace this program by one that resumes the search; raise `MachineError` the second time.
 
-    Threads of a Ray that has died may hang or abort; a new program has none of them.
+    `name` is the process of Ray that died. Its threads in this program may hang or abort; a new program
+    has none of them.
     """
     kill_children(set())
     if os.environ.get(AGAIN) == str(run):
-        raise MachineError(f"{described(name)} died a second time")
-    print(f"{described(name)} died: the search is resumed once", flush=True)
+        raise MachineError(f"{display_name(name)} died a second time")
+    print(f"{display_name(name)} died: the search is resumed once", flush=True)
     budget = [] if time_budget is None else ["--time-budget", f"{time_budget:g}"]
     command = [sys.executable, str(ROOT / "search" / "run.py"), "--resume", "--name", run.name]
     environment = {**os.environ, AGAIN: str(run)}
@@ -36,12 +37,13 @@ def search_again(run: Path, name: str, time_budget: float | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def last_words(words: str) -> Iterator[None]:
+def print_if_process_dies(words: str) -> Iterator[None]:
     """Have a shell print `words` to stderr if this process dies in the block.
 
-    Ray's core ends its process without an exception if the control process dies while the two connect,
-    and it holds Python's lock until then: no thread of this process can say so.
+    Ray's core ends this process without an exception if the control process dies while the two connect.
+    It holds Python's lock until then, so no thread of this process could print anything.
     """
+    # `read` fails at the end of the pipe, which the death of this process closes.
     script = 'read -r line || printf "%s\\n" "$1" >&2'
     shell = subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", words], stdin=subprocess.PIPE, start_new_session=True
@@ -53,13 +55,13 @@ def last_words(words: str) -> Iterator[None]:
             shell.communicate(b"alive\n")
 
 
-def described(name: str) -> str:
-    """Return a process of Ray by a name that people know."""
+def display_name(name: str) -> str:
+    """Return a process of Ray as messages name it."""
     return {"raylet": "Ray's raylet", "gcs_server": "Ray's control process"}.get(name, "Ray")
 
 
-def start_over(error: Exception, log: Path) -> MachineError:
-    """Return an error of Tune or Ray as one line; the traceback goes to a log."""
+def worker_fault(error: Exception, log: Path) -> MachineError:
+    """Return an error of Tune or Ray as a `MachineError` of one line; its traceback goes to `log`."""
     return MachineError(
         f"the search was ended by an error of its workers ({first_line(error)[:300]}); "
         f"{note_traceback(log, error)}"

@@ -26,14 +26,16 @@ LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
 SOCKET = "ray/session_{now:%Y-%m-%d_%H-%M-%S_%f}_{pid}/sockets/plasma_store"
 """Path of Ray's longest socket below its temporary folder."""
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Environment variables by which a user gives Ray a token; without them Ray reads one below the home."""
 LOOPBACK = {
-    # Named after the systems on which Ray does so by default: its processes talk over loopback alone.
+    # "0" keeps Ray's processes on loopback. Ray names the switch after what some systems do by default.
     ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     "NCCL_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
 }
 """Environment by which a search on this machine alone listens on loopback alone."""
 TRIES = 2
+"""Attempts to start Ray."""
 
 
 def check_ray_can_start() -> None:
@@ -44,7 +46,8 @@ def check_ray_can_start() -> None:
     if len(os.fsencode(folder)) > room:
         raise InputError(
             f"the folder of Ray's sockets must have a path of at most {room} bytes, got "
-            f'{len(os.fsencode(folder))}: "{folder}" (from {_variable()}); RAY_TMPDIR=/tmp would do'
+            f'{len(os.fsencode(folder))}: "{folder}" (from {_temporary_variable()}); '
+            "RAY_TMPDIR=/tmp would do"
         )
     if why := try_folder(folder / "ray"):
         raise InputError(
@@ -55,11 +58,12 @@ def check_ray_can_start() -> None:
 
 
 def temporary_folder() -> str:
-    """Return the folder below which Ray makes its own."""
+    """Return the folder in which Ray makes its temporary folder `ray`."""
     return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
 
 
-def _variable() -> str:
+def _temporary_variable() -> str:
+    """Return the environment variable to blame for a temporary folder with a long path."""
     return "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
 
 
@@ -85,18 +89,18 @@ def _check_token() -> None:
 
 
 def keep_to_owner(token: Path | None = None) -> None:
-    """Let nobody but the owner read Ray's token, whoever wrote it; Ray itself follows the umask."""
-    with contextlib.suppress(OSError):  # it is another's, or there is none
+    """Make Ray's token readable by its owner alone; Ray writes it with the modes that the umask leaves."""
+    with contextlib.suppress(OSError):  # the file is another user's, or there is none
         os.chmod(token or Path.home() / ".ray" / "auth_token", 0o600)
 
 
 def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
-    """Start Ray here on loopback; after a failure once more, then raise `MachineError`.
+    """Start Ray here on loopback; try twice, then raise `MachineError`.
 
-    Its traceback goes to the file `log`.
+    Tracebacks go to the file `log`.
     """
     check_ray_can_start()
-    go_local()
+    use_loopback()
 
     def init() -> None:
         ray.init(
@@ -109,19 +113,19 @@ def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
         )
 
     try:
-        twice(init, log)
+        try_twice(init, log)
     finally:
         keep_to_owner()  # Ray has written its token if there was none
 
 
-def go_local() -> None:
-    """Have this process and its children use the loopback interface alone."""
+def use_loopback() -> None:
+    """Restrict this process and its children to the loopback interface."""
     os.environ.update(LOOPBACK)
-    ray_constants.ENABLE_RAY_CLUSTER = False  # was read when Ray was imported
+    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable when it was imported
 
 
-def twice(init: Callable[[], None], log: Path) -> None:
-    """Call `init`, and once more if it fails; then raise `MachineError` that names the log."""
+def try_twice(init: Callable[[], None], log: Path) -> None:
+    """Call `init`, and once more if it fails; then raise a `MachineError` that names the log."""
     for attempt in range(1, TRIES + 1):
         before = {p.pid for p in psutil.Process().children(recursive=True)}
         try:
@@ -139,7 +143,7 @@ def twice(init: Callable[[], None], log: Path) -> None:
 
 
 def note_traceback(log: Path, error: BaseException) -> str:
-    """Append an error's traceback to a log; return where it is to be read."""
+    """Append a traceback to `log`, or else to a file in the temporary folder; return a note on where."""
     text = "".join(traceback.format_exception(error))
     for path in (log, Path(tempfile.gettempdir(), log.name)):
         try:
@@ -152,20 +156,20 @@ def note_traceback(log: Path, error: BaseException) -> str:
 
 
 def end_children_but(kept: set[int]) -> None:
-    """End what is left of a Ray that did not come up, or has died."""
+    """Shut down a Ray that did not come up, and kill its processes: all children but those `kept`."""
     try:
         ray.shutdown()
-    except Exception as error:  # nothing is there to be shut down
+    except Exception as error:  # half-started, Ray raises errors of many kinds
         print(f"note: Ray was not shut down cleanly ({first_line(error)[:200]})", flush=True)
     kill_children(kept)
 
 
 def kill_children(kept: set[int]) -> None:
-    """Kill all processes below this one but those `kept`."""
+    """Kill all descendants of this process except those with an id in `kept`."""
     children = [p for p in psutil.Process().children(recursive=True) if p.pid not in kept]
     for child in children:
         try:
             child.kill()
-        except psutil.Error:
+        except psutil.Error:  # it has ended by itself
             continue
     psutil.wait_procs(children, timeout=10)

@@ -1,4 +1,8 @@
-"""A watch over the Ray that a search started: if it dies, the driver must not wait for it."""
+"""A watch over the processes of the Ray that a search started.
+
+When one dies, calls of Ray in the main thread may wait for ever. A thread polls the processes, and a signal
+makes the main thread raise `RayDiedError`.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,26 @@ from typing import NoReturn
 import ray._private.worker as ray_worker
 
 PAUSE_SECONDS = 0.5
-"""Seconds between two looks at the processes."""
+"""Seconds between two polls of the processes."""
 PATIENCE_SECONDS = 5.0
-"""Seconds in which the main thread must take note; it may be stuck in a call of Ray."""
+"""Seconds that the main thread has to handle the signal; a call of Ray may keep it from doing so."""
 NEEDED = ("raylet", "gcs_server")
 """Processes without which no trial goes on."""
 SIGNAL = signal.SIGUSR2
+"""Signal by which the watching thread interrupts the main one."""
 noted_deaths: list[str] = []
-"""Names of the processes whose death the main thread has noted."""
+"""Names of the processes of Ray for whose death the signal was handled.
+
+Within a call of Ray's core, `RayDiedError` may become a plain `KeyboardInterrupt`: this list tells the two
+apart.
+"""
 
 
 class RayDiedError(BaseException):
-    """Raised in the main thread when a process of Ray has died; Ray's own handlers let it pass."""
+    """Death of a process of Ray, raised in the main thread.
+
+    It is no `Exception`, so that no handler of Ray catches it.
+    """
 
 
 def dead_process() -> str:
@@ -40,7 +52,7 @@ def dead_process() -> str:
 def watching_ray(stuck: Callable[[str], None], pause: float = PAUSE_SECONDS) -> Iterator[None]:
     """Raise `RayDiedError` in the block if a process of Ray dies.
 
-    Calls `stuck` in another thread if the main thread takes no note of it.
+    Calls `stuck` in the watching thread if the main thread does not handle the signal in time.
     """
     over, noted, name = threading.Event(), threading.Event(), ""
 

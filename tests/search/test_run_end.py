@@ -24,7 +24,7 @@ def test_a_signal_keeps_its_name_when_ray_forgets_it(monkeypatch: pytest.MonkeyP
 
 def test_a_new_program_ends_a_search_with_the_status_of_its_signal(tmp_path: Path) -> None:
     parts = ("from pathlib import Path", "from search import run_end")
-    code = "; ".join((*parts, f"run_end.end_apart(Path({str(tmp_path)!r}), 15)"))
+    code = "; ".join((*parts, f"run_end.end_in_new_program(Path({str(tmp_path)!r}), 15)"))
     command = [sys.executable, "-c", code]
     ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=300)
     assert ended.returncode == 143
