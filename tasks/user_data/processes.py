@@ -23,7 +23,7 @@ def convert_together(
 ) -> list[Path]:
     """Return the folder of each task; large ones are converted in as many processes as there are CPUs.
 
-    All tasks are tried; then the first one's error is raised. Raises `MachineError` if a process dies.
+    Processes try all tasks before the first error is raised. Raises `MachineError` if one of them dies.
     """
     files = [file for task in tasks for some in task.files.values() for file in some]
     many = min(len(os.sched_getaffinity(0)), len(tasks))
@@ -42,7 +42,7 @@ def convert_together(
 
 
 def end_with_parent() -> None:
-    """Let this process end without a word at Ctrl-C, and with the process that started it."""
+    """Have this process end without a traceback at Ctrl-C, and when the process that started it ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_wait_for_end, daemon=True).start()
 
