@@ -1,7 +1,11 @@
 """Ray Tune's searcher over an Optuna study whose trials may be stopped after any stage.
 
-Ray's own `OptunaSearch` files a trial that a scheduler stopped as complete with its last values. Forgetting
-is near zero after one task, so stopped trials would fill the Pareto front.
+Ray's own `OptunaSearch` records a trial that a scheduler stopped as complete with its last values.
+Forgetting is near zero after one task, so stopped trials would fill the Pareto front.
+
+The study lies in a journal in the search's folder, and a resumed search opens it again. A sample's name is
+its number in the study, such as `0007`. Reference trials are not in the study; only their ends are noted
+there.
 """
 
 from __future__ import annotations
@@ -24,13 +28,14 @@ from trainables.config import TrialConfig
 from trainables.trial_record import State, TrialRecord, trial_path
 
 DIED_TWICE = "a process of the trial died twice; --resume tries it again"
-"""Message of a trial that failed without words of its own."""
+"""Message of a failed trial whose processes left none."""
 
 
 class StudySearcher(Searcher):
-    """Searcher that proposes the reference trials, then interrupted trials, then new ones.
+    """Searcher that proposes reference trials, then lost and interrupted trials, then new ones.
 
-    Trials stopped before the last stage are filed as pruned; diverged and failed ones as failed.
+    In the study, stopped trials are pruned and diverged ones failed. A trial that failed has no end there:
+    a resumed search tries it again.
     """
 
     def __init__(
@@ -44,7 +49,11 @@ class StudySearcher(Searcher):
         balanced: bool = False,
         prior_proposals: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Open or create the study; `prior_proposals` of an earlier identical search come first."""
+        """Open or create the study in the folder `run`.
+
+        `prior_proposals` of an earlier identical search come first. With `balanced`, the strategies take
+        turns.
+        """
         # Tune takes lists for several objectives; its annotations do not say so.
         metrics: Any = [metric for metric, _ in objectives]
         modes: Any = [mode for _, mode in objectives]
@@ -57,7 +66,7 @@ class StudySearcher(Searcher):
         self.suggested: dict[str, dict[str, Any]] = {}
         """Name and configuration of each suggested trial, by Tune's trial id."""
         self.trials: dict[str, optuna.Trial] = {}
-        """Optuna's trial of each sample under way or over, by Tune's trial id."""
+        """Optuna's trial of each sample proposed in this session, by Tune's trial id."""
         self.completed: set[str] = set()
         """Tune's ids of the trials that are over."""
         self.failed: list[str] = []
@@ -80,7 +89,7 @@ class StudySearcher(Searcher):
             for t in self.study.trials
             if t.state.is_finished() and read_record(run, f"{t.number:04d}") is None
         ]
-        """Numbers of the trials that ended and have no readable record any more: they run again."""
+        """Numbers of the trials that ended but whose record is lost: they run again to write it."""
 
     def _open_study(self, modes: Sequence[str]) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -94,16 +103,19 @@ class StudySearcher(Searcher):
         )
 
     def _enqueue(self, first_points: Sequence[Mapping[str, Any]]) -> None:
-        """Enqueue the prior proposals and the remaining `first_points`, unless a session did before.
+        """Enqueue the prior proposals, then the `first_points` beyond their number.
 
-        Those of an earlier session come first in the study, even if it had not enqueued them all.
+        Trials that an earlier session put into the study are the first of these points: the rest follows.
         """
         points = [*self.prior_proposals, *first_points[len(self.prior_proposals) :]]
         for point in points[len(self.study.trials) : self.samples]:
             self.study.enqueue_trial(dict(point))
 
     def _first_points(self, balanced: bool) -> list[dict[str, Any]]:
-        """Return each strategy's starting point; if balanced, strategies take turns after them."""
+        """Return each strategy's starting point: its default knobs.
+
+        If balanced, points follow that fix the strategies in turn and leave their knobs to be drawn.
+        """
         points = self.config_space.starting_points()
         names = [{"strategy/name": point["strategy/name"]} for point in points]
         return points + names * (self.samples // len(names) if balanced else 0)
@@ -114,12 +126,18 @@ class StudySearcher(Searcher):
         return len(self.references) + len(self.lost) + max(0, self.samples - ended)
 
     def unended(self) -> int:
-        """Return the number of trials without an end; one that failed in this session has one."""
+        """Return the number of trials without an end.
+
+        A trial that failed in this session has ended, although the study holds no end of it.
+        """
         failed = sum(name.isdigit() for name in self.failed)
         return self.trials_left() + len(self.open_references) - failed
 
     def reuse_trials(self, prior_record: Callable[[str, TrialConfig], TrialRecord | None]) -> None:
-        """End each trial of the prior run as it ended then; those without a `prior_record` are run."""
+        """End each trial of the prior run as it ended then, without running it.
+
+        Trials for which `prior_record` returns None are run.
+        """
         self.references = [
             n for n in self.references if prior_record(n, self.config_space.reference(n)) is None
         ]
@@ -141,11 +159,12 @@ class StudySearcher(Searcher):
         return sum(1 for _ in itertools.takewhile(lambda p: prior.get(p[0]) == p[1], params))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Propose the next trial: its name and configuration, as `StageTrainable` takes them."""
         if self.references:
             name = self.references.pop(0)
             self.open_references.add(name)
             return self._suggested(trial_id, name, self.config_space.reference(name))
-        if self.lost:  # its end is in the study: only the record is made again
+        if self.lost:  # the study has its end already, so it gets no entry in `self.trials`
             number = self.lost.pop(0)
             config = self.config_space.config(unflatten(self.study.trials[number].params))
             return self._suggested(trial_id, f"{number:04d}", config)
@@ -172,6 +191,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        """Write how a trial ended into its record and the study; ignore ids that ended before."""
         if trial_id not in self.suggested or trial_id in self.completed:
             return
         self.completed.add(trial_id)
@@ -179,14 +199,14 @@ class StudySearcher(Searcher):
         state = "failed" if error else result.get("state", "failed")
         if state == "running":
             if self.suggested[trial_id]["name"] not in self.stopped_names:
-                return  # the time is up: a resumed search goes on with it
-            # The scheduler cannot write the record; here the trial gets its state `stopped`.
+                return  # time budget or signal: it has no end, and a resumed search continues it
+            # A trainable does not know that the scheduler stops it: its record still says `running`.
             state = "stopped"
         name = self.suggested[trial_id]["name"]
         record_end(self.run, self.suggested[trial_id], state)
         self.open_references.discard(name)
         if state == "failed":
-            # The machine may be at fault: in the study it stays unfinished, so that --resume tries again.
+            # The machine may be at fault: without an end in the study, --resume tries it again.
             self.failed.append(name)
         elif trial_id in self.trials:
             self._tell(self.trials[trial_id], state, result, result.get("stages_done"))
@@ -196,7 +216,7 @@ class StudySearcher(Searcher):
     def _tell(
         self, trial: optuna.Trial, state: str, result: Mapping[str, Any], stages_done: int | None
     ) -> None:
-        # By these, a lost record can be written again.
+        # From these and the stage store, a lost record is written again (`restored_trials`).
         trial.set_user_attr(ENDED, {"state": state, "stages_done": stages_done})
         values = [result.get(metric) for metric in self.objectives]
         undefined = [v is None or v != v for v in values]
@@ -212,7 +232,7 @@ class StudySearcher(Searcher):
 
 
 def startup_trials(space: ConfigSpace, samples: int, balanced: bool) -> int:
-    """Return how many trials are drawn at random before results guide the draw."""
+    """Return the number of trials that are drawn at random before TPE proposes any."""
     startup = min(10, max(3, samples // 3))
     if balanced:  # some of each strategy are to be drawn at random
         startup = max(startup, 3 * len(space.open["strategy"].branches))
@@ -222,7 +242,7 @@ def startup_trials(space: ConfigSpace, samples: int, balanced: bool) -> int:
 def ended_proposals(run: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of a search's trials by number, up to the first that has not ended.
 
-    Raises `InputError` if its journal cannot be read.
+    Failed trials count as ended. Raises `InputError` if the journal cannot be read.
     """
     study = load_study(run)
     trials = study.get_trials(deepcopy=False) if study else []
@@ -251,12 +271,12 @@ def is_finished(run: Path, name: str) -> bool:
 
 
 def record_end(run: Path, suggested: Mapping[str, Any], state: State) -> None:
-    """Write a trial's last state into its record; a trial that did no stage gets a short record."""
+    """Write a trial's last state into its record; create a short one if it finished no stage."""
     name = suggested["name"]
     record = read_record(run, name)
     if record is None:
         record = TrialRecord(name=name, state="running", config=suggested["trial"])
     if record.state != state:
-        # A process that dies has no words of its own.
+        # A process that dies writes no message.
         message = record.message or (DIED_TWICE if state == "failed" else "")
         record.model_copy(update={"state": state, "message": message}).write(run)

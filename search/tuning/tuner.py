@@ -1,4 +1,4 @@
-"""Construction of the `tune.Tuner` of a resolved plan, its searcher and its scheduler."""
+"""Construction of Ray Tune's `Tuner` for a resolved plan, with its searcher and its scheduler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables.trainable import SearchContext, StageTrainable
 
 
 def build_searcher(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> StudySearcher:
-    """Return the searcher of a plan, where an interrupted search left it."""
+    """Return the searcher of a plan; that of an interrupted search continues where it was left."""
     return StudySearcher(
         resolved.space,
         resolved.plan.directions(),
@@ -33,13 +33,16 @@ def build_searcher(resolved: ResolvedPlan, prior_run: PriorRun | None = None) ->
 def build_tuner(
     resolved: ResolvedPlan, searcher: StudySearcher, lanes: int, callbacks: Sequence[tune.Callback]
 ) -> tune.Tuner:
-    """Return the search as Tune runs it; searcher and scheduler have their own metric and mode."""
+    """Return the `Tuner` that runs the trials left, at most `lanes` at once.
+
+    It has no metric and mode: several objectives are possible, and searcher and scheduler have their own.
+    """
     plan = resolved.plan
     search = SearchContext(
         resolved.worker_spec, resolved.fingerprints, resolved.panel, resolved.run
     )
     return tune.Tuner(
-        # The lane's ranks hold the devices; the trial itself only hands them stages.
+        # The ranks of the trial's lane hold the devices. The trial's actor only hands them stages.
         tune.with_resources(
             tune.with_parameters(StageTrainable, search=search),
             tune.PlacementGroupFactory([{"CPU": 0.01}]),
@@ -49,7 +52,7 @@ def build_tuner(
             scheduler=build_scheduler(resolved, searcher),
             num_samples=searcher.trials_left(),
             max_concurrent_trials=lanes,
-            reuse_actors=True,
+            reuse_actors=True,  # an actor's lane stays warm for its next trial
             time_budget_s=plan.time_budget,
         ),
         run_config=tune.RunConfig(
