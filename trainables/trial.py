@@ -1,6 +1,7 @@
 """One trial without Ray: it trains a configuration on all orderings of a panel.
 
-A stage that several orderings share, because they begin alike, is trained once.
+A stage is named by its path, the tasks trained up to it, so orderings that begin alike share their stages.
+`Lineage` gives the keys of a path's artefacts. The runner makes those that the store lacks.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trainables.trial_record import StageCost, State, TrialRecord
 
 @dataclass
 class PanelTrial:
-    """A configuration on its way through the panel; `step` makes one stage."""
+    """A configuration that is trained along the panel; each `step` completes one stage."""
 
     config: TrialConfig
     panel: Panel
@@ -37,12 +38,12 @@ class PanelTrial:
     completed: int = 0
     """Stages of the panel that are done."""
     stages_needed: int | None = None
-    """Number of stages that will be asked for; None for all.
+    """Number of steps that the caller will make, for a stopped trial that is replayed; None for all.
 
-    Evicted weights are made again only if one of these stages needs them. `step` does not check it.
+    Evicted weights that only later stages need are not trained again. `step` itself enforces no limit.
     """
     _ahead: dict[StagePath, Work] = field(default_factory=dict)
-    """Work on the stages made before their turn."""
+    """Work on the stages that were made while the next stage was leased to another trial."""
     _embedding_seconds: dict[str, float] = field(default_factory=dict)
     """Seconds of embedding the tasks."""
     _embedding_wait: float = 0.0
@@ -52,6 +53,7 @@ class PanelTrial:
         self.lineage = Lineage(self.config, self.panel, self.fingerprints, self.store)
         self.outcome = TrialOutcome(self.lineage, self.store)
         self.paths = self.panel.paths(self.config)
+        # Only stages that others follow are consolidated, unless experts are retrieved by kept tensors.
         self.continued_paths = {path[:i] for path in self.paths for i in range(len(path))}
         self.config_values = self.config.to_dict()  # made once, for every job and record
 
@@ -84,7 +86,7 @@ class PanelTrial:
         return self.outcome.metrics()
 
     def step(self) -> None:
-        """Make the next stage of the panel; whatever the store has of it is taken from there."""
+        """Make what the store lacks of the next stage; the first step also scores the untrained model."""
         if self.completed == 0:
             self.embed_tasks()
             self._make(())
@@ -111,7 +113,7 @@ class PanelTrial:
         return self.lineage.key(path)
 
     def job(self, path: StagePath) -> StageJob:
-        """Return the job that makes whatever the store lacks of a path's last stage."""
+        """Return the job of a path's last stage: the artefacts that the store lacks and that are needed."""
         key, lineage, split = self.key(path), self.lineage, self.panel.split
         context, before = lineage.context(path), lineage.kept_before(path)
         scores = [(task, split, lineage.scored(path, task)) for task in lineage.scored_tasks(path)]
@@ -144,10 +146,9 @@ class PanelTrial:
         )
 
     def _must_make(self, key: str, path: StagePath) -> bool:
-        """Return True if the artefact `key` of a path's last stage must be made.
+        """Return True if the artefact `key` of a path's last stage has no record, or is needed again.
 
-        It must if the store has no record of it. If its tensors alone were evicted, it must only if the
-        store lacks a score of this path or of a longer one up to `stages_needed`.
+        Evicted tensors are needed if a score of this path or a longer one is missing, up to `stages_needed`.
         """
         if self.store.has(key):
             return False
@@ -170,7 +171,7 @@ class PanelTrial:
         return frozenset([*map(self.key, paths), *(key for _, key in pairs), *scores])
 
     def embed_tasks(self) -> None:
-        """Have the tasks embedded: for some strategies, embeddings decide where stages start."""
+        """Embed the tasks if the strategy compares them: keys of stages then depend on the result."""
         if not self._unembedded():
             return
         base = self.lineage.base
@@ -183,10 +184,11 @@ class PanelTrial:
                 )
 
     def _unembedded(self) -> tuple[tuple[str, str], ...]:
+        """Return (task, key) of the embeddings that the store lacks; damaged ones are set aside."""
         return tuple(pair for pair in self.lineage.embeddings() if not self.store.check(pair[1]))
 
     def _make(self, path: StagePath) -> None:
-        """Produce the stage at `path`.
+        """Make the stage at `path`, or take it from the store, and add it to the outcome.
 
         While another trial holds its lease, make other stages that are ready; if there is none, wait.
         """
@@ -195,7 +197,7 @@ class PanelTrial:
             if not self._go_ahead(path):
                 ready, since = self.runner.ready(), time.monotonic()
                 time.sleep(POLL_SECONDS)
-                # Only count as waiting the time in which the lane could have worked.
+                # A lane that still starts could not have worked: that time is not counted as waiting.
                 waited += time.monotonic() - since if ready else 0.0
             work = self._try_stage(path)
         seconds = work.seconds
@@ -205,7 +207,7 @@ class PanelTrial:
         self.outcome.add(path, Work(work.trained, seconds, waited))
 
     def _try_stage(self, path: StagePath) -> Work | None:
-        """Make what the store lacks of a stage; return None if another trial holds its lease."""
+        """Make what the store lacks of a stage; return None if another trial is making it or its inputs."""
         self._raise_if_diverged(path)
         job = self.job(path)
         if job.empty:
@@ -222,9 +224,9 @@ class PanelTrial:
             return None
 
     def _restore_inputs(self, path: StagePath) -> bool:
-        """Make again whatever of the earlier stages is damaged and a path's last stage may read.
+        """Check the tensors that a path's last stage reads, and make damaged ones of earlier stages again.
 
-        Damaged tensors of the last stage itself are only set aside, for the caller makes them again.
+        Damaged tensors of the last stage itself are only set aside: its job, which comes next, makes them.
         Returns False if another trial is making one of the earlier stages.
         """
         for earlier in (path[:i] for i in range(len(path) + 1)):
@@ -243,20 +245,16 @@ class PanelTrial:
             raise DivergedError(record.message)
 
     def _go_ahead(self, wanted: StagePath) -> bool:
-        """Make one later stage whose start weights exist; return False if there is none.
-
-        The stage is reported in its turn, for trials are compared after the same stages.
-        """
+        """Make one later stage whose parent is made; return False if there is none."""
         done_or_ahead = {*self.scores, *self._ahead}
         if not self.panel.first and not self.lineage.kept(()):
-            done_or_ahead.add(
-                ()
-            )  # before the first stage only scores are made: no stage waits for them
+            # The empty path then has scores alone, and no stage starts from them.
+            done_or_ahead.add(())
         for path in self.paths:
             if path in done_or_ahead or path == wanted or path[:-1] not in done_or_ahead:
                 continue
             if work := self._try_stage(path):
-                self._ahead[path] = work
+                self._ahead[path] = work  # reported in its turn: trials are compared stage by stage
                 done_or_ahead.add(path)
                 if work.seconds:  # it was made, and not only found in the store
                     return True
@@ -275,8 +273,8 @@ class PanelTrial:
     ) -> TrialRecord:
         """Return the trial's record.
 
-        `trained_earlier`: by key, the stages that this trial trained itself before it was interrupted.
-        They now come from the store, but count as its own work.
+        `trained_earlier`: by key, the stages that this trial trained before an interruption. They come from
+        the store now, but count as its own work.
         """
         outcome, cells = self.outcome, tuple(self.outcome.cells())
         return TrialRecord(
