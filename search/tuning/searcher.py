@@ -49,15 +49,13 @@ class StudySearcher(Searcher):
         balanced: bool = False,
         prior_proposals: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Open or create the study in the folder `run`.
+        """Open or create the study in `run`; `prior_proposals` of an identical search come first.
 
-        `prior_proposals` of an earlier identical search come first. With `balanced`, the strategies take
-        turns.
+        With `balanced`, the strategies take turns.
         """
-        # Tune takes lists for several objectives; its annotations do not say so.
         metrics: Any = [metric for metric, _ in objectives]
         modes: Any = [mode for _, mode in objectives]
-        super().__init__(metrics, modes)
+        super().__init__(metrics, modes)  # Tune takes lists, though its annotations do not say so
         self.objectives = tuple(metric for metric, _ in objectives)
         self.config_space = space
         self.run = run
