@@ -12,7 +12,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from models.batching import PIXELS, Encoded
 from models.family import Family
 from models.location import folder_family
-from spaces.errors import InputError
+from spaces.errors import InputError, first_line
+
+LARGEST = 50.0
+"""Largest pixel that a processor may yield; one that was not rescaled reaches some 500."""
 
 
 class ImageTokens:
@@ -32,15 +35,35 @@ class ImageTokens:
 
     def check(self, encoded: Encoded, example: str) -> None:
         """Raise `InputError` if an example's prompt has more image tokens than features, or fewer."""
+        if PIXELS in encoded.prompt:
+            self._check_pixels(encoded.prompt[PIXELS], example)
         if self.token is None or PIXELS not in encoded.prompt:
             return
         tokens = int((encoded.prompt["input_ids"] == self.token).sum())
-        if tokens != (features := self.features(encoded)):
+        try:
+            features = self.features(encoded)
+        except Exception as error:  # an image of another size, a layer that is not there
+            raise InputError(
+                f'config.json and processor_config.json in "{self.folder}" must fit one another, and the '
+                f"model cannot take the images of {example}: {first_line(error)[:300]}; copy both files "
+                "from the original model"
+            ) from error
+        if tokens != features:
             raise InputError(
                 f"a prompt must hold as many image tokens as the model sees in its images: {example} has "
                 f'{tokens} and {features}; in "{self.folder}" the chat template must place the image, and '
                 "patch size, image size, num_additional_image_tokens, vision_feature_select_strategy and "
                 "such of processor_config.json must be those of config.json"
+            )
+
+    def _check_pixels(self, pixels: torch.Tensor, example: str) -> None:
+        """Raise `InputError` for pixels that are not finite, or were not brought to about -3 to 3."""
+        largest = float(pixels.abs().max()) if pixels.numel() else 0.0
+        if not math.isfinite(largest) or largest > LARGEST:
+            raise InputError(
+                f'the processor in "{self.folder}" must bring pixels to about -3 to 3, and those of '
+                f"{example} reach {largest:.4g}: see do_rescale, rescale_factor, image_mean and image_std "
+                "of processor_config.json or preprocessor_config.json; copy it from the original model"
             )
 
     def features(self, encoded: Encoded) -> int:

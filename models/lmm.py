@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
+from transformers import GenerationConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from models.batching import FEATURES, PIXELS, QUERIES, Encoded, collate
+from models.folder.generation import greedy
 from models.frozen import map_to_file
 from models.frozen_parts import FrozenParts
 from models.loading import answers_at_once, load_base
@@ -39,6 +41,9 @@ class LMM(FrozenParts):
         family, processor = folder_family(folder), load_processor(folder)
         base: Any = load_base(folder, loading)
         base.requires_grad_(False)
+        for module in base.modules():  # BLIP-2 answers by its language model's settings
+            if isinstance(getattr(module, "generation_config", None), GenerationConfig):
+                module.generation_config = greedy(module.generation_config, processor.tokenizer)
         self.token_embeddings: torch.Tensor = base.get_input_embeddings().weight.detach()
         """(vocabulary, width) as they were loaded, whatever is trained or split up later."""
         super().__init__(base, family, processor)
@@ -146,9 +151,6 @@ class LMM(FrozenParts):
             output = self.model.generate(
                 **given,
                 max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=1.0,  # whatever the folder's generation_config.json prefers
                 synced_gpus=synced,
             )
         tokens = output[:, inputs["input_ids"].shape[1] :]

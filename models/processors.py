@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_torchvision_available
 
 from models.folder.chat_template import chat_template
+from models.folder.tokenizer import free_of_limits, prepare_tokenizer
 from models.folder.weights import read_config
 from models.location import folder_family
 from spaces.errors import InputError, first_line
@@ -39,11 +40,16 @@ def load_processor(folder: Path) -> Any:
             f'the processor in "{folder}" must load, and does not: {_told(error)}; copy '
             "processor_config.json or preprocessor_config.json and the tokenizer's files from the original"
         ) from error
-    _check_settings(folder, processor, config)
-    if processor.tokenizer.eos_token_id is None:
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise InputError(
-            f'the tokenizer in "{folder}" must have an end-of-sequence token (eos_token)'
+            f'the processor in "{folder}" must be one for images and texts, and is a '
+            f"{type(processor).__name__}: processor_class in processor_config.json must be "
+            f"{_class_of(config)}"
         )
+    _check_settings(folder, processor, config)
+    prepare_tokenizer(folder, processor.tokenizer, config.get_text_config().vocab_size)
+    if qformer := getattr(processor, "qformer_tokenizer", None):
+        free_of_limits(folder / "qformer_tokenizer", qformer, config.qformer_config.vocab_size)
     processor.chat_template = chat_template(folder, processor, family)
     return processor
 
@@ -53,6 +59,11 @@ def _loaded(folder: Path, config: Any) -> Any:
     if is_torchvision_available() or kind is None or not needs_torchvision(kind):
         return AutoProcessor.from_pretrained(folder)
     return images_only(kind).from_pretrained(folder)
+
+
+def _class_of(config: Any) -> str:
+    """Return the name of the stock processor class of a configuration."""
+    return str(getattr(PROCESSOR_MAPPING.get(type(config), None), "__name__", "the family's own"))
 
 
 def _told(error: Exception) -> str:

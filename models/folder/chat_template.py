@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from models.family import Family
 from models.folder.files import json_object
 from spaces.errors import InputError, first_line
+from tasks.data.rows import IMAGE
 
 TEMPLATE = "chat_template"
 FILES = ("chat_template.json", "chat_template.jinja")
@@ -74,8 +76,13 @@ def _check_syntax(template: str, file: Path) -> None:
 
 
 def template_notes(folder: Path, processor: Any, family: Family) -> list[str]:
-    """Return notes on templates that are in the folder and not used."""
+    """Return notes on templates that are in the folder and not used, and on one that writes the date."""
     used, other = processor.chat_template, processor.tokenizer.chat_template
+    if used and "strftime_now" in used:
+        return [
+            "the chat template writes the date into prompts (strftime_now), so that results differ by "
+            f"day; a fixed date in {template_file(folder).name} would do"
+        ]
     if other and not used:
         return [
             f"{family.name} is asked in plain text: the chat template of the tokenizer alone is not used; "
@@ -98,3 +105,13 @@ def _text_in(file: Path) -> str:
     if file.suffix == ".json":
         return str(json_object(file).get(TEMPLATE))
     return file.read_text(encoding="utf-8")
+
+
+def dropped_texts(rendered: str, texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of the kinds of texts of which a part does not stand in a rendered prompt."""
+    shown = "".join(rendered.split())
+    return [name for name, some in texts.items() if not all(_stands(text, shown) for text in some)]
+
+
+def _stands(text: str, shown: str) -> bool:
+    return all("".join(part.split()) in shown for part in text.split(IMAGE))

@@ -27,6 +27,8 @@ CONVERTED = {
     "internvl_chat": "OpenGVLab/InternVL3-1B-hf",
 }
 """Types of models in their authors' layout, and an example of the converted ones."""
+OTHER_RUNTIMES = ("*.gguf", "*.ggml", "*.onnx", "onnx/*.onnx", "*.mlpackage", "*.engine")
+"""Files of models that are packed for inference elsewhere."""
 QUANTISED = ("quantization_config", "compression_config")
 
 
@@ -116,8 +118,12 @@ def _quantisations(config: dict[str, Any], where: str = "") -> Iterator[tuple[st
 
 def no_weights(folder: Path) -> InputError:
     """Return the error about a folder without weights in safetensors, by what it has instead."""
-    shards = sorted(file.name for file in folder.glob("*.safetensors"))
+    shards = sorted(file.name for file in folder.glob("*.safetensors") if file.is_file())
     start = f'the model folder "{folder}" must hold '
+    if len(shards) == 1 and shards[0].startswith(("model.", "pytorch_model.")):
+        return InputError(
+            f"{start}model.safetensors, and has {shards[0]} alone; if that is the whole model, name it so"
+        )
     if shards:
         return InputError(
             f"{start}model.safetensors, or model.safetensors.index.json that names its shards; it has "
@@ -125,6 +131,12 @@ def no_weights(folder: Path) -> InputError:
             "original, or write both with save_pretrained of transformers"
         )
     instead = "" if any(folder.glob("*.bin")) else models_inside(folder)
+    packed = sorted(file.name for kind in OTHER_RUNTIMES for file in folder.glob(kind))
+    if packed and not instead:
+        return InputError(
+            f"{start}model.safetensors; it has {packed[0]} alone, which is for another runtime and cannot "
+            "be trained: the model that it was made from would do"
+        )
     return InputError(
         f"{start}*.safetensors weights; it does not{instead}. From pytorch_model.bin, which is a "
         "pickle, save_pretrained of transformers makes them"

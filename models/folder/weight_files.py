@@ -35,6 +35,12 @@ def weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
             f'{EXPLICIT} "{named}"; rename the file and leave the setting out'
         )
     whole, index = folder / WHOLE, folder / INDEX
+    for file in (whole, index):
+        if file.is_symlink() and not file.exists():
+            raise InputError(
+                f'"{file}" must be a file, and is a link to "{file.readlink()}", which is not there; copy '
+                "the file itself"
+            )
     if whole.is_file() and index.is_file():
         raise InputError(
             f'the model folder "{folder}" must hold one set of weights, and has both {WHOLE}, which '
@@ -65,6 +71,12 @@ def _shards(index: Path) -> list[Path]:
             f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}; copy them, too"
         )
     return files
+
+
+def unread_notes(folder: Path, files: list[Path]) -> list[str]:
+    """Return a note on further weights in the folder, which are not read."""
+    others = sorted(file.name for file in folder.glob("*.safetensors") if file not in files)
+    return [f"weights in the model's folder that are not read: {', '.join(others)}"] * bool(others)
 
 
 def tensors_of(files: list[Path]) -> dict[str, Tensor]:

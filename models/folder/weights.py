@@ -12,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoConfig, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from models.folder.files import folder_config
-from models.folder.weight_files import Tensor, tensors_of, weight_files
+from models.folder.numbers import DTYPES, check_numbers
+from models.folder.weight_files import Tensor, tensors_of, unread_notes, weight_files
 from spaces.errors import InputError, first_line
 
 transformers_logging.disable_progress_bar()
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Kinds of weights that can be trained, or trained beside."""
 COUNTERS = ("I64", "I32", "BOOL")
 """Kinds of buffers that older files hold, such as positions."""
 PACKED = ("qweight", "qzeros", "weight_scale", "weight_packed", "absmax", "SCB")
 """Parts of the names of quantised weights."""
-SAMPLE = 1 << 15
-"""Numbers at each end of a tensor that are looked at."""
 NAMED = 3
 """Names in an error, of each kind."""
 
@@ -38,19 +34,25 @@ NAMED = 3
 def check_weights(folder: Path) -> None:
     """Raise `InputError` unless the folder's weights are those of its class, no more and no fewer.
 
-    Of each tensor the first and last 32,768 numbers are read; they must be finite.
+    Of each tensor the first and last 32,768 numbers are read; they must be finite, and not all zero.
     """
+    weight_notes(folder)
+
+
+def weight_notes(folder: Path) -> tuple[str, ...]:
+    """Return notes on weights that can be read and may be wrong; raise `InputError` as `check_weights`."""
     files = weight_files(folder, folder_config(folder))
     stats = tuple((str(file), file.stat().st_mtime_ns) for file in (folder / "config.json", *files))
-    _check_once(folder, stats)
+    return _check_once(folder, stats)
 
 
 @functools.lru_cache(maxsize=64)
-def _check_once(folder: Path, stats: tuple[tuple[str, int], ...]) -> None:
-    tensors = tensors_of(weight_files(folder, folder_config(folder)))
+def _check_once(folder: Path, stats: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    files = weight_files(folder, folder_config(folder))
+    tensors = tensors_of(files)
     _check_kinds(folder, tensors)
     check_report(folder, _report(folder, tensors))
-    _check_finite(tensors)
+    return (*check_numbers(folder, tensors), *unread_notes(folder, files))
 
 
 def _check_kinds(folder: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -58,7 +60,9 @@ def _check_kinds(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     packed = [
         f"{name} ({tensor.dtype})"
         for name, tensor in tensors.items()
-        if tensor.dtype not in (*DTYPES, *COUNTERS) or name.rpartition(".")[2] in PACKED
+        if tensor.dtype not in (*DTYPES, *COUNTERS)
+        or name.rpartition(".")[2] in PACKED
+        or (tensor.dtype in COUNTERS and name.endswith((".weight", ".bias")))
     ]
     if packed:
         raise InputError(
@@ -130,6 +134,11 @@ def _remedy(missing: list[str], unexpected: list[str], misshapen: list[str]) -> 
     """Return what would do, by the kind of fault."""
     if any(name.endswith(PACKED) for name in unexpected):
         return "the weights are quantised: the model that they were made from would do"
+    if any("lora_" in name or "base_layer" in name for name in unexpected):
+        return (
+            "an adapter was saved inside them: merge it (merge_and_unload of peft) and write the model "
+            "with save_pretrained"
+        )
     if missing and unexpected:
         return (
             "the names are those of another class or layout: the converted folder would do "
@@ -146,29 +155,3 @@ def _remedy(missing: list[str], unexpected: list[str], misshapen: list[str]) -> 
 def _few(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-
-
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    """Raise `InputError` for a weight that is not finite at either end of a tensor."""
-    for file in sorted({tensor.file for tensor in tensors.values()}):
-        with safe_open(file, framework="pt") as opened:
-            for name, tensor in tensors.items():
-                if tensor.file == file and tensor.dtype in DTYPES and "mask" not in name:
-                    for part in _ends(opened, name, tensor.shape):
-                        if not bool(torch.isfinite(part).all()):
-                            raise InputError(
-                                f'the weights in "{file}" must be finite, and "{name}" has NaN or infinite '
-                                "values; a training may have diverged: an earlier checkpoint would do"
-                            )
-
-
-def _ends(opened: Any, name: str, shape: tuple[int, ...]) -> Iterable[torch.Tensor]:
-    """Yield a small tensor whole, or the first and the last rows of a large one."""
-    size = functools.reduce(int.__mul__, shape, 1)
-    if not shape or size <= 2 * SAMPLE:
-        yield opened.get_tensor(name)
-        return
-    rows = max(1, SAMPLE * shape[0] // size)
-    part = opened.get_slice(name)
-    yield part[:rows]
-    yield part[shape[0] - rows :]

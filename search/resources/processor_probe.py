@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from models.batching import PIXELS, Encoded, encode
-from models.folder.chat_template import template_notes
+from models.batching import PIXELS, Encoded, encode, prompt_text
+from models.folder.chat_template import dropped_texts, template_notes
+from models.folder.generation import generation_notes
+from models.folder.weights import weight_notes
 from models.image_tokens import ImageTokens
 from models.location import folder_family
 from models.memory_estimate import ExampleSizes
@@ -23,6 +25,7 @@ from spaces.errors import first_line
 from tasks import Example, Task
 from trainables.rank.data import CACHE_BYTES
 
+PROMPT = "the prompt"
 CACHED_SPLITS = ("train", "validation")
 """Splits that a search trains and scores on; a rank caches their examples."""
 
@@ -94,9 +97,11 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
     processor, tokens = load_processor(folder), ImageTokens(folder)
     limit = _token_limit(folder, training)
     encoded: dict[str, list[Encoded]] = {}
-    notes = list(template_notes(folder, processor, folder_family(folder)))
+    notes = [*weight_notes(folder), *template_notes(folder, processor, folder_family(folder))]
+    notes += generation_notes(folder)
     for task in tasks:
         encoded[task.name] = []
+        lost: set[str] = set()
         if limit and task.max_new_tokens >= limit:
             raise InputError(
                 f"task {task.name}: max_new_tokens must leave room for a prompt in {limit} tokens (the "
@@ -108,7 +113,10 @@ def probe_processor(folder: Path, tasks: Sequence[Task], training: Training) -> 
             tokens.check(whole, where)
             if limit and whole.length > limit:
                 _encode(processor, example, where, limit)
+            lost.update(_lost_texts(processor, example, where))
             encoded[task.name] = _largest([*encoded[task.name], whole])
+        if lost:
+            notes.append(f"{task.name}: the chat template leaves out {' and '.join(sorted(lost))}")
         notes += answer_notes(processor.tokenizer, task)
     counts = {
         task.name: {split: len(task.examples(split)) for split in CACHED_SPLITS} for task in tasks
@@ -159,6 +167,22 @@ def _encode(processor: Any, example: Example, where: str, limit: int = 0) -> Enc
             f"{', '.join([*roles, 'user'])}, and does not: {first_line(error)}; a row without them, or "
             "another template in the model's folder, would do"
         ) from error
+
+
+def _lost_texts(processor: Any, example: Example, where: str) -> list[str]:
+    """Return what the model's template leaves out; raise `InputError` if it is the prompt itself."""
+    texts = {
+        PROMPT: [example.prompt],
+        "system texts": [example.system],
+        "earlier turns": [text for turn in example.history for text in turn],
+    }
+    lost = dropped_texts(prompt_text(processor, example), texts)
+    if PROMPT in lost:
+        raise InputError(
+            f"{where} (id {example.id}): the model's chat template must write the prompt, and leaves it "
+            "out; copy the template from the original model"
+        )
+    return lost
 
 
 def _patches(vision: Any, encoded: Encoded) -> int:

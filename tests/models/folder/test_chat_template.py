@@ -13,7 +13,7 @@ from toy import Toy
 
 from models.batching import prompt_text
 from models.family import family_of
-from models.folder.chat_template import template_notes
+from models.folder.chat_template import dropped_texts, template_notes
 from models.processors import load_processor
 from spaces import InputError
 from tasks.data.rows import Example
@@ -95,3 +95,14 @@ def test_a_template_that_is_not_used_is_said(folder: Path) -> None:
     assert notes == [
         "the chat template differs from the one in tokenizer_config.json, which is not used"
     ]
+
+
+def test_a_template_that_leaves_texts_out_or_writes_the_date_is_told(folder: Path) -> None:
+    turns = {"system": "Be short.", "earlier": "before", "prompt": "What <image> now?"}
+    parts = {name: [text] for name, text in turns.items()}
+    assert dropped_texts("USER: before What <image>now? ASSISTANT:", parts) == ["system"]
+    assert dropped_texts("USER: ASSISTANT:", parts) == ["system", "earlier", "prompt"]
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y') }}" + template.read_text())
+    (note,) = template_notes(folder, load_processor(folder), family_of("llava"))
+    assert "writes the date" in note

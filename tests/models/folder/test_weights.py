@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from toy import Toy
 from transformers import AutoModelForImageTextToText
 
-from models.folder.weights import check_weights
+from models.folder.weights import check_weights, weight_notes
 from models.loading import load_base
 from spaces import InputError
 from spaces.loading import Loading
@@ -109,3 +109,41 @@ def test_every_family_is_accepted_whole_and_refused_without_any_one_weight(
         save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(InputError, match=r"[12] missing"):
             check_weights(folder)
+
+
+def test_zeros_are_said_and_a_model_of_zeros_is_refused(folder: Path) -> None:
+    change(folder, lambda weights: weights[connector(weights)].zero_())
+    (note,) = weight_notes(folder)
+    assert "1 of the model's" in note and CONNECTOR in note
+    change(folder, lambda weights: [weight.zero_() for weight in weights.values()])
+    with pytest.raises(InputError, match="hold zeros alone"):
+        check_weights(folder)
+
+
+def test_numbers_beyond_16_bits_and_weights_of_whole_numbers_are_refused(folder: Path) -> None:
+    whole = folder / "model.safetensors"
+    shutil.copy(whole, folder / "kept")
+    change(
+        folder, lambda w: w.update({connector(w): torch.full_like(w[connector(w)].double(), 1e300)})
+    )
+    with pytest.raises(InputError, match="range of 16 bits"):
+        check_weights(folder)
+    shutil.copy(folder / "kept", whole)
+    change(folder, lambda w: w.update({connector(w): w[connector(w)].to(torch.int64)}))
+    with pytest.raises(InputError, match=r"1 are quantised: .* \(I64\)"):
+        check_weights(folder)
+
+
+def test_links_and_other_names_of_weights_are_told(folder: Path) -> None:
+    whole = folder / "model.safetensors"
+    shutil.copy(whole, folder / "consolidated.safetensors")
+    assert weight_notes(folder) == (
+        "weights in the model's folder that are not read: consolidated.safetensors",
+    )
+    (folder / "consolidated.safetensors").unlink()
+    whole.rename(folder / "model.fp16.safetensors")
+    with pytest.raises(InputError, match="if that is the whole model, name it so"):
+        check_weights(folder)
+    whole.symlink_to("/nowhere/blob")
+    with pytest.raises(InputError, match='is a link to "/nowhere/blob"'):
+        check_weights(folder)
