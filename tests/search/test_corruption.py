@@ -9,25 +9,12 @@ import pytest
 from corruption import DAMAGES, KINDS, Bench, without_ray
 from toy import Toy
 
-QUICK = [
-    ("score record", "edit"),
-    ("stage blob", "flip"),
-    ("trial record", "swap"),
-    ("data shard", "flip"),
-]
-
 
 @pytest.fixture(scope="module")
 def bench(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
         yield Bench(tmp_path_factory.mktemp("corruption"), toy)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "damage"), QUICK)
-def test_damage_is_found_said_and_mended(bench: Bench, kind: str, damage: str) -> None:
-    bench.outcome(kind, damage)
 
 
 @pytest.fixture(scope="module")
