@@ -8,6 +8,7 @@ Whatever ends the search is answered by `--resume`, as a user would.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from search.results.tables import TIME_COLUMNS  # noqa: E402
+from spaces.references import REFERENCES  # noqa: E402
 from trainables.testing.toy import ADAPTER, TRAINING  # noqa: E402
 from trainables.testing.toy_benchmark import write_llava, write_toy_benchmark  # noqa: E402
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "results" / "kills")
-    parser.add_argument("--samples", type=int, default=3, help="trials beside the references")
+    parser.add_argument("--samples", type=int, default=14, help="trials beside the references")
     args = parser.parse_args(argv)
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (work / "whole" / "it" / "report.html").exists():
         run(plan, work / "whole", work / "whole.log")
     kills = list(disturbed(plan, work / "cut", work / "cut.log", args.kills, args.seed))
+    if len(kills) < args.kills:
+        print(f"the search ended before {args.kills} kills: more --samples would do")
     print(table(kills))
     different = [name for name in TABLES if rows(work / "whole", name) != rows(work / "cut", name)]
     print(
@@ -126,7 +130,7 @@ def disturbed(plan: Path, storage: Path, log: Path, count: int, seed: int) -> It
         if process.poll() is not None:
             print(f"# session ended: {process.returncode}", flush=True)
             end_left(storage)
-            if made >= count and process.returncode in (0, 1):
+            if process.returncode in (0, 1) and is_over(plan, storage):
                 return
             process, lost = start(plan, storage, log), set()
         if made >= count:
@@ -151,6 +155,14 @@ def disturbed(plan: Path, storage: Path, log: Path, count: int, seed: int) -> It
         kill.outcome = outcome(process, victim)
         print(f"{made:3d} {kill.second:7.0f} s  {kind:10s} {stage:24s} {kill.outcome}", flush=True)
         yield kill
+
+
+def is_over(plan: Path, storage: Path) -> bool:
+    """Return True if every trial of the search has ended, and its report is written."""
+    trials = yaml.safe_load(plan.read_text())["samples"] + len(REFERENCES)
+    records = [json.loads(f.read_text()) for f in (storage / "it" / "trials").glob("*.json")]
+    ended = [one for one in records if one["state"] != "running"]
+    return len(ended) == trials and (storage / "it" / "report.html").exists()
 
 
 def kinds(count: int, draw: random.Random) -> list[str]:

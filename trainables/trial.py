@@ -148,7 +148,8 @@ class PanelTrial:
     def _must_make(self, key: str, path: StagePath) -> bool:
         """Return True if the artefact `key` of a path's last stage has no record, or is needed again.
 
-        Evicted tensors are needed if a score of this path or a longer one is missing, up to `stages_needed`.
+        Evicted tensors are needed if a score of this path, or of a longer one up to
+        `stages_needed`, is missing.
         """
         if self.store.has(key):
             return False
