@@ -2,7 +2,7 @@
 
 DIR/benchmark-HASH.yaml   the prepared benchmark
 DIR/TASK-HASH/            the shards of a task; never changed once they are complete
-DIR/known/HASH.json       the data and settings that a folder was made of, so that it is used again
+DIR/known/*.json          notes about what was converted, prepared and checked
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
 
 UNREAD = "from here on"
-"""Part of the reasons after which rows are not even counted: `skip_broken` must not hide them."""
+"""Part of a reason for which the rest of a file was not read, so that `skip_broken` must not pass it."""
 NAMED = 20
-"""Broken rows that an error names, before the counts."""
+"""Largest number of broken rows that an error names; the others are counted."""
 KNOWN = "known"
-"""Folder of notes about data that were converted or checked."""
+"""Folder of the `ConversionNote`s."""
 MOST_PLAIN = 1 << 31
-"""Bytes of plain Parquet that are read into memory without a conversion."""
+"""Bytes up to which plain Parquet is read into memory; more is converted to shards, which are mapped."""
 
 
 class ConversionNote(Record):
-    """Inputs of a conversion, by which it is found again."""
+    """Inputs of a conversion: while they are unchanged, its folder is used again."""
 
     TITLE: ClassVar[str] = "note of a conversion"
     SCHEMA: ClassVar[int] = 2
@@ -57,11 +57,12 @@ class ConversionNote(Record):
 
 
 def prepare_benchmark(name_or_path: str | Path, out: Path) -> Path:
-    """Return the YAML file of a benchmark that needs no conversion: its own, or a prepared one in `out`.
+    """Return the YAML file of a benchmark ready to be read: its own, or a prepared one in `out`.
 
-    Raises one `InputError` with the broken rows of all tasks, unless the benchmark sets
-    `skip_broken: true`. Tasks that could be converted stay in `out` and are not converted again.
+    Tasks of raw data are converted into `out`, unless an earlier conversion is there. Raises one
+    `InputError` with the broken rows of all tasks, unless the benchmark sets `skip_broken: true`.
     """
+    # A prepared benchmark whose data were damaged is prepared again, from the file that it was made of.
     if again := origin_of_damaged(name_or_path, out):
         name_or_path = again
     path, file = read_benchmark_file(name_or_path)
@@ -100,12 +101,15 @@ def is_raw(name: str, entry: TaskEntry, base: Path) -> bool:
     if len(plain) < len(SPLITS):
         return True
     if sum(file.stat().st_size for file in plain) > MOST_PLAIN:
-        return True  # as shards they are mapped into memory
+        return True
     return any(_has_other_columns(file) for file in plain)
 
 
 def _has_other_columns(file: Path) -> bool:
-    """Return whether a Parquet file has other columns than ours; broken ones fail later checks."""
+    """Return whether a Parquet file has other columns than ours; False for one that cannot be read.
+
+    Later checks name its fault.
+    """
     if file.suffix != ".parquet":
         return False
     try:
@@ -116,7 +120,10 @@ def _has_other_columns(file: Path) -> bool:
 
 
 def earlier_folder(task: RawTask, out: Path) -> Path | None:
-    """Return the folder of an earlier conversion of a task if nothing has changed since."""
+    """Return the folder of an earlier conversion of a task if its inputs and its data are unchanged.
+
+    Damaged data are set aside.
+    """
     earlier = _unchanged(_note_file(task, out), out)
     return earlier if earlier and not set_damaged_aside(earlier) else None
 
@@ -135,12 +142,16 @@ def converted_folder(task: RawTask, out: Path) -> Path:
 
 
 def _note_file(task: RawTask, out: Path) -> Path:
+    """Return the file of a task's `ConversionNote`, named for its settings and the converter's version."""
     settings = json.dumps([VERSION, task.settings()], sort_keys=True)
     return out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
 
 
 def _unchanged(note: Path, out: Path) -> Path | None:
-    """Return the folder of an earlier conversion if it is complete and its inputs are the same."""
+    """Return the folder that a note names if it exists and its inputs are the same; None otherwise.
+
+    A damaged note is set aside.
+    """
     try:
         known = ConversionNote.from_json(note.read_bytes(), str(note))
         folder = out / known.folder
@@ -197,6 +208,7 @@ def rejected_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _check_splits(path: Path, folders: Mapping[str, Path]) -> None:
+    """Raise `InputError` if a converted task has a split without examples."""
     for name, folder in folders.items():
         examples = read_manifest(folder).examples
         empty = [split for split in SPLITS if not examples[split]]
@@ -209,7 +221,10 @@ def _check_splits(path: Path, folders: Mapping[str, Path]) -> None:
 
 
 def _write(path: Path, file: BenchmarkFile, folders: Mapping[str, Path], out: Path) -> Path:
-    """Write the prepared benchmark under a name made of its content; return the path."""
+    """Write the prepared benchmark under a name made of its content; return the path.
+
+    Converted tasks are named by their folder beside the file, the others by an absolute path.
+    """
     tasks = {}
     for name, entry in file.tasks.items():
         here = entry.data_path(name, path.parent).absolute()

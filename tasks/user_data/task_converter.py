@@ -1,4 +1,7 @@
-"""Conversion of one task: its raw examples are checked and written into the shards of a folder."""
+"""Conversion of one task: its raw examples are checked and written into the shards of a folder.
+
+Rows come in groups that are accepted or rejected as a whole, such as a conversation or an image's captions.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +42,11 @@ from tasks.user_data.split_assignment import assign_splits
 from tasks.user_data.splits import LEFT_OUT
 
 VERSION = 2
-"""Version of the conversion; another one converts everything again."""
+"""Version of the conversion; data converted by another version are converted again."""
 
 
 class TaskConverter:
-    """Converter of one task into a folder."""
+    """Converter of one task into a folder; `run` is called once."""
 
     def __init__(self, task: RawTask, folder: Path) -> None:
         self.task, self.folder = task, folder
@@ -52,21 +55,27 @@ class TaskConverter:
             for split, files in task.files.items()
         }
         _check_template(task, self.files)
+        # Their state before the conversion: a file that changes during it is refused at the end.
         self.sources = [_source_file(split, detection) for split, detection in self._each_file()]
         self.images = ImageShards(folder)
         self.writers = {split: ShardWriter(folder, split, TEXT_SCHEMA) for split in SPLITS}
         self.counts: Counter[str] = Counter()
+        """Rows by the fields of `RowCounts`, and `repeated_ids`."""
         self.reasons: Counter[str] = Counter()
+        """Rejected rows by reason."""
         self.notes: Counter[str] = Counter()
-        """Accepted rows by what is said of them: keys that are not used, and the like."""
+        """Accepted rows by note, such as a key that is not used."""
         self.image_files: dict[str, tuple[int, int]] = {}
         """Path -> (bytes, mtime_ns) of each image file that was tried; (-1, 0) for a missing one."""
         self._image_rows: dict[str, int] = {}
+        """Path -> row in the image shards."""
         self._image_faults: dict[str, tuple[str, str]] = {}
+        """Path -> (reason, detail) of each image file that cannot be used."""
         self._id_counts: dict[bytes, int] = {}
+        """Digest of (split, id) -> number of examples that have this id: digests take less memory."""
 
     def run(self) -> Manifest:
-        """Convert everything and write the manifest; return it."""
+        """Convert all files, write the manifest and return it; raise `InputError` if a file has changed."""
         splits = assign_splits(self.task, self.files)
         with (self.folder / REJECTED).open("w", encoding="utf-8") as rejected:
             for split, detection in self._each_file():
@@ -80,11 +89,16 @@ class TaskConverter:
         return manifest
 
     def _each_file(self) -> Iterator[tuple[str, Detection]]:
+        """Return (split, detection) of all files, always in the same order."""
         return ((split, detection) for split in self.files for detection in self.files[split])
 
     def _convert_file(
         self, split: str, detection: Detection, splits: Iterator[str] | None, rejected: TextIO
     ) -> None:
+        """Convert one file: count its rows, and write the rejected ones to `rejected`.
+
+        `splits` yields the split of each group where splits are made or limited; None keeps `split`.
+        """
         path = detection.source.path
         folder = ImageFolder(self.task.image_folder(path))
         with ProgressLine(f"converting {self.task.name} ({path.name})") as progress:
@@ -105,8 +119,8 @@ class TaskConverter:
     def _convert_group(
         self, group: Accepted, split: str, detection: Detection, folder: ImageFolder
     ) -> list[Rejected]:
-        """Write the examples of a group, all or none; return the faults of its rows."""
-        if split == LEFT_OUT:
+        """Write the examples of a group, all or none; return its rows as rejected, or nothing."""
+        if split == LEFT_OUT:  # beyond the task's limit of examples
             self.counts["left_out"] += len(group.rows)
             return []
         examples = [
@@ -128,7 +142,10 @@ class TaskConverter:
         return []
 
     def _as_asked(self, example: RawExample, split: str, detection: Detection) -> list[RawExample]:
-        """Return the example within the template; in train, one for each of several captions."""
+        """Return the example as it is trained or scored, with the task's prompt around its own.
+
+        In train, an image with several captions gives one example for each.
+        """
         asked = within_template(example, self.task.prompt)
         if detection.format != coco.NAME or split != "train":
             return [asked]
@@ -140,7 +157,7 @@ class TaskConverter:
     def _add_images(
         self, references: Mapping[ImageReference, None], folder: ImageFolder
     ) -> dict[ImageReference, int]:
-        """Return the images' rows in the image shards; none is written unless all are good."""
+        """Return the images' rows in the image shards; write the new ones, or none if one is faulty."""
         rows: dict[ImageReference, int] = {}
         new: list[tuple[ImageReference, str | None, bytes, ImageInfo | None]] = []
         for reference in references:
@@ -158,9 +175,9 @@ class TaskConverter:
     def _read_image(
         self, reference: ImageReference, path: str | None, folder: ImageFolder
     ) -> tuple[bytes, ImageInfo | None]:
-        """Return an encoded image that can be decoded, else raise `RowError`; a file is tried once.
+        """Return an encoded image and its description, None for one that is in the shards already.
 
-        An image that is in the shards already is not described again.
+        Raises `RowError` if it cannot be read or decoded. A faulty file is tried once.
         """
         if path is None:
             return self._inspected(folder.read(reference))
@@ -176,13 +193,17 @@ class TaskConverter:
         return image
 
     def _inspected(self, image: bytes) -> tuple[bytes, ImageInfo | None]:
+        """Return an image with its description; raise `RowError` if it cannot be decoded."""
         info = None if image in self.images else inspect_image(image)
         if isinstance(info, str):
             raise RowError("image cannot be decoded", info)
         return image, info
 
     def _unique_id(self, split: str, name: str) -> str:
-        """Return the id, with a number if the split has it already: LLaVA's own data repeat theirs."""
+        """Return the id, with a number added if the split has it already.
+
+        Published data repeat ids, LLaVA's among them.
+        """
         key = hashlib.sha256(f"{split} {name}".encode()).digest()[:10]
         self._id_counts[key] = count = self._id_counts.get(key, 0) + 1
         if count == 1:
@@ -191,6 +212,7 @@ class TaskConverter:
         return self._unique_id(split, f"{name}#{count}")
 
     def _manifest(self) -> Manifest:
+        """Close the shards and return their manifest."""
         shards = {split: writer.close() for split, writer in self.writers.items()}
         shards[IMAGES] = self.images.close()
         return Manifest(
@@ -236,8 +258,8 @@ def within_template(example: RawExample, template: str) -> RawExample:
 
 
 def check_answer(example: RawExample, metric: str) -> None:
-    """Raise `RowError` for a fault of the texts that would stop a search."""
-    if metric not in ANSWER_METRICS:
+    """Raise `RowError` if the check of all rows, which a search begins with, would refuse the texts."""
+    if metric not in ANSWER_METRICS:  # none was named, so any answer will do
         if not example.prompt.replace(IMAGE, "").strip():
             raise RowError("empty prompt")
         return
