@@ -41,7 +41,8 @@ from search.plan.space import ConfigSpace, config_space
 from spaces import InputError
 from tasks import EMBEDDED, Benchmark, RowReport, check_rows, load_benchmark, parse_orderings
 from tasks.presets import PRESETS, data_folder, write_preset
-from tasks.user_data.prepared_benchmark import KNOWN, prepare_benchmark
+from tasks.user_data.damaged_data import KNOWN
+from tasks.user_data.prepared_benchmark import prepare_benchmark
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, WorkerSpec
 

@@ -13,6 +13,8 @@ from spaces.records import Record
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.manifest import MANIFEST, check_shards, read_manifest
 
+KNOWN = "known"
+"""Folder of notes about what was converted, prepared and checked."""
 PREPARED = "benchmark-"
 """Beginning of the name of a prepared benchmark; the hash of its content follows."""
 
@@ -94,7 +96,7 @@ def set_damaged_aside(folder: Path) -> bool:
 
 
 def _note(prepared: Path) -> Path:
-    return prepared.parent / "known" / f"{prepared.stem}.json"
+    return prepared.parent / KNOWN / f"{prepared.stem}.json"
 
 
 def _say(line: str) -> None:

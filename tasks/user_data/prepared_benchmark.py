@@ -28,7 +28,7 @@ from tasks.data.rows import COLUMNS, column_faults
 from tasks.data.task import SPLITS
 from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.converted_folder import convert_task
-from tasks.user_data.damaged_data import note_origin, origin_of_damaged, set_damaged_aside
+from tasks.user_data.damaged_data import KNOWN, note_origin, origin_of_damaged, set_damaged_aside
 from tasks.user_data.processes import convert_together
 from tasks.user_data.raw_task import RawTask, raw_task
 from tasks.user_data.task_converter import VERSION, file_state
@@ -37,8 +37,6 @@ UNREAD = "from here on"
 """Part of a reason for which the rest of a file was not read, so that `skip_broken` must not pass it."""
 NAMED = 20
 """Largest number of broken rows that an error names; the others are counted."""
-KNOWN = "known"
-"""Folder of the `ConversionNote`s."""
 MOST_PLAIN = 1 << 31
 """Bytes up to which plain Parquet is read into memory; more is converted to shards, which are mapped."""
 
