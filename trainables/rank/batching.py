@@ -12,8 +12,9 @@ from strategies import ExampleId
 from trainables.store.digest import digest
 
 SORTED_BATCHES = 16
-"""Batches among which examples are sorted by length: enough to save padding, few enough to mix tasks."""
+"""Number of batches whose examples are sorted by length together: many save padding, few mix tasks."""
 Batch = list[ExampleId]
+"""Examples of one optimizer step, over all ranks."""
 Lengths = Mapping[str, Sequence[int]]
 """Lengths of each task's training prompts, by row."""
 
@@ -29,13 +30,13 @@ def batches(
 ) -> list[Batch]:
     """Cut a stage's examples, shuffled anew for each epoch, into batches.
 
-    With `last_batch` train, the last batch of an epoch holds what is left of it. With drop, a rest goes
-    over into the next epoch and that of the last epoch is left out; fewer examples than one batch are
-    repeated to fill it.
+    With `last_batch` train, the last batch of an epoch may be smaller. With drop, the examples left over
+    open the next epoch; those of the last epoch are not trained. Fewer examples than one batch are repeated
+    to fill it.
 
-    With `lengths` the prompts of a batch are of similar length. Each run of `SORTED_BATCHES` batches
-    of an epoch is sorted by it, and the batches come in a random order. Lengths of answers would not
-    do: where answers are classes, a batch would hold one or two of them, and nothing would be learnt.
+    With `lengths` the prompts of a batch are of similar length. Each run of `SORTED_BATCHES` batches of an
+    epoch is sorted by length, and the batches come in a random order. Answers are not sorted by their
+    length: where they are classes, a batch would hold one or two of them, and nothing would be learnt.
     """
     size = training.batch_size
     epochs: list[list[ExampleId]] = []
@@ -52,7 +53,7 @@ def batches(
 
 
 def _grouped(picks: Batch, size: int, lengths: Lengths, key: str) -> list[ExampleId]:
-    """Group one epoch's examples by length; those that fill no batch come last."""
+    """Order one epoch's examples so that batches have similar lengths; the rest comes last."""
     sorted_batches: list[Batch] = []
     whole = len(picks) // size * size
     for run in _cut(picks[:whole], size * SORTED_BATCHES):
@@ -69,8 +70,8 @@ def _cut(stream: Sequence[ExampleId], size: int) -> list[Batch]:
 def micro_batches(batch: Sequence[ExampleId], passes: int, rank: int, workers: int) -> list[Batch]:
     """Return the `passes` micro-batches of a batch that one rank trains on.
 
-    The batch is cut into equal parts for all ranks, of which each rank takes every `workers`-th. The parts
-    of a batch that is not full are smaller by an example or more, and may be empty.
+    The batch is cut into `passes` x `workers` equal parts, and each rank takes every `workers`-th. Parts of
+    a batch that is not full are smaller, and may be empty.
     """
     parts = passes * workers
     bounds = [-(-len(batch) * part // parts) for part in range(parts + 1)]

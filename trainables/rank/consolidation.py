@@ -1,4 +1,4 @@
-"""The calls of the loop that a strategy may make after a stage."""
+"""The calls that `consolidate` may make: gradients, outputs and embeddings of training examples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainables.rank.engine import open_engine, without_updates
 from trainables.rank.rank_context import RankContext
 
 QUERY_EXAMPLES = 2000
-"""Examples that keys are trained on: their mean direction hardly moves with more."""
+"""Largest number of examples that an expert's keys are trained on; more hardly move their mean."""
 
 
 class StageLearner:
-    """A rank at the end of a stage; see `strategies.Learner`."""
+    """A rank's implementation of `strategies.Learner`, with the weights of a trained stage."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class StageLearner:
                 batch = list(picks[i : i + batch_size])
                 scale = workers * passes / context.answer_tokens(batch)
                 for own in micro_batches(batch, passes, context.rank, workers):
-                    # Without an example of its own, a rank still takes part in every pass.
+                    # A rank whose micro-batch is empty computes one with factor 0: passes are collective.
                     outputs = context.forward(engine, own or batch[:1])
                     engine.backward(of(outputs) * (scale if own else 0.0))
                     if not engine.ends_batch:

@@ -17,10 +17,11 @@ from trainables.rank.features import FeatureReader
 from trainables.store.digest import digest
 
 CACHE_BYTES = 1 << 30
+"""Bytes of encoded examples that a rank keeps in memory."""
 
 
 class Data:
-    """Encoded examples by (task, split, row), the latest gigabyte of them kept in memory."""
+    """Encoded examples by (task, split, row); the most recently used are cached up to `CACHE_BYTES`."""
 
     def __init__(
         self,
@@ -78,7 +79,11 @@ class Data:
         return block[row - first]
 
     def _encode_block(self, task: str, split: str, row: int) -> list[Encoded]:
-        """Encode a row with its neighbours, always the same ones: the last bits depend on them."""
+        """Encode a row with its block of `IMAGES_PER_CALL` neighbours.
+
+        The last bits of features depend on the rows that are embedded together. Blocks are fixed, so that
+        they do not depend on the order of reading.
+        """
         examples = self.examples(task, split)
         first = row - row % IMAGES_PER_CALL
         rows = range(first, min(first + IMAGES_PER_CALL, len(examples)))
@@ -95,7 +100,7 @@ class Data:
         return self.lmm.with_queries(block)
 
     def _with_features(self, task: str, split: str, row: int) -> Encoded | None:
-        """Return an example whose features are in memory or on disk, else None."""
+        """Return an example whose features are in memory or on disk; None if it must be encoded."""
         if self._trains_tower:
             return None
         cached = self._encoded.get((task, split, row), (None,))[0]
@@ -104,7 +109,7 @@ class Data:
         return self._precomputed(task, split, row, self.longest) if self._precomputed else None
 
     def _drop_stale(self) -> None:
-        """Empty the cache when the tower begins to be trained, or to be frozen again."""
+        """Empty the cache when the vision tower begins to be trained, or is frozen again."""
         if self._trains_tower != (self.lmm.tower is None):
             self._encoded.clear()
             self._bytes, self._trains_tower = 0, self.lmm.tower is None

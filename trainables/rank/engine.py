@@ -1,7 +1,7 @@
 """One DeepSpeed engine over the trainable parts of an LMM, whatever the ZeRO stage.
 
-Weights and gradients are read and written whole, gathered where ZeRO keeps them in parts. The
-trainable parts are adapters and connectors, small beside the model.
+Weights and gradients are read and written whole, gathered where ZeRO keeps them in parts. That is cheap:
+the trainable parts are adapters and connectors, small beside the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.lmm import LMM
 from spaces.training import Training
 
 if not torch.cuda.is_available():
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it looks for devices, and warns
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed searches for devices, and warns
 
 import deepspeed
 from deepspeed.runtime.base_optimizer import ZeROOptimizer
@@ -30,15 +30,15 @@ from deepspeed.utils import logger as deepspeed_logger
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad, safe_set_full_grad
 
 deepspeed_logger.setLevel("ERROR")
-# Else every new environment compiles, for half a minute and with a C++ compiler that may not be
-# there, a kernel that only DeepSpeed's inference uses.
+# This kernel serves DeepSpeed's inference alone. Each new environment would compile it for half a minute,
+# with a C++ compiler that may be missing.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 Tensors = dict[str, torch.Tensor]
 HOOKS = ("module_forward_pre_hook", "module_forward_post_hook", "first_dataloader_check")
 """Attributes of a DeepSpeed engine that hold the handles of its hooks on the module."""
 PERSISTENT = 100_000
-"""DeepSpeed's own limit, in numbers, of parameters that ZeRO-3 keeps whole."""
+"""Default of DeepSpeed: the largest size, in elements, of a parameter that ZeRO-3 keeps whole."""
 TORCH_LINEAR = torch.nn.functional.linear
 
 
@@ -68,7 +68,8 @@ class Engine:
         self.lmm = lmm
         self.workers = workers
         self.parameters = lmm.trainable()
-        # With its optimizer offloaded, DeepSpeed clips by the norm of the gradient without the penalty.
+        # With its optimizer offloaded, DeepSpeed would clip by the gradient's norm before the penalty is
+        # added. Then this engine clips in its place.
         self._clip = training.clip if training.offload != "none" else 0.0
         values = list(self.parameters.values())
         self._optimizer = PausableAdamW(
@@ -134,13 +135,13 @@ class Engine:
             scale = min(1.0, self._clip / (float(norm) + 1e-6))
         if projected is whole and not change.penalty_gradient and scale == 1.0:
             return
-        # In the order of the parameters: each is a collective call, and the order of tensors read
-        # from a file differs between processes.
+        # In the order of the parameters, equal on every rank, for each is a collective call. Tensors read
+        # from a file come in an order that differs between processes.
         for name, parameter in self.parameters.items():
             if projected is whole and name not in change.penalty_gradient and scale == 1.0:
                 continue
             gradient = safe_get_full_grad(parameter)
-            if gradient is None:  # it has no part in the loss, and never moved
+            if gradient is None:  # the weight has no part in the loss, so it never changed
                 continue
             if projected is not whole:
                 gradient = projected[name].to(gradient)
@@ -209,7 +210,7 @@ def open_engine(
             yield engine
     finally:
         engine.close()
-        # An engine is full of reference cycles, and several would pile up before Python collects them.
+        # An engine has reference cycles. Without this, several would stay in memory until Python collects.
         del engine
         gc.collect()
 
@@ -227,7 +228,7 @@ def without_updates(training: Training, batch_size: int, micro_batch: int) -> Tr
 
 
 def set_weights(lmm: LMM, weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy `weights` into the trainable parts, which an earlier ZeRO-3 engine may have split up."""
+    """Copy `weights` into the trainable parts, which an earlier ZeRO-3 engine may have partitioned."""
     parameters = lmm.trainable()
     assert parameters.keys() == weights.keys(), parameters.keys() ^ weights.keys()
     for name, parameter in parameters.items():
@@ -252,10 +253,10 @@ def generating(lmm: LMM) -> Iterator[None]:
 def _config(training: Training, workers: int, lmm: LMM) -> dict[str, Any]:
     """Return the `config` argument of `deepspeed.initialize`."""
     half = training.precision == "bf16"
-    # Without ZeRO there are no fp32 weights behind bf16 ones, and small steps would be lost.
+    # bf16 needs ZeRO's fp32 copy of the weights: without it small updates would be rounded away.
     zero: dict[str, Any] = {"stage": max(training.zero, int(half)), "overlap_comm": False}
-    # ZeRO-3 keeps smaller parameters whole on every rank: for speed, up to its own limit, but of a small
-    # model no more than a thousandth each, or nothing of it would be split.
+    # ZeRO-3 keeps parameters below a threshold whole on every rank, for speed. DeepSpeed's default would
+    # keep all of a small model whole, hence a thousandth of the model if that is less.
     whole = sum(getattr(p, "ds_numel", p.numel()) for p in lmm.model.parameters())
     zero["stage3_param_persistence_threshold"] = min(PERSISTENT, whole // 1000)
     if training.offload != "none":
@@ -267,8 +268,8 @@ def _config(training: Training, workers: int, lmm: LMM) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": training.per_pass(workers),
         "gradient_accumulation_steps": training.accumulation(workers),
         "gradient_clipping": 0.0 if training.offload != "none" else training.clip,
-        # With ZeRO 1 and 2 a gradient that is not finite then spoils the weights, as without ZeRO, and is
-        # found there; checking it would cost six kernels for each adapter's weight at every step.
+        # The check would cost six kernels for each adapter's weight at every step. Without it, ZeRO 1 and 2
+        # pass a gradient that is not finite on to the weights, where it is found after the stage.
         "bf16": {"enabled": half, "check_grad_overflow": False},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
@@ -279,9 +280,9 @@ def _config(training: Training, workers: int, lmm: LMM) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _linear_of(zero: int) -> Iterator[None]:
-    """Use ZeRO-3's linear layer, which sums in another order, for ZeRO-3 alone.
+    """Use ZeRO-3's linear layer, which sums in another order, with ZeRO-3 only.
 
-    DeepSpeed replaces torch's with the first ZeRO-3 engine of a process, and never puts it back.
+    The first ZeRO-3 engine of a process replaces torch's function, and DeepSpeed never restores it.
     """
     torch.nn.functional.linear = zero3_linear_wrap if zero == 3 else TORCH_LINEAR
     try:

@@ -1,4 +1,4 @@
-"""Scoring: greedy answers in batches, shared out over the ranks, and each task's own metric."""
+"""Scoring of a split: greedy answers in batches, shared out over the ranks, and the task's metric."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SAMPLED = 16
 def generate_answers(
     lmm: LMM, data: Data, task: str, split: str, zero: int, only: Sequence[int] | None = None
 ) -> list[str]:
-    """Answer a task's split, or some rows of it; the texts are in their order, equal on every rank."""
+    """Answer a task's split, or the rows `only`; return the texts in their order, equal on every rank."""
     rank, workers = dist.get_rank(), dist.get_world_size()
     chosen = range(len(data.examples(task, split))) if only is None else only
     size = len(chosen)
     share = -(-size // workers)
-    # Every rank makes the same number of calls, for with ZeRO-3 each call is a collective one.
+    # With ZeRO-3 each call is collective: ranks with fewer rows answer the last one again.
     rows = [chosen[min(rank * share + i, size - 1)] for i in range(share)]
     texts: list[str] = []
     length = data.benchmark.tasks[task].max_new_tokens
@@ -41,14 +41,14 @@ def generate_answers(
 
 
 def _longest_prompt(data: Data, task: str, split: str) -> int:
-    """Estimate the tokens of a split's longest prompt, equal on every rank."""
+    """Estimate the tokens of a split's longest prompt: that of a sample, and a quarter more."""
     size = len(data.examples(task, split))
     rows = range(0, size, max(1, size // SAMPLED))
     return max(data.encoded(task, split, row).length for row in rows) * 5 // 4
 
 
 def score_record(task: Task, split: str, predictions: Sequence[str]) -> dict[str, Any]:
-    """Return the record of a score, with all that other metrics can be computed from."""
+    """Return the fields of a `ScoreRecord`: scores, and all answers, for other metrics to be applied."""
     examples = task.examples(split)
     pairs = list(zip(examples, predictions, strict=True))
     marks = score_split(

@@ -1,6 +1,6 @@
 """Cached features of the frozen vision tower, in Arrow files that are memory-mapped.
 
-One folder belongs to a model, its loading options, and the code and libraries that compute features.
+There is a folder for each model, its loading options, and the code and libraries that compute features.
 `images/*.arrow` has a row for each distinct set of images. `examples/*.arrow` has a row for each
 example of a split, with all that the processor made of it but the pixels.
 
@@ -83,7 +83,7 @@ def examples_file(folder: Path, task: str, split: str, longest: int, read: bool 
 
 
 def idle_weights_folder(cache: FeatureCache, loading: Loading) -> Path:
-    """Return the folder of weights that are hardly used once features are cached."""
+    """Return the folder for weights that ranks hardly need once features are cached; see `LMM.offload`."""
     return features_folder(cache.root, cache.model, loading) / "weights"
 
 
@@ -108,7 +108,8 @@ def compute_features(
     encoded = lmm.with_queries(encoded)
     names = [image_digest(example) for example in examples]
     images, inputs = {}, []
-    # The Q-Former reads instructions padded to the longest one, which may change the last bits.
+    # Instructions are padded to the longest one of the block, which may change the Q-Former's last bits:
+    # the width is part of the name.
     width = max(len(e.prompt.get(QFORMER[0], ())) for e in encoded)
     for name, one, row in zip(names, encoded, rows, strict=True):
         rest = {n: v.contiguous() for n, v in one.prompt.items() if n not in (FEATURES, QUERIES)}
@@ -268,7 +269,7 @@ class FeatureFiles:
 
 
 class FeatureReader:
-    """Reads cached examples by the names of their tasks, for `Data`."""
+    """Reader of cached examples by the names of their tasks, for `Data`."""
 
     def __init__(self, cache: FeatureCache, loading: Loading) -> None:
         self._tasks = cache.tasks

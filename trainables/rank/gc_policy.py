@@ -12,12 +12,16 @@ import gc
 
 PYTHON_DEFAULT = gc.get_threshold()
 RARE = (50_000, 20, 100)
+"""Thresholds of the three generations for processes that hardly make garbage."""
 
 
 def collect_rarely() -> None:
-    """Collect garbage rarely, and not at the end of the process; every process of a search begins so."""
+    """Collect garbage rarely, and not at the end of the process.
+
+    Every process of a search calls this first.
+    """
     gc.set_threshold(*RARE)
-    atexit.unregister(gc.freeze)  # once, however often this is called
+    atexit.unregister(gc.freeze)  # so that it is registered once, however often this is called
     atexit.register(gc.freeze)
 
 

@@ -18,7 +18,7 @@ from trainables.rank.teacher import Teacher
 
 
 class Loop:
-    """One rank's forward passes, backward passes and updates of a stage."""
+    """One rank's training of a stage: for each batch, forward, backward and update, with the hooks."""
 
     def __init__(
         self, context: RankContext, engine: Engine, config: TrialConfig, strategy: Strategy
@@ -44,7 +44,7 @@ class Loop:
         return losses
 
     def _train_batch(self, step: int, batch: Batch) -> float:
-        """Update the weights by one batch; return this rank's share of its mean loss."""
+        """Update the weights by one batch; return this rank's share of the batch's mean loss."""
         engine, strategy, change = self.engine, self.strategy, GradientChange()
         if self._teacher:
             self._teacher.start_step(step)
@@ -66,8 +66,8 @@ class Loop:
     def _forward_backward(self, batch: Batch, distil: bool = True) -> float:
         """Accumulate the gradient of a batch; return this rank's share of its mean loss.
 
-        With `distil` the strategy's distillation is added to the loss. DeepSpeed wants `engine.step` after
-        every micro-batch; after the last one, which changes the weights, the caller calls it.
+        With `distil` the strategy's distillation is added to the loss. DeepSpeed needs `engine.step` after
+        every micro-batch. After the last one it updates the weights, so that call is left to the caller.
         """
         context, engine = self.context, self.engine
         passes = self.config.training.accumulation(context.workers)
@@ -92,7 +92,10 @@ class Loop:
         return loss_share
 
     def _add_nothing(self, batch: Batch) -> None:
-        """Pass forward and backward without effect: every rank makes the same number of passes."""
+        """Pass forward and backward with factor 0, for a rank whose micro-batch is empty.
+
+        Passes are collective: every rank must make the same number.
+        """
         self.engine.backward(self.context.forward(self.engine, batch[:1]).nll() * 0.0)
 
     def _forward(self, micro_batch: Batch, distil: bool) -> Outputs:

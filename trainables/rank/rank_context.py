@@ -28,7 +28,7 @@ from trainables.store.stage_store import StageStore
 
 
 class RankContext:
-    """The model, data and store of one rank; the model is there once `load` or `adapt` was called."""
+    """The model, data and store of one rank; `load` or `adapt` sets the model, its data and embedder."""
 
     lmm: LMM
     data: Data
@@ -43,7 +43,7 @@ class RankContext:
         self._adapter: Adapter | None = None
 
     def adapt(self, config: TrialConfig) -> None:
-        """Load the model if it is not there, and put this configuration's adapters on it."""
+        """Load the model if need be, and give it this configuration's adapters."""
         changed = self._adapter is not None and self._adapter != config.adapter
         # ZeRO-3 leaves its parameters split up, and training the language model changes the base:
         # other adapters need a clean copy of it.
@@ -54,7 +54,7 @@ class RankContext:
             self._adapter = config.adapter
 
     def load(self, config: TrialConfig, anew: bool = False) -> None:
-        """Load the model with this configuration's options, unless it is there and `anew` is False."""
+        """Load the model with this configuration's options; keep one that has them, unless `anew`."""
         training, spec = config.training, self.spec
         options = (training.loading, training.zero, training.longest)
         if self._loaded == options and not anew:
@@ -63,7 +63,8 @@ class RankContext:
         self.lmm = LMM(model_folder(spec.model), training.loading)
         if spec.features:
             folder = idle_weights_folder(spec.features, training.loading)
-            with contextlib.suppress(OSError, SafetensorError):  # short of space, or damaged
+            # Offloading saves memory only: a full disk or a damaged file must not end the stage.
+            with contextlib.suppress(OSError, SafetensorError):
                 self.lmm.offload(folder)
         if torch.cuda.is_available():
             self.lmm.to("cuda")
@@ -71,7 +72,7 @@ class RankContext:
         self.data = Data(self.benchmark, self.lmm, spec.seed, training.longest, cached)
         self.embedder = TaskEmbedder(self.data, spec.text_encoder)
         self._loaded, self._adapter = options, None
-        # The objects that exist by now stay: the collection after each stage need not visit them.
+        # The objects that exist by now live as long as the model: no later collection need visit them.
         gc.collect()
         gc.freeze()
         collect_as_usual()

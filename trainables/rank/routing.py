@@ -14,7 +14,7 @@ from trainables.store.records import ScoreRecord
 
 
 class Routing:
-    """The experts after a stage, for a rank whose engine is open."""
+    """The experts after a stage, and their answers; the rank's engine must be open."""
 
     def __init__(self, context: RankContext, job: StageJob, config: TrialConfig) -> None:
         self.context, self.job, self.experts = context, job, in_order(job.experts)
@@ -26,7 +26,7 @@ class Routing:
         self.tasks = list(kept)
         self.kept = [context.store.tensors(key) for key in kept.values()]
         self._answers: dict[tuple[str, str], dict[int, str]] = {}
-        """By (key of an expert, task): its answers so far, by row."""
+        """Answers by row, for each (key of an expert, task)."""
         for task, key in job.answered:
             record = context.store.get(key)
             earlier = record.predictions if isinstance(record, ScoreRecord) else ()
@@ -35,9 +35,10 @@ class Routing:
                     self._answers.setdefault((expert, task), {})[row] = text
 
     def score(self, task: str, split: str) -> dict[str, Any]:
-        """Return the record of a score, with `RETRIEVAL` and the answers of each expert that was asked.
+        """Return the fields of a `ScoreRecord`, with the answers of each expert that was asked.
 
-        `RETRIEVAL` is left out for a task that has no expert yet.
+        For a task that has an expert they include retrieval accuracy and oracle score: `RETRIEVAL` in
+        `trainables/metrics/glossary.py`.
         """
         known = task in self.expert_of
         queries = self.context.embedder.queries(task, split)
@@ -58,7 +59,7 @@ class Routing:
     def _retrieval(
         self, task: str, split: str, experts: Sequence[int], texts: Sequence[str]
     ) -> dict[str, float | None]:
-        """Return the share of examples that reached the task's own expert, and its score on all of them."""
+        """Return the share of examples routed to the task's own expert, and that expert's score on all."""
         own = self.expert_of[task]
         missed = [row for row, number in enumerate(experts) if number != own]
         own_texts = dict(enumerate(texts))

@@ -1,4 +1,4 @@
-"""Frozen embeddings of examples, by which experts are retrieved, and of tasks, which are compared."""
+"""Embeddings by frozen encoders: of examples, to retrieve experts, and of tasks, to compare them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from tasks.data.rows import IMAGE, Example
 from trainables.rank.data import Data
 
 EMBEDDED_EXAMPLES = 1000
-"""Largest number of examples that a task embedding is the mean of."""
+"""Largest number of examples that a task embedding is averaged over."""
 
 
 class TaskEmbedder:
-    """Embeds examples by the frozen vision tower and a frozen text encoder; ranks share the work."""
+    """Embedder of examples and tasks: the frozen vision tower and a frozen text encoder.
+
+    Ranks share the work.
+    """
 
     def __init__(self, data: Data, text_encoder: str) -> None:
         self.data = data
@@ -47,7 +50,7 @@ class TaskEmbedder:
         return {n: torch.nn.functional.normalize(v.mean(0), dim=0) for n, v in means.items()}
 
     def queries(self, task: str, split: str, most: int = 0) -> Queries:
-        """Embed the examples of a split, or at most `most` of them, spread over all."""
+        """Embed the examples of a split, or at most `most` of them, evenly spread; 0 = all."""
         size = len(self.data.examples(task, split))
         if most:
             return Queries(*self._vectors(task, split, spread(size, most)))
@@ -78,7 +81,7 @@ class TaskEmbedder:
 
 
 def spread(size: int, most: int) -> list[int]:
-    """Choose at most `most` of `size` rows, evenly spread, in whole blocks of the vision tower's calls."""
+    """Choose at most `most` of `size` rows, evenly spread, in the blocks that are embedded together."""
     blocks = range(0, size, IMAGES_PER_CALL)
     stride = max(1, -(-len(blocks) * IMAGES_PER_CALL // most))
     return [r for b in blocks[::stride] for r in range(b, min(b + IMAGES_PER_CALL, size))]

@@ -1,4 +1,4 @@
-"""Teacher logits: those of the model at the stage's start, computed a window of batches at a time."""
+"""Teacher's logits: those of the model at the stage's start, computed for a window of batches at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOW = 1 << 30
 class Teacher:
     """Logits (answer tokens, vocabulary) of the examples that this rank trains on in a window of batches.
 
-    Where a stage needs several windows, the start weights are put back for a moment at the start of each.
+    At the start of each window but the first, the start weights are swapped in to compute its logits.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Teacher:
         self.passes = config.training.accumulation(context.workers)
         self.precision = DTYPES[config.training.precision]
         self.windows = self._windows()
-        """The step after the last of each window, by its first step; the same on every rank."""
+        """First step of each window -> first step after it; the same on every rank."""
         self._logits: dict[ExampleId, torch.Tensor] = {}
 
     def start_step(self, step: int) -> None:
-        """Replace the cached logits where a window begins; call it before each step."""
+        """Compute the logits of the next window if one begins at `step`; call it before each step."""
         if step not in self.windows:
             return
         self._logits = {}

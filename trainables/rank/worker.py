@@ -38,16 +38,17 @@ from trainables.store.stage_store import LazyTensors
 
 
 class Worker:
-    """One rank. It loads the model once and serves stage after stage, of whatever trial."""
+    """One rank, which loads the model once and runs the stages of one trial after another."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         torch.set_num_threads(spec.threads)
         self.rank_context = RankContext(spec)
 
     def run(self, job: StageJob) -> dict[str, float]:
-        """Produce and publish the parts that the job names; return the seconds of each part.
+        """Make and publish the artefacts that the job names; return the seconds by part of the work.
 
-        "cached" are the seconds of the vision tower that cached features saved.
+        The parts are "embed", "train", "keep" (consolidation) and "score". "cached" are the seconds of the
+        vision tower that cached features saved.
         """
         rank_context, config, seconds = self.rank_context, TrialConfig.from_dict(job.config), {}
         if job.embed:
@@ -90,7 +91,7 @@ class Worker:
     def _stage_batches(
         self, job: StageJob, config: TrialConfig, strategy: Strategy, start: Tensors
     ) -> list[Batch]:
-        """Prepare the strategy for the stage and return the stage's batches."""
+        """Prepare the strategy for the stage; return the stage's batches, replayed examples included."""
         data, training = self.rank_context.data, config.training
         strategy.prepare(start, LazyTensors(self.rank_context.store, job.kept_before), job.context)
         new, old = data.sizes(job.tasks), data.sizes(job.context.old)
@@ -139,7 +140,7 @@ class Worker:
         weights: Tensors,
         costs: Mapping[str, Any],
     ) -> None:
-        """Publish that the stage diverged and raise `DivergedError` unless all numbers are finite."""
+        """Publish that the stage diverged, and raise `DivergedError`, unless all numbers are finite."""
         finite = all(bool(torch.isfinite(w).all()) for w in weights.values())
         if engine.skipped or not finite or not all(map(math.isfinite, losses)):
             message = (
@@ -179,16 +180,16 @@ class Worker:
     # Consolidate, score, embed -----------------------------------------------------------------
 
     def _consolidate(self, job: StageJob, config: TrialConfig) -> float:
-        """Publish the tensors that the strategy consolidates of each task; return the seconds of it.
+        """Publish the tensors that the strategy keeps of each task; return the seconds spent.
 
-        The instance is always a fresh one, as if another trial had trained the stage.
+        The strategy's instance is always a fresh one, as if another trial had trained the stage.
         """
         timer, rank_context = Timer(), self.rank_context
         strategy, weights = config.fresh_strategy(), rank_context.weights(job.key, job)
         by_products = rank_context.store.tensors(job.by_product) if job.by_product else {}
         for task, key in job.to_consolidate:
             task_timer = Timer()
-            # Seeded again for dropout: training and scoring may or may not have drawn numbers before.
+            # Another trial may have trained or scored the stage, so earlier draws must not matter.
             torch.manual_seed(self._seed(job) + rank_context.rank)
             learner = StageLearner(rank_context, config, weights, by_products)
             try:
@@ -212,7 +213,8 @@ class Worker:
         """Score the tasks with the weights of the open engine; publish each score from rank 0."""
         timer, rank_context = Timer(), self.rank_context
         routing = Routing(rank_context, job, config) if job.experts else None
-        # Scores of the untrained model are shared by trials that freeze a Q-Former and trials that do not.
+        # Trials that freeze a Q-Former and trials that train it share the scores of the untrained model.
+        # So both compute its output here: cached outputs may differ in the last bits.
         rank_context.lmm.recompute_queries = job.key == job.base and not routing
         for task, split, key in job.score:
             task_timer, zero = Timer(), config.training.zero
@@ -227,10 +229,10 @@ class Worker:
         return {"score": timer.seconds} if job.score else {}
 
     def _embed(self, job: StageJob, config: TrialConfig) -> float:
-        """Publish task embeddings by the pretrained vision tower; return the seconds of it."""
+        """Publish task embeddings by the pretrained vision tower; return the seconds spent."""
         timer, rank_context = Timer(), self.rank_context
         rank_context.load(config)
-        if rank_context.lmm.tower is None:  # a trial before trained it
+        if rank_context.lmm.tower is None:  # an earlier trial trained the tower: restore it
             frozen = dataclasses.replace(config.adapter, parts="projection")
             rank_context.adapt(dataclasses.replace(config, adapter=frozen))
         for task, key in job.embed:
@@ -242,7 +244,7 @@ class Worker:
 
 
 def _training_state_error(error: AttributeError) -> InputError:
-    """Explain a read of state that training sets; see `Strategy.by_products`."""
+    """Explain to a strategy's author why `consolidate` must not read state that training sets."""
     return InputError(
         "`consolidate` must read knobs and the learner alone, got "
         f"{type(error.obj).__name__}.{error.name}, which training sets; "
@@ -262,5 +264,5 @@ class Timer:
         return time.perf_counter() - self._clock
 
     def cost(self) -> dict[str, Any]:
-        """Return both as the fields of a record."""
+        """Return wall-clock and processor seconds as the fields of a record."""
         return {"seconds": self.seconds, "cpu_seconds": time.process_time() - self._cpu}
