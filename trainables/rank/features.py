@@ -108,8 +108,7 @@ def compute_features(
     encoded = lmm.with_queries(encoded)
     names = [image_digest(example) for example in examples]
     images, inputs = {}, []
-    # Instructions are padded to the longest one of the block, which may change the Q-Former's last bits:
-    # the width is part of the name.
+    # Padding to the block's longest instruction may change the Q-Former's last bits: it is in the name.
     width = max(len(e.prompt.get(QFORMER[0], ())) for e in encoded)
     for name, one, row in zip(names, encoded, rows, strict=True):
         rest = {n: v.contiguous() for n, v in one.prompt.items() if n not in (FEATURES, QUERIES)}
