@@ -16,12 +16,13 @@ REFUSED = re.compile(
     | </?s> | <(?:pad|unk|bos|eos|mask)>         # ends and fillers of sequences
     | \[/?INST\] | <</?SYS>> | \[/?SYSTEM_PROMPT\] | \[IMG(?:_BREAK|_END)?\]
     | </?start_of_turn> | <end_of_turn> | <(?:start|end)_of_(?:image|audio|utterance)>
+    | <(?!image>)\s*images?\s*/?\s*> | &lt;images?&gt;
     | <image[ _-]?\d+> | <image[_-](?:placeholder|token|pad)> | <image_soft_token> | </image>
     | </?img> | <(?:img|image)_?context> | <imagehere> | <fake_token_around_image>
     | <(?:video|audio|speech|sound|point_cloud|pcd)(?:[ _-]?\d+)?>
     | <bbox> | <ref-object> | <cot-process>      # ms-swift's
     | <(?:im_start|im_end|im_patch|vid_start|vid_end)>
-    | (?-i:<IMG_CONTEXT> | <IMAGE> | <Image> | <ImageHere> | <VIDEO> | <AUDIO>)
+    | (?-i:\[IMAGE\] | <IMG_CONTEXT> | <IMAGE> | <Image> | <ImageHere> | <VIDEO> | <AUDIO>)
     | \#\#\#\ (?:human|assistant|instruction|response)\ *:
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -32,12 +33,15 @@ BAKED_IN = re.compile(r"(?:^|\s)(?:ASSISTANT|Assistant)\s*:\s*\Z")
 _ROLES = (re.compile(r"(?:^|\s)USER\s*:"), re.compile(r"(?:^|\s)ASSISTANT\s*:"))
 KEPT = re.compile(
     r"</?(?:box|quad|ref|think|answer|p|loc\d+|seg\d+|point)>"
+    r"|!\[[^\]\n]*\]\([^)\s]*\)|<(?:img|image)\s[^<>]*>|<(?:media|visual)>"
+    r"|\{\{?\s*image\s*\}?\}|\$image\$|\[image\]"
     r"|[\u200b\u200c\u200d\u2060\ufeff\u00ad\ufffd]",
     re.IGNORECASE,
 )
-"""Markup of boxes and thoughts, and characters that cannot be seen: kept as they are, and said."""
+"""Markup of boxes, thoughts and pages, and characters that cannot be seen: kept as they are, and said."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _UNSEEN = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff\u00ad]+")
+_MARKUP = {"![": "Markdown's images", "<i": "HTML's images"}
 _NAMES = {
     "\u200b": "zero-width spaces",
     "\u200c": "zero-width non-joiners",
@@ -59,8 +63,8 @@ def token_fault(text: str, prompt: bool = False) -> tuple[str, str] | None:
     """Return (reason, detail) if a text holds a token that must not be trained; None if it is good."""
     if found := _CONTROL.search(text):
         return "control character", f"{found[0]!r} at character {found.start()}"
-    found = REFUSED.search(text) if any(mark in text for mark in "<[#") else None
-    found = found or (_written_template(text) if prompt else None)
+    found = REFUSED.search(text) if any(mark in text for mark in "<[#&") else None
+    found = found or _written_template(text) or (BAKED_IN.search(text) if prompt else None)
     if found is None:
         return None
     token = " ".join(found[0].split())
@@ -68,9 +72,8 @@ def token_fault(text: str, prompt: bool = False) -> tuple[str, str] | None:
 
 
 def _written_template(text: str) -> re.Match[str] | None:
-    """Return the place at which a prompt names the assistant as a chat template does."""
-    both = all(role.search(text) for role in _ROLES)
-    return _ROLES[1].search(text) if both else BAKED_IN.search(text)
+    """Return the place at which a text names the assistant after the user, as a chat template does."""
+    return _ROLES[1].search(text) if all(role.search(text) for role in _ROLES) else None
 
 
 def _remedy(token: str) -> str:
@@ -84,7 +87,7 @@ def _remedy(token: str) -> str:
 
 def kept_tokens(text: str) -> Iterator[str]:
     """Yield the names of what a text holds that is kept, though it may not be meant as words."""
-    if text.isascii() and "<" not in text:  # most texts
+    if text.isascii() and not any(mark in text for mark in "<[{$"):  # most texts
         return
     for found in KEPT.finditer(text):
-        yield _NAMES.get(found[0]) or found[0].lower()
+        yield _NAMES.get(found[0]) or _MARKUP.get(found[0][:2]) or found[0].lower()

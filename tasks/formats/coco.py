@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.formats.containers.json_text import Unreadable
 from tasks.formats.containers.source import CAPTIONS, ReportShare, Source, no_report
+from tasks.formats.fields import CAPTION_PROMPT
 from tasks.formats.raw_example import (
     Accepted,
     ImageReference,
@@ -30,8 +31,6 @@ from tasks.formats.values.tokens import check_tokens
 
 NAME = "coco"
 TITLE = "COCO captions: an object with images and annotations {image_id, caption}"
-PROMPT = "A short image description."
-"""InstructBLIP's prompt for captions (Dai et al. 2023, appendix E); `prompt:` of a task replaces it."""
 
 
 def fits_keys(keys: tuple[str, ...]) -> bool:
@@ -55,7 +54,7 @@ def items(source: Source, report: ReportShare = no_report) -> Iterator[Item]:
         captions.append(caption)
         said |= dict.fromkeys(notes)
     for name, (rows, captions, said) in grouped.items():
-        example = RawExample(name, images[name], PROMPT, captions[0], tuple(captions))
+        example = RawExample(name, images[name], CAPTION_PROMPT, captions[0], tuple(captions))
         yield Accepted(tuple(rows), (example,), tuple(said))
     broken += [(name, "image has no caption", "") for name in images if name not in grouped]
     for number, (name, reason, detail) in enumerate(broken, start=row + 1):

@@ -124,7 +124,13 @@ def _described(sample: list[Any], good: list[Row]) -> str:
         return "no rows"
     if not good:
         return f"rows that are no objects, the first of them {brief(sample[0])}"
-    return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}"
+    inner = [str(key) for key, value in good[0].items() if _holds_rows(value)]
+    hint = f"; the rows may be its list {inner[0]}, written to a file of its own" if inner else ""
+    return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}{hint}"
+
+
+def _holds_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 def _no_format(path: Path, description: str) -> InputError:

@@ -10,7 +10,7 @@ from tasks.formats.values.answers import ANSWER, ANSWERS, FALLBACK, answer_and_r
 from tasks.formats.values.boxes import Objects
 from tasks.formats.values.columns import ID, PROMPT, SYSTEM
 from tasks.formats.values.flags import check_row_flags
-from tasks.formats.values.image_cells import images_of
+from tasks.formats.values.image_cells import IMAGES, images_of
 from tasks.formats.values.image_marks import check_marks, fill_marks
 from tasks.formats.values.noted_row import NotedRow, Row, first_value, is_empty, is_missing, sole
 from tasks.formats.values.options import Options, listed_labels, options_of
@@ -18,6 +18,9 @@ from tasks.formats.values.texts import as_text, valid_utf8
 
 __all__ = ["ANSWER", "ANSWERS", "FALLBACK", "PROMPT", "Row", "first_value", "question", "row_id"]
 
+CAPTIONS = ("caption", "captions")
+CAPTION_PROMPT = "A short image description."
+"""InstructBLIP's prompt for captions (Dai et al. 2023, appendix E); `prompt:` of a task replaces it."""
 BEFORE, AFTER = ("context", "hint", "passage"), ("input",)
 """Names of texts that belong before and after a question."""
 
@@ -68,7 +71,11 @@ def system_of(row: NotedRow) -> str:
 
 def prompt_and_options(row: NotedRow) -> tuple[str, Options | None]:
     """Join the prompt's parts: context before it, input and options after it."""
-    parts = [as_text(sole(row, PROMPT, "prompt", "prompt"), "prompt")]
+    asked = sole(row, PROMPT, "prompt", "prompt")
+    if is_missing(asked) and is_caption(row):
+        asked = CAPTION_PROMPT
+        row.say("captions without a question, asked for a short image description")
+    parts = [as_text(asked, "prompt")]
     for name in reversed(BEFORE):
         if (text := _part(row, name)) and text not in parts[0]:
             parts.insert(0, text)
@@ -79,6 +86,13 @@ def prompt_and_options(row: NotedRow) -> tuple[str, Options | None]:
         parts += [] if listed else options.lines()
         options = replace(options, labels=listed) if listed else options
     return "\n".join(parts), options
+
+
+def is_caption(row: Row) -> bool:
+    """Return whether a row has captions and an image, and neither a question nor another answer."""
+    known = {key for key, value in row.items() if not is_missing(value)}
+    captions = known.intersection(CAPTIONS)
+    return bool(captions) and not known.isdisjoint(IMAGES) and known.isdisjoint((*PROMPT, *ANSWER))
 
 
 def _part(row: NotedRow, name: str) -> str:

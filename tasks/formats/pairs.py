@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from tasks.formats.fields import ANSWER, ANSWERS, FALLBACK, PROMPT, first_value
+from tasks.formats.fields import ANSWER, ANSWERS, FALLBACK, PROMPT, first_value, is_caption
 from tasks.formats.fields import question as examples
 from tasks.formats.values.answers import PLACES
 from tasks.formats.values.noted_row import Row
@@ -18,7 +18,8 @@ TITLE = "pairs: prompt (or question), answer (or answers), image"
 def fits(row: Row) -> bool:
     """Return whether a row looks like one of this format."""
     answers = (*ANSWER, *ANSWERS, *PLACES, *FALLBACK)
-    return first_value(row, PROMPT) is not None and first_value(row, answers) is not None
+    asked = first_value(row, PROMPT) is not None and first_value(row, answers) is not None
+    return asked or is_caption(row)
 
 
 __all__ = ["NAME", "TITLE", "examples", "fits"]

@@ -54,12 +54,22 @@ def turns_of(value: Any) -> Any:
             return json.loads(value)
         except (ValueError, RecursionError):
             return value
+    if isinstance(value, Mapping) and _are_columns(list(value.values())):
+        return [dict(zip(value, turn, strict=True)) for turn in zip(*value.values(), strict=True)]
     return value
+
+
+def _are_columns(values: list[Any]) -> bool:
+    """Return whether values are lists of one length, as Hugging Face's `Sequence` holds turns."""
+    lists = [value for value in values if isinstance(value, list)]
+    return len(lists) == len(values) > 0 and len({len(one) for one in lists}) == 1
 
 
 def looks_like_turns(value: Any) -> bool:
     """Return whether a value is a list of turns, or a text of JSON that may hold one."""
-    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+    return isinstance(value, list | Mapping) or (
+        isinstance(value, str) and value.lstrip().startswith("[")
+    )
 
 
 def conversation(row: NotedRow, number: int, name: str) -> tuple[RawExample, ...]:

@@ -28,6 +28,7 @@ _WORDS = {
 }
 SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words.split()}
 """Split that a word names."""
+TABLES_OF_TEXT = (".csv", ".tsv", ".tab", ".token", ".psv")
 _OTHER_FILES = {
     b"\x1f\x8b": "gzip has compressed it: unpack it",
     b"PK": "it is a ZIP archive: unpack it",
@@ -91,6 +92,11 @@ def _cause(path: Path, start: bytes) -> str:
             return cause
     if not start.strip():
         return "it is empty" if not start else "nothing but blanks was found at its beginning"
+    if path.suffix.lower() in TABLES_OF_TEXT:
+        return (
+            "tables of text are not read; pandas.read_csv(...).to_json(..., orient='records', lines=True) "
+            "would write JSON Lines"
+        )
     with closing(JsonText(path)) as text:
         if text.peek() in ("{", "["):
             try:

@@ -13,7 +13,15 @@ from tasks.formats.values.options import Options
 from tasks.formats.values.texts import as_text, whole_number
 
 ANSWER = (
-    *("answer", "response", "output", "multiple_choice_answer", "correct_answer", "answerKey"),
+    *(
+        "answer",
+        "response",
+        "output",
+        "completion",
+        "multiple_choice_answer",
+        "correct_answer",
+        "answerKey",
+    ),
     *("answer_key", "correct_option", "ground_truth", "gt_answer"),
 )
 PLACES = ("answer_idx", "answer_index", "correct_choice_idx", "correct_answer_idx")

@@ -23,6 +23,9 @@ IMAGES = (
     *("image", "images", "img", "picture", "image_path", "image_file", "file_name", "image_paths"),
     *("imgs", "pictures", "img_path", "filename", "image_url", "image_urls", "photo"),
 )
+PATHS = ("path", "url", "image_url", "image", "image_path", "file_name", "filename")
+"""Keys of the path in an image that is an object."""
+_BY_ID = re.compile(r"(?:image|img|picture|photo)_?id", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:image|img|picture)_?(\d{1,2})", re.IGNORECASE)
 _FILE = re.compile(r"\.(?:png|jpe?g|jfif|gif|bmp|webp|tiff?|heic|avif)\Z", re.IGNORECASE)
 
@@ -78,8 +81,14 @@ def _normal(reference: ImageReference) -> ImageReference:
 
 
 def _refuse_overlooked(row: NotedRow) -> None:
-    """Raise `RowError` for a row without images that has one under a key that is not known."""
+    """Raise `RowError` for a row without images that names one by its id or under an unknown key."""
+    named = any(name in row for name in IMAGES)  # it says by itself that there is none
     for key in row.unread():
+        if _BY_ID.fullmatch(key) and not named:
+            raise RowError(
+                "an image by its id alone",
+                f"{key}: write the file's name under image; columns: {{ignore: [{key}]}} leaves it out",
+            )
         if _looks_like_image(row.peek(key)):
             raise RowError(
                 "an image under a key that is not known",
@@ -116,15 +125,19 @@ def as_references(value: Any) -> tuple[ImageReference, ...]:
 
 def _reference(value: Any) -> ImageReference:
     if isinstance(value, Mapping):
-        data, path = value.get("bytes"), first_value(value, ("path", "url"))
+        data, path = value.get("bytes"), first_value(value, PATHS)
+        if isinstance(path, Mapping):  # {"image_url": {"url": ...}}
+            path = first_value(path, PATHS)
         if isinstance(data, str) and data:
             return _decoded(data)
-        value = path if is_missing(data) or data in ("", b"") else data
+        given, value = value, path if is_missing(data) or data in ("", b"") else data
+    else:
+        given = value
     if isinstance(value, str) and value.strip():
         return valid_utf8(value, "image")
     if isinstance(value, bytes) and value:
         return value
-    raise RowError("image is neither a path nor bytes", brief(value))
+    raise RowError("image is neither a path nor bytes", brief(given))
 
 
 def _decoded(data: str) -> bytes:

@@ -10,6 +10,7 @@ from tasks.formats.raw_example import ImageReference, RowError
 
 _OTHER = re.compile(
     r"<image[ _-]?(?P<n>\d+)>|<\|image(?:_(?P<m>\d+))?\|>|<Image>|<IMAGE>|<ImageHere>"
+    r"|<(?!image>)\s*images?\s*/?\s*>|&lt;images?&gt;|\[IMAGE\]"
     r"|(?:<\|vision_start\|>)?<\|image_pad\|>(?:<\|vision_end\|>)?|<image[_-]placeholder>"
     r"|<\|vision_start\|><image><\|vision_end\|>|<img><image></img>|<image></image>"
     r"|<start_of_image>|\[IMG\]|<IMG_CONTEXT>|<\|image_placeholder\|>"
@@ -25,7 +26,7 @@ def fill_marks(
     Other marks are taken where there are as many as images and none of ours; files that stand between
     `<img>` and `</img>`, as in Qwen-VL's data, are images.
     """
-    if not any("<" in prompt or "[" in prompt for prompt in prompts):
+    if not any(mark in prompt for prompt in prompts for mark in "<[&"):
         return list(prompts), images
     files = tuple(name.strip() for prompt in prompts for name in _FILE.findall(prompt))
     if files and not any(IMAGE in prompt for prompt in prompts):

@@ -9,6 +9,8 @@ from typing import Any
 from tasks.formats.raw_example import RowError, printable
 
 Row = Mapping[str, Any]
+SPLIT_KEYS = ("split", "data_split", "set_name")
+"""Keys by which a row says itself to which split it belongs."""
 NESTED = "[]"
 """End of the place of a value in a list, in what is said of keys."""
 
@@ -87,7 +89,11 @@ class NotedRow(Mapping[str, Any]):
 
     def notes(self) -> tuple[str, ...]:
         """Return what is said of the row, and its unread keys, each once."""
-        unread = [f"{self._place}{printable(str(key))[:60]}" for key in self.unread()]
+        keys = self.unread()
+        unread = [f"{self._place}{printable(str(key))[:60]}" for key in keys]
+        own = next((self._values[key] for key in SPLIT_KEYS if key in keys), None)
+        if isinstance(own, str) and not self._place:
+            self.say(f"rows of their own split {printable(own)[:20]}, which is not used")
         inner = [note for one in self._inner for note in one.notes()]
         return tuple(dict.fromkeys([*unread, *inner, *self._said]))
 
