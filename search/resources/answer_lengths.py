@@ -9,7 +9,7 @@ from spaces.errors import InputError
 from tasks import AnsweredQuestion, Task, score_split
 from tasks.data.rows import read_tables
 
-SPLITS = ("validation", "test")
+SCORED_SPLITS = ("validation", "test")
 """Splits that are scored."""
 MOST_TRIED = 20_000
 """Answers whose tokens are counted, the longest ones first."""
@@ -24,7 +24,7 @@ def answer_notes(tokenizer: Any, task: Task) -> list[str]:
     scores 0: then no trial can be told from another.
     """
     notes = []
-    for split in SPLITS:
+    for split in SCORED_SPLITS:
         prompts, rows = _references(task, split)
         lengths = _token_counts(tokenizer, rows, task.max_new_tokens)
         least = [min(lengths.get(text, 0) for text in texts) for texts in rows]

@@ -27,7 +27,7 @@ SOCKET = "ray/session_{now:%Y-%m-%d_%H-%M-%S_%f}_{pid}/sockets/plasma_store"
 """Path of Ray's longest socket below its temporary folder."""
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """Environment variables by which a user gives Ray a token; without them Ray reads one below the home."""
-LOOPBACK = {
+LOOPBACK_ENVIRONMENT = {
     # "0" keeps Ray's processes on loopback. Ray names the switch after what some systems do by default.
     ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
@@ -120,7 +120,7 @@ def start_ray(cpus: int, runtime_env: dict[str, Any], log: Path) -> None:
 
 def use_loopback() -> None:
     """Restrict this process and its children to the loopback interface."""
-    os.environ.update(LOOPBACK)
+    os.environ.update(LOOPBACK_ENVIRONMENT)
     ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable when it was imported
 
 
