@@ -51,15 +51,6 @@ def inspect_image(image: bytes) -> ImageInfo | str:
         return str(fault)
 
 
-def image_header(image: bytes) -> ImageInfo | str:
-    """Return the description of an image by its header alone, or its fault."""
-    try:
-        with opened(image) as picture:
-            return _described(picture)
-    except PictureError as fault:
-        return str(fault)
-
-
 def _described(picture: Image.Image) -> ImageInfo:
     turn = picture.getexif().get(ORIENTATION, 1)
     width, height = picture.size
