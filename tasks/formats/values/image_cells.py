@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.formats.images import is_path
 from tasks.formats.raw_example import ImageReference, RowError, brief
 from tasks.formats.values.noted_row import (
     NotedRow,
@@ -39,7 +40,7 @@ def images_of(row: NotedRow) -> tuple[ImageReference, ...]:
     numbered = _numbered(row)
     given |= {", ".join(numbered): tuple(numbered.values())} if numbered else {}
     given = {name: references for name, references in given.items() if references}
-    held = {name: one for name, one in given.items() if not any(map(_is_name, one))}
+    held = {name: one for name, one in given.items() if not any(map(is_path, one))}
     local = {name: one for name, one in given.items() if not any(map(_is_address, one))}
     meant = held or local or given
     if len({tuple(map(_normal, one)) for one in meant.values()}) > 1:
@@ -66,16 +67,12 @@ def _numbered(row: NotedRow) -> dict[str, ImageReference]:
     return cells
 
 
-def _is_name(reference: ImageReference) -> bool:
-    return isinstance(reference, str) and reference[:5].lower() != "data:"
-
-
 def _is_address(reference: ImageReference) -> bool:
     return isinstance(reference, str) and reference.startswith(("http://", "https://"))
 
 
 def _normal(reference: ImageReference) -> ImageReference:
-    if not isinstance(reference, str) or not _is_name(reference) or "://" in reference:
+    if not isinstance(reference, str) or not is_path(reference) or "://" in reference:
         return reference
     return os.path.normpath(reference)
 
