@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from spaces.files import fits_on_disk, replacing, set_aside
+from spaces.damage import set_aside
+from spaces.files import fits_on_disk, replacing
 from spaces.storage import check_storage
 
 
@@ -54,7 +55,9 @@ def map_to_file(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, to
     """
     if file.exists() and (mapped := _mapped(tensors, file)):
         return mapped
-    set_aside(file)  # which leaves it to those that have mapped it
+    set_aside(
+        file, "it holds other weights than the model"
+    )  # which leaves it to those that have mapped it
     size = sum(t.nbytes for t in tensors.values())
     check_storage(file)
     file.parent.mkdir(parents=True, exist_ok=True)

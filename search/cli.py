@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.commands import guarded
+from search.commands import damage_told, guarded
 from spaces.command_line import Parser, number_flag, path_flag, text_flag, time_flag, whole_flag
 
 if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where they are used
     from search.plan.search_plan import SearchPlan
+    from search.prepared_search import PreparedSearch
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,11 +146,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check the plan, search, and write tables and report; returns the exit status."""
     start = time.monotonic()
+    storage = (args.storage or ROOT / "results").resolve()
+    name = args.name or (latest_search(storage) if args.resume else None)
+    with damage_told(storage, *([storage / name] if name else [])) as damage:
+        prepared = prepare(args, storage, name)
+        if args.dry_run:
+            return 0
+        from search.run_search import run_search
+
+        return run_search(prepared, start, damage)
+
+
+def prepare(args: argparse.Namespace, storage: Path, name: str | None) -> PreparedSearch:
+    """Return the search that the flags name, checked, measured if asked for, and described."""
+    from search.dry_run import describe
     from search.plan.resolve import check_unchanged, resolve_plan
     from search.prepared_search import prepare_search
 
-    storage = (args.storage or ROOT / "results").resolve()
-    name = args.name or (latest_search(storage) if args.resume else None)
     if args.resume and name:
         from search.tuning.recorded_plan import check_plan
 
@@ -170,14 +183,8 @@ def run(args: argparse.Namespace) -> int:
         print("training and scoring one stage, to measure it", flush=True)
         peak = measure(prepared.resolved)
         print(f"measured    {propose_packing(resolved, prepared.needs.probe, peak)}")
-    from search.dry_run import describe
-
     print(describe(prepared), flush=True)
-    if args.dry_run:
-        return 0
-    from search.run_search import run_search
-
-    return run_search(prepared, start)
+    return prepared
 
 
 def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPlan:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from spaces.command_line import Parser, number_flag, path_flag, text_flag
+from spaces.damage import DamageWatch
 
 
 def analyze(argv: Sequence[str] | None = None) -> int:
@@ -18,12 +20,15 @@ def analyze(argv: Sequence[str] | None = None) -> int:
     def act() -> int:
         from search.report.html import write_report
         from search.report.terminal import show_results
+        from search.results.sums import RESULTS, summed
         from search.results.tables import write_tables
 
-        restore_records(args.run)
-        write_tables(args.run)
-        write_report(args.run)
-        show_results(args.run)
+        with damage_told(args.run.absolute().parent, args.run):
+            restore_records(args.run)
+            with summed(args.run, RESULTS):
+                write_tables(args.run)
+                write_report(args.run)
+            show_results(args.run)
         return 0
 
     return guarded(act)
@@ -50,7 +55,8 @@ def export(argv: Sequence[str] | None = None) -> int:
         from search.results.outcome import read_outcome
         from spaces.errors import InputError
 
-        lost = restore_records(args.run)
+        with damage_told(args.run.absolute().parent, args.run):
+            lost = restore_records(args.run)
         if lost and not args.trial:
             raise InputError(
                 f"the best trial is not known: {', '.join(lost)} ended, but the record is lost; "
@@ -92,14 +98,15 @@ def train(argv: Sequence[str] | None = None) -> int:
         from search.final.final_training import train_final
 
         out = (args.out or args.best.parent / "final").expanduser().resolve()
-        return train_final(
-            args.best,
-            out,
-            args.held_out,
-            args.model,
-            args.benchmark,
-            args.text_encoder and str(args.text_encoder),
-        )
+        with damage_told(out):
+            return train_final(
+                args.best,
+                out,
+                args.held_out,
+                args.model,
+                args.benchmark,
+                args.text_encoder and str(args.text_encoder),
+            )
 
     return guarded(act)
 
@@ -124,16 +131,27 @@ def clean(argv: Sequence[str] | None = None) -> int:
 
     def act() -> int:
         from search.resources.store_limit import clean_storage
-        from search.resources.verify_storage import verify_storage
+        from search.storage.verify_storage import verify_storage
 
         given = args.storage or args.named or Path(__file__).parent.parent / "results"
         storage = given.expanduser()
         if args.verify:
             return int(not verify_storage(storage, args.set_aside))
-        print(clean_storage(storage, args.store_limit, args.dry_run))
+        with damage_told(storage):
+            print(clean_storage(storage, args.store_limit, args.dry_run))
         return 0
 
     return guarded(act)
+
+
+@contextlib.contextmanager
+def damage_told(storage: Path, *folders: Path) -> Iterator[DamageWatch]:
+    """Print a line, at the latest at the end of the block, for files that it set aside."""
+    watch = DamageWatch(storage, *folders)
+    try:
+        yield watch
+    finally:
+        watch.tell()
 
 
 def restore_records(run: Path) -> list[str]:
@@ -152,6 +170,7 @@ def restore_records(run: Path) -> list[str]:
 def guarded(act: Callable[[], int]) -> int:
     """Return the exit status of `act`; 2 or 3, with one message, if user or machine are at fault."""
     from spaces.errors import MACHINE_STATUS, InputError, MachineError
+    from spaces.storage import StorageGoneError
     from trainables.rank.gc_policy import collect_rarely
 
     collect_rarely()
@@ -160,6 +179,6 @@ def guarded(act: Callable[[], int]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except MachineError as error:
+    except (MachineError, StorageGoneError) as error:
         print(f"error: {error}", file=sys.stderr)
         return MACHINE_STATUS

@@ -14,7 +14,9 @@ from search.report.html import write_report
 from search.report.terminal import show_results
 from search.results.answer import why_no_answer
 from search.results.outcome import read_outcome
+from search.results.sums import RESULTS, summed
 from search.results.tables import write_tables
+from spaces.damage import DamageWatch
 from spaces.errors import InputError, MachineError, first_line
 from spaces.files import fits_on_disk
 
@@ -51,8 +53,9 @@ def write_results(run: Path, ending: Ending) -> int:
     try:
         if not fits_on_disk(run, REPORT_BYTES):
             raise OSError(f"less than {REPORT_BYTES / 1e6:.0f} MB are free")
-        write_tables(run)
-        write_report(run)
+        with summed(run, RESULTS):
+            write_tables(run)
+            write_report(run)
     except OSError as error:
         raise MachineError(
             f'tables and report cannot be written to "{run}" ({first_line(error)}), and every trial is '
@@ -65,9 +68,10 @@ def write_results(run: Path, ending: Ending) -> int:
     return 128 + ending.signum if ending.signum else 0
 
 
-def show_end(run: Path, ending: Ending, status: int, seconds: float) -> int:
+def show_end(run: Path, ending: Ending, status: int, damage: DamageWatch, seconds: float) -> int:
     """Print the outcome and what is left to do; return the exit status, 1 if there is no answer."""
     resume = resume_command(run)
+    damage.tell()
     if ending.signum:
         name = signal.Signals(ending.signum).name
         print(f"interrupted by {name}: {resume} goes on with it", flush=True)
@@ -106,10 +110,11 @@ def end_in_new_program(run: Path, signum: int) -> NoReturn:
 
 def write_and_show(folder: str, signum: int) -> int:
     """Write and print the results of a search that a signal ended; return the exit status."""
-    from search.commands import guarded
+    from search.commands import damage_told, guarded
 
     run, ending = Path(folder), Ending(signum=signum, cut_short=True)
-    return guarded(lambda: show_end(run, ending, write_results(run, ending), 0.0))
+    with damage_told(run.parent, run) as damage:
+        return guarded(lambda: show_end(run, ending, write_results(run, ending), damage, 0.0))
 
 
 def suggested_budget(budget: float) -> int:

@@ -47,6 +47,7 @@ from search.tuning.restored_trials import restore_trials, restored_lines
 from search.tuning.run_lease import check_run_lease
 from search.tuning.run_lock import begin_storage, only_writer
 from search.tuning.tuner import build_searcher, build_tuner
+from spaces.damage import DamageWatch
 from spaces.errors import MACHINE_STATUS, InputError, MachineError, first_line
 from spaces.references import REFERENCES
 
@@ -54,34 +55,37 @@ RAY_LOG = "ray-error.log"
 """File in a search's folder for errors of Ray that are too long for a line."""
 
 
-def run_search(search: PreparedSearch, start: float) -> int:
+def run_search(search: PreparedSearch, start: float, damage: DamageWatch) -> int:
     """Search until the plan is done or interrupted, then write tables and report.
 
     Returns the exit status: 1 if the search has no answer, 128 and a signal's number after a signal.
-    `start` is the monotonic time at which the command began. Raises `MachineError` if the machine ends
-    the search.
+    `start` is the monotonic time at which the command began, and `damage` tells of files set aside.
+    Raises `MachineError` if the machine ends the search.
     """
     resolved = search.resolved
     run = resolved.run
+    damage.add(run)
     with resumable(run):
         resolved = resolved.with_worker(storage_id=begin_storage(run))
         search = dataclasses.replace(search, resolved=resolved)
         with only_writer(run), interruptible():
             try:
                 save_plan(resolved, search.prior_run)
-                ending = run_trials(search)
+                ending = run_trials(search, damage)
             except (KeyboardInterrupt, RayDiedError) as error:
                 # Signals and Ray's death look alike: within Ray's core, both are a `KeyboardInterrupt`.
                 if name := dead_process_behind(error):
                     add_seconds(run, time.monotonic() - start)
+                    damage.tell()  # the program that follows knows nothing of it
                     resume_in_new_program(run, name, budget_left(resolved, start))
                 ending = end_by_signal(error)
             add_seconds(run, time.monotonic() - start)
         kill_at_next()  # the tables may take long: who signals again wants no more of them
         if ending.cut_short:
+            damage.tell()
             end_in_new_program(run, ending.signum)
         status = write_results(run, ending)
-        return show_end(run, ending, status, time.monotonic() - start)
+        return show_end(run, ending, status, damage, time.monotonic() - start)
 
 
 @contextlib.contextmanager
@@ -131,7 +135,7 @@ def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None
     write_saved_plan(resolved.run, record_plan(resolved).model_copy(update=update))
 
 
-def run_trials(search: PreparedSearch) -> Ending:
+def run_trials(search: PreparedSearch, damage: DamageWatch) -> Ending:
     """Run the trials that are left; return how they ended.
 
     Tune handles Ctrl-C itself: it ends the trials and returns.
@@ -150,7 +154,7 @@ def run_trials(search: PreparedSearch) -> Ending:
         return Ending()  # nothing is left to train: Ray is not needed
     print("starting Ray and the workers", flush=True)
     cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
-    with watching_ray(lambda name: resume_while_stuck(resolved, name)):
+    with watching_ray(lambda name: resume_while_stuck(resolved, name, damage)):
         start_workers(cpus, resolved.run)
         resolved = precompute_features(resolved, search.needs, lanes)
         trials = resolved.plan.samples + len(REFERENCES)
@@ -169,11 +173,12 @@ def run_trials(search: PreparedSearch) -> Ending:
     return tune_ending(resolved, searcher.unended(), searcher.failed, time.monotonic() - begun)
 
 
-def resume_while_stuck(resolved: ResolvedPlan, name: str) -> None:
+def resume_while_stuck(resolved: ResolvedPlan, name: str, damage: DamageWatch) -> None:
     """Resume the search in a new program, from another thread than the main one.
 
     The main thread is stuck in a call of Ray, and cannot do it.
     """
+    damage.tell()
     try:
         with resumable(resolved.run):
             resume_in_new_program(resolved.run, name, resolved.plan.time_budget)

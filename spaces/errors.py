@@ -7,6 +7,8 @@ import re
 import reprlib
 from collections.abc import Iterable
 
+from spaces.secrets import masked
+
 MOST_SHOWN = 80
 """Characters of a user's value that a message repeats."""
 MOST_LINE = 990
@@ -23,7 +25,8 @@ class InputError(ValueError):
 
     def __init__(self, message: object = "") -> None:
         # Whoever puts a value of 100,000 characters into a message still gets a line to read.
-        lines = re.sub(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", str(message)).split("\n")
+        text = masked(str(message))
+        lines = re.sub(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", text).split("\n")
         super().__init__("\n".join(shortened(line, MOST_LINE) for line in lines))
 
 
@@ -35,6 +38,9 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = MOST_SHOWN
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
         self.maxlevel = 3
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(masked(x), level)  # before it is cut
 
     def repr_int(self, x: int, level: int) -> str:
         # Python refuses to write out integers of more than 4300 digits.
@@ -51,8 +57,9 @@ def shown(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text in one line: characters that a terminal does not show are written as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 4 * MOST_LINE])
+    """Return a text in one line, without secrets; what a terminal does not show is escaped."""
+    start = masked(text[: 4 * MOST_LINE])
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
 
 
 def shortened(text: str, most: int = MOST_SHOWN) -> str:
@@ -89,7 +96,7 @@ def nearest(got: object, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
-    lines = str(error).strip().splitlines()
+    lines = masked(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
@@ -98,6 +105,9 @@ class MachineError(RuntimeError):
 
     The commands print it as one line and exit with `MACHINE_STATUS`; what is finished stays finished.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(masked(str(message)))
 
 
 MACHINE_STATUS = 3

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,6 @@ from spaces.storage import check_storage
 
 SPARE_DISK = 1.1
 """Factor by which free disk space must exceed a file that is about to be written."""
-
-DAMAGED = ".damaged-"
-"""Part of the name of a file that was set aside; the time and a random number follow."""
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -65,20 +61,6 @@ def write_atomically(path: str | Path, content: str | bytes, durable: bool = Tru
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with replacing(path, durable) as temporary:
         temporary.write_bytes(data)
-
-
-def set_aside(path: str | Path) -> Path | None:
-    """Rename a damaged file or folder, so that it can be made again; return its new path.
-
-    Returns None if it cannot be renamed: another process was quicker, or the folder is read-only.
-    """
-    now = time.strftime("%Y%m%d-%H%M%S")
-    aside = Path(f"{path}{DAMAGED}{now}-{uuid.uuid4().hex[:6]}")
-    try:
-        os.rename(path, aside)
-    except OSError:
-        return None
-    return aside
 
 
 def file_sha256(path: str | Path) -> str:

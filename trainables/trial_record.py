@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
+from spaces.damage import set_aside
 from spaces.errors import DamagedError, InputError, first_line
-from spaces.files import set_aside, write_atomically
+from spaces.files import write_atomically
 from spaces.records import Record
+from spaces.secrets import masked
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import defined_or_none, metrics_over_orderings
 from trainables.panel import Panel
@@ -108,6 +110,12 @@ class TrialRecord(Record):
     stages_total: int = 0
     panel: Panel | None = None
 
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str) -> str:
+        """Return the message of an error, which may repeat an address with a password."""
+        return masked(message)
+
     @field_validator("config")
     @classmethod
     def _names_strategy(cls, config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -156,7 +164,7 @@ class TrialRecord(Record):
         """Write the record into the folder of its search."""
         path = trial_path(run, self.name)
         if path.is_dir():
-            set_aside(path)
+            set_aside(path, "a folder stands in its place")
         write_atomically(path, self.to_json())
 
     def stages_trained(self) -> dict[str, StageCost]:

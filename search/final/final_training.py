@@ -16,11 +16,14 @@ from models.lmm import LMM
 from models.location import folder_family
 from search.final.adapter_export import save_model, save_routing_keys
 from search.final.best_config import BestConfig, read_best
-from search.plan.checks import DATA, check_routed, row_requirements
+from search.plan.checks import DATA, STAGES, check_routed, row_requirements
 from search.results.predictions import FOLDER, answered_cells, write_predictions
+from search.results.sums import FINAL, summed
 from spaces import InputError
+from spaces.errors import first_line
 from spaces.files import write_atomically
 from spaces.loading import check_loading
+from spaces.storage import MARKER, mark_storage
 from tasks import check_rows, parse_orderings
 from tasks.rescore import PREDICTIONS_FILE
 from tasks.user_data.prepared_benchmark import prepare_benchmark
@@ -52,9 +55,14 @@ def train_final(
     best = read_best(path, model, data, text_encoder)
     held_out_orderings = _held_out_orderings(best.panel, orderings)
     _check_inputs(best)
-    store = StageStore(out / "stages")
+    store = StageStore(out / STAGES)
     spec = WorkerSpec(
-        best.model, best.benchmark.file, store.root, best.seed, text_encoder=best.text_encoder
+        best.model,
+        best.benchmark.file,
+        store.root,
+        best.seed,
+        text_encoder=best.text_encoder,
+        storage_id=_marked(out),
     )
     with _runner(spec, best.workers, out) as runner:
         retrained = _train(best, best.panel, store, runner, "training")
@@ -66,17 +74,28 @@ def train_final(
         if held_out_orderings:
             other = best.with_orderings(held_out_orderings)
             trials["held out"] = _train(other, _on_test(other.panel), store, runner, "held out")
-    folders = _save_models(best, retrained, store, out)
-    _write_scores(out, best, comparison, trials)
-    _write_answers(out, store, trials)
+    with summed(out, FINAL):
+        folders = _save_models(best, retrained, store, out)
+        _write_scores(out, best, comparison, trials)
+        _write_answers(out, store, trials)
     print(f"{'adapters':{TITLE}} {', '.join(map(str, folders))}")
     return 1 if comparison["same_code"] and comparison["reproduced"] is False else 0
 
 
 def _check_out(out: Path) -> None:
-    made_here = any((out / name).is_dir() for name in ("stages", DATA))
+    made_here = (out / MARKER).is_file() or any((out / name).is_dir() for name in (STAGES, DATA))
     if out.exists() and not (out.is_dir() and (made_here or not any(out.iterdir()))):
         raise InputError(f'--out must be a new folder, or one of an earlier training; got "{out}"')
+
+
+def _marked(out: Path) -> str:
+    """Return the id of the folder, which is a storage of its own; made if it is new."""
+    try:
+        return mark_storage(out)
+    except OSError as error:
+        raise InputError(
+            f'--out must be a folder that can be written, got "{out}": {first_line(error)}'
+        ) from error
 
 
 def _check_inputs(best: BestConfig) -> None:

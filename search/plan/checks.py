@@ -17,6 +17,7 @@ from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.loading import check_loading
 from spaces.references import FLOOR, REFERENCES
+from spaces.secrets import secret_places
 from spaces.storage import try_folder
 from strategies import PLUS, STRATEGIES, Strategy, strategy_class
 from tasks import Benchmark, RowRequirements
@@ -46,6 +47,16 @@ def check_run_folder(name: str | None, storage: Path) -> None:
             raise InputError(
                 f'--storage must be a folder that can be written, got "{folder}": {why}'
             )
+
+
+def check_no_secrets(plan: SearchPlan) -> None:
+    """Raise `InputError` for an address with a password or token: plan and reports are kept and shared."""
+    for place in secret_places(dataclasses.asdict(plan)):
+        raise InputError(
+            f"{place} must be no address with a password or a token, for plan.json, best.yaml and the "
+            "report keep it: give those in the environment, or by the login of the tool that reads it "
+            "(HF_TOKEN, ~/.netrc), and the address without them"
+        )
 
 
 def check_model_named(plan: SearchPlan) -> None:

@@ -26,6 +26,7 @@ from search.plan.checks import (
     check_budget,
     check_experts,
     check_model_named,
+    check_no_secrets,
     check_run_folder,
     check_settings,
     check_training,
@@ -57,6 +58,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     """
     storage = storage.expanduser().resolve()
     check_run_folder(name, storage)
+    check_no_secrets(plan)
     strategies = searched_strategies(plan)
     check_budget(plan, strategies)
     check_settings(plan)

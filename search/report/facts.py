@@ -12,6 +12,7 @@ from search.plan.saved_plan import PLAN_FILE
 from search.results.formatting import format_duration, format_metric
 from search.results.outcome import Outcome
 from search.results.pareto import is_reference
+from spaces.secrets import masked
 from tasks import ANSWER_METRICS, EXTRA_SCORES, Metric, scale_note
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS
@@ -127,7 +128,9 @@ def plan(outcome: Outcome) -> dict[str, str]:
     saved = outcome.run.plan.to_values()
     panel, fields = saved.pop("panel"), saved.pop("plan")
     del panel["orderings"]  # they have a section of their own
-    return {format_metric(n): _plain(value) for n, value in {**fields, **saved, **panel}.items()}
+    return {
+        format_metric(n): masked(_plain(value)) for n, value in {**fields, **saved, **panel}.items()
+    }
 
 
 def _plain(value: Any) -> str:

@@ -19,6 +19,7 @@ import ray
 from ray._private import ray_constants
 
 from spaces.errors import InputError, MachineError, first_line
+from spaces.secrets import masked
 from spaces.storage import try_folder
 
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
@@ -144,7 +145,7 @@ def try_twice(init: Callable[[], None], log: Path) -> None:
 
 def note_traceback(log: Path, error: BaseException) -> str:
     """Append a traceback to `log`, or else to a file in the temporary folder; return a note on where."""
-    text = "".join(traceback.format_exception(error))
+    text = masked("".join(traceback.format_exception(error)))
     for path in (log, Path(tempfile.gettempdir(), log.name)):
         try:
             with open(path, "a") as file:

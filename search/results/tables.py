@@ -93,13 +93,19 @@ def write_tables(folder: Path) -> Tables:
     The answers are `tables/predictions.arrow` and `predictions/`; see `search/results/predictions.py`.
     """
     run = read_run_folder(folder)
-    tables, types = build_tables(run), _column_types(run)
+    tables = build_tables(run)
     target = folder / "tables"
     target.mkdir(exist_ok=True)
-    for name, rows in tables._asdict().items():
-        write_table(to_arrow(rows, types[name]), target / name)
+    for name, table in arrow_tables(run, tables).items():
+        write_table(table, target / name)
     _write_answers(run, tables)
     return tables
+
+
+def arrow_tables(run: RunFolder, tables: Tables | None = None) -> dict[str, pa.Table]:
+    """Return the tables of a search as they are written, by name."""
+    types, rows = _column_types(run), tables or build_tables(run)
+    return {name: to_arrow(some, types[name]) for name, some in rows._asdict().items()}
 
 
 def _write_answers(run: RunFolder, tables: Tables) -> None:

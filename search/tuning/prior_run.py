@@ -22,8 +22,8 @@ from search.results.run_folder import read_run_folder
 from search.tuning.journal import JOURNAL, journal_fault
 from search.tuning.restored_trials import replay
 from search.tuning.searcher import StudySearcher, ended_proposals
+from spaces.damage import set_aside
 from spaces.errors import InputError, first_line
-from spaces.files import set_aside
 from trainables.config import TrialConfig
 from trainables.trial_record import TrialRecord
 
@@ -161,7 +161,7 @@ def recover_proposals(resolved: ResolvedPlan) -> PriorRun | None:
     fault = journal_fault(run)
     if not fault:
         return None
-    set_aside(run / JOURNAL)
+    set_aside(run / JOURNAL, fault)
     found, proposals = PriorRun(run, ()), []
     with contextlib.suppress(KeyError):
         for number in range(len(found.trials)):

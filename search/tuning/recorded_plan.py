@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan, write_saved_plan
 from search.tuning.journal import load_study
+from spaces.damage import set_aside
 from spaces.errors import InputError
-from spaces.files import set_aside
 from spaces.records import VERSION, parse_json
 from spaces.seals import SEAL
 
@@ -59,7 +59,7 @@ def check_plan(run: Path) -> list[str]:
         with contextlib.suppress(InputError):
             read_saved_plan(run)
             return []
-    set_aside(path)
+    set_aside(path, "it cannot be read as the plan that the search began with")
     write_saved_plan(run, recorded)
     return [f"{PLAN_FILE} was lost or damaged, and was written again from the journal"]
 

@@ -15,8 +15,8 @@ from search.plan.saved_plan import SavedPlan, read_saved_plan
 from search.plan.space import ConfigSpace, config_space
 from search.tuning.define_by_run import unflatten
 from search.tuning.journal import load_study
-from spaces.errors import DamagedError, InputError
-from spaces.files import set_aside
+from spaces.damage import set_aside
+from spaces.errors import DamagedError, InputError, first_line
 from spaces.references import REFERENCES
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError, Fingerprints
@@ -125,6 +125,11 @@ def replay(
 
 def _lost(study: optuna.Study, run: Path) -> dict[str, tuple[Mapping[str, Any] | None, Any]]:
     """Return the parameters and the end of each trial that ended and has no readable record."""
+    return {name: end for name, end in ended_trials(study).items() if not _readable(run, name)}
+
+
+def ended_trials(study: optuna.Study) -> dict[str, tuple[Mapping[str, Any] | None, Any]]:
+    """Return the parameters (None for a reference) and the end of each trial that ended, by name."""
     ended: dict[str, tuple[Mapping[str, Any] | None, Any]] = {
         name: (None, study.user_attrs[f"{ENDED}/{name}"])
         for name in REFERENCES
@@ -134,19 +139,19 @@ def _lost(study: optuna.Study, run: Path) -> dict[str, tuple[Mapping[str, Any] |
         if trial.state.is_finished():
             end = trial.user_attrs.get(ENDED, {"state": STATES[trial.state]})
             ended[f"{trial.number:04d}"] = (trial.params, end)
-    return {name: end for name, end in ended.items() if not _readable(run, name)}
+    return ended
 
 
 def _readable(run: Path, name: str) -> bool:
     path = trial_path(run, name)
     try:
         TrialRecord.read(path)
-    except DamagedError:
-        set_aside(path)
+    except DamagedError as error:
+        set_aside(path, first_line(error))
         return False
     except InputError:
         if path.is_dir():
-            set_aside(path)
+            set_aside(path, "a folder stands in its place")
         return path.exists()  # of another version: it is left alone
     return True
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spaces.errors import InputError, shown, unknown
 from spaces.records import VERSION, Record
+from spaces.secrets import secret_places
 from spaces.yaml_files import truth, write_yaml
 from tasks.data.task import SPLITS
 from tasks.scoring.answer_formats import check_format
@@ -109,6 +110,11 @@ class BenchmarkFile(Record):
             if version != cls.SCHEMA:
                 raise InputError(f"{source} {cls._other_version(version)}")
         values = _with_known_keys(cls, values, source)
+        for place in secret_places(values):
+            raise InputError(
+                f"{source}: {place} must be no address with a password or a token, for the prepared "
+                "benchmark keeps it: fetch the data by a tool with a login of its own, and name the folder"
+            )
         tasks = values.get("tasks")
         if isinstance(tasks, dict):
             entries = {name: _task_entry(source, name, entry) for name, entry in tasks.items()}

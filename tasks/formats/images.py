@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
+from spaces.secrets import masked
 from tasks.formats.image_hints import PathHints
 from tasks.formats.raw_example import ImageReference, RowError, brief, printable
 
@@ -75,7 +76,7 @@ def is_path(reference: ImageReference) -> bool:
 
 
 def _quoted(path: str) -> str:
-    return printable(repr(path))[:400]  # repr: a null byte must not reach the screen
+    return printable(repr(masked(path)))[:400]  # repr: a null byte must not reach the screen
 
 
 def _embedded(uri: str) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spaces.secrets import masked
+
 ImageReference = str | bytes
 """A path or `data:` URI as the user wrote it, or the encoded image itself."""
 
@@ -73,11 +75,12 @@ class Rejected:
 
     def __str__(self) -> str:
         name = f"row {self.row}" + (f" (id {self.id})" if self.id else "")
-        return f"{name}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+        return masked(f"{name}: {self.reason}" + (f" ({self.detail})" if self.detail else ""))
 
     def to_line(self, split: str, file: Path) -> str:
         """Return the row as a line of a file of rejected rows."""
-        values = {"split": split, "file": str(file)} | dataclasses.asdict(self)
+        texts = {"id": masked(self.id), "detail": masked(self.detail)}
+        values = {"split": split, "file": str(file)} | dataclasses.asdict(self) | texts
         return json.dumps(values, ensure_ascii=False) + "\n"
 
 
@@ -92,7 +95,14 @@ class RowError(Exception):
         self.reason, self.detail = reason, detail
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    """Short representation of a value, without secrets: a text is masked before it is cut."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(masked(x), level)
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+from spaces.damage import set_aside
 from spaces.errors import DamagedError, InputError, first_line
-from spaces.files import set_aside, write_atomically
+from spaces.files import write_atomically
 from spaces.records import Record
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.manifest import MANIFEST, check_shards, read_manifest
@@ -59,7 +60,7 @@ def prepared_fault(prepared: Path) -> str | None:
     try:
         name = hashlib.sha256(prepared.read_bytes()).hexdigest()[:16]
         if prepared.stem != f"{PREPARED}{name}":
-            set_aside(prepared)
+            set_aside(prepared, "its bytes are not those that its name says")
             return f"{prepared} is damaged"
         path, file = read_benchmark_file(prepared)
         for name, entry in file.tasks.items():
@@ -89,7 +90,7 @@ def set_damaged_aside(folder: Path) -> bool:
             return False
         except InputError as error:
             damaged = first_line(error)
-    aside = set_aside(folder)
+    aside = set_aside(folder, damaged)
     moved = f" and was set aside as {aside.name}" if aside else ""
     _say(f"damaged     {folder} is damaged{moved}, and is converted again: {damaged}")
     return True

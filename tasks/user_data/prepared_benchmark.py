@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 
+from spaces.damage import set_aside
 from spaces.errors import InputError, first_line
-from spaces.files import file_sha256, set_aside, write_atomically
+from spaces.files import file_sha256, write_atomically
 from spaces.records import Record
 from tasks.data.benchmark import plain_files, read_benchmark_file
 from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
@@ -158,8 +159,8 @@ def _unchanged(note: Path, out: Path) -> Path | None:
     except FileNotFoundError:
         return None
     except (OSError, InputError) as error:
-        set_aside(note)
         why = first_line(error)
+        set_aside(note, why)
         print(f"{note} is damaged and was set aside: {why}", file=sys.stderr, flush=True)
         return None
 

@@ -26,13 +26,13 @@ from safetensors.torch import load, save
 
 from models.batching import FEATURES, QFORMER, QUERIES, Encoded, encode
 from models.lmm import LMM
+from spaces.damage import put_aside
 from spaces.errors import first_line
 from spaces.loading import Loading
 from tasks.data.rows import Example
 from trainables.rank.feature_seals import example_seal, image_seal, sound_row
 from trainables.stage_job import FeatureCache
 from trainables.store.code_fingerprint import code_fingerprint
-from trainables.store.damage import put_aside
 from trainables.store.digest import digest
 
 warnings.filterwarnings("ignore", message="The given buffer is not writable")
@@ -262,7 +262,7 @@ class FeatureFiles:
             return None
 
     def _put_aside(self, file: Path, why: str) -> None:
-        put_aside(self.folder, file, why)
+        put_aside(file, why)
         self._examples.pop(file, None)
         self._images = {name: place for name, place in self._images.items() if place[2] != file}
 

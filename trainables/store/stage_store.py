@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from spaces.damage import put_aside
 from spaces.errors import DamagedError, InputError, first_line
 from spaces.files import file_sha256, write_atomically
 from spaces.records import parse_json
-from trainables.store.damage import put_aside
 from trainables.store.leases import Lease, hold_lease
 from trainables.store.records import Blob, StageRecord, parse_record
 
@@ -40,7 +40,7 @@ class StageStore:
 
     def get(self, key: str) -> StageRecord | None:
         """Return the record, or None if there is none that is whole; its tensors may be evicted."""
-        record = _read(self.root, self._record(key), answers=True)
+        record = _read(self._record(key), answers=True)
         return record if record is not None and self._blobs_whole(record) else None
 
     def header(self, key: str) -> StageRecord | None:
@@ -50,7 +50,7 @@ class StageStore:
             stat = os.stat(path)
         except OSError:
             return None
-        record = _header(self.root, path, stat.st_size, stat.st_mtime_ns)
+        record = _header(path, stat.st_size, stat.st_mtime_ns)
         return record if record is not None and self._blobs_whole(record) else None
 
     def has(self, key: str) -> bool:
@@ -85,7 +85,7 @@ class StageStore:
                 write_atomically(path, content)
             record = record.model_copy(update={"written": path.stat().st_mtime_ns})
         if (path := self._record(key)).is_dir():
-            put_aside(self.root, path, "a folder stands in its place")
+            put_aside(path, "a folder stands in its place")
         write_atomically(path, json.dumps(record.to_values(key)))
 
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
@@ -99,7 +99,7 @@ class StageStore:
         except OSError as error:
             raise KeyError(f"the tensors of stage {key} are gone: {first_line(error)}") from error
         if hashlib.sha256(content).hexdigest() != record.blob.sha256:
-            put_aside(self.root, blob, "its bytes are not those that its name says")
+            put_aside(blob, "its bytes are not those that its name says")
             raise KeyError(
                 f"the tensors of stage {key} were damaged and have been set aside; run again"
             )
@@ -143,10 +143,10 @@ class StageStore:
         except FileNotFoundError:
             return False
         except OSError as error:  # such as a folder in its place
-            put_aside(self.root, blob, first_line(error))
+            put_aside(blob, first_line(error))
             return False
         if not whole:
-            put_aside(self.root, blob, "its bytes are not those that its name says")
+            put_aside(blob, "its bytes are not those that its name says")
         return whole
 
     def _record(self, key: str) -> Path:
@@ -179,7 +179,7 @@ class LazyTensors(Sequence[dict[str, torch.Tensor]]):
         return self._store.tensors(str(self._keys[place]))
 
 
-def _read(root: Path, path: Path, answers: bool) -> StageRecord | None:
+def _read(path: Path, answers: bool) -> StageRecord | None:
     """Return a record, or None if there is none; a damaged one is set aside."""
     try:
         values = parse_json(path.read_bytes(), path.name)
@@ -189,7 +189,7 @@ def _read(root: Path, path: Path, answers: bool) -> StageRecord | None:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (DamagedError, IsADirectoryError) as error:
-        put_aside(root, path, first_line(error))
+        put_aside(path, first_line(error))
         return None
     except (InputError, OSError):  # of another version, which may want it; or not to be read now
         return None
@@ -197,8 +197,8 @@ def _read(root: Path, path: Path, answers: bool) -> StageRecord | None:
 
 
 @functools.lru_cache(maxsize=1 << 14)  # parsed once by a process, unless it changes
-def _header(root: Path, path: str, size: int, mtime_ns: int) -> StageRecord | None:
-    return _read(root, Path(path), answers=False)
+def _header(path: str, size: int, mtime_ns: int) -> StageRecord | None:
+    return _read(Path(path), answers=False)
 
 
 @functools.lru_cache(maxsize=1 << 14)  # read once by a process, unless it changes
