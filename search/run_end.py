@@ -39,6 +39,8 @@ class Ending:
     """Seconds of the time budget, if it ended the search."""
     failed: list[str] = field(default_factory=list)
     """Names of the trials that failed in this session."""
+    errors: str = ""
+    """Place of their whole errors, in words."""
 
 
 def resume_command(run: Path) -> str:
@@ -84,7 +86,8 @@ def show_end(run: Path, ending: Ending, status: int, damage: DamageWatch, second
             f"{resume} --time-budget {suggested_budget(ending.budget)} goes on with them"
         )
     if ending.failed:
-        print(f"Failed: {', '.join(ending.failed)}; {resume} tries them again")
+        where = f" ({ending.errors})" if ending.errors else ""
+        print(f"Failed: {', '.join(ending.failed)}{where}; {resume} tries them again")
     if missing:
         print(missing)
     print(f"done in {seconds:.0f} s", flush=True)

@@ -38,6 +38,7 @@ from search.resources.ray_start import kill_children
 from search.resources.ray_watch import RayDiedError, dead_process, noted_deaths, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
+from search.resources.tune_errors import errors_of_tune
 from search.run_end import Ending, end_in_new_program, resume_command, show_end, write_results
 from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
@@ -164,13 +165,16 @@ def run_trials(search: PreparedSearch, damage: DamageWatch) -> Ending:
             callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
         begun = time.monotonic()
         try:
-            build_tuner(resolved, searcher, lanes, callbacks).fit()
+            with errors_of_tune(resolved.run / RAY_LOG) as errors:
+                build_tuner(resolved, searcher, lanes, callbacks).fit()
         except Exception as error:
             raise fault_behind(error, resolved.run) from error
         finally:
             progress.close()
     ray.shutdown()
-    return tune_ending(resolved, searcher.unended(), searcher.failed, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    ending = tune_ending(resolved, searcher.unended(), searcher.failed, seconds)
+    return dataclasses.replace(ending, errors=errors.place)
 
 
 def resume_while_stuck(resolved: ResolvedPlan, name: str, damage: DamageWatch) -> None:

@@ -8,6 +8,7 @@ if nothing could be read.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -30,6 +31,7 @@ from tasks.user_data.inspection import CountTokens, Inspection, inspect_file
 from tasks.user_data.inspection_page import render_page
 from tasks.user_data.raw_files import data_files, find_files, split_of
 from tasks.user_data.raw_task import raw_task
+from tasks.user_data.split_survey import SplitSurvey
 
 NAMED = 20
 """Rejected rows on the screen; the others are counted."""
@@ -91,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'--images must be a folder: no "{args.images}"')
     count_tokens = _token_counter(args.model) if args.model else None
     unread: list[str] = []
-    inspections = list(_inspections(args, count_tokens, unread))
+    surveys: list[SplitSurvey] = []
+    inspections = list(_inspections(args, count_tokens, unread, surveys))
     if not inspections:
         raise InputError("\n".join(unread))
     faults = RejectedRows(args.rejected)
@@ -101,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(inspection.lines()), flush=True)
     if len(inspections) > 1:
         print("\n".join(_totals(inspections)))
-    print("\n".join([*faults.lines(), *(f"not read    {text}" for text in unread)]))
+    notes = [f"note        {note}" for survey in surveys for note in survey.notes()]
+    if args.limit is not None:
+        notes = ["note        with --limit, nobody knows what splits share, or their sizes"]
+    print("\n".join([*notes, *faults.lines(), *(f"not read    {text}" for text in unread)]))
     if args.html:
         _write(args.html, render_page(str(args.path), inspections, faults.lines()))
         print(f"page        {args.html}")
@@ -146,12 +152,18 @@ class RejectedRows:
 
 
 def _inspections(
-    args: argparse.Namespace, count_tokens: CountTokens | None, unread: list[str]
+    args: argparse.Namespace,
+    count_tokens: CountTokens | None,
+    unread: list[str],
+    surveys: list[SplitSurvey],
 ) -> Iterator[Inspection]:
-    """Yield an inspection of each file; messages about files of no known format go into `unread`."""
+    """Yield an inspection of each file; messages about files of no known format go into `unread`.
+
+    The surveys of the files' tasks go into `surveys`.
+    """
     path: Path = args.path
     if path.suffix in (".yaml", ".yml") or (path / BENCHMARK_FILE).is_file():
-        yield from _inspections_of_benchmark(args, count_tokens)
+        yield from _inspections_of_benchmark(args, count_tokens, surveys)
         return
     if not path.exists():
         raise InputError(f'PATH must be a data file, a folder or a YAML file: no "{path}"')
@@ -159,12 +171,15 @@ def _inspections(
     files = [path] if path.is_file() else data_files(path)
     if not files:
         raise InputError(f'"{path}" holds no data file; known formats are {", ".join(FORMATS)}')
+    surveys.append(SplitSurvey(path.name))
     for file in files:
         named = split_of(file, path if path.is_dir() else path.parent) or "train (not split yet)"
         for split in split_keys(file) or [named]:
             try:
                 yield inspect_file(
-                    file, split, args.images, args.format, count_tokens, columns=columns
+                    *(file, split, args.images, args.format, count_tokens),
+                    columns=columns,
+                    survey=None if args.limit else surveys[0],
                 )
             except InputError as error:
                 unread.append(str(error))
@@ -176,7 +191,7 @@ def _inspections(
 
 
 def _inspections_of_benchmark(
-    args: argparse.Namespace, count_tokens: CountTokens | None
+    args: argparse.Namespace, count_tokens: CountTokens | None, surveys: list[SplitSurvey]
 ) -> Iterator[Inspection]:
     path, benchmark = read_benchmark_file(args.path)
     columns = _columns(args.columns)
@@ -187,9 +202,13 @@ def _inspections_of_benchmark(
             raise InputError(f"{where} is converted already; {manifest} lists its sources")
         task = raw_task(where, path.parent, name, entry)
         form = args.format or task.format
+        read = {"format": form, "images": args.images or task.images}
+        task = dataclasses.replace(task, **read, columns=columns or task.columns)
+        survey = None if args.limit else SplitSurvey(task, entry.scoring()["closed"])
+        surveys += [survey] if survey else []
         for split, files in task.files.items():
             for file in files:
-                images = args.images or task.image_folder(file)
+                images = task.image_folder(file)
                 yield inspect_file(
                     file,
                     f"{name}/{split}",
@@ -198,7 +217,8 @@ def _inspections_of_benchmark(
                     count_tokens,
                     task.metric,
                     task.prompt,
-                    columns or task.columns,
+                    task.columns,
+                    survey,
                 )
 
 

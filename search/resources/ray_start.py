@@ -20,7 +20,7 @@ from ray._private import ray_constants
 
 from spaces.errors import InputError, MachineError, first_line
 from spaces.secrets import masked
-from spaces.storage import try_folder
+from spaces.storage import check_storage, try_folder
 
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
 """Bytes that the path of a Unix socket may have."""
@@ -145,10 +145,15 @@ def try_twice(init: Callable[[], None], log: Path) -> None:
 
 def note_traceback(log: Path, error: BaseException) -> str:
     """Append a traceback to `log`, or else to a file in the temporary folder; return a note on where."""
-    text = masked("".join(traceback.format_exception(error)))
+    return note_text(log, masked("".join(traceback.format_exception(error))))
+
+
+def note_text(log: Path, text: str) -> str:
+    """Append a text to `log`, or else to a file in the temporary folder; return a note on where."""
     for path in (log, Path(tempfile.gettempdir(), log.name)):
         try:
-            with open(path, "a") as file:
+            check_storage(path)  # what lies below an unmounted storage is not written to
+            with open(path, "a", encoding="utf-8", errors="replace") as file:
                 file.write(text)
             return f'the whole error is in "{path}"'
         except OSError:

@@ -145,6 +145,7 @@ KINDS: dict[str, tuple[tuple[str, Check], ...]] = {
     WORKING: (
         (rf"(?:{STAGES}/(?:leases|pins)|{RUN}/(?:tune|lanes))/.*", lambda path: None),
         (rf"{STAGES}/records/[^/]+/[^/]+\.used", lambda path: None),
+        (rf"{DATA}/\.making-[^/]+/.*", lambda path: None),
         (r"(?:\.lock|lease|damaged\.log|ray-error\.log)", lambda path: None),
         (r"\.[^/]+\.[0-9a-f]{32}", lambda path: None),  # of a writer that was killed
     ),

@@ -126,7 +126,7 @@ def _check_file(
         found += [("id is not unique", "")] if name in ids else []
         ids.add(name)
         if not texts:
-            survey.add_texts(split, values, metric)
+            survey.add_texts(split, values)
         faults += [BrokenRow(task.name, split, row, name, *fault) for fault in found]
     return table.num_rows, faults
 

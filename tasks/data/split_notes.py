@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from tasks.data.task import SPLITS
+from tasks.scoring.answers import Metric
 
 FEW = 10
 """Examples of a split below which a score moves in steps that are too large."""
+
+
+class SplitTexts:
+    """Examples of one task, as hashes by split: of raw data that are inspected, or of converted ones."""
+
+    def __init__(self, task: str, answers_by: Metric | None = None) -> None:
+        self.task = task
+        self._metric = answers_by
+        """Metric of a closed task, all of whose answers train must have; None for another task."""
+        self._sizes: Counter[str] = Counter()
+        self._examples: dict[str, set[bytes]] = {}
+        self._pictures: dict[str, set[bytes]] = {}
+        self._answers: dict[str, list[tuple[str, ...]]] = {}
+
+    def add(
+        self,
+        split: str,
+        asked: tuple[str, Sequence[tuple[str, str]], str],
+        answers: Sequence[str],
+        pictures: Sequence[bytes],
+    ) -> None:
+        """Add an example: its system text, earlier turns and prompt, its answers, its pictures' hashes."""
+        system, turns, prompt = asked
+        texts = repr((system, [tuple(turn) for turn in turns], prompt, answers[0])).encode()
+        self._sizes[split] += 1
+        self._examples.setdefault(split, set()).add(short_hash(texts + b"".join(pictures)))
+        self._pictures.setdefault(split, set()).update(pictures)
+        if self._metric:
+            normalised = map(self._metric.normalise, answers)
+            self._answers.setdefault(split, []).append(tuple(dict.fromkeys(normalised)))
+
+    def notes(self) -> list[str]:
+        """Return the notes about the task's splits."""
+        references = {split: some for split, some in self._answers.items() if split != "train"}
+        train = {answer for some in self._answers.get("train", ()) for answer in some[:1]}
+        return [
+            *shared_notes(self.task, self._examples, self._pictures),
+            *size_notes(self.task, self._sizes),
+            *(closed_notes(self.task, train, references) if train else []),
+        ]
+
+
+def short_hash(content: bytes) -> bytes:
+    """Return a hash by which examples and pictures are compared."""
+    return hashlib.blake2b(content, digest_size=12).digest()
 
 
 def shared_notes(

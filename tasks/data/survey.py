@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +12,9 @@ from spaces.files import write_atomically
 from spaces.records import Record
 from tasks.data.images import decoding_fault
 from tasks.data.rows import are_described, read_images
-from tasks.data.split_notes import closed_notes, shared_notes, size_notes
+from tasks.data.split_notes import SplitTexts, short_hash
 from tasks.data.task import Task
-from tasks.scoring.answers import Metric
+from tasks.scoring.answers import ANSWER_METRICS
 
 RULES = 1
 """Version of the rules in `pictures`; another one decodes all pictures again."""
@@ -40,9 +39,8 @@ class TaskSurvey:
         self._faults: dict[int, str | None] = {}
         self._note = _note_file(task, known)
         self._known = _read_note(self._note)
-        self._examples: dict[str, set[bytes]] = {}
-        self._pictures: dict[str, set[bytes]] = {}
-        self._answers: dict[str, list[tuple[str, ...]]] = {}
+        metric = ANSWER_METRICS[task.metric] if task.closed else None
+        self._texts = SplitTexts(task.name, metric)
 
     def open_shared(self) -> None:
         """Map the image shards into memory, once."""
@@ -65,19 +63,14 @@ class TaskSurvey:
         """Return the fault of an image in a row itself."""
         return None if self._known else decoding_fault(image)
 
-    def add_texts(self, split: str, values: dict[str, Any], metric: Metric) -> None:
+    def add_texts(self, split: str, values: dict[str, Any]) -> None:
         """Collect a row whose texts have no fault."""
         cell = values.get("image")
         image = cell.get("bytes") if isinstance(cell, dict) else cell
         pictures = [_hash(n) for n in values.get("images") or ()] + [_hash(image)] * bool(image)
         turns = [(turn["prompt"], turn["answer"]) for turn in values.get("history") or ()]
-        texts = repr((values.get("system") or "", turns, values["prompt"], values["answer"]))
-        self._examples.setdefault(split, set()).add(_hash(texts.encode() + b"".join(pictures)))
-        self._pictures.setdefault(split, set()).update(pictures)
-        if self.task.closed:
-            answers = values.get("answers") or (values["answer"],)
-            normalised = tuple(map(metric.normalise, (values["answer"], *answers)))
-            self._answers.setdefault(split, []).append(tuple(dict.fromkeys(normalised)))
+        asked = (values.get("system") or "", turns, values["prompt"])
+        self._texts.add(split, asked, (values["answer"], *(values.get("answers") or ())), pictures)
 
     def save(self, broken: bool) -> None:
         """Note that all pictures are good, unless the data are broken or converted.
@@ -90,20 +83,11 @@ class TaskSurvey:
 
     def notes(self) -> list[str]:
         """Return the notes about the task's splits."""
-        name = self.task.name
-        sizes = {split: len(self.task.examples(split)) for split in self._examples}
-        train = {answer for some in self._answers.pop("train", ()) for answer in some[:1]}
-        closed = closed_notes(name, train, self._answers) if train else []
-        return [
-            *shared_notes(name, self._examples, self._pictures),
-            *size_notes(name, sizes),
-            *closed,
-        ]
+        return self._texts.notes()
 
 
 def _hash(content: Any) -> bytes:
-    data = content if isinstance(content, bytes) else repr(content).encode()
-    return hashlib.blake2b(data, digest_size=12).digest()
+    return short_hash(content if isinstance(content, bytes) else repr(content).encode())
 
 
 def _note_file(task: Task, known: Path | None) -> Path | None:

@@ -21,6 +21,7 @@ from tasks.formats.values.columns import Columns
 from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.progress_line import ProgressLine
 from tasks.user_data.raw_task import PROMPT_MARK
+from tasks.user_data.split_survey import SplitSurvey
 from tasks.user_data.task_converter import check_answer, within_template
 
 SAMPLES = 6
@@ -57,8 +58,11 @@ class Inspection:
         count_tokens: CountTokens | None,
         metric: str = "",
         template: str = PROMPT_MARK,
+        survey: SplitSurvey | None = None,
     ) -> None:
         self.detection, self.split = detection, split
+        self.survey = survey
+        """Collector of what the splits of the file's task share."""
         self.count_tokens, self.metric = count_tokens, metric
         self.template = template
         """Text that a benchmark puts around each prompt."""
@@ -110,6 +114,7 @@ class Inspection:
             self.read += 1
             return [item]
         self.read += len(item.rows)
+        target = self.survey.target(self.split.rpartition("/")[2]) if self.survey else ""
         references = {image: None for example in item.examples for image in example.images}
         try:
             examples = [with_boxes(example, self.folder.read) for example in item.examples]
@@ -121,7 +126,10 @@ class Inspection:
         self.accepted += len(item.rows)
         self.notes.update(item.notes)
         for example in examples:
-            self._count(example, [hashes[reference] for reference in example.images])
+            pictures = [hashes[reference] for reference in example.images]
+            self._count(example, pictures)
+            if self.survey:
+                self.survey.add(target, example, self.detection.format, pictures)
         return []
 
     def _image_hash(self, reference: str | bytes) -> bytes:
@@ -218,9 +226,10 @@ def inspect_file(
     metric: str = "",
     template: str = PROMPT_MARK,
     columns: Columns | None = None,
+    survey: SplitSurvey | None = None,
 ) -> Inspection:
     """Make the inspection of a file; raise `InputError` if the file is in no known format."""
     folder = images or file.parent
     part = split.rpartition("/")[2] if split_keys(file) else None
     detection = detect(file, format, part, columns)
-    return Inspection(detection, split, folder, count_tokens, metric, template)
+    return Inspection(detection, split, folder, count_tokens, metric, template, survey)

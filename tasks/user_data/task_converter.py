@@ -124,7 +124,9 @@ class TaskConverter:
             self.counts["left_out"] += len(group.rows)
             return []
         examples = [
-            asked for one in group.examples for asked in self._as_asked(one, split, detection)
+            asked
+            for one in group.examples
+            for asked in as_asked(within_template(one, self.task.prompt), split, detection.format)
         ]
         try:
             examples = [with_boxes(example, folder.read) for example in examples]
@@ -140,19 +142,6 @@ class TaskConverter:
         self.counts["accepted"] += len(group.rows)
         self.notes.update(group.notes)
         return []
-
-    def _as_asked(self, example: RawExample, split: str, detection: Detection) -> list[RawExample]:
-        """Return the example as it is trained or scored, with the task's prompt around its own.
-
-        In train, an image with several captions gives one example for each.
-        """
-        asked = within_template(example, self.task.prompt)
-        if detection.format != coco.NAME or split != "train":
-            return [asked]
-        return [
-            dataclasses.replace(asked, id=f"{asked.id}-{n}", answer=one, answers=(one,))
-            for n, one in enumerate(example.answers, start=1)
-        ]
 
     def _add_images(
         self, references: Mapping[ImageReference, None], folder: ImageFolder
@@ -246,6 +235,16 @@ def _path(reference: ImageReference, folder: ImageFolder) -> str | None:
         if isinstance(reference, str) and is_path(reference):
             return folder.path(reference)
     return None
+
+
+def as_asked(example: RawExample, split: str, form: str) -> list[RawExample]:
+    """Return the example; in train, an image with several captions gives one for each."""
+    if form != coco.NAME or split != "train":
+        return [example]
+    return [
+        dataclasses.replace(example, id=f"{example.id}-{n}", answer=one, answers=(one,))
+        for n, one in enumerate(example.answers, start=1)
+    ]
 
 
 def within_template(example: RawExample, template: str) -> RawExample:
