@@ -1,12 +1,11 @@
 """An earlier search with the same plan, whose ended trials are not run again.
 
 A second search repeats its proposals. Each trial ends as it ended then, if the store has all of its stages.
-That needs no Ray, and does not depend on the number of lanes.
+This needs no Ray, and does not depend on the number of lanes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -163,10 +162,11 @@ def recover_proposals(resolved: ResolvedPlan) -> PriorRun | None:
         return None
     set_aside(run / JOURNAL, fault)
     found, proposals = PriorRun(run, ()), []
-    with contextlib.suppress(KeyError):
-        for number in range(len(found.trials)):
-            record = found.trials[f"{number:04d}"]
-            proposals.append(resolved.space.flat_point(record.config))
+    for number in range(len(found.trials)):
+        record = found.trials.get(f"{number:04d}")
+        if record is None:  # a lost record: proposals must follow each other without a gap
+            break
+        proposals.append(resolved.space.flat_point(record.config))
     print(
         f"{JOURNAL} was set aside, because {fault}; the records of {len(proposals)} trials hold its "
         "proposals",

@@ -20,7 +20,8 @@ from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import record_plan
 from search.run_search import save_plan
 from search.tuning import prior_run as prior_run_module
-from search.tuning.prior_run import PriorRun, find_prior_run, reuse_prior_run
+from search.tuning.define_by_run import unflatten
+from search.tuning.prior_run import PriorRun, find_prior_run, recover_proposals, reuse_prior_run
 from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher
 from spaces.seals import sealed
@@ -204,6 +205,18 @@ def test_a_search_with_a_broken_journal_is_skipped_with_a_warning(
     assert prior_run_of(resolved_as("second", plan)) is None
     (warning,) = caplog.messages
     assert f"{first.run} has the same plan, but is skipped" in warning
+
+
+def test_without_a_journal_the_records_before_the_first_gap_hold_the_proposals(
+    first: ResolvedPlan,
+) -> None:
+    (first.run / "optuna.journal").write_text("nonsense\n")
+    (first.run / "trials" / "0002.json").unlink()
+    recovered = recover_proposals(first)
+    assert recovered is not None
+    configs = [first.space.config(unflatten(params)) for params in recovered.proposals]
+    told = [trials(first.run)[name]["config"] for name in ("0000", "0001")]
+    assert [json.loads(json.dumps(config.to_dict())) for config in configs] == told
 
 
 def test_a_bug_in_reading_a_prior_run_is_not_hidden(
