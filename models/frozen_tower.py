@@ -62,7 +62,7 @@ class FrozenTower(Frozen):
         self._base[0].set_submodule(self._path, self._tower[0])
 
     def image_vector(self, features: torch.Tensor) -> torch.Tensor:
-        # Of each image or tile, in the last layer that is read.
+        # The tokens of each image or tile, in the last layer that is read.
         tokens = features.flatten(0, -4)[:, -1].float()
         classed = any(n.endswith(CLASS_TOKENS) for n, _ in self._tower[0].named_parameters())
         return (tokens[:, 0] if classed else tokens.mean(1)).mean(0)

@@ -200,10 +200,10 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Take dropout out of the block, in which gradients can be computed as in training.
+    """Switch dropout off in the block, in which gradients can be computed as in training.
 
-    Layers that are computed twice to save memory do so in training mode only; a few of them have a
-    dropout of their own beside those of their modules.
+    Checkpointed layers are computed twice in training mode only. A few of them call dropout as a function,
+    beside the dropout of their modules.
     """
     dropout = torch.nn.functional.dropout
     with evaluating(model):

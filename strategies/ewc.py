@@ -18,8 +18,8 @@ class EWC(Regulariser):
 
     Penalty: strength x sum_i I_i (theta_i - theta*_i)^2, theta* the weights at the start of the stage.
     The strength is lambda / 2 of that equation.
-    I is the Fisher information's diagonal, estimated as the mean squared gradient of an example's loss at
-    the true answer (the empirical Fisher), and normalised to sum to 1. Earlier tasks' importances are
+    I is the diagonal of the Fisher information, normalised to sum to 1. Its estimate is the mean squared
+    gradient of an example's loss at the true answer (the empirical Fisher). Earlier tasks' importances are
     summed with `decay` per stage (1 = the plain sum; less = online EWC, Schwarz et al. 2018, eq. 9).
     `strategies/regulariser.py` computes both.
     """

@@ -16,8 +16,8 @@ class MAS(EWC):
     """Penalise changes to weights that the outputs are sensitive to (Aljundi et al. 2018, eq. 3).
 
     The penalty is EWC's; its importance needs no labels. It is the mean absolute gradient of the squared
-    length of the logits, averaged over an example's answer tokens, then over examples, and normalised
-    to sum to 1.
+    length of the logits, normalised to sum to 1. The mean is over an example's answer tokens, then over
+    examples.
     """
 
     name = "mas"

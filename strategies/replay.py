@@ -22,9 +22,9 @@ class Replay(Strategy):
     Variant `ratio`: a stage trains the new task and int(ratio x size) examples of each earlier one, drawn
     without replacement. `count`: `count` examples of each earlier one instead. `share`: a memory of
     int(ratio x size) examples of each fills `share` of every batch (Chaudhry et al. 2019, tiny episodic
-    memories), so that a small memory is trained as often as a large one;
-    the smaller last batch of an epoch gets as many. A draw is a prefix of one
-    permutation per task, so a smaller memory is part of a larger one.
+    memories). A small memory is thus trained as often as a large one. The smaller last batch of an epoch
+    gets as many replayed examples. A draw is a prefix of one permutation per task, so a smaller memory is
+    part of a larger one.
     """
 
     name = "replay"

@@ -146,7 +146,7 @@ class Strategy:
         """Return a warning about these knobs on tasks of these training sizes; empty if none."""
         return ""
 
-    # What decides a stage's place and key ---------------------------------------------------------
+    # Place and key of a stage -------------------------------------------------------------------
 
     def curriculum(self, ordering: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Return the tasks trained at each stage of an ordering, by default one a stage."""

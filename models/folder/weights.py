@@ -34,7 +34,7 @@ NAMED = 3
 def check_weights(folder: Path) -> None:
     """Raise `InputError` unless the folder's weights are those of its class, no more and no fewer.
 
-    Of each tensor the first and last 32,768 numbers are read; they must be finite, and not all zero.
+    The first and last 32,768 numbers of each tensor are read; they must be finite, and not all zero.
     """
     weight_notes(folder)
 

@@ -20,8 +20,8 @@ MOST_SCORED = 256
 def answer_notes(tokenizer: Any, task: Task) -> list[str]:
     """Return a note for each scored split in which right answers are longer than `max_new_tokens`.
 
-    Raises `InputError` if none of the validation split's answers is shorter, and what is left of them
-    scores 0: then no trial can be told from another.
+    Raises `InputError` if all answers of the validation split are longer and score 0 when they are cut: no
+    trial could be told from another.
     """
     notes = []
     for split in SCORED_SPLITS:

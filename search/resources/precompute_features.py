@@ -91,7 +91,7 @@ def precompute_features(resolved: ResolvedPlan, needs: MemoryNeeds, actors: int)
         return resolved
     plan = read_saved_plan(resolved.run)
     if not plan.precompute_seconds:
-        # Of all actors together: the report subtracts it from the time that the cache saves.
+        # Seconds of all actors together: the report subtracts them from the time that the cache saves.
         update = {"precompute_seconds": (time.monotonic() - start) * actors}
         write_saved_plan(resolved.run, plan.model_copy(update=update))
     return resolved.with_worker(features=cache)

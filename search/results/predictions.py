@@ -1,7 +1,7 @@
 """Stored answers as an Arrow table, and as JSONL that other evaluation scripts read.
 
-The table holds all cells of each strategy's best trial. Of the best trial of all,
-`predictions/ordering-N/TASK.jsonl` holds the answers at the end of each ordering.
+The table holds all cells of each strategy's best trial. `predictions/ordering-N/TASK.jsonl` holds those of
+the best trial of all, at the end of each ordering.
 `python -m tasks.rescore` scores the table by other metrics.
 """
 

@@ -95,8 +95,8 @@ class Racing:
     A trial is compared at the end of each ordering from the third on, but the last. Its final averages on
     the orderings walked so far are paired with the leader's, by Student's t, one-sided. The level is
     `ERROR`, divided by the comparisons and by the trials among which the leader was chosen (Bonferroni).
-    A trial that is as good as every other on each ordering, but for noise that differs between orderings,
-    is thus stopped in at most 5 % of searches.
+    Suppose that a trial equals every other on each ordering, but for noise that differs between orderings.
+    It is then stopped in at most 5 % of searches.
 
     Noise that all orderings of a trial share is no part of that. A panel is walked once with one seed, so
     a trial is one draw of it: "behind" is said of this draw, not of its configuration.

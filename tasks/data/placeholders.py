@@ -1,7 +1,8 @@
 """Placeholders, control tokens and characters in a text that its writer did not mean as words.
 
-What another framework would fill or skip is never trained as text. The reader of raw rows fills those
-that it understands. All others that `REFUSED` finds refuse the row; those of `KEPT` stay, and are said.
+Text that another framework would fill or skip is never trained. The reader of raw rows fills those
+placeholders that it understands. Others that `REFUSED` finds refuse the row; those of `KEPT` stay, and are
+reported.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class RowShapes:
     """Characters of system text, earlier turns, prompt and answer."""
     answer_characters: np.ndarray
     system: np.ndarray
-    """1 if the row has a system text."""
+    """Number of system texts of the row: 0 or 1."""
     turns: np.ndarray
     """Earlier turns."""
     images: np.ndarray

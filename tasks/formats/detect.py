@@ -31,7 +31,7 @@ class Format:
     examples: Callable[[NotedRow, int], tuple[RawExample, ...]]
 
 
-# Of two formats that fit as many rows, the first is taken: more specific ones come before.
+# The first of several formats that fit equally many rows is taken: more specific ones come before.
 ROWWISE = {
     m.NAME: Format(m.NAME, m.TITLE, m.fits, m.examples)
     for m in (coin, sharegpt, llava, swift, table, pairs)
@@ -67,7 +67,7 @@ def detect(
 ) -> Detection:
     """Detect the format of a file; raise `InputError` with all known formats if none fits.
 
-    A given `format` is taken, whatever the rows look like. Of a file of several splits, `split` is read.
+    A given `format` is taken, whatever the rows look like. In a file of several splits, `split` is read.
     """
     if format is not None:
         check_format_name(format)

@@ -2,7 +2,7 @@
 
 DIR/benchmark-HASH.yaml   the prepared benchmark
 DIR/TASK-HASH/            the shards of a task; never changed once they are complete
-DIR/known/*.json          notes about what was converted, prepared and checked
+DIR/known/*.json          notes on conversions and checks
 """
 
 from __future__ import annotations

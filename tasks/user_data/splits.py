@@ -1,7 +1,7 @@
 """Splits of the user's one file, and the examples that a limit keeps.
 
-Both depend on hashes, not on the order or the number of rows. An example's position is a number from 0
-to 1: a hash of the seed and the content of its image, or of its prompt if it has none. Test takes
+Both depend on hashes, not on the order or the number of rows. An example's position is a number from 0 to
+1. It is a hash of the seed and the content of its image, or of its prompt if it has none. Test takes
 positions from 0 up, validation those from 1 down, train the rest. So
 
 - examples of one image never lie in two splits, and examples that share images have one position;

@@ -1,7 +1,7 @@
 """The score matrix of one ordering, and every continual metric made of it.
 
-a[t][j] is the score on the j-th task of the ordering after stage t, T the number of tasks.
-a[0][j] is the score before any stage. Tasks learned before the ordering have columns of their own, I.
+T is the number of tasks; a[t][j] is the score on the j-th task of the ordering after stage t.
+The row a[0] is from before any stage. Tasks learned before the ordering have columns of their own, I.
 Formulas: `GLOSSARY`, which also says where one differs from its source's. Sources: Chaudhry et al. 2018
 (`chaudhry_forgetting`, intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023
 (`backward_transfer_clmm`).
@@ -219,8 +219,8 @@ class ScoreMatrix:
     def _best(self, first: int, position: int) -> float:
         """Return the best score of a task from the stage `first` to the last but one.
 
-        The stage `first` must have been scored. Later stages count if they were scored: the metric thus
-        exists for a task that is scored only when it was learned and at the end.
+        The stage `first` must have been scored; later ones count if they were. So the metric exists for a
+        task that is scored only when it was learned and at the end.
         """
         scores = self.values[first : self.stages, position - 1]
         return math.nan if math.isnan(scores[0]) else float(np.nanmax(scores))

@@ -165,9 +165,9 @@ def _is_inert(statement: ast.stmt) -> bool:
     """Return whether a hook or flag of the base class does nothing, so that adding it changes no key.
 
     A flag is inert if it is False or "". A hook is inert if it has no statement, only raises
-    `NotImplementedError`, or returns the neutral value of its signature. That is the parameter of the
-    returned type (for a tuple, those of its types), else None, False, 0, "" or an empty container. Each
-    signature has one neutral value, so that a change to another value changes the key.
+    `NotImplementedError`, or returns the neutral value of its signature. The neutral value is the parameter
+    of the returned type (for a tuple, those of its types), else None, False, 0, "" or an empty container.
+    Each signature has one, so that a change to another value changes the key.
     """
     match statement:
         case ast.AnnAssign(value=ast.Constant(False | "")):

@@ -1,7 +1,7 @@
 """JSON with small faults that leave no doubt: trailing commas, comments, single quotes.
 
 A text is first read as JSON. Only where that fails, its bracketed value is found, and read without comments
-and trailing commas, else as a Python literal. What two readers could take for two things is a fault.
+and trailing commas, else as a Python literal. A text that readers could understand in two ways is a fault.
 """
 
 from __future__ import annotations

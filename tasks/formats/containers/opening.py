@@ -48,7 +48,7 @@ def split_by_word(text: str) -> str | None:
 def open_source(path: Path, split: str | None = None) -> Source:
     """Detect a file's container from its first bytes; raise `InputError` if none is known.
 
-    Of an object of splits, the rows of `split` are read.
+    In an object of several splits, the rows of `split` are read.
     """
     try:
         with path.open("rb") as file:

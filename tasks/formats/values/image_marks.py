@@ -23,8 +23,8 @@ def fill_marks(
 ) -> tuple[list[str], tuple[ImageReference, ...]]:
     """Return prompts with our marks in place of others', and the images.
 
-    Other marks are taken where there are as many as images and none of ours; files that stand between
-    `<img>` and `</img>`, as in Qwen-VL's data, are images.
+    Other marks count where there are as many as images and none of ours. Files between `<img>` and
+    `</img>`, as in Qwen-VL's data, are images.
     """
     if not any(mark in prompt for prompt in prompts for mark in "<[&"):
         return list(prompts), images

@@ -35,8 +35,8 @@ _WIDE = str.maketrans(
 def grounding_accuracy(prediction: str, references: Sequence[str]) -> float:
     """Score 1 if the box overlaps a reference box by half of their union or more (Acc@0.5), else 0.
 
-    Corners are left, top, right, bottom. They are compared as they stand, in shares, thousandths or pixels:
-    a box in other units than the reference's is wrong, as in CoIN's script and lmms-eval's of RefCOCO. A
+    Corners are left, top, right, bottom. They are compared as they stand, in shares, thousandths or pixels.
+    A box in other units than the reference's is wrong, as in CoIN's script and lmms-eval's of RefCOCO. A
     text without a box scores 0, and so does a box whose corners are the wrong way round. CoIN's own
     script asks for more than half; half is enough on the RefCOCO sets.
     """

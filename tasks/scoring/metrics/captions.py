@@ -1,6 +1,6 @@
 """Metrics of captions: CIDEr-D, BLEU and ROUGE-L, equal to those of `pycocoevalcap` 1.2.
 
-That package is not a dependency: it brings 104 MB of Java archives for three small formulas, and the
+The package is not a dependency: it brings 104 MB of Java archives for three small formulas, and the
 licence of its BLEU forbids redistribution. `caption_words` stands for its tokenizer, a Java program.
 """
 

@@ -1,6 +1,6 @@
 """The words of a caption, as the Penn Treebank tokenizer of `pycocoevalcap` cuts them.
 
-That tokenizer is a Java program (Stanford CoreNLP 3.4.1). At each place it takes the longest of many
+The tokenizer is a Java program (Stanford CoreNLP 3.4.1). At each place it takes the longest of many
 patterns; so does this module, with the patterns that captions and texts in pictures need.
 """
 
@@ -83,10 +83,10 @@ def caption_words(text: str) -> tuple[str, ...]:
     """Return the words of a caption: lower case, no punctuation, "dog's" and "don't" in two.
 
     They equal those of `pycocoevalcap`'s tokenizer, its names for brackets, currencies and fractions
-    included, but for what is rare; `tests/peers` counts. That tokenizer differs on:
+    included, but for what is rare; `tests/peers` counts. The Java tokenizer differs on:
 
-    - a letter with a full stop at a caption's end: it keeps the full stop unless the *next* caption of its
-      file begins with a word such as "A" or "The", as captions mostly do. Here it is always dropped;
+    - a letter with a full stop at a caption's end, which is always dropped here. There it is kept unless
+      the *next* caption of the file begins with a word such as "A" or "The", as captions mostly do;
     - words with an apostrophe that it knows one by one, such as "s'mores", "ol'" in capitals, "e'en", and
       "L'" and "D'" before a blank;
     - "a!b" and other marks between letters, "5.x", telephone numbers with full stops, and 1990-1995

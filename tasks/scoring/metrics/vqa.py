@@ -51,7 +51,7 @@ def vqa_plain(text: str) -> str:
     for mark in _MARKS:
         beside = f"{mark} " in text or f" {mark}" in text
         bare = bare.replace(mark, "" if glued or beside else " ")
-    # Of many full stops the evaluation removes 32: it passes a flag where the count belongs.
+    # The evaluation removes 32 full stops at most: it passes a flag where the count belongs.
     words = re.sub(r"\.(?!\d)", "", bare, count=32).lower().split()
     kept = (_DIGITS.get(word, word) for word in words)
     return " ".join(_CONTRACTIONS.get(word, word) for word in kept if word not in _ARTICLES)
