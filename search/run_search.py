@@ -72,7 +72,7 @@ def run_search(search: PreparedSearch, start: float, damage: DamageWatch) -> int
         with only_writer(run), interruptible():
             try:
                 save_plan(resolved, search.prior_run)
-                ending = run_trials(search, damage)
+                ending = run_trials(search, start, damage)
             except (KeyboardInterrupt, RayDiedError) as error:
                 # Signals and Ray's death look alike: within Ray's core, both are a `KeyboardInterrupt`.
                 if name := dead_process_behind(error):
@@ -136,10 +136,11 @@ def save_plan(resolved: ResolvedPlan, prior_run: PriorRun | None = None) -> None
     write_saved_plan(resolved.run, record_plan(resolved).model_copy(update=update))
 
 
-def run_trials(search: PreparedSearch, damage: DamageWatch) -> Ending:
+def run_trials(search: PreparedSearch, start: float, damage: DamageWatch) -> Ending:
     """Run the trials that are left; return how they ended.
 
-    Tune handles Ctrl-C itself: it ends the trials and returns.
+    Tune handles Ctrl-C itself: it ends the trials and returns. `start` and `damage` are for a new program
+    that goes on if Ray dies.
     """
     resolved, lanes = search.resolved, search.packing.lanes
     prior_run = search.prior_run
@@ -155,7 +156,7 @@ def run_trials(search: PreparedSearch, damage: DamageWatch) -> Ending:
         return Ending()  # nothing is left to train: Ray is not needed
     print("starting Ray and the workers", flush=True)
     cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
-    with watching_ray(lambda name: resume_while_stuck(resolved, name, damage)):
+    with watching_ray(lambda name: resume_while_stuck(resolved, name, start, damage)):
         start_workers(cpus, resolved.run)
         resolved = precompute_features(resolved, search.needs, lanes)
         trials = resolved.plan.samples + len(REFERENCES)
@@ -177,7 +178,9 @@ def run_trials(search: PreparedSearch, damage: DamageWatch) -> Ending:
     return dataclasses.replace(ending, errors=errors.place)
 
 
-def resume_while_stuck(resolved: ResolvedPlan, name: str, damage: DamageWatch) -> None:
+def resume_while_stuck(
+    resolved: ResolvedPlan, name: str, start: float, damage: DamageWatch
+) -> None:
     """Resume the search in a new program, from another thread than the main one.
 
     The main thread is stuck in a call of Ray, and cannot do it.
@@ -185,7 +188,8 @@ def resume_while_stuck(resolved: ResolvedPlan, name: str, damage: DamageWatch) -
     damage.tell()
     try:
         with resumable(resolved.run):
-            resume_in_new_program(resolved.run, name, resolved.plan.time_budget)
+            add_seconds(resolved.run, time.monotonic() - start)
+            resume_in_new_program(resolved.run, name, budget_left(resolved, start))
     except MachineError as error:
         print(f"error: {error}", file=sys.stderr)
         leave(MACHINE_STATUS)
