@@ -40,7 +40,7 @@ class Ending:
     failed: list[str] = field(default_factory=list)
     """Names of the trials that failed in this session."""
     errors: str = ""
-    """Place of their whole errors, in words."""
+    """Note on where the whole errors of Tune are to be read; empty if there were none."""
 
 
 def resume_command(run: Path) -> str:
@@ -63,7 +63,7 @@ def write_results(run: Path, ending: Ending) -> int:
             f'tables and report cannot be written to "{run}" ({first_line(error)}), and every trial is '
             f"safe: make room, then python search/analyze.py {shlex.quote(str(run))} writes them"
         ) from error
-    except InputError:  # the folder holds no trial yet
+    except InputError:  # no trial has begun
         if not ending.signum:
             raise
         print("there is nothing to report yet", flush=True)

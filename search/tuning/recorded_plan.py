@@ -67,9 +67,8 @@ def check_plan(run: Path) -> list[str]:
 def check_samples(run: Path, samples: int) -> None:
     """Raise `InputError` if a search has proposed more configurations than it is resumed with."""
     study = None
-    with contextlib.suppress(
-        InputError
-    ):  # the records then hold the proposals of a damaged journal
+    # If the journal is damaged, the trials' records hold the proposals.
+    with contextlib.suppress(InputError):
         study = load_study(run)
     # Points that were only enqueued are no proposals yet.
     proposed = sum(t.state is not TrialState.WAITING for t in study.trials) if study else 0
