@@ -1,7 +1,7 @@
 """Secrets in addresses: never shown or saved, and refused in a plan.
 
 An address may hold a password (`https://user:password@host`, `s3://KEY:SECRET@bucket`) or a token in its
-query (`?token=...`). Those belong into the environment or a login of the tool that reads the address.
+query (`?token=...`). These belong in the environment, or in a login of the tool that reads the address.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 HIDDEN = "***"
-"""Text that stands in the place of a secret."""
+"""Text that is shown in place of a secret."""
 _SCHEME = r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{1,30}:/{1,3})"  # a `Path` leaves one slash of two
 _PASSWORD = re.compile(
     # An IPv6 host, a port, or a drive of Windows follows a colon, too, and is no secret.
@@ -43,7 +43,7 @@ def holds_secret(text: str) -> bool:
 
 
 def secret_places(values: Any, place: str = "") -> Iterable[str]:
-    """Yield where in nested values an address with a secret stands, such as `training.note`."""
+    """Yield the place of each address with a secret in nested values, such as `training.note`."""
     if isinstance(values, str) and holds_secret(values):
         yield place
     elif isinstance(values, Mapping):
