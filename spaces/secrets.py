@@ -24,8 +24,6 @@ _QUERY = re.compile(
     r"|access[_-]?id|auth)[\w.%-]{0,40}|key|sig|pwd))=(?P<secret>[^&;\s\"'<>#]+)",
     re.IGNORECASE,
 )
-_NOT_SECRET = re.compile(r"\d{1,5}/[^@]*@|git@")
-"""A port and a path with an @; the user of every ssh address of git."""
 
 
 def masked(text: str) -> str:
@@ -33,6 +31,7 @@ def masked(text: str) -> str:
     if "=" not in text and ":/" not in text:
         return text
     text = _PASSWORD.sub(_hide_password, text)
+    # Every ssh address of git has the user `git`.
     text = _USER.sub(lambda m: m[0] if m["secret"] == "git@" else f"{m['scheme']}{HIDDEN}@", text)
     return _QUERY.sub(lambda m: f"{m['name']}={HIDDEN}", text)
 
