@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from search.plan.presets import PLANS
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
+from search.plan.space import SHARED
 from search.tuning.stopping import LEAST_WALKED
 from spaces.references import REFERENCES
-from strategies import Composed
+from strategies import PLUS, Composed
 from strategies.regulariser import Regulariser
 from tasks import scale_note
 
@@ -49,12 +51,27 @@ def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
         yield f"halving {plan.halving} has no effect: it belongs to stopping asha, not {plan.stopping}"
     if plan.initial == "known" and not resolved.benchmark.initial:
         yield "initial known has no effect: the benchmark names no initial tasks"
+    if others := idle_knobs(plan):
+        yield f"space has no effect for {', '.join(others)}: these strategies are not searched"
     if plan.text_encoder and not any(
         resolved.space.reference(name).strategy.needs_similarity for name in plan.strategies
     ):
         yield "the text encoder has no effect: none of the strategies compares tasks by their texts"
     if plan.concurrent is not None and plan.concurrent > trials:
         yield f"concurrent {plan.concurrent} is more than the {trials} trials of this search"
+
+
+def idle_knobs(plan: SearchPlan) -> list[str]:
+    """Return the knobs in a plan's space that no searched strategy has, beyond those of named plans."""
+    names = {*SHARED, *REFERENCES, *plan.strategies}
+    names |= {part for name in plan.strategies for part in name.split(PLUS)}
+    given = [other().space for other in PLANS.values()]
+    return [
+        knob
+        for knob, domain in plan.space.items()
+        if str(knob).rpartition(".")[0] not in names
+        and not any(space.get(knob) == domain for space in given)
+    ]
 
 
 def _half_protected(resolved: ResolvedPlan) -> str | None:

@@ -16,20 +16,27 @@ THRESHOLD = 0.5
 def distance(one: str, other: str, most: float = math.inf) -> int:
     """Return the Levenshtein distance: the fewest letters to insert, delete or change.
 
-    A distance beyond `most` may be returned as any number beyond `most`, which saves time. The time grows
-    with the product of the lengths: callers leave out texts whose lengths alone put them too far apart.
+    A distance beyond `most` may be returned as any number beyond `most`, which saves time. All of `one` is
+    advanced at once, as bits of numbers that say where a row of distances rises or falls (Myers 1999).
     """
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        diagonal, row[0] = row[0], i
-        for j, candidate in enumerate(other, start=1):
-            above = row[j]
-            change = diagonal + (letter != candidate)
-            row[j] = min(change, above + 1, row[j - 1] + 1)
-            diagonal = above
-        if min(row) > most:  # and no later row has less
-            return min(row)
-    return row[-1]
+    if not one:
+        return len(other)
+    places: dict[str, int] = {}
+    for place, letter in enumerate(one):
+        places[letter] = places.get(letter, 0) | 1 << place
+    full, last = (1 << len(one)) - 1, 1 << (len(one) - 1)
+    rises, falls, found = full, 0, len(one)
+    for rest, letter in zip(range(len(other) - 1, -1, -1), other, strict=True):
+        same = places.get(letter, 0)
+        across = (((same & rises) + rises) ^ rises) | same
+        up, down = falls | (full & ~(across | rises)), rises & across
+        found += bool(up & last) - bool(down & last)
+        if found - rest > most:  # each letter left can lower it by one
+            return found - rest
+        same |= falls
+        up, down = (up << 1) | 1, down << 1
+        rises, falls = (down | ~(same | up)) & full, up & same & full
+    return found
 
 
 def distance_share(one: str, other: str, most: float = 1.0) -> float:
