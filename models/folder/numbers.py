@@ -16,15 +16,15 @@ from spaces.errors import InputError
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Kinds of weights that can be trained, or trained beside."""
 SAMPLE = 1 << 15
-"""Numbers at each end of a tensor that are looked at."""
+"""Numbers that are read at each end of a tensor."""
 NAMED = 3
 
 
 def check_numbers(folder: Path, tensors: Mapping[str, Tensor]) -> list[str]:
     """Return a note on matrices of zeros alone.
 
-    Raises `InputError` for a weight that is not finite at either end of a tensor, also after it is cast to
-    16 bits, or if most matrices are of zeros.
+    Raises `InputError` if most matrices are of zeros, or a weight is not finite, also when cast to 16 bits.
+    Weights are read at both ends of each tensor.
     """
     zero: list[str] = []
     matrices = 0
