@@ -34,11 +34,11 @@ from search.prepared_search import PreparedSearch
 from search.resources.cluster import connect
 from search.resources.precompute_features import precompute_features
 from search.resources.ray_again import print_if_process_dies, resume_in_new_program, worker_fault
+from search.resources.ray_errors import send_errors_to
 from search.resources.ray_start import kill_children
 from search.resources.ray_watch import RayDiedError, dead_process, noted_deaths, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.resources.tune_errors import errors_of_tune
 from search.run_end import Ending, end_in_new_program, resume_command, show_end, write_results
 from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
@@ -158,6 +158,7 @@ def run_trials(search: PreparedSearch, start: float, damage: DamageWatch) -> End
     cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
     with watching_ray(lambda name: resume_while_stuck(resolved, name, start, damage)):
         start_workers(cpus, resolved.run)
+        errors = send_errors_to(resolved.run / RAY_LOG)
         resolved = precompute_features(resolved, search.needs, lanes)
         trials = resolved.plan.samples + len(REFERENCES)
         progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
@@ -166,8 +167,7 @@ def run_trials(search: PreparedSearch, start: float, damage: DamageWatch) -> End
             callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
         begun = time.monotonic()
         try:
-            with errors_of_tune(resolved.run / RAY_LOG) as errors:
-                build_tuner(resolved, searcher, lanes, callbacks).fit()
+            build_tuner(resolved, searcher, lanes, callbacks).fit()
         except Exception as error:
             raise fault_behind(error, resolved.run) from error
         finally:
