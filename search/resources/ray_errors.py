@@ -1,4 +1,4 @@
-"""Errors that Ray and Tune log: they go to a file, and the search says them in lines of its own."""
+"""Errors that Ray and Tune log: they go to a file, and the search reports them in lines of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RayErrors(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
         self.log = log
         self.place = ""
-        """Place of the errors noted so far, for a message; empty if there are none."""
+        """Note on where the errors so far are to be read; empty if there are none."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.place = note_text(self.log, masked(self.format(record)) + "\n")
