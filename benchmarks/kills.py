@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ def disturbed(plan: Path, storage: Path, log: Path, count: int, seed: int) -> It
     draw, begun, made = random.Random(seed), time.monotonic(), 0
     process, order = start(plan, storage, log), kinds(count, draw)
     lost: set[str] = set()
+    killed: Counter[str] = Counter()
     while True:
         if process.poll() is not None:
             print(f"# session ended: {process.returncode}", flush=True)
@@ -140,6 +142,8 @@ def disturbed(plan: Path, storage: Path, log: Path, count: int, seed: int) -> It
         stage = progress(storage)
         if kind in LOSES_LANE and stage.partition(" ")[0] in lost:
             kind = draw.choice(["driver", "raylet", "gcs"])  # a second loss would wait for --resume
+        elif kind in LOSES_LANE:
+            kind = min(LOSES_LANE, key=lambda one: (killed[one], order.index(one)))
         victim = find(process.pid, kind)
         if victim is None:
             time.sleep(0.2)
@@ -150,6 +154,7 @@ def disturbed(plan: Path, storage: Path, log: Path, count: int, seed: int) -> It
         stage = progress(storage)
         victim.kill()
         made += 1
+        killed[kind] += 1
         lost |= {stage.partition(" ")[0]} if kind in LOSES_LANE else set()
         kill = Kill(time.monotonic() - begun, kind, stage)
         kill.outcome = outcome(process, victim)
