@@ -86,6 +86,10 @@ def _in_plain_words(message: str) -> str:
     return shortened(plain(f"{flag} {problem}"), 900)
 
 
+IT = "it"
+"""Beginning of an error that stands behind its flag's name, where it says nothing."""
+
+
 def flag_type(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return the type of a flag: `read`, whose `InputError` becomes the flag's, for texts of one line."""
 
@@ -95,7 +99,7 @@ def flag_type(read: Callable[[str], Any]) -> Callable[[str], Any]:
                 raise InputError("needs a value, got an empty text")
             return read(text)
         except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{IT} ")) from error
 
     return convert
 
@@ -148,5 +152,5 @@ number_flag = flag_type(_number)
 """Type of a flag that takes a finite number."""
 time_flag = flag_type(read_duration)
 """Type of a flag that takes a time."""
-path_flag: Callable[[str], Path] = flag_type(lambda text: user_path(text, "it"))
+path_flag: Callable[[str], Path] = flag_type(lambda text: user_path(text, IT))
 """Type of a flag that takes a path."""

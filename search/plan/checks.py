@@ -15,6 +15,7 @@ from search.plan.bounds import check_number, check_numbers
 from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
+from spaces.errors import shown
 from spaces.loading import check_loading
 from spaces.references import FLOOR, REFERENCES
 from spaces.secrets import secret_places
@@ -35,10 +36,10 @@ RESERVED = (STAGES, DATA, FEATURES)
 
 def check_run_folder(name: str | None, storage: Path) -> None:
     """Raise `InputError` unless a search's folder can have this name and be written in the storage."""
-    if name is not None and (name in RESERVED or not re.fullmatch(r"[\w][\w.-]*", name)):
+    if name is not None and (name in RESERVED or not re.fullmatch(r"[\w][\w.-]{0,99}", name)):
         raise InputError(
-            f'--name must be letters, digits, "_", "-" and "." and none of {", ".join(RESERVED)}, '
-            f'got "{name}"'
+            f'--name must be at most 100 letters, digits, "_", "-" and ".", and none of '
+            f"{', '.join(RESERVED)}, got {shown(name)}"
         )
     if "://" in str(storage) or ":/" in str(storage):
         raise InputError(f'--storage must be a folder that all nodes see, got "{storage}"')

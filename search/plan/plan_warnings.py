@@ -13,6 +13,7 @@ from spaces.references import REFERENCES
 from strategies import PLUS, Composed
 from strategies.regulariser import Regulariser
 from tasks import scale_note
+from tasks.presets.preset import PRESETS
 
 
 def plan_warnings(resolved: ResolvedPlan) -> list[str]:
@@ -53,6 +54,8 @@ def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
         yield "initial known has no effect: the benchmark names no initial tasks"
     if others := idle_knobs(plan):
         yield f"space has no effect for {', '.join(others)}: these strategies are not searched"
+    if plan.data and plan.benchmark not in PRESETS:
+        yield "data has no effect: only presets of benchmarks read it"
     if plan.text_encoder and not any(
         resolved.space.reference(name).strategy.needs_similarity for name in plan.strategies
     ):

@@ -29,6 +29,7 @@ PLACES = ("answer_idx", "answer_index", "correct_choice_idx", "correct_answer_id
 FALLBACK = ("solution", "caption", "label", "target")
 """Names that hold the answer only where no other does; else they are said to be unused."""
 ANSWERS = ("answers", "captions")
+_LETTERED = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(\S.*?)\s*", re.DOTALL)
 _LABEL = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2})[.):\]]?\s*")
 
 
@@ -131,12 +132,27 @@ def _of_text(text: str, row: NotedRow, options: Options) -> str:
             raise RowError("answer is one option's text and another's letter", text)
         return text
     if mark is None:
-        return text
+        return _of_words(text, row, options)
     if own is None and mark[1].isdigit():
         return _label_at(int(mark[1]), row, options)
     if own is None and text.strip().casefold() not in map(str.casefold, options.texts):
         raise RowError("answer is no option", f"{brief(text)} of {', '.join(options.labels)}")
     return own or text
+
+
+def _of_words(text: str, row: NotedRow, options: Options) -> str:
+    """Return an answer of several words; refuse a letter with another option's text, and say no option."""
+    lettered = _LETTERED.fullmatch(text)
+    own = _own_label(lettered[1], options) if lettered else None
+    if lettered and own is not None:
+        meant = options.texts[options.labels.index(own)]
+        if lettered[2].casefold() != meant.casefold() and lettered[2] in options.texts:
+            raise RowError("answer is one option's text and another's letter", text)
+        if lettered[2].strip(" .").casefold() == meant.strip(" .").casefold():
+            return text
+    if text.strip(" .").casefold() not in (one.strip(" .").casefold() for one in options.texts):
+        row.say("answers that are no option")
+    return text
 
 
 def _own_label(text: str, options: Options) -> str | None:

@@ -27,6 +27,8 @@ IMAGES = (
 PATHS = ("path", "url", "image_url", "image", "image_path", "file_name", "filename")
 """Keys of the path in an image that is an object."""
 _BY_ID = re.compile(r"(?:image|img|picture|photo)_?id", re.IGNORECASE)
+_ENCODED = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/\s]{80,}={0,2}\s*\Z")
+"""PNG, JPEG, GIF, WebP or BMP in base64 without the head of a `data:` URI, as in tables of tests."""
 _NUMBERED = re.compile(r"(?:image|img|picture)_?(\d{1,2})", re.IGNORECASE)
 _FILE = re.compile(r"\.(?:png|jpe?g|jfif|gif|bmp|webp|tiff?|heic|avif)\Z", re.IGNORECASE)
 
@@ -130,6 +132,8 @@ def _reference(value: Any) -> ImageReference:
         given, value = value, path if is_missing(data) or data in ("", b"") else data
     else:
         given = value
+    if isinstance(value, str) and _ENCODED.match(value):
+        return _decoded("".join(value.split()))
     if isinstance(value, str) and value.strip():
         return valid_utf8(value, "image")
     if isinstance(value, bytes) and value:

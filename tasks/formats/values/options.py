@@ -18,6 +18,8 @@ from tasks.formats.values.texts import as_text
 OPTIONS = ("choices", "options", "option", "choice", "candidates")
 MOST = 26
 _LONGEST = 100_000  # characters of a text that is parsed as a list
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_ARRAY = re.compile(rf"\s*\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]\s*")
 _LETTERED = re.compile(r"\s*(?:[(\[]([A-Za-z]|\d{1,2})[)\]]\s*|([A-Za-z]|\d{1,2})[.):]\s+)(?=\S)")
 _INLINE = re.compile(r"(?:^|(?<=[\s,;]))(?:\(([A-Z])\)|([A-Z])[.):])\s*")
 _ANY_MARK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{1,2}[.):\]]")
@@ -49,6 +51,8 @@ def options_of(row: NotedRow) -> Options | None:
     found = _parsed(value)
     if len(found.texts) > MOST:
         raise RowError("more than 26 options", str(len(found.texts)))
+    if len(set(found.texts)) < len(found.texts):
+        row.say("options of equal text")
     return found
 
 
@@ -90,6 +94,8 @@ def _parsed(value: Any) -> Options:
 
 def _from_text(text: str) -> Any:
     """Return the list or object that a text holds: as JSON, as Python writes it, or a line for each."""
+    if (parts := _printed_array(text)) is not None:
+        return parts
     if text.lstrip()[:1] in ("[", "{", "("):
         for parse in (json.loads, ast.literal_eval):
             try:
@@ -108,6 +114,13 @@ def _from_text(text: str) -> Any:
         parts = [text[m.end() : end].strip(" ,;\t") for m, end in zip(marks, ends, strict=True)]
         return dict(zip(letters, parts, strict=True))
     raise RowError("options are in no known form", f"{brief(text)}: a list of texts would do")
+
+
+def _printed_array(text: str) -> list[str] | None:
+    """Return the texts of an array as numpy prints it, without commas, which Python would join."""
+    if not _ARRAY.fullmatch(text[:_LONGEST]):
+        return None
+    return [ast.literal_eval(one[0]) for one in _QUOTED.finditer(text)]
 
 
 def _labelled(texts: Sequence[str]) -> Options:

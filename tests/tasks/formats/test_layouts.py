@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 from one_row import example, items_of, refusal, said
+from small import png
 
 from spaces.errors import InputError
 from tasks.formats.coco import CAPTION_PROMPT
@@ -97,3 +99,31 @@ def test_files_of_other_kinds_name_what_would_do(tmp_path: Path) -> None:
     file.write_text('{"info": {}, "questions": [{"question": "q", "answer": "a"}], "license": {}}')
     with pytest.raises(InputError, match="the rows may be its list questions"):
         detect(file)
+
+
+CHOICE = {"image": "0.png", "question": "Which?", "options": ["cat", "dog"], "answer": "A"}
+
+
+def test_an_array_as_numpy_prints_it_has_all_its_options(tmp_path: Path) -> None:
+    for text in ("['cat' 'dog']", "[\"cat\"\n 'dog']"):
+        assert example(CHOICE | {"options": text}, tmp_path).prompt == "Which?\nA. cat\nB. dog"
+    assert example(CHOICE | {"options": "['cat', 'dog']"}, tmp_path).prompt.endswith("B. dog")
+
+
+def test_an_answer_that_is_no_option_is_said_or_refused(tmp_path: Path) -> None:
+    for answer, notes in (
+        ("A. cat", ()),
+        ("Dog.", ()),
+        ("a bird", ("answers that are no option",)),
+    ):
+        (item,) = items_of([CHOICE | {"answer": answer}], tmp_path)
+        assert isinstance(item, Accepted) and item.notes == notes
+    assert "another's letter" in refusal(CHOICE | {"answer": "A. dog"}, tmp_path)
+    (item,) = items_of([CHOICE | {"options": ["cat", "cat"]}], tmp_path)
+    assert isinstance(item, Accepted) and item.notes == ("options of equal text",)
+
+
+def test_a_picture_in_base64_alone_is_read(tmp_path: Path) -> None:
+    picture = png(3, 48)
+    text = base64.b64encode(picture).decode()
+    assert example(QUESTION | {"image": text}, tmp_path).images == (picture,)

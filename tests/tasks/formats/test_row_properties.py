@@ -75,7 +75,9 @@ def test_every_form_of_the_same_options_gives_the_same_prompt(texts: list[str], 
                 prompts.add(None)
                 continue
             ((example,), notes) = found
-            assert not notes
+            assert set(notes) <= (
+                {"options of equal text"} if len(set(texts)) < len(texts) else set()
+            )
             assert all(text.strip() in example.prompt for text in texts)
             assert example.answer in (answers[0], texts[place])
             prompts.add(" ".join(example.prompt.split()))
