@@ -13,6 +13,7 @@ from spaces.errors import InputError, unknown
 from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
 from tasks.formats.containers.opening import open_source
 from tasks.formats.containers.source import WRAPPED, Source
+from tasks.formats.fields import is_caption
 from tasks.formats.raw_example import RawExample, brief
 from tasks.formats.values.columns import Columns
 from tasks.formats.values.noted_row import NotedRow, Row
@@ -47,6 +48,8 @@ class Detection:
     format: str
     why: str
     columns: Columns = field(default_factory=Columns)
+    captions: bool = False
+    """True if its first rows are captions, which have no prompt of their own."""
 
     def __str__(self) -> str:
         return f"{FORMATS[self.format]}; {self.source.title}; {self.why}"
@@ -77,9 +80,11 @@ def detect(
             raise InputError(f"{path} must be {coco.TITLE}: it is {source.title}")
         if columns and columns.names and format != coco.NAME:
             _check_columns(path, columns, _sample(source))
-        return Detection(source, format, "as was asked for", columns or Columns())
+        captions = format == coco.NAME or _are_captions(_sample(source), columns or Columns())
+        return Detection(source, format, "as was asked for", columns or Columns(), captions)
     if source.kind == "object" and coco.fits_keys(source.keys):
-        return Detection(source, coco.NAME, 'it has the lists "images" and "annotations"')
+        why = 'it has the lists "images" and "annotations"'
+        return Detection(source, coco.NAME, why, captions=True)
     if source.kind == "object" and WRAPPED not in source.keys:
         raise _no_format(path, f"an object with lists under {', '.join(source.keys)}")
     return _by_rows(source, columns or Columns())
@@ -95,7 +100,19 @@ def _by_rows(source: Source, columns: Columns) -> Detection:
     name = max(votes, key=lambda one: votes[one])
     keys = sorted({str(key) for row in good for key in row if ROWWISE[name].fits(row)})
     count = f"{votes[name]} of the first {len(sample)} rows fit"
-    return Detection(source, name, f"{count}, with the keys {brief(keys)[1:-1]}", columns)
+    return Detection(
+        source,
+        name,
+        f"{count}, with the keys {brief(keys)[1:-1]}",
+        columns,
+        _are_captions(sample, columns),
+    )
+
+
+def _are_captions(sample: list[Any], columns: Columns) -> bool:
+    return bool(sample) and all(
+        isinstance(row, Mapping) and is_caption(columns.of(row)) for row in sample
+    )
 
 
 def _sample(source: Source) -> list[Any]:

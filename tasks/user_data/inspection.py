@@ -20,7 +20,7 @@ from tasks.formats.values.boxes import with_boxes
 from tasks.formats.values.columns import Columns
 from tasks.formats.values.noted_row import note_lines
 from tasks.user_data.progress_line import ProgressLine
-from tasks.user_data.raw_task import PROMPT_MARK
+from tasks.user_data.raw_task import PROMPT_MARK, check_template
 from tasks.user_data.split_survey import SplitSurvey
 from tasks.user_data.task_converter import check_answer, within_template
 
@@ -232,4 +232,5 @@ def inspect_file(
     folder = images or file.parent
     part = split.rpartition("/")[2] if split_keys(file) else None
     detection = detect(file, format, part, columns)
+    check_template(str(file), template, [detection])
     return Inspection(detection, split, folder, count_tokens, metric, template, survey)

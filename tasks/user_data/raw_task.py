@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,19 @@ from spaces.errors import InputError, nearest, unknown
 from tasks.data.benchmark_file import TaskEntry
 from tasks.data.placeholders import token_fault
 from tasks.data.task import SPLITS
-from tasks.formats.detect import check_format_name
+from tasks.formats.detect import Detection, check_format_name
 from tasks.formats.values.columns import Columns, columns_of
 from tasks.user_data.raw_files import find_files
 from tasks.user_data.splits import SplitRule
 
 PROMPT_MARK = "{prompt}"
 """Place of a row's own prompt in a template."""
+_OTHER_MARK = re.compile(
+    r"(?<![\\\w}])(?:\{\}|%s|\{\{prompt\}\}|\{\s*(?!(?-i:prompt)\})(?:prompt|question|query|instruction|problem"
+    r"|text|input|options|choices|context|hint|image|caption)\s*\})",
+    re.IGNORECASE,
+)
+"""Marks that other templates fill, and that would stand in every prompt as they are."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ def _named_files(where: str, path: Path, values: Mapping[str, Any]) -> dict[str,
         if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):
             raise InputError(f"{where}: {split} must be a file or a list of files: got {names!r}")
         files[split] = tuple(folder / name for name in names)
+        if len(set(files[split])) < len(files[split]):
+            raise InputError(f"{where}: {split} must name a file once: got {names!r:.200}")
         missing = [str(file) for file in files[split] if not file.is_file()]
         if missing:
             raise InputError(f"{where}: {split} must be a file: no {', '.join(missing)}")
@@ -156,9 +165,22 @@ def _limit(where: str, value: Any) -> dict[str, int]:
     return value
 
 
+def check_template(where: str, template: str, detections: Sequence[Detection]) -> None:
+    """Raise `InputError` for a template that leaves out prompts of the rows' own; captions have none."""
+    if PROMPT_MARK not in template and not all(detection.captions for detection in detections):
+        raise InputError(
+            f"{where}: prompt must have {PROMPT_MARK} in it, for the row's own: got {template!r:.200}"
+        )
+
+
 def _template(where: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: prompt must be a text with {PROMPT_MARK} in it: got {value!r}")
+    if found := _OTHER_MARK.search(value):
+        raise InputError(
+            f"{where}: prompt must have {PROMPT_MARK} where the row's own prompt stands, and no other "
+            f"mark: got {found[0]}"
+        )
     if fault := token_fault(value, prompt=True):
         raise InputError(f"{where}: prompt: {fault[0]} ({fault[1]})")
     return value

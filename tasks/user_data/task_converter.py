@@ -30,7 +30,7 @@ from tasks.formats.reader import read_items
 from tasks.formats.values.boxes import with_boxes
 from tasks.scoring.answers import ANSWER_METRICS
 from tasks.user_data.progress_line import ProgressLine
-from tasks.user_data.raw_task import PROMPT_MARK, RawTask
+from tasks.user_data.raw_task import PROMPT_MARK, RawTask, check_template
 from tasks.user_data.shard_writer import (
     TEXT_SCHEMA,
     ImageShards,
@@ -54,7 +54,8 @@ class TaskConverter:
             split: [detect(file, task.format, split, task.columns) for file in files]
             for split, files in task.files.items()
         }
-        _check_template(task, self.files)
+        detections = [one for several in self.files.values() for one in several]
+        check_template(f"task {task.name}", task.prompt, detections)
         # Their state before the conversion: a file that changes during it is refused at the end.
         self.sources = [_source_file(split, detection) for split, detection in self._each_file()]
         self.images = ImageShards(folder)
@@ -265,15 +266,6 @@ def check_answer(example: RawExample, metric: str) -> None:
     values = {"prompt": example.prompt, "answer": example.answer, "answers": list(example.answers)}
     for reason, detail in text_faults(values, ANSWER_METRICS[metric], RowRequirements()):
         raise RowError(reason, detail)
-
-
-def _check_template(task: RawTask, files: Mapping[str, list[Detection]]) -> None:
-    captions = all(d.format == coco.NAME for detections in files.values() for d in detections)
-    if PROMPT_MARK not in task.prompt and not captions:
-        raise InputError(
-            f"task {task.name}: prompt must have {PROMPT_MARK} in it, for the row's own: "
-            f"got {task.prompt!r}"
-        )
 
 
 def _source_file(split: str, detection: Detection) -> SourceFile:
