@@ -11,9 +11,10 @@ from typing import Any
 
 from spaces.errors import InputError, unknown
 from tasks.formats import coco, coin, llava, pairs, sharegpt, swift, table
+from tasks.formats.containers.json_text import Unreadable
 from tasks.formats.containers.opening import open_source
 from tasks.formats.containers.source import WRAPPED, Source
-from tasks.formats.fields import is_caption
+from tasks.formats.fields import PROMPT, first_value, is_caption
 from tasks.formats.raw_example import RawExample, brief
 from tasks.formats.values.columns import Columns
 from tasks.formats.values.noted_row import NotedRow, Row
@@ -139,10 +140,15 @@ def _count_votes(rows: list[Row], source: Source) -> dict[str, int]:
 def _described(sample: list[Any], good: list[Row]) -> str:
     if not sample:
         return "no rows"
+    if not good and isinstance(sample[0], Unreadable):
+        detail = f" ({sample[0].detail})" if sample[0].detail else ""
+        return f"rows that cannot be read, the first of them: {sample[0].reason}{detail}"
     if not good:
         return f"rows that are no objects, the first of them {brief(sample[0])}"
     inner = [str(key) for key, value in good[0].items() if _holds_rows(value)]
     hint = f"; the rows may be its list {inner[0]}, written to a file of its own" if inner else ""
+    if not inner and any(first_value(row, PROMPT) is not None for row in good):
+        hint = ", and no answer in any of them"
     return f"rows with the keys {', '.join(map(str, good[0]))[:200] or 'none'}{hint}"
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from one_row import example, items_of, refusal, said
 from small import png
@@ -14,6 +17,7 @@ from tasks.formats.coco import CAPTION_PROMPT
 from tasks.formats.containers.opening import open_source
 from tasks.formats.detect import detect
 from tasks.formats.raw_example import Accepted
+from tasks.formats.reader import read_items
 
 QUESTION = {"image": "0.png", "question": "What is it?", "answer": "a cat"}
 
@@ -127,3 +131,37 @@ def test_a_picture_in_base64_alone_is_read(tmp_path: Path) -> None:
     picture = png(3, 48)
     text = base64.b64encode(picture).decode()
     assert example(QUESTION | {"image": text}, tmp_path).images == (picture,)
+
+
+def table_items(table: pa.Table, file: Path) -> list[object]:
+    pq.write_table(table, file)
+    return list(read_items(detect(file)))
+
+
+def test_a_class_of_a_hub_table_is_its_name(tmp_path: Path) -> None:
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "question": {}}
+    table = pa.table({"question": ["q", "r", "s"], "label": [1, 0, -1]})
+    table = table.replace_schema_metadata(
+        {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    )
+    first, second, third = table_items(table, tmp_path / "train.parquet")
+    assert isinstance(first, Accepted) and isinstance(second, Accepted)
+    assert [item.examples[0].answer for item in (first, second)] == ["dog", "cat"]
+    assert not isinstance(third, Accepted)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    columns = [pa.array(["q"]), pa.array(["r"]), pa.array(["a"])]
+    table = pa.Table.from_arrays(columns, names=["question", "question", "answer"])
+    with pytest.raises(InputError, match="each column once, and has 'question' twice"):
+        table_items(table, tmp_path / "train.parquet")
+
+
+def test_rows_without_answers_or_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"question": "q", "image": "0.png"}\n')
+    with pytest.raises(InputError, match="no answer in any of them"):
+        detect(file)
+    file.write_text('{"question": "q", "answer": "a", "answer": "b"}\n')
+    with pytest.raises(InputError, match="cannot be read, the first of them: a key is"):
+        detect(file)
