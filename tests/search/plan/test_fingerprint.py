@@ -31,7 +31,7 @@ WORDS = [
         "from __future__ import annotations",
         "from __future__ import annotations  # as ever",
     ),
-    ("search/tuning/searcher.py", "# the time is up:", "# no time is left:"),
+    ("search/tuning/searcher.py", "# time budget or signal:", "# no time is left:"),
     ("search/report/facts.py", "from __future__", "SOMETHING = 1\nfrom __future__"),
 ]
 
