@@ -51,7 +51,7 @@ def lost_of_search(run: Path) -> Iterator[Lost]:
         study = load_study(run)
     for name in ended_trials(study) if study else ():
         if not trial_path(run, name).exists():
-            yield trial_path(run, name), "the journal names it; search/analyze.py writes it again"
+            yield trial_path(run, name), "the journal names it; search/run.py --resume makes it"
 
 
 def searches(storage: Path) -> list[Path]:
