@@ -43,8 +43,12 @@ WRONG_FLAGS = {
         'unknown objective "intransigence"',
     ),
     "only the floor": (["--strategies", "finetune"], "to search: replay, .*ewc"),
-    "the store's name": (["--name", "stages"], "--name must be letters.*none of stages"),
-    "a name with folders": (["--name", "../mine"], "--name must be letters"),
+    "the store's name": (
+        ["--name", "stages"],
+        "--name must be at most 100 letters.*none of stages",
+    ),
+    "a name with folders": (["--name", "../mine"], "--name must be at most 100 letters"),
+    "a long name": (["--name", "x" * 300], "--name must be at most 100 letters"),
     "a bucket": (
         ["--storage", "s3://bucket/path"],
         "--storage must be a folder that all nodes see",
