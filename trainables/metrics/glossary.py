@@ -14,8 +14,13 @@ class Entry(NamedTuple):
 
 
 GLOSSARY: dict[str, Entry] = {
-    "final_average": Entry("mean_j a[T][j]", "AA, Last, MFN, AP", True),
-    "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "Avg, MAA, AIA", True),
+    "final_average": Entry("mean_j a[T][j]", "MFN, Last, AP, OP, AA", True),
+    "average_over_stages": Entry("mean_t mean_{j≤t} a[t][j]", "MAA, Avg, AIA", True),
+    "average_over_columns": Entry(
+        "mean_j mean_{t≥j} a[t][j]: a task counts as much as any other, however long it was known",
+        "Avg (of tables with a mean for each task)",
+        True,
+    ),
     "learning_average": Entry("mean_t a[t][t]", "MFT, plasticity", True),
     "forgetting": Entry(
         "mean_{j<T} (max_{j≤l<T} a[l][j] - a[T][j]), l over the evaluated stages from the task's own on",
@@ -28,6 +33,11 @@ GLOSSARY: dict[str, Entry] = {
         False,
     ),
     "backward_transfer": Entry("mean_{j<T} (a[T][j] - a[j][j])", "BWT (Lopez-Paz)", True),
+    "backward_transfer_coin": Entry(
+        "(1/T) Σ_{j≤T} (a[T][j] - a[j][j]), whose last term is 0: (T-1)/T of backward_transfer",
+        "BWT (CoIN)",
+        True,
+    ),
     "backward_transfer_clmm": Entry(
         "mean_j min_t (a[T][j] - a[t][j]), all columns, all evaluated rows t = 0..T",
         "BWT in the code of the founding paper",

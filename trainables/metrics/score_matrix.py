@@ -144,6 +144,11 @@ class ScoreMatrix:
         seen = (_mean(self._at(t, j) for j in range(1, t + 1)) for t in self._positions())
         return _mean(seen)
 
+    def average_over_columns(self) -> float:
+        """Return mean_j mean_{t>=j} a[t][j]: the mean over tasks of each one's mean score since learned."""
+        columns = (range(j, self.stages + 1) for j in self._positions())
+        return _mean(_mean(self._at(t, stages[0]) for t in stages) for stages in columns)
+
     def learning_average(self) -> float:
         """Return mean_t a[t][t]."""
         return _mean(self._at(t, t) for t in self._positions())
@@ -165,6 +170,10 @@ class ScoreMatrix:
     def backward_transfer(self) -> float:
         """Return mean_{j<T} (a[T][j] - a[j][j])."""
         return _mean(self._at(self.stages, j) - self._at(j, j) for j in self._earlier())
+
+    def backward_transfer_coin(self) -> float:
+        """Return (1/T) sum_{j<=T} (a[T][j] - a[j][j]), as CoIN (Chen et al. 2024) divides by T."""
+        return _mean(self._at(self.stages, j) - self._at(j, j) for j in self._positions())
 
     def backward_transfer_clmm(self) -> float:
         """Return mean_j min_t (a[T][j] - a[t][j]), over all columns and evaluated rows, 0 and T too."""

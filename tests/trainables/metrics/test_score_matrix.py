@@ -32,10 +32,12 @@ ONE = ScoreMatrix(("a",), np.array([[0.1], [0.9]]))
     [
         ("final_average", (0.5 + 0.6 + 1.0) / 3),
         ("average_over_stages", (0.8 + (0.9 + 0.7) / 2 + (0.5 + 0.6 + 1.0) / 3) / 3),
+        ("average_over_columns", ((0.8 + 0.9 + 0.5) / 3 + (0.7 + 0.6) / 2 + 1.0) / 3),
         ("learning_average", (0.8 + 0.7 + 1.0) / 3),
         ("forgetting", ((0.9 - 0.5) + (0.7 - 0.6)) / 2),
         ("chaudhry_forgetting", ((0.9 - 0.5) + (0.7 - 0.6)) / 2),
         ("backward_transfer", ((0.5 - 0.8) + (0.6 - 0.7)) / 2),
+        ("backward_transfer_coin", ((0.5 - 0.8) + (0.6 - 0.7)) / 3),
         ("backward_transfer_clmm", ((0.5 - 0.9) + (0.6 - 0.7) + 0.0) / 3),
         ("forward_transfer", ((0.25 - 0.2) + (0.4 - 0.3)) / 2),
     ],
