@@ -112,7 +112,7 @@ def measure(name: str, work: Path) -> None:
     )
     store = Path(tempfile.mkdtemp(dir=work))
     fingerprints = Fingerprints(model_fingerprint(work / "model"), tasks, 0, 1)
-    runner = InProcessRunner(WorkerSpec(work / "model", work / "task", store, 0))
+    runner = InProcessRunner(WorkerSpec(work / "model", work / "task", store))
     walk = PanelTrial(config, Panel(((TASK,),)), fingerprints, StageStore(store), runner)
     while not walk.finished:
         walk.step()

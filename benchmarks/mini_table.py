@@ -95,7 +95,7 @@ def main() -> None:
 def make(benchmark: Benchmark, family: str, start: str, parts: str, seed: int, work: Path) -> Made:
     """Every single task, and the strategies on the five-task ordering."""
     folder = model_folder(f"{family}-{start}")
-    worker_spec = WorkerSpec(folder, benchmark.file, work / "stages", seed)
+    worker_spec = WorkerSpec(folder, benchmark.file, work / "stages")
     fingerprints = Fingerprints(
         model=model_fingerprint(folder),
         tasks={t: benchmark.tasks[t].fingerprint() for t in benchmark.order},

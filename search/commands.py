@@ -1,4 +1,4 @@
-"""The command lines around a search: analyze, export, train, clean."""
+"""The command lines around a search: analyze, confirm, export, train, clean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from spaces.command_line import Parser, number_flag, path_flag, text_flag
+from spaces.command_line import Parser, number_flag, path_flag, text_flag, whole_flag
 from spaces.damage import DamageWatch
 
 
@@ -30,6 +30,29 @@ def analyze(argv: Sequence[str] | None = None) -> int:
                 write_report(args.run)
             show_results(args.run)
         return 0
+
+    return guarded(act)
+
+
+def confirm(argv: Sequence[str] | None = None) -> int:
+    """Train the finalists of a search again, on orderings and seeds that chose nothing.
+
+    Each unit is a fresh ordering at a fresh seed. Finalists that are surely behind drop out.
+    """
+    p = Parser(prog="search/confirm.py", description=confirm.__doc__)
+    p.add_argument("run", type=path_flag, help="folder of a finished search")
+    p.add_argument(
+        "--units",
+        type=whole_flag,
+        help="units at most (default: 3 to 8, in proportion to the stages that the search trained)",
+    )
+    p.add_argument("--dry-run", action="store_true", help="print what would be trained, then exit")
+    args = p.parse_args(argv)
+
+    def act() -> int:
+        from search.confirmation.command import confirm_run
+
+        return confirm_run(args.run.expanduser().resolve(), args.units, args.dry_run)
 
     return guarded(act)
 

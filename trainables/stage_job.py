@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +17,12 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """The model, benchmark, store and seed that a worker serves."""
+    """The model, benchmark and store that a worker serves."""
 
     model: str | Path
     """An embedded model's name, or a folder that all nodes see; likewise `benchmark`."""
     benchmark: str | Path
     store: Path
-    seed: int
     threads: int = 1
     """Threads of each CPU rank; results are bit-identical at equal numbers."""
     gpus: float = 0.0
@@ -90,9 +89,11 @@ class StageJob:
     parent: str
     """Key of the weights that training starts from."""
     depth: int
-    """Number of stages that made the weights, this one included; part of the stage's seed."""
+    """Number of stages that made the weights, this one included; part of the stage's own seed."""
     context: StageContext
     """The tasks trained at this stage, none for the model before any stage, and those before."""
+    seed: int = field(kw_only=True)
+    """Seed of the adapters' initial values, and of every stage's own seed."""
     kept_before: tuple[str, ...] = ()
     """Keys of the consolidated tensors of the old tasks."""
     train: bool = False

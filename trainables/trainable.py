@@ -19,6 +19,7 @@ from trainables.store.eviction import pinned
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 from trainables.trial_record import StageCost, State, TrialRecord, trial_path
+from trainables.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class StageTrainable(tune.Trainable):
         self.begin(config)
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`."""
+        """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`.
+
+        In a confirmation there are `unit`, which is `Unit.to_dict()`, and `split`, too.
+        """
         self.pins.close()
         self.name = str(config["name"])
         self.trained_earlier = trained_earlier(self.search.run, self.name)
@@ -52,10 +56,15 @@ class StageTrainable(tune.Trainable):
         if self.lane is None:
             workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.worker_spec, workers, self.search.run / "lanes")
+        panel, fingerprints = self.search.panel, self.search.fingerprints
+        if "unit" in config:
+            unit = Unit.from_dict(config["unit"])
+            panel = unit.panel(panel, config["split"])
+            fingerprints = unit.fingerprints(fingerprints)
         self.trial = PanelTrial(
             TrialConfig.from_dict(config["trial"]),
-            self.search.panel,
-            self.search.fingerprints,
+            panel,
+            fingerprints,
             StageStore(self.search.worker_spec.store),
             self.lane,
         )

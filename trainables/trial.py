@@ -130,6 +130,7 @@ class PanelTrial:
             base=lineage.base,
             parent=self.key(lineage.source(path)) if path else lineage.base,
             depth=lineage.depth(path),
+            seed=self.fingerprints.seed,
             context=context,
             kept_before=tuple(before[task] for task in context.old if task in before),
             train=key != lineage.base and (self._must_make(key, path) or retrain),
@@ -176,7 +177,8 @@ class PanelTrial:
         if not self._unembedded():
             return
         base = self.lineage.base
-        start = StageJob(self.config_values, base, base, base, 0, self.lineage.context(()))
+        context, seed = self.lineage.context(()), self.fingerprints.seed
+        start = StageJob(self.config_values, base, base, base, 0, context, seed=seed)
         with self.store.lease(f"embeddings-{base}") as lease:
             self._embedding_wait += lease.waited
             if lacking := self._unembedded():  # whoever held the lease may have made them

@@ -121,7 +121,7 @@ def _job(
         name=name,
         config=config,
         panels=panels,
-        worker_spec=dataclasses.replace(preset.resolved.worker_spec, seed=seed),
+        worker_spec=preset.resolved.worker_spec,
         fingerprints=dataclasses.replace(preset.resolved.fingerprints, seed=seed),
         folder=work / FINALS,
     )
@@ -163,7 +163,16 @@ def write_similarity(preset: Preset, work: Path) -> None:
     lacking = tuple((task, key) for task, key in keys.items() if not store.has(key))
     if lacking:
         base = base_key(fingerprints, config)
-        start = StageJob(config.to_dict(), base, base, base, 0, StageContext(()), embed=lacking)
+        start = StageJob(
+            config.to_dict(),
+            base,
+            base,
+            base,
+            0,
+            StageContext(()),
+            seed=fingerprints.seed,
+            embed=lacking,
+        )
         runner(worker_spec).run(start)
     signatures = {task: store.tensors(key) for task, key in keys.items()}
     found = {}

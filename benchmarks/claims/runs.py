@@ -47,7 +47,7 @@ class Job:
     @property
     def file(self) -> Path:
         """Where the result is written."""
-        return self.folder / f"{self.preset}-{self.name}-{self.worker_spec.seed}.json"
+        return self.folder / f"{self.preset}-{self.name}-{self.fingerprints.seed}.json"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -102,7 +102,7 @@ def make(job: Job) -> None:
         orderings = [walked(job, panel) for panel in job.panels]
     except DivergedError as error:
         message, orderings = str(error), []
-    about = {"preset": job.preset, "name": job.name, "seed": job.worker_spec.seed}
+    about = {"preset": job.preset, "name": job.name, "seed": job.fingerprints.seed}
     about |= {"identity": job.identity, "config": dict(job.config), "message": message}
     spent = {"seconds": time.perf_counter() - start}
     write_atomically(job.file, json.dumps(about | spent | {"orderings": orderings}, indent=1))

@@ -39,7 +39,7 @@ class Small:
     def worker_spec(self, store: Path) -> WorkerSpec:
         """Return the spec of a worker with its stages in `store`."""
         gpus = float(torch.cuda.is_available())
-        return WorkerSpec(MODEL, self.benchmark, store, self.fingerprints.seed, gpus=gpus)
+        return WorkerSpec(MODEL, self.benchmark, store, gpus=gpus)
 
     def walk(
         self,

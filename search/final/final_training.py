@@ -60,7 +60,6 @@ def train_final(
         best.model,
         best.benchmark.file,
         store.root,
-        best.seed,
         text_encoder=best.text_encoder,
         storage_id=_marked(out),
     )

@@ -80,7 +80,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         ),
         run=storage / (name or f"{plan.plan}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
         model_folder=folder,
-        worker_spec=WorkerSpec(model, data, storage / STAGES, plan.seed, text_encoder=encoder),
+        worker_spec=WorkerSpec(model, data, storage / STAGES, text_encoder=encoder),
         fingerprints=Fingerprints(
             model=model_fingerprint(folder),
             tasks={task: benchmark.tasks[task].fingerprint() for task in panel.all_tasks},

@@ -331,7 +331,7 @@ def test_the_controls_differ_from_what_they_control_in_one_thing(tmp_path: Path)
     plain, random = controls[0].config, controls[1].config
     assert {**random, "strategy": {**random["strategy"], "control": "none"}} == plain
     for aligned, own in zip(slower[0:2] + slower[4:6], slower[2:4] + slower[6:8], strict=True):
-        assert aligned.config == own.config and aligned.worker_spec.seed == own.worker_spec.seed
+        assert aligned.config == own.config and aligned.fingerprints.seed == own.fingerprints.seed
     assert len({job.identity for job in [*slower, *controls]}) == len(slower) + len(controls)
 
 

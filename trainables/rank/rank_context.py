@@ -41,17 +41,20 @@ class RankContext:
         self.store = StageStore(spec.store)
         self._loaded: tuple[Loading, int, int] | None = None
         self._adapter: Adapter | None = None
+        self.seed = 0
+        """Seed of the adapters that the model has, and of the permutations of training rows."""
 
-    def adapt(self, config: TrialConfig) -> None:
-        """Load the model if need be, and give it this configuration's adapters."""
-        changed = self._adapter is not None and self._adapter != config.adapter
+    def adapt(self, config: TrialConfig, seed: int = 0) -> None:
+        """Load the model if need be, and give it this configuration's adapters, drawn from a seed."""
+        same = self._adapter == config.adapter and self.seed == seed
+        changed = self._adapter is not None and not same
         # ZeRO-3 leaves its parameters split up, and training the language model changes the base:
         # other adapters need a clean copy of it.
         spoilt = config.training.zero == 3 or (self._adapter and self._adapter.trains("lm"))
         self.load(config, anew=bool(changed and spoilt))
-        if self._adapter != config.adapter:
-            self.lmm.adapt(config.adapter, self.spec.seed)
-            self._adapter = config.adapter
+        if self._adapter != config.adapter or self.seed != seed:
+            self.lmm.adapt(config.adapter, seed)
+            self._adapter, self.seed, self.data.seed = config.adapter, seed, seed
 
     def load(self, config: TrialConfig, anew: bool = False) -> None:
         """Load the model with this configuration's options; keep one that has them, unless `anew`."""
@@ -69,7 +72,7 @@ class RankContext:
         if torch.cuda.is_available():
             self.lmm.to("cuda")
         cached = feature_reader(spec.features, training.loading)
-        self.data = Data(self.benchmark, self.lmm, spec.seed, training.longest, cached)
+        self.data = Data(self.benchmark, self.lmm, self.seed, training.longest, cached)
         self.embedder = TaskEmbedder(self.data, spec.text_encoder)
         self._loaded, self._adapter = options, None
         # The objects that exist by now live as long as the model: no later collection need visit them.

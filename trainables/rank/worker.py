@@ -55,7 +55,7 @@ class Worker:
             seconds["embed"] = self._embed(job, config)
         if not (job.train or job.to_consolidate or job.score):
             return seconds
-        rank_context.adapt(config)
+        rank_context.adapt(config, job.seed)
         training, workers, data = config.training, rank_context.workers, rank_context.data
         embedded_before, examples_read = data.images_embedded, self._count_scored(job)
         scores_in_training_engine = job.train and not job.experts
@@ -106,7 +106,7 @@ class Worker:
         ]
 
     def _seed(self, job: StageJob) -> int:
-        return stage_seed(self.rank_context.spec.seed, job.tasks, job.depth)
+        return stage_seed(job.seed, job.tasks, job.depth)
 
     def _train(
         self,
@@ -234,7 +234,7 @@ class Worker:
         rank_context.load(config)
         if rank_context.lmm.tower is None:  # an earlier trial trained the tower: restore it
             frozen = dataclasses.replace(config.adapter, parts="projection")
-            rank_context.adapt(dataclasses.replace(config, adapter=frozen))
+            rank_context.adapt(dataclasses.replace(config, adapter=frozen), job.seed)
         for task, key in job.embed:
             task_timer = Timer()
             embedding = dict(rank_context.embedder.embed_task(task))

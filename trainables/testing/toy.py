@@ -52,9 +52,9 @@ class Toy:
         tasks = {n: t.fingerprint() for n, t in load_benchmark(self.benchmark).tasks.items()}
         return Fingerprints(model_fingerprint(self.model), tasks, seed, workers)
 
-    def worker_spec(self, store: Path, seed: int = 0) -> WorkerSpec:
+    def worker_spec(self, store: Path) -> WorkerSpec:
         """Return the model and benchmark that a worker serves, with its stages in `store`."""
-        return WorkerSpec(self.model, self.benchmark, store, seed)
+        return WorkerSpec(self.model, self.benchmark, store)
 
     def feature_cache(self, root: Path) -> FeatureCache:
         """Return the on-disk cache of this model's frozen features."""

@@ -61,7 +61,7 @@ def test_an_estimate_counts_the_stages_that_are_not_trained_yet(plan: Path, tmp_
     resolved = prepared_of(plan, tmp_path)
     assert MeasuredStages(resolved).estimate(to_train(resolved)) is None
     model, benchmark = resolved.plan.model, resolved.plan.benchmark
-    worker_spec = WorkerSpec(model, benchmark, resolved.worker_spec.store, resolved.plan.seed)
+    worker_spec = WorkerSpec(model, benchmark, resolved.worker_spec.store)
     floor = resolved.new_trial(resolved.space.reference("finetune"))
     walk = PanelTrial(
         floor.config, floor.panel, floor.fingerprints, floor.store, InProcessRunner(worker_spec)

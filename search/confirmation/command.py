@@ -1,0 +1,57 @@
+"""The command that confirms a finished search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.confirmation.confirm import confirm, planned
+from search.confirmation.finalists import ConfirmationRecord, read_confirmation
+from search.confirmation.results import Confirmation, read_results
+from search.confirmation.sentences import verdict_sentences, verdict_table
+from search.confirmation.verdict import judge
+from search.plan.resolve import check_unchanged, resolve_plan, resumed_plan
+from search.prepared_search import prepare_search
+from search.results.outcome import read_outcome
+from spaces.errors import InputError
+
+
+def confirm_run(run: Path, units: int | None, dry_run: bool) -> int:
+    """Confirm the search in a folder; return the exit status, 1 if it cannot tell anything apart."""
+    if units is not None and units < 1:
+        raise InputError(f"--units must be at least 1, got {units}")
+    outcome = read_outcome(run)
+    resolved = resolve_plan(resumed_plan(run), run.name, run.parent, resume=True)
+    check_unchanged(resolved)
+    plan = planned(outcome, resolved, units)
+    print("\n".join(plan_lines(plan)), flush=True)
+    if dry_run:
+        return 0
+    confirmation = confirm(prepare_search(resolved), plan)
+    print("\n".join(["", *result_lines(confirmation)]), flush=True)
+    return int(judge(confirmation).kind == "cannot tell")
+
+
+def plan_lines(plan: ConfirmationRecord) -> list[str]:
+    """Return what a confirmation trains at most, in lines."""
+    names = ", ".join(f"{f.strategy} {f.name}" for f in plan.finalists if f.name != f.strategy)
+    runs = ", ".join(f.name for f in plan.finalists if f.name == f.strategy)
+    stages = len(plan.finalists) * sum(len(unit["ordering"]) for unit in plan.units)
+    looks = ", ".join(map(str, plan.looks))
+    return [
+        f"finalists   {names}; beside {runs}",
+        f"units       {len(plan.units)} at most, compared after {looks}: at most {stages} stages",
+        *(f"  unit {n}    {'>'.join(u['ordering'])}" for n, u in enumerate(plan.units, start=1)),
+    ]
+
+
+def result_lines(confirmation: Confirmation) -> list[str]:
+    """Return the table and the verdict of a confirmation."""
+    verdict = judge(confirmation)
+    plan = confirmation.plan
+    return [*verdict_table(verdict, plan), "", " ".join(verdict_sentences(verdict, plan))]
+
+
+def confirmed_lines(run: Path) -> list[str]:
+    """Return the table and the verdict of a search's confirmation; nothing if it has none."""
+    plan = read_confirmation(run)
+    return result_lines(read_results(run, plan)) if plan else []

@@ -1,0 +1,94 @@
+"""Scores of a confirmation so far, read from its trial records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.confirmation.finalists import FOLDER, ConfirmationRecord
+from search.confirmation.looks import compare
+from spaces.errors import InputError
+from spaces.references import REFERENCES
+from trainables.trial_record import TrialRecord, trial_path
+
+VALIDATION, TEST = "validation", "test"
+SPLITS = (VALIDATION, TEST)
+"""Splits that finalists are scored on: the first one chooses, the second one is reported."""
+
+
+def cell_name(unit: int, finalist: str, split: str) -> str:
+    """Return the name of a finalist's run on a unit, counted from 1 in names."""
+    return f"unit{unit + 1}-{finalist}-{split}"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The plan of a confirmation and the scores that it has so far."""
+
+    plan: ConfirmationRecord
+    records: Mapping[str, TrialRecord]
+    """Records by `cell_name`."""
+
+    def score(self, unit: int, finalist: str, split: str = VALIDATION) -> float | None:
+        """Return a finalist's score on a unit, signed so that more is better; None without one."""
+        record = self.records.get(cell_name(unit, finalist, split))
+        value = record.metrics.get(self.plan.metric) if record else None
+        if record is None or record.state != "finished" or value is None:
+            return None
+        return value if self.plan.higher_is_better else -value
+
+    def diverged(self) -> set[str]:
+        """Return the finalists with a run that ended without a score: they are out."""
+        by_cell = {
+            (unit, finalist.name): self.records.get(cell_name(unit, finalist.name, VALIDATION))
+            for unit in range(len(self.plan.units))
+            for finalist in self.plan.finalists
+        }
+        return {name for (_, name), one in by_cell.items() if one and one.state == "diverged"}
+
+    def paired(self, names: Iterable[str], units: int) -> dict[str, list[float]] | None:
+        """Return each finalist's scores on the first units; None until all of them are there."""
+        found = {name: [self.score(unit, name) for unit in range(units)] for name in names}
+        if any(score is None for scores in found.values() for score in scores):
+            return None
+        return {name: [s for s in scores if s is not None] for name, scores in found.items()}
+
+    def contenders(self) -> tuple[int, list[str], bool]:
+        """Return the units of the current look, the finalists still in, and whether it is over.
+
+        At each look, finalists that are surely behind drop out.
+        """
+        out = self.diverged()
+        names = [f.name for f in self.plan.finalists if f.may_win and f.name not in out]
+        for units in self.plan.looks:
+            scores = self.paired(names, units)
+            if names and scores is None:
+                return units, names, False
+            behind = compare(scores, len(self.plan.looks)).behind if scores else ()
+            names = [name for name in names if name not in behind]
+            if len(names) < 2:
+                return units, names, True
+        return self.plan.looks[-1], names, True
+
+    def wanted(self) -> list[tuple[int, str, str]]:
+        """Return (unit, finalist, split) of the runs that are missing before the next look or the end."""
+        units, names, _ = self.contenders()
+        stay = {*names, *REFERENCES} - self.diverged()  # the gap is measured on all units
+        every = [f.name for f in self.plan.finalists if f.name in stay]
+        cells = [(unit, name, split) for unit in range(units) for name in every for split in SPLITS]
+        return [cell for cell in cells if self.score(*cell) is None]
+
+
+def read_results(run: Path, plan: ConfirmationRecord) -> Confirmation:
+    """Read all records of a confirmation; those that are damaged or missing count as not there."""
+    records = {}
+    for number in range(len(plan.units)):
+        for finalist in plan.finalists:
+            for split in SPLITS:
+                name = cell_name(number, finalist.name, split)
+                try:
+                    records[name] = TrialRecord.read(trial_path(run / FOLDER, name))
+                except InputError:
+                    continue
+    return Confirmation(plan, records)

@@ -1,0 +1,66 @@
+"""Searcher of Ray Tune that hands out the runs of a confirmation, look by look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from search.confirmation.finalists import ConfirmationRecord
+from search.confirmation.results import TEST, VALIDATION, cell_name, read_results
+
+Cell = tuple[int, str, str]
+"""Unit, finalist and split of a run."""
+
+
+class ConfirmationSearcher(Searcher):
+    """Searcher that asks for the runs before the next look, and after it for those of who is left.
+
+    A run on the test split waits for the one on the validation split, whose stages it scores.
+    """
+
+    def __init__(self, plan: ConfirmationRecord, run: Path) -> None:
+        super().__init__(plan.metric, "max" if plan.higher_is_better else "min")
+        self.plan, self.run = plan, run
+        self.under_way: dict[str, Cell] = {}
+        """Runs under way, by Tune's trial id."""
+        self.failed: set[Cell] = set()
+        """Runs that failed in this session; the next one tries them again."""
+        self._configs = {finalist.name: finalist.config for finalist in plan.finalists}
+
+    def suggest(self, trial_id: str) -> Any:  # Tune's annotation leaves FINISHED out
+        """Return the next run; None while all that are known are under way, `FINISHED` at the end."""
+        wanted = [c for c in read_results(self.run, self.plan).wanted() if c not in self.failed]
+        if not wanted:
+            return Searcher.FINISHED
+        busy = {*self.under_way.values()}
+        missing = set(wanted)
+        for unit, name, split in wanted:
+            waits = split == TEST and (unit, name, VALIDATION) in missing
+            if (unit, name, split) in busy or waits:
+                continue
+            self.under_way[trial_id] = (unit, name, split)
+            return {
+                "name": cell_name(unit, name, split),
+                "trial": self._configs[name],
+                "unit": self.plan.units[unit],
+                "split": split,
+            }
+        return None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Ignore the result: runs are compared when they have ended."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        cell = self.under_way.pop(trial_id, None)
+        if cell and error:
+            self.failed.add(cell)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: a resumed confirmation reads the records of its runs."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""

@@ -1,0 +1,124 @@
+"""The verdict of a confirmation in sentences, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from search.confirmation.estimates import Interval
+from search.confirmation.finalists import ConfirmationRecord, Finalist
+from search.confirmation.looks import FEWEST
+from search.confirmation.verdict import Verdict
+from search.results.formatting import format_metric
+from spaces.references import CEILING, FLOOR
+
+WHOLE = 0.995
+"""Share of a gap from which on it is not called a share any more."""
+
+
+def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
+    """Return the verdict in sentences: who is best, by how much, and how sure that is."""
+    named = {finalist.name: finalist for finalist in plan.finalists}
+    metric = format_metric(plan.metric)
+    if verdict.kind == "cannot tell":
+        return [_cannot_tell(verdict, plan)]
+    best = f"{_called(named[verdict.recommended])}"
+    own = verdict.scores[verdict.recommended]
+    over = f"over {verdict.units} orderings and seeds that chose nothing"
+    if verdict.kind == "best":
+        lead = f"{best} is best: {metric} {own} {over}."
+        return [lead, *_nearest(verdict, named), *_closed(verdict)]
+    others = [_called(named[name]) for name in verdict.together if name != verdict.recommended]
+    tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
+    if verdict.kind == "nothing beats tuned finetune":
+        return [
+            f"Nothing beats tuned finetune {over}: {tied[0].lower()}{tied[1:]}",
+            *_closed(verdict),
+        ]
+    return [tied, *_spread(verdict), f"Recommended among them: {best}.", *_closed(verdict)]
+
+
+def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
+    """Return a line for each finalist: its means on the two splits, and how far behind it is."""
+    head = f"{'finalist':24}{'validation':26}{'test':26}behind the leader"
+    lines = [head]
+    for finalist in plan.finalists:
+        cells = [_cell(verdict.scores, finalist.name), _cell(verdict.tested, finalist.name)]
+        behind = verdict.behind.get(finalist.name)
+        cells.append(_signed(behind) if behind else "-")
+        lines.append(f"{_called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
+    return lines
+
+
+def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:
+    if verdict.units < FEWEST:
+        return (
+            f"Cannot tell: {verdict.units} units have been confirmed, and fewer than {FEWEST} tell "
+            "nothing apart."
+        )
+    widest = max(verdict.behind[name].half for name in verdict.together[1:])
+    return (
+        f"Cannot tell: after {verdict.units} units, differences between {len(verdict.together)} finalists "
+        f"are known to ± {widest:.3f}, which is more than joint tuning and finetune differ by."
+    )
+
+
+def _nearest(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
+    """Return the lead over the best of the other strategies."""
+    others = [name for name in verdict.behind if named[name].may_win]
+    if not others:
+        return []
+    nearest = min(others, key=lambda name: verdict.behind[name].estimate)
+    lead = verdict.behind[nearest]
+    return [
+        f"It leads {_called(named[nearest])} by {lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, "
+        f"at {lead.level:.1%} for {len(verdict.behind)} comparisons and several looks)."
+    ]
+
+
+def _spread(verdict: Verdict) -> list[str]:
+    leads = [verdict.behind[name] for name in verdict.together if name in verdict.behind]
+    if not leads:
+        return []
+    widest = max(leads, key=lambda lead: lead.half)
+    return [f"Their differences are known to ± {widest.half:.3f}."]
+
+
+def _closed(verdict: Verdict) -> list[str]:
+    """Return the share of the gap to joint tuning; nothing where the gap itself is not clear."""
+    gap, closed = verdict.gap, verdict.closed
+    if gap is None:
+        return []
+    if gap.low <= 0:
+        return [
+            f"{CEILING} tuning and {FLOOR} differ by {_signed(gap)}: this benchmark has no clear gap."
+        ]
+    if closed is None:
+        return []
+    if closed.estimate > WHOLE:
+        return [
+            f"It reaches {CEILING} tuning within noise: at least {max(0, closed.low):.0%} of the gap from "
+            f"{FLOOR} is closed."
+        ]
+    high = "all" if closed.high >= 1 else f"{closed.high:.0%}"
+    return [
+        f"It closes {closed.estimate:.0%} of the gap from {FLOOR} to {CEILING} tuning ({closed.low:.0%} to "
+        f"{high})."
+    ]
+
+
+def _called(finalist: Finalist) -> str:
+    if finalist.name == finalist.strategy:
+        return finalist.name
+    return f"{finalist.strategy} (trial {finalist.name})"
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def _cell(scores: Mapping[str, Interval], name: str) -> str:
+    return str(scores[name]) if name in scores else "-"
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.estimate:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"

@@ -1,0 +1,66 @@
+"""Draw of the units that a confirmation trains on: fresh orderings, each at a fresh seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Sequence
+
+from spaces.errors import InputError
+from trainables.store.digest import digest
+from trainables.unit import Unit
+
+MOST_LISTED = 40_320
+"""Orderings that are listed to draw from; of more, some are drawn one by one."""
+
+
+def draw_units(
+    tasks: Sequence[str], used: Iterable[tuple[str, ...]], count: int, seed: int
+) -> list[Unit]:
+    """Draw `count` units whose orderings are none of `used`, and whose seeds differ from `seed`.
+
+    Orderings share no first tasks while there are enough: stages that two units share would make
+    them alike. The draw depends on the arguments alone, and more units begin with the same ones.
+    Raises `InputError` if the tasks have fewer orderings than that.
+    """
+    rng, taken = random.Random(int(digest("confirmation", seed)[:12], 16)), set(used)
+    left = math.factorial(len(tasks)) - len(taken)
+    if left < count:
+        raise InputError(
+            f"{count} units need as many orderings that the search did not use, and {len(tasks)} tasks "
+            f"have {left}: fewer orderings in the search, or --confirm {max(left, 0)}, would do"
+        )
+    orderings: list[tuple[str, ...]] = []
+    while len(orderings) < count:
+        fresh = _candidates(tasks, taken, rng)
+        ordering = min(fresh, key=lambda one: _shared(one, orderings))
+        orderings.append(ordering)
+        taken.add(ordering)
+    seeds = (int(digest("unit", seed, number)[:7], 16) for number in itertools.count())
+    fresh_seeds = (one for one in seeds if one != seed)
+    return [Unit(ordering, next(fresh_seeds)) for ordering in orderings]
+
+
+def _candidates(
+    tasks: Sequence[str], taken: set[tuple[str, ...]], rng: random.Random
+) -> list[tuple[str, ...]]:
+    """Return orderings in random order that are not taken."""
+    if math.factorial(len(tasks)) <= MOST_LISTED:
+        listed = [one for one in itertools.permutations(sorted(tasks)) if one not in taken]
+        return rng.sample(listed, len(listed))
+    drawn: list[tuple[str, ...]] = []
+    while len(drawn) < 256:
+        one = tuple(rng.sample(sorted(tasks), len(tasks)))
+        drawn += [one] if one not in taken else []
+    return drawn
+
+
+def _shared(ordering: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> int:
+    """Count the stages that an ordering shares with others, in all."""
+    return sum(_prefix(ordering, other) ** 2 for other in others)
+
+
+def _prefix(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
