@@ -31,7 +31,9 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
     if verdict.kind == "nothing beats tuned finetune":
         return [
-            f"Nothing beats tuned finetune {over}: {tied[0].lower()}{tied[1:]}",
+            "Nothing is told apart from plain tuning.",
+            tied,
+            *_spread(verdict),
             *_closed(verdict),
         ]
     return [tied, *_spread(verdict), f"Recommended among them: {best}.", *_closed(verdict)]

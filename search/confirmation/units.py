@@ -29,7 +29,7 @@ def draw_units(
     if left < count:
         raise InputError(
             f"{count} units need as many orderings that the search did not use, and {len(tasks)} tasks "
-            f"have {left}: fewer orderings in the search, or --confirm {max(left, 0)}, would do"
+            f"have {left}: fewer orderings in the search, or --units {max(left, 0)}, would do"
         )
     orderings: list[tuple[str, ...]] = []
     while len(orderings) < count:

@@ -1,0 +1,65 @@
+"""Looks at a confirmation in simulations with known truth: errors held, and gaps found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from search.confirmation.looks import ERROR, LOOKS, NOMINAL, compare, looks_within
+
+TRIES = 500
+SPREAD = 0.05
+"""Deviation of the paired difference of two finalists on one unit."""
+
+
+def left_at_the_end(means: Sequence[float], units: int, rng: np.random.Generator) -> list[int]:
+    """Return who is left of finalists with these true means, after all looks that are needed."""
+    luck = rng.normal(0, SPREAD, units)  # what an ordering and a seed do to all of them
+    own = rng.normal(0, SPREAD / np.sqrt(2), (len(means), units))
+    cells = np.asarray(means)[:, None] + luck + own
+    left, looks = list(range(len(means))), looks_within(units)
+    for look in looks:
+        found = compare({str(one): cells[one, :look].tolist() for one in left}, len(looks))
+        left = [one for one in left if str(one) not in found.behind]
+    return left
+
+
+@pytest.mark.parametrize("units", [3, 5, 8, 12])
+@pytest.mark.parametrize("far", [0, 4])
+def test_of_two_equal_finalists_none_is_called_best(units: int, far: int) -> None:
+    rng = np.random.default_rng(units)
+    means = [0.5, 0.5, *[0.0] * far]
+    ends = [left_at_the_end(means, units, rng) for _ in range(TRIES)]
+    # Four standard errors of a share of so many tries above the error that is promised.
+    assert np.mean([len(left) == 1 for left in ends]) <= ERROR + 4 * np.sqrt(0.05 * 0.95 / TRIES)
+
+
+def test_the_best_is_hardly_ever_dropped_among_equals() -> None:
+    rng = np.random.default_rng(0)
+    ends = [left_at_the_end([0.5] * 6, 8, rng) for _ in range(TRIES)]
+    assert np.mean([0 not in left for left in ends]) <= ERROR
+    assert np.mean([len(left) == 1 for left in ends]) <= 0.01
+
+
+@pytest.mark.parametrize("others", [1, 4])
+def test_a_gap_of_two_standard_errors_of_a_unit_is_found(others: int) -> None:
+    rng = np.random.default_rng(others)
+    means = [0.5 + 2 * SPREAD, *[0.5] * others]
+    ends = [left_at_the_end(means, 8, rng) for _ in range(TRIES)]
+    assert np.mean([left == [0] for left in ends]) >= 0.8
+
+
+def test_nothing_is_told_apart_below_three_units() -> None:
+    found = compare({"a": [0.9, 0.9], "b": [0.1, 0.1]}, 1)
+    assert (found.leader, found.behind, found.together) == ("a", (), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("units", "looks"),
+    [(1, (1,)), (3, (3,)), (4, (3, 4)), (8, (3, 5, 8)), (12, LOOKS), (30, (3, 5, 8, 30))],
+)
+def test_the_last_look_is_at_the_last_unit(units: int, looks: tuple[int, ...]) -> None:
+    assert looks_within(units) == looks
+    assert len(looks) in NOMINAL
