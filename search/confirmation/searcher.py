@@ -31,14 +31,11 @@ class ConfirmationSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:  # Tune's annotation leaves FINISHED out
         """Return the next run; None while all that are known are under way, `FINISHED` at the end."""
-        wanted = [c for c in read_results(self.run, self.plan).wanted() if c not in self.failed]
-        if not wanted:
-            return Searcher.FINISHED
-        busy = {*self.under_way.values()}
-        missing = set(wanted)
+        wanted = read_results(self.run, self.plan).wanted()
+        begun = {*self.under_way.values(), *self.failed}
         for unit, name, split in wanted:
-            waits = split == TEST and (unit, name, VALIDATION) in missing
-            if (unit, name, split) in busy or waits:
+            waits = split == TEST and (unit, name, VALIDATION) in wanted
+            if (unit, name, split) in begun or waits:
                 continue
             self.under_way[trial_id] = (unit, name, split)
             return {
@@ -47,7 +44,7 @@ class ConfirmationSearcher(Searcher):
                 "unit": self.plan.units[unit],
                 "split": split,
             }
-        return None
+        return None if self.under_way else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Ignore the result: runs are compared when they have ended."""

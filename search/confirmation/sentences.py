@@ -96,6 +96,8 @@ def _closed(verdict: Verdict) -> list[str]:
         ]
     if closed is None:
         return []
+    if closed.low >= 1:
+        return [f"It scores more than {CEILING} tuning: what {FLOOR} loses is no limit here."]
     if closed.estimate > WHOLE:
         return [
             f"It reaches {CEILING} tuning within noise: at least {max(0, closed.low):.0%} of the gap from "

@@ -80,14 +80,12 @@ def _kind(
 ) -> Kind:
     if units < FEWEST or not together:
         return "cannot tell"
-    if any(name in plain for name in together):
-        return "nothing beats tuned finetune"
-    if len(together) == 1:
-        return "best"
     widest = max((behind[name].half for name in together[1:]), default=0.0)
     if gap is not None and widest > abs(gap.estimate):
         return "cannot tell"
-    return "not told apart"
+    if any(name in plain for name in together):
+        return "nothing beats tuned finetune"
+    return "not told apart" if together[1:] else "best"
 
 
 def _common(confirmation: Confirmation) -> tuple[int, list[str]]:

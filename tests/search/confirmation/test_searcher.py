@@ -1,0 +1,44 @@
+"""The order in which a confirmation hands out its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from confirmations import confirmation, record, written
+from ray.tune.search import Searcher
+
+from search.confirmation.finalists import FOLDER
+from search.confirmation.searcher import ConfirmationSearcher
+
+NEVER = {"0000": [], "0001": [], "finetune": [], "joint": []}
+
+
+def test_runs_come_unit_by_unit_and_the_test_split_after_its_training(tmp_path: Path) -> None:
+    made = confirmation(NEVER, units=3)
+    written(made, tmp_path)
+    searcher = ConfirmationSearcher(made.plan, tmp_path)
+    first = [searcher.suggest(str(n)) for n in range(12)]
+    assert [one["name"] for one in first[:2]] == ["unit1-0000-validation", "unit1-0001-validation"]
+    assert {one["split"] for one in first} == {"validation"}
+    assert first[0]["unit"] == made.plan.units[0]
+    assert searcher.suggest("12") is None  # all that are known are under way
+    record("unit1-0000-validation", 0.5).write(tmp_path / FOLDER)
+    searcher.on_trial_complete("0", {})
+    assert searcher.suggest("13")["name"] == "unit1-0000-test"
+
+
+def test_a_finished_confirmation_asks_for_nothing(tmp_path: Path) -> None:
+    scores = {"0000": [0.5, 0.52, 0.49], "finetune": [0.2, 0.21, 0.2], "joint": [0.6, 0.6, 0.61]}
+    made = confirmation(scores)
+    written(made, tmp_path)
+    assert ConfirmationSearcher(made.plan, tmp_path).suggest("0") == Searcher.FINISHED
+
+
+def test_a_run_that_failed_is_left_to_the_next_session(tmp_path: Path) -> None:
+    made = confirmation({"0000": [], "finetune": [0.2], "joint": [0.6]}, units=1)
+    written(made, tmp_path)
+    searcher = ConfirmationSearcher(made.plan, tmp_path)
+    assert searcher.suggest("0")["name"] == "unit1-0000-validation"
+    searcher.on_trial_complete("0", error=True)
+    assert searcher.suggest("1") == Searcher.FINISHED
+    assert ConfirmationSearcher(made.plan, tmp_path).suggest("0") is not None

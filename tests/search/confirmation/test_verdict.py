@@ -1,0 +1,120 @@
+"""Verdicts and the sentences that a confirmation ends with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from confirmations import confirmation
+
+from search.confirmation.sentences import verdict_sentences, verdict_table
+from search.confirmation.verdict import Verdict, judge
+
+FLOOR, CEILING = [0.20, 0.22, 0.19, 0.21, 0.23], [0.56, 0.55, 0.58, 0.57, 0.54]
+GOOD, LESS = [0.45, 0.47, 0.44, 0.46, 0.48], [0.31, 0.33, 0.30, 0.30, 0.34]
+
+
+def told(scores: dict[str, list[float | None]], units: int = 0, **more: list[str]) -> str:
+    made = confirmation(scores, units)
+    return " ".join(verdict_sentences(judge(made, **more), made.plan))
+
+
+def verdict(scores: dict[str, list[float | None]], units: int = 0) -> Verdict:
+    return judge(confirmation(scores, units))
+
+
+def test_a_clear_winner_is_best() -> None:
+    scores = {"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": CEILING}
+    found = verdict(scores)
+    assert (found.kind, found.recommended, found.units) == ("best", "0000", 3)
+    text = told(scores)
+    assert "replay (trial 0000) is best: final average 0.460" in text
+    assert "over 3 orderings and seeds that chose nothing" in text
+    assert "It leads ewc (trial 0001) by 0.144 (" in text
+    assert "It closes 7" in text and "of the gap from finetune to joint tuning" in text
+
+
+def test_equal_finalists_are_not_told_apart() -> None:
+    scores = {"0000": GOOD, "0001": [0.47, 0.45, 0.46, 0.44, 0.49], "finetune": FLOOR}
+    found = verdict(scores)
+    assert found.kind == "not told apart"
+    assert set(found.together) == {"0000", "0001"}
+    assert "are not told apart over 5 orderings" in told(scores)
+    assert "Their differences are known to ± 0.0" in told(scores)
+    cheapest = judge(confirmation(scores), preference=["0000", "0001"])
+    assert cheapest.recommended == "0000"
+    assert judge(confirmation(scores), preference=["0001", "0000"]).recommended == "0001"
+
+
+def test_finalists_equal_by_construction_are_not_told_apart() -> None:
+    found = verdict({"0000": GOOD, "0001": GOOD, "finetune": LESS})
+    assert found.kind == "not told apart"
+    assert found.behind["0001"].estimate == found.behind["0001"].half == 0
+
+
+def test_nothing_beats_plain_tuning() -> None:
+    scores = {"0000": [0.24, 0.20, 0.21, 0.20, 0.22], "finetune": FLOOR, "joint": CEILING}
+    assert verdict(scores).kind == "nothing beats tuned finetune"
+    assert told(scores).startswith("Nothing is told apart from plain tuning.")
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_too_few_units_cannot_tell(units: int) -> None:
+    scores = {"0000": GOOD[:units], "0001": LESS[:units], "finetune": FLOOR[:units]}
+    assert verdict(scores).kind == "cannot tell"
+    assert f"Cannot tell: {units} units have been confirmed" in told(scores)
+
+
+def test_intervals_wider_than_the_whole_gap_cannot_tell() -> None:
+    scores = {
+        "0000": [0.1, 0.5, 0.3],
+        "0001": [0.5, 0.1, 0.35],
+        "finetune": [0.0, 0.01, 0.0],
+        "joint": [0.02, 0.02, 0.03],
+    }
+    found = verdict(scores)
+    assert found.kind == "cannot tell"
+    assert "are known to ± " in told(scores)
+
+
+def test_a_share_above_the_whole_gap_is_not_a_percentage() -> None:
+    near = [0.57, 0.54, 0.60, 0.56, 0.56]
+    text = told({"0000": near, "0001": LESS, "finetune": FLOOR, "joint": CEILING})
+    assert "It reaches joint tuning within noise: at least 9" in text
+    above = [one + 0.01 for one in CEILING]
+    text += told({"0000": above, "0001": LESS, "finetune": FLOOR, "joint": CEILING})
+    assert "It scores more than joint tuning" in text
+    assert "10" not in text.replace("0.10", "")
+
+
+def test_a_gap_that_is_not_clear_has_no_share() -> None:
+    flat = [0.21, 0.20, 0.22, 0.19, 0.24]
+    text = told({"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": flat})
+    assert "this benchmark has no clear gap" in text
+    assert "closes" not in text
+
+
+def test_a_finalist_that_diverged_is_out() -> None:
+    found = verdict({"0000": [0.45, None, 0.44], "0001": LESS[:3], "finetune": FLOOR[:3]})
+    assert found.recommended == "0001"
+    assert "0000" not in found.together
+
+
+def test_finalists_that_drop_out_ask_for_no_further_units() -> None:
+    rng = np.random.default_rng(0)
+    close = [round(one + float(rng.normal(0, 0.02)), 3) for one in GOOD]
+    scores = {"0000": GOOD, "0001": close, "0002": LESS[:3], "finetune": FLOOR, "joint": CEILING}
+    made = confirmation(scores, units=8)
+    units, names, over = made.contenders()
+    assert (units, over) == (8, False)
+    assert "0002" not in names and "finetune" not in names
+    wanted = {(unit, name) for unit, name, _ in made.wanted()}
+    assert wanted == {(u, n) for u in (5, 6, 7) for n in ("0000", "0001", "finetune", "joint")}
+
+
+def test_the_table_has_both_splits_and_the_distance_to_the_leader() -> None:
+    made = confirmation({"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": CEILING})
+    head, *rows = verdict_table(judge(made), made.plan)
+    assert head.split() == ["finalist", "validation", "test", "behind", "the", "leader"]
+    assert [row.split()[0] for row in rows] == ["replay", "ewc", "finetune", "joint"]
+    assert rows[0].rstrip().endswith("-")
+    assert "0.460 (0.440 to 0.480)" in rows[0]
