@@ -25,7 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the lanes share the cores, and results ha
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from search.commands import guarded  # noqa: E402
+from search.exit_status import guarded  # noqa: E402
 from spaces.errors import InputError, unknown  # noqa: E402
 from spaces.files import write_atomically  # noqa: E402  # after the path is set
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.commands import damage_told, guarded
+from search.exit_status import damage_told, guarded
 from spaces.command_line import Parser, number_flag, path_flag, text_flag, time_flag, whole_flag
 
 if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where they are used

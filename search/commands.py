@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from search.exit_status import damage_told, guarded
 from spaces.command_line import Parser, number_flag, path_flag, text_flag, whole_flag
-from spaces.damage import DamageWatch
 
 
 def analyze(argv: Sequence[str] | None = None) -> int:
@@ -167,16 +165,6 @@ def clean(argv: Sequence[str] | None = None) -> int:
     return guarded(act)
 
 
-@contextlib.contextmanager
-def damage_told(storage: Path, *folders: Path) -> Iterator[DamageWatch]:
-    """Print a line, at the latest at the end of the block, for files that it set aside."""
-    watch = DamageWatch(storage, *folders)
-    try:
-        yield watch
-    finally:
-        watch.tell()
-
-
 def restore_records(run: Path) -> list[str]:
     """Write again what the folder of a search has lost, and say so; return the trials that stay lost."""
     from search.tuning.recorded_plan import check_plan
@@ -188,20 +176,3 @@ def restore_records(run: Path) -> list[str]:
     for line in restored_lines(restored, lost):
         print(line)
     return lost
-
-
-def guarded(act: Callable[[], int]) -> int:
-    """Return the exit status of `act`; 2 or 3, with one message, if user or machine are at fault."""
-    from spaces.errors import MACHINE_STATUS, InputError, MachineError
-    from spaces.storage import StorageGoneError
-    from trainables.rank.gc_policy import collect_rarely
-
-    collect_rarely()
-    try:
-        return act()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (MachineError, StorageGoneError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MACHINE_STATUS

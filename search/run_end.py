@@ -113,7 +113,7 @@ def end_in_new_program(run: Path, signum: int) -> NoReturn:
 
 def write_and_show(folder: str, signum: int) -> int:
     """Write and print the results of a search that a signal ended; return the exit status."""
-    from search.commands import damage_told, guarded
+    from search.exit_status import damage_told, guarded
 
     run, ending = Path(folder), Ending(signum=signum, cut_short=True)
     with damage_told(run.parent, run) as damage:

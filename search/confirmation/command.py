@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search.confirmation.answer import result_lines
 from search.confirmation.confirm import confirm, planned
-from search.confirmation.finalists import ConfirmationRecord, read_confirmation
-from search.confirmation.results import Confirmation, read_results
-from search.confirmation.sentences import verdict_sentences, verdict_table
+from search.confirmation.finalists import ConfirmationRecord
 from search.confirmation.verdict import judge
 from search.plan.resolve import check_unchanged, resolve_plan, resumed_plan
 from search.prepared_search import prepare_search
@@ -42,16 +41,3 @@ def plan_lines(plan: ConfirmationRecord) -> list[str]:
         f"units       {len(plan.units)} at most, compared after {looks}: at most {stages} stages",
         *(f"  unit {n}    {'>'.join(u['ordering'])}" for n, u in enumerate(plan.units, start=1)),
     ]
-
-
-def result_lines(confirmation: Confirmation) -> list[str]:
-    """Return the table and the verdict of a confirmation."""
-    verdict = judge(confirmation)
-    plan = confirmation.plan
-    return [*verdict_table(verdict, plan), "", " ".join(verdict_sentences(verdict, plan))]
-
-
-def confirmed_lines(run: Path) -> list[str]:
-    """Return the table and the verdict of a search's confirmation; nothing if it has none."""
-    plan = read_confirmation(run)
-    return result_lines(read_results(run, plan)) if plan else []

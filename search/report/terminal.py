@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search.confirmation.answer import confirmed_lines
+from search.results.cautions import cautions
 from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
 from search.results.outcome import Outcome, read_outcome
 
@@ -45,9 +47,20 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     console.print(Text(LEGEND, style="dim"), soft_wrap=True)
     console.print(Text(f"\n{outcome.summary()}\n"))
     notes = [_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
-    for line in [*_front(outcome), "", *notes]:
+    for line in [*_front(outcome), "", *_answer(outcome), *notes]:
         # One line stays one line in a log: a command broken in two cannot be pasted.
         console.print(Text(line), soft_wrap=True)
+
+
+def _answer(outcome: Outcome) -> list[str]:
+    """Return the verdict of the confirmation, or else how to get one, and what to know of the best."""
+    lines = [f"Note: {line}." for line in cautions(outcome)]
+    if confirmed := confirmed_lines(outcome.run.folder):
+        return [*lines, "", "Confirmed on orderings and seeds that chose nothing:", *confirmed, ""]
+    if outcome.best_trial:
+        folder = shlex.quote(str(_from_here(outcome.run.folder)))
+        lines.append(f"How sure it is: python search/confirm.py {folder}")
+    return [*lines, ""] if lines else []
 
 
 def _console() -> Console:

@@ -124,9 +124,11 @@ class Outcome:
         if ceiling is None or ceiling[metric] is None:
             return ""
         gap = self._gain(ceiling, floor)
-        joint = f"{CEILING} tuning ({format_number(ceiling[metric])})"
+        joint = f"{CEILING} tuning ({format_number(ceiling[metric])}, one run)"
         if gap <= 0:
             return f"; {joint} does not exceed {FLOOR}, so this search has no ceiling"
+        if gain > gap:
+            return f", and no worse than {joint}"
         closed = f"{gain / gap:.0%}".replace("%", " %")
         return f", which closes {closed} of the gap to {joint}"
 

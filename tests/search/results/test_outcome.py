@@ -41,7 +41,9 @@ def test_names_with_markup_are_printed_unchanged(tmp_path: Path) -> None:
 def test_the_summary_says_how_much_of_the_gap_is_closed(tmp_path: Path) -> None:
     text = read_outcome(write_run(tmp_path / "run")).summary()
     assert text.startswith("replay (trial 0002) is best")
-    assert "better than finetune" in text and "% of the gap to joint tuning (0.850)" in text
+    assert (
+        "better than finetune" in text and "% of the gap to joint tuning (0.850, one run)" in text
+    )
     assert "It forgets" in text
 
 

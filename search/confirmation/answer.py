@@ -1,0 +1,23 @@
+"""The answer of a confirmation as lines: its table, and its verdict in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.confirmation.finalists import read_confirmation
+from search.confirmation.results import Confirmation, read_results
+from search.confirmation.sentences import verdict_sentences, verdict_table
+from search.confirmation.verdict import judge
+
+
+def result_lines(confirmation: Confirmation) -> list[str]:
+    """Return the table and the verdict of a confirmation."""
+    verdict = judge(confirmation)
+    plan = confirmation.plan
+    return [*verdict_table(verdict, plan), "", " ".join(verdict_sentences(verdict, plan))]
+
+
+def confirmed_lines(run: Path) -> list[str]:
+    """Return the table and the verdict of a search's confirmation; nothing if it has none."""
+    plan = read_confirmation(run)
+    return result_lines(read_results(run, plan)) if plan else []

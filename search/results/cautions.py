@@ -1,0 +1,161 @@
+"""Cautions about a search's answer: what a reader of the best trial must know before using it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search.plan.space import ConfigSpace, config_space
+from search.results.outcome import Outcome
+from spaces.errors import InputError
+from spaces.references import FLOOR, REFERENCES
+from trainables.metrics.score_matrix import ScoreMatrix
+
+EDGE = 0.02
+"""Share of a knob's range, at either end, that counts as its end."""
+LEARNS_LITTLE = 0.5
+"""Share of finetune's learning average below which a trial of the front learns little."""
+UNCLEAR = 0.1
+"""Half width of a score's interval from which on a split is called small."""
+
+
+def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> list[str]:
+    """Return what to know of the best trial, in lines: where it learns less, and where it lies.
+
+    `examples`: validation examples of each task, where they are known.
+    """
+    if outcome.best_trial is None:
+        return []
+    return [
+        *_optimistic(outcome),
+        *_worse_tasks(outcome),
+        *_edges(outcome),
+        *little_learned(outcome),
+        *_small_splits(outcome, examples or {}),
+    ]
+
+
+def _optimistic(outcome: Outcome) -> Iterator[str]:
+    """Say that the best of several is higher than it would be again."""
+    tried = [row for row in outcome.trials.values() if row["name"] not in REFERENCES]
+    if len(tried) > 1:
+        seed = outcome.run.plan.plan.seed
+        yield (
+            f"the figure of trial {outcome.best_trial} is optimistic: it chose the trial among "
+            f"{len(tried)}, at seed {seed} alone"
+        )
+
+
+def _worse_tasks(outcome: Outcome) -> Iterator[str]:
+    """Name the tasks that the best trial learns worse than finetune, or than not training at all."""
+    best = outcome.run.trial(str(outcome.best_trial)).matrices
+    floor = [t for t in outcome.run.trials if t.name == FLOOR and t.state == "finished"]
+    learned, untrained = _learned(best), _untrained(best)
+    plain = _learned(floor[0].matrices) if floor and outcome.best_trial != FLOOR else {}
+    for task, score in learned.items():
+        if score < untrained.get(task, -math.inf):
+            yield (
+                f"{task}: {score:.3f} after its own stage, and {untrained[task]:.3f} before any training"
+            )
+        elif score < plain.get(task, -math.inf) / 2:
+            yield f"{task}: {score:.3f} after its own stage, and {plain[task]:.3f} with {FLOOR}"
+
+
+def _learned(matrices: tuple[ScoreMatrix, ...]) -> dict[str, float]:
+    """Return the mean score of each task after its own stage, over orderings that scored it."""
+    found: dict[str, list[float]] = {}
+    for matrix in matrices:
+        for stage, task in enumerate(matrix.tasks, start=1):
+            found.setdefault(task, []).append(matrix.row(stage)[task])
+    means = {task: float(np.mean(own)) for task, own in found.items()}
+    return {task: mean for task, mean in means.items() if not math.isnan(mean)}
+
+
+def _untrained(matrices: tuple[ScoreMatrix, ...]) -> dict[str, float]:
+    scores = [matrix.row(0) for matrix in matrices[:1]]
+    return {task: s for row in scores for task, s in row.items() if not math.isnan(s)}
+
+
+def _edges(outcome: Outcome) -> Iterator[str]:
+    """Name the knobs of the best trial that lie at an end of their range."""
+    plan, config = outcome.run.plan.plan, outcome.run.trial(str(outcome.best_trial)).config
+    fixed = {"training": plan.training, "adapter": plan.adapter}
+    try:
+        space = config_space(plan.strategies, fixed, plan.space)
+    except InputError:  # another version's plan is still read
+        return
+    for name, value in searched_knobs(space, config):
+        domain = _domain(space, config, name)
+        if (side := end_of_range(domain, value)) is not None:
+            yield (
+                f"{name} {value:g} lies at the {side} end of its range ({domain.low:g} to "
+                f"{domain.high:g}): a wider one may be better"
+            )
+
+
+def searched_knobs(
+    space: ConfigSpace, config: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield part.knob and value of each knob that the search varied."""
+    strategy = config["strategy"]["name"]
+    for knob in space.open["strategy"].branches.get(strategy, {}):
+        yield f"{strategy}.{knob}", config["strategy"][knob]
+    for part in ("training", "adapter"):
+        for knob in space.open[part]:
+            yield f"{part}.{knob}", config[part][knob]
+
+
+def _domain(space: ConfigSpace, config: Mapping[str, Mapping[str, Any]], name: str) -> Any:
+    part, knob = name.rsplit(".", 1)
+    strategy = config["strategy"]["name"]
+    return (
+        space.open["strategy"].branches[part][knob] if part == strategy else space.open[part][knob]
+    )
+
+
+def end_of_range(domain: Any, value: Any) -> str | None:
+    """Return "lower" or "upper" for a number at an end of its range; None elsewhere."""
+    if isinstance(domain, CategoricalDistribution) or isinstance(value, bool | str):
+        return None
+    assert isinstance(domain, FloatDistribution | IntDistribution)
+    low, high, here = float(domain.low), float(domain.high), float(value)
+    if domain.log and low > 0 and here > 0:
+        low, high, here = math.log(low), math.log(high), math.log(here)
+    width = high - low
+    if width <= 0 or not low <= here <= high:
+        return None
+    if here - low <= EDGE * width:
+        return "lower"
+    return "upper" if high - here <= EDGE * width else None
+
+
+def little_learned(outcome: Outcome) -> list[str]:
+    """Return a line for each trial of the front that learned less than half of what finetune did."""
+    floor = outcome.reference_row(FLOOR)
+    if floor is None or not floor.get("learning_average"):
+        return []
+    least = LEARNS_LITTLE * floor["learning_average"]
+    found = []
+    for name in outcome.front:
+        learned = outcome.trials[name].get("learning_average")
+        if learned is not None and learned < least:
+            found.append(
+                f"{name} is on the front, and learns little: {learned:.3f} after each task's own stage, "
+                f"and {FLOOR} {floor['learning_average']:.3f}"
+            )
+    return found
+
+
+def _small_splits(outcome: Outcome, examples: Mapping[str, int]) -> Iterator[str]:
+    """Name the tasks whose validation split is too small to tell scores apart."""
+    best = outcome.run.trial(str(outcome.best_trial)).matrices
+    final = _learned(best)
+    for task, count in examples.items():
+        share = min(max(final.get(task, 0.5), 0.0), 1.0)
+        half = 1.96 * math.sqrt(max(share * (1 - share), 0.25 / count) / count) if count else 1.0
+        if half > UNCLEAR:
+            yield f"{task}: {count} validation examples, so that a score is good to about ± {half:.2f}"
