@@ -71,8 +71,9 @@ def export(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
+        from search.confirmation.answer import recommended
         from search.final.best_record import export_best
-        from search.report.terminal import unfinished
+        from search.report.terminal import chosen_lines, unfinished
         from search.results.outcome import read_outcome
         from spaces.errors import InputError
 
@@ -83,8 +84,11 @@ def export(argv: Sequence[str] | None = None) -> int:
                 f"the best trial is not known: {', '.join(lost)} ended, but the record is lost; "
                 "search/run.py --resume makes it again, or --trial NAME exports another"
             )
-        file = export_best(args.run, args.trial, args.by, args.out)
-        for line in unfinished(read_outcome(args.run)):  # a better trial may still come
+        trial = args.trial or (None if args.by else recommended(args.run))
+        file, chosen = export_best(args.run, trial, args.by, args.out)
+        outcome = read_outcome(args.run)
+        # A better trial may still come.
+        for line in [*chosen_lines(outcome, chosen), *unfinished(outcome)]:
             print(line)
         print(f"{file}\ntrain it: python search/train.py {file}")
         return 0

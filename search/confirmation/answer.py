@@ -21,3 +21,14 @@ def confirmed_lines(run: Path) -> list[str]:
     """Return the table and the verdict of a search's confirmation; nothing if it has none."""
     plan = read_confirmation(run)
     return result_lines(read_results(run, plan)) if plan else []
+
+
+def recommended(run: Path) -> str | None:
+    """Return the trial that a search's confirmation recommends; None if it has none, or cannot tell."""
+    plan = read_confirmation(run)
+    if plan is None:
+        return None
+    verdict = judge(read_results(run, plan))
+    trials = {finalist.name for finalist in plan.finalists if finalist.name != finalist.strategy}
+    told = verdict.kind != "cannot tell" and verdict.recommended in trials
+    return verdict.recommended if told else None

@@ -58,8 +58,10 @@ class BestRecord(Record):
     """Versions of the libraries, by name."""
 
 
-def export_best(folder: Path, trial: str | None, by: str | None, out: Path | None) -> Path:
-    """Write the named trial, or the best one, as `best.yaml`; return the file's path."""
+def export_best(
+    folder: Path, trial: str | None, by: str | None, out: Path | None
+) -> tuple[Path, str]:
+    """Write the named trial, or the best one, as `best.yaml`; return the file's path and the trial."""
     run = read_run_folder(folder)
     name = trial or choose_best(build_tables(run).trials, run.objectives, by)
     record = run.trial(name)
@@ -76,7 +78,7 @@ def export_best(folder: Path, trial: str | None, by: str | None, out: Path | Non
         raise InputError(
             f'--out must be a file that can be written, got "{path}": {error.strerror}'
         ) from error
-    return path
+    return path, name
 
 
 def read_best_record(path: Path) -> BestRecord:

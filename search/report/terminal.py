@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.answer import confirmed_lines
-from search.results.cautions import cautions
+from search.results.cautions import cautions, little_learned
 from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
 from search.results.outcome import Outcome, read_outcome
 
@@ -96,6 +96,21 @@ def _front(outcome: Outcome) -> list[str]:
         )
         knobs = format_knobs(outcome.varied_knobs(name))
         lines.append(f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip())
+    return lines
+
+
+def chosen_lines(outcome: Outcome, name: str) -> list[str]:
+    """Return what an export chose, in which respect it is not the best, and what else is on the front."""
+    row = outcome.trials[name]
+    scores = ", ".join(f"{m} {format_number(row[m])}" for m, _ in outcome.objectives)
+    lines = [f"chosen      {name} ({row['strategy']}): {scores}"]
+    lines += [f"note        {line}" for line in little_learned(outcome) if line.startswith(name)]
+    others = [other for other in outcome.front if other != name]
+    if others:
+        rows = [outcome.trials[other] for other in others]
+        metric = outcome.objectives[0][0]
+        shown = ", ".join(f"{r['name']} ({r['strategy']}) {format_number(r[metric])}" for r in rows)
+        lines.append(f"also there  on the front, by {metric}: {shown}")
     return lines
 
 
