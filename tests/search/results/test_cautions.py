@@ -1,0 +1,51 @@
+"""What a reader of the best trial is told beside its figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from records import ORDERINGS, matrix, record, references, sampled, screen, write_run
+
+from search.results.cautions import cautions, end_of_range, little_learned
+from search.results.outcome import read_outcome
+
+
+def test_the_figure_that_chose_a_trial_is_called_optimistic(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (line,) = [line for line in cautions(read_outcome(folder)) if "optimistic" in line]
+    assert "it chose the trial among" in line and "at seed" in line
+    assert f"python search/confirm.py {folder}" in screen(folder)
+
+
+def test_a_front_member_that_learns_little_is_named(tmp_path: Path) -> None:
+    lazy = record("0009", "replay", [matrix(o, 0.21, 1.0) for o in ORDERINGS])
+    outcome = read_outcome(write_run(tmp_path / "run", [*references(), *sampled(), lazy]))
+    assert "0009" in outcome.front
+    (line,) = little_learned(outcome)
+    assert line.startswith("0009 is on the front, and learns little: 0.")
+
+
+def test_a_small_validation_split_is_named(tmp_path: Path) -> None:
+    outcome = read_outcome(write_run(tmp_path / "run"))
+    lines = cautions(outcome, {"a": 16, "b": 1000})
+    assert any(line.startswith("a: 16 validation examples") for line in lines)
+    assert not any(line.startswith("b: 1000") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "end"),
+    [
+        (FloatDistribution(0.0, 1.0), 0.0, "lower"),
+        (FloatDistribution(0.0, 1.0), 0.99, "upper"),
+        (FloatDistribution(0.0, 1.0), 0.5, None),
+        (FloatDistribution(1.0, 1e6, log=True), 9e5, "upper"),
+        (FloatDistribution(1.0, 1e6, log=True), 1e5, None),
+        (IntDistribution(2, 64, log=True), 2, "lower"),
+        (IntDistribution(4, 4), 4, None),
+        (CategoricalDistribution(["a", "b"]), "a", None),
+    ],
+)
+def test_ends_of_ranges(domain: object, value: object, end: str | None) -> None:
+    assert end_of_range(domain, value) == end
