@@ -11,10 +11,13 @@ from search.confirmation.verdict import judge
 
 
 def result_lines(confirmation: Confirmation) -> list[str]:
-    """Return the table and the verdict of a confirmation."""
-    verdict = judge(confirmation)
-    plan = confirmation.plan
-    return [*verdict_table(verdict, plan), "", " ".join(verdict_sentences(verdict, plan))]
+    """Return the table and the verdict of a confirmation, and whether runs are still missing."""
+    verdict, plan = judge(confirmation), confirmation.plan
+    lines = [*verdict_table(verdict, plan), ""]
+    if left := len(confirmation.wanted()):
+        until = confirmation.contenders()[0]
+        lines += [f"Not finished: {left} runs up to unit {until} are missing; confirm.py goes on."]
+    return [*lines, " ".join(verdict_sentences(verdict, plan))]
 
 
 def confirmed_lines(run: Path) -> list[str]:

@@ -36,6 +36,8 @@ from trainables.trainable import SearchContext, StageTrainable
 
 MOST_RUNS = 100_000
 """Number of samples that Tune is told; the searcher ends earlier."""
+BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
+"""Metrics that need scores of tasks before their own stage: only these pay for such scores."""
 
 
 def planned(outcome: Outcome, resolved: ResolvedPlan, units: int | None) -> ConfirmationRecord:
@@ -102,10 +104,11 @@ def _fit(tuner: tune.Tuner, run: Path) -> None:
 
 def _tuner(resolved: ResolvedPlan, plan: ConfirmationRecord, lanes: int) -> tune.Tuner:
     folder = resolved.run / FOLDER
+    scoring = resolved.panel.scoring if plan.metric in BEYOND_SEEN else "seen"
     search = SearchContext(
         resolved.worker_spec,
         resolved.fingerprints,
-        dataclasses.replace(resolved.panel, scoring="seen"),
+        dataclasses.replace(resolved.panel, scoring=scoring),
         folder,
     )
     return tune.Tuner(

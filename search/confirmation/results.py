@@ -38,14 +38,23 @@ class Confirmation:
             return None
         return value if self.plan.higher_is_better else -value
 
-    def diverged(self) -> set[str]:
-        """Return the finalists with a run that ended without a score: they are out."""
-        by_cell = {
-            (unit, finalist.name): self.records.get(cell_name(unit, finalist.name, VALIDATION))
+    def ended(self, unit: int, finalist: str, split: str) -> bool:
+        """Return True for a run with a result, be it a score or none: it is not tried again."""
+        record = self.records.get(cell_name(unit, finalist, split))
+        return record is not None and record.state in ("finished", "diverged")
+
+    def out(self) -> set[str]:
+        """Return the finalists with a run that ended without a score.
+
+        They diverged, or the metric is not defined for them, such as forgetting for joint tuning.
+        """
+        return {
+            finalist.name
             for unit in range(len(self.plan.units))
             for finalist in self.plan.finalists
+            if self.ended(unit, finalist.name, VALIDATION)
+            and self.score(unit, finalist.name) is None
         }
-        return {name for (_, name), one in by_cell.items() if one and one.state == "diverged"}
 
     def paired(self, names: Iterable[str], units: int) -> dict[str, list[float]] | None:
         """Return each finalist's scores on the first units; None until all of them are there."""
@@ -55,29 +64,36 @@ class Confirmation:
         return {name: [s for s in scores if s is not None] for name, scores in found.items()}
 
     def contenders(self) -> tuple[int, list[str], bool]:
-        """Return the units of the current look, the finalists still in, and whether it is over.
+        """Return the units of the current look, the finalists still in, and whether it is over."""
+        units, names, over, _ = self._course()
+        return units, names, over
 
-        At each look, finalists that are surely behind drop out.
-        """
-        out = self.diverged()
+    def dropped(self) -> list[str]:
+        """Return the finalists that were surely behind at a look, the first ones first."""
+        return self._course()[-1]
+
+    def _course(self) -> tuple[int, list[str], bool, list[str]]:
+        out, dropped = self.out(), list[str]()
         names = [f.name for f in self.plan.finalists if f.may_win and f.name not in out]
         for units in self.plan.looks:
             scores = self.paired(names, units)
             if names and scores is None:
-                return units, names, False
-            behind = compare(scores, len(self.plan.looks)).behind if scores else ()
-            names = [name for name in names if name not in behind]
+                return units, names, False, dropped
+            if scores:
+                found = compare(scores, len(self.plan.looks))
+                dropped += sorted(found.behind, key=found.adjusted.__getitem__)
+            names = [name for name in names if name not in dropped]
             if len(names) < 2:
-                return units, names, True
-        return self.plan.looks[-1], names, True
+                return units, names, True, dropped
+        return self.plan.looks[-1], names, True, dropped
 
     def wanted(self) -> list[tuple[int, str, str]]:
         """Return (unit, finalist, split) of the runs that are missing before the next look or the end."""
         units, names, _ = self.contenders()
-        stay = {*names, *REFERENCES} - self.diverged()  # the gap is measured on all units
+        stay = {*names, *REFERENCES} - self.out()  # the gap is measured on all units
         every = [f.name for f in self.plan.finalists if f.name in stay]
         cells = [(unit, name, split) for unit in range(units) for name in every for split in SPLITS]
-        return [cell for cell in cells if self.score(*cell) is None]
+        return [cell for cell in cells if not self.ended(*cell)]
 
 
 def read_results(run: Path, plan: ConfirmationRecord) -> Confirmation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from search.confirmation.estimates import Interval
@@ -22,7 +23,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     if verdict.kind == "cannot tell":
         return [_cannot_tell(verdict, plan)]
     best = f"{_called(named[verdict.recommended])}"
-    own = verdict.scores[verdict.recommended]
+    own = _shown(verdict.scores[verdict.recommended], plan)
     over = f"over {verdict.units} orderings and seeds that chose nothing"
     if verdict.kind == "best":
         lead = f"{best} is best: {metric} {own} {over}."
@@ -41,17 +42,19 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
 
 def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     """Return a line for each finalist: its means on the two splits, and how far behind it is."""
-    head = f"{'finalist':24}{'validation':26}{'test':26}behind the leader"
-    lines = [head]
+    lines = [f"{'finalist':24}{'validation':26}{'test':26}behind the leader"]
     for finalist in plan.finalists:
-        cells = [_cell(verdict.scores, finalist.name), _cell(verdict.tested, finalist.name)]
+        both = [split.get(finalist.name) for split in (verdict.scores, verdict.tested)]
+        cells = [str(_shown(one, plan)) if one else "-" for one in both]
         behind = verdict.behind.get(finalist.name)
-        cells.append(_signed(behind) if behind else "-")
+        cells.append("out" if finalist.name in verdict.out else _signed(behind) if behind else "-")
         lines.append(f"{_called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
     return lines
 
 
 def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:
+    if all(finalist.name in verdict.out for finalist in plan.finalists if finalist.may_win):
+        return "Cannot tell: every finalist has a run that ended without a score."
     if verdict.units < FEWEST:
         return (
             f"Cannot tell: {verdict.units} units have been confirmed, and fewer than {FEWEST} tell "
@@ -73,7 +76,7 @@ def _nearest(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
     lead = verdict.behind[nearest]
     return [
         f"It leads {_called(named[nearest])} by {lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, "
-        f"at {lead.level:.1%} for {len(verdict.behind)} comparisons and several looks)."
+        f"at {lead.level:.1%}, for several finalists and looks)."
     ]
 
 
@@ -120,8 +123,12 @@ def _joined(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
-def _cell(scores: Mapping[str, Interval], name: str) -> str:
-    return str(scores[name]) if name in scores else "-"
+def _shown(interval: Interval, plan: ConfirmationRecord) -> Interval:
+    """Return the interval of a score as the metric has it, where less may be better."""
+    if plan.higher_is_better:
+        return interval
+    low, high = -interval.high, -interval.low
+    return dataclasses.replace(interval, estimate=-interval.estimate, low=low, high=high)
 
 
 def _signed(interval: Interval) -> str:

@@ -26,17 +26,22 @@ class Verdict:
     together: tuple[str, ...]
     """Finalists that are not told apart, the recommended one included."""
     units: int
-    """Units that all finalists still in have in common."""
+    """Units of the last look; before the first one, those that all finalists have in common."""
     scores: Mapping[str, Interval]
-    """Mean of each finalist on the validation split, over the units that it has."""
+    """Mean of each finalist on the validation split, over the units that it has up to that look."""
     tested: Mapping[str, Interval]
     """The same on the test split, which chose nothing."""
     behind: Mapping[str, Interval]
-    """Difference of the leader to each other finalist on their common units, at the looks' level."""
+    """Lead of the leader over each other finalist that is not out, on their common units.
+
+    The interval of a finalist that may win leaves 0 out only where `compare` finds it behind.
+    """
     closed: Interval | None
     """Share of the gap from floor to ceiling that is closed; None where the gap itself is not clear."""
     gap: Interval | None
     """Difference of ceiling and floor; None if either is missing."""
+    out: frozenset[str]
+    """Finalists that are compared with none, since a run ended without a score."""
 
 
 def judge(confirmation: Confirmation, preference: Sequence[str] = ()) -> Verdict:
@@ -46,28 +51,28 @@ def judge(confirmation: Confirmation, preference: Sequence[str] = ()) -> Verdict
     decides among several that are not told apart.
     """
     units, names = _common(confirmation)
-    everyone = [finalist.name for finalist in confirmation.plan.finalists]
     plain = [finalist.name for finalist in confirmation.plan.finalists if finalist.is_plain]
-    scores = _means(confirmation, everyone, VALIDATION)
+    scores = _means(confirmation, units, VALIDATION)
     looks = len(confirmation.plan.looks)
     paired = confirmation.paired(names, units) if units else None
     comparison = compare(paired, looks) if paired else Comparison("", {}, ())
     leader = comparison.leader
     together = comparison.together if leader else tuple(names)
-    behind = _behind(confirmation, leader, everyone, looks) if leader else {}
-    gap, closed = _gap(confirmation, leader)
+    behind = _behind(confirmation, comparison, units) if leader else {}
     by_preference = [name for name in preference if name in together]
     recommended = by_preference[0] if len(together) > 1 and by_preference else leader
+    gap, closed = _gap(confirmation, recommended, units)
     return Verdict(
         kind=_kind(units, together, plain, behind, gap),
         recommended=recommended,
         together=together,
         units=units,
         scores=scores,
-        tested=_means(confirmation, everyone, TEST),
+        tested=_means(confirmation, units, TEST),
         behind=behind,
         closed=closed,
         gap=gap,
+        out=frozenset(confirmation.out()),
     )
 
 
@@ -89,50 +94,71 @@ def _kind(
 
 
 def _common(confirmation: Confirmation) -> tuple[int, list[str]]:
-    """Return the most units that all finalists still in have in common, and those finalists."""
+    """Return the units of the last look and the finalists still in.
+
+    Units beyond that look wait for the next one: each comparison in between would add to the error.
+    Before the first look, these are the units that all have in common.
+    """
     units, names, over = confirmation.contenders()
     if over or not names:
         return units if names else 0, names
+    if done := [look for look in confirmation.plan.looks if look < units]:
+        return done[-1], names
     while units and confirmation.paired(names, units) is None:
         units -= 1
     return units, names
 
 
-def _values(confirmation: Confirmation, name: str, split: str = VALIDATION) -> list[float | None]:
-    return [confirmation.score(unit, name, split) for unit in range(len(confirmation.plan.units))]
+def _values(
+    confirmation: Confirmation, name: str, units: int, split: str = VALIDATION
+) -> list[float | None]:
+    """Return a finalist's scores on the units of a look, or on all units before the first one."""
+    some = range(units or len(confirmation.plan.units))
+    return [confirmation.score(unit, name, split) for unit in some]
 
 
-def _means(confirmation: Confirmation, names: Sequence[str], split: str) -> dict[str, Interval]:
+def _means(confirmation: Confirmation, units: int, split: str) -> dict[str, Interval]:
     found = {}
-    for name in names:
-        known = [value for value in _values(confirmation, name, split) if value is not None]
-        if known:
-            found[name] = mean_interval(known)
+    for finalist in confirmation.plan.finalists:
+        values = _values(confirmation, finalist.name, units, split)
+        if known := [value for value in values if value is not None]:
+            found[finalist.name] = mean_interval(known)
     return found
 
 
-def _differences(confirmation: Confirmation, one: str, other: str) -> list[float]:
-    pairs = zip(_values(confirmation, one), _values(confirmation, other), strict=True)
-    return [a - b for a, b in pairs if a is not None and b is not None]
+def _differences(confirmation: Confirmation, one: str, other: str, units: int) -> list[float]:
+    both = (_values(confirmation, name, units) for name in (one, other))
+    return [a - b for a, b in zip(*both, strict=True) if a is not None and b is not None]
 
 
-def _behind(
-    confirmation: Confirmation, leader: str, names: Sequence[str], looks: int
-) -> dict[str, Interval]:
-    """Return the intervals of the leader's lead at the level of a look, divided by the comparisons."""
-    others = [name for name in names if name != leader]
-    level = 1 - NOMINAL[looks] / max(1, len(others))
-    found = {name: _differences(confirmation, leader, name) for name in others}
-    return {name: mean_interval(own, level) for name, own in found.items() if own}
+def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> dict[str, Interval]:
+    """Return the intervals of the leader's lead, each at the level at which Holm's procedure tests it.
+
+    That is the level of a look, divided by the finalists that were not yet behind.
+    """
+    leader, out, dropped = comparison.leader, confirmation.out(), confirmation.dropped()
+    left = max(1, len(comparison.together) - 1)
+    tests = dict.fromkeys(comparison.together, left)
+    tests |= {
+        name: len(dropped) - rank + len(comparison.together) - 1
+        for rank, name in enumerate(dropped)
+    }
+    level, found = NOMINAL[len(confirmation.plan.looks)], {}
+    for name in (finalist.name for finalist in confirmation.plan.finalists):
+        own = _differences(confirmation, leader, name, units)
+        if own and name != leader and name not in out:
+            found[name] = mean_interval(own, 1 - level / tests.get(name, 1))
+    return found
 
 
-def _gap(confirmation: Confirmation, leader: str) -> tuple[Interval | None, Interval | None]:
-    """Return the gap from floor to ceiling, and the leader's share of it, on common units."""
-    columns = [_values(confirmation, name) for name in (FLOOR, CEILING, leader or FLOOR)]
+def _gap(
+    confirmation: Confirmation, name: str, units: int
+) -> tuple[Interval | None, Interval | None]:
+    """Return the gap from floor to ceiling, and a finalist's share of it, on common units."""
+    columns = [_values(confirmation, one, units) for one in (FLOOR, CEILING, name)]
     rows = [row for row in zip(*columns, strict=True) if None not in row]
-    if not rows or not leader:
+    if not rows:
         return None, None
-    floor, ceiling, best = np.array(rows, dtype=np.float64).T
-    return mean_interval((ceiling - floor).tolist()), ratio_interval(
-        (best - floor).tolist(), (ceiling - floor).tolist()
-    )
+    floor, ceiling, own = np.array(rows, dtype=np.float64).T
+    gap, gain = (ceiling - floor).tolist(), (own - floor).tolist()
+    return mean_interval(gap), None if name == FLOOR else ratio_interval(gain, gap)
