@@ -20,7 +20,7 @@ EDGE = 0.02
 LEARNS_LITTLE = 0.5
 """Share of finetune's learning average below which a trial of the front learns little."""
 UNCLEAR = 0.1
-"""Half width of a score's interval from which on a split is called small."""
+"""Half of the width that a score's interval may have; with a wider one, a split is called small."""
 
 
 def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> list[str]:
@@ -51,7 +51,7 @@ def _optimistic(outcome: Outcome) -> Iterator[str]:
 
 
 def _worse_tasks(outcome: Outcome) -> Iterator[str]:
-    """Name the tasks that the best trial learns worse than finetune, or than not training at all."""
+    """Name the tasks learned less than half as well as by finetune, or not as well as before training."""
     best = outcome.run.trial(str(outcome.best_trial)).matrices
     floor = [t for t in outcome.run.trials if t.name == FLOOR and t.state == "finished"]
     learned, untrained = _learned(best), _untrained(best)
