@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from search.confirmation.units import draw_units
+from search.confirmation.looks import FEWEST
+from search.confirmation.units import draw_units, orderings_left
 from search.results.outcome import Outcome
 from search.results.pareto import maximised
 from spaces.errors import InputError
@@ -112,9 +113,13 @@ def choose_finalists(outcome: Outcome, references: Mapping[str, TrialConfig]) ->
 
 
 def affordable_units(outcome: Outcome, finalists: int) -> int:
-    """Return the units that a share of the search's own stages pays for, at most `MOST_UNITS`."""
-    each = finalists * len(outcome.run.orderings[0])
-    return min(MOST_UNITS, math.floor(DEFAULT_SHARE * outcome.total("stages_trained") / each))
+    """Return the units that a share of the search's own stages pays for.
+
+    There are `FEWEST` at least, and no more than `MOST_UNITS` or than fresh orderings.
+    """
+    panel, each = outcome.run.plan.panel, finalists * len(outcome.run.orderings[0])
+    paid = math.floor(DEFAULT_SHARE * outcome.total("stages_trained") / each)
+    return max(FEWEST, min(MOST_UNITS, paid, orderings_left(panel.tasks, panel.orderings)))
 
 
 def plan_confirmation(

@@ -20,16 +20,17 @@ def draw_units(
 ) -> list[Unit]:
     """Draw `count` units whose orderings are none of `used`, and whose seeds differ from `seed`.
 
-    Orderings share no first tasks while there are enough: stages that two units share would make
-    them alike. The draw depends on the arguments alone, and more units begin with the same ones.
+    Orderings share no first tasks while there are enough: a common beginning would make two units
+    alike. The draw depends on the arguments alone, and more units begin with the same ones.
     Raises `InputError` if the tasks have fewer orderings than that.
     """
     rng, taken = random.Random(int(digest("confirmation", seed)[:12], 16)), set(used)
-    left = math.factorial(len(tasks)) - len(taken)
+    left = orderings_left(tasks, taken)
     if left < count:
+        fewer = f", or --units {left}," if left else ""
         raise InputError(
             f"{count} units need as many orderings that the search did not use, and {len(tasks)} tasks "
-            f"have {left}: fewer orderings in the search, or --units {max(left, 0)}, would do"
+            f"have {left}: fewer orderings in the search{fewer} would do"
         )
     orderings: list[tuple[str, ...]] = []
     while len(orderings) < count:
@@ -40,6 +41,12 @@ def draw_units(
     seeds = (int(digest("unit", seed, number)[:7], 16) for number in itertools.count())
     fresh_seeds = (one for one in seeds if one != seed)
     return [Unit(ordering, next(fresh_seeds)) for ordering in orderings]
+
+
+def orderings_left(tasks: Sequence[str], used: Iterable[tuple[str, ...]]) -> int:
+    """Return the number of orderings of all tasks that a search did not use."""
+    whole = {ordering for ordering in used if len(ordering) == len(tasks)}
+    return math.factorial(len(tasks)) - len(whole)
 
 
 def _candidates(

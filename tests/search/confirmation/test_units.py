@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from search.confirmation.units import draw_units
+import pytest
+from records import ORDERINGS, write_run
+
+from search.confirmation import finalists
+from search.confirmation.looks import FEWEST
+from search.confirmation.units import draw_units, orderings_left
+from search.results.outcome import read_outcome
 from spaces.errors import InputError
 
 TASKS = ("a", "b", "c", "d")
@@ -28,6 +34,24 @@ def test_more_units_begin_with_the_same_ones() -> None:
 def test_too_few_orderings_are_said() -> None:
     with pytest.raises(InputError, match=r"2 tasks have 1: .*--units 1"):
         draw_units(("a", "b"), [("a", "b")], 2, seed=0)
+
+
+def test_where_none_is_left_no_number_is_advised() -> None:
+    with pytest.raises(InputError, match=r"have 0: fewer orderings in the search would do"):
+        draw_units(("a", "b"), [("a", "b"), ("b", "a")], 1, seed=0)
+
+
+def test_the_units_of_few_tasks_are_those_that_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finalists, "DEFAULT_SHARE", 10)
+    outcome = read_outcome(write_run(tmp_path / "run"))  # 3 tasks, and 2 of 6 orderings used
+    assert (
+        finalists.affordable_units(outcome, finalists=1)
+        == orderings_left(TASKS[:3], ORDERINGS)
+        == 4
+    )
+    assert finalists.affordable_units(outcome, finalists=1_000) == FEWEST
 
 
 def test_many_tasks_are_not_listed() -> None:
