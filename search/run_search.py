@@ -90,18 +90,19 @@ def run_search(search: PreparedSearch, start: float, damage: DamageWatch) -> int
 
 
 @contextlib.contextmanager
-def resumable(run: Path) -> Iterator[None]:
+def resumable(run: Path, command: str = "") -> Iterator[None]:
     """Turn errors of disk and storage into a `MachineError` that names the command to resume."""
+    command = command or resume_command(run)
     try:
         yield
     except MachineError as error:
         raise MachineError(
-            f"{error}; what is finished is safe: {resume_command(run)} goes on with it"
+            f"{error}; what is finished is safe: {command} goes on with it"
         ) from error
     except OSError as error:
         raise MachineError(
             f'"{run}" cannot be written ({first_line(error)}); what is finished is safe: '
-            f"{resume_command(run)} goes on with it"
+            f"{command} goes on with it"
         ) from error
 
 

@@ -47,7 +47,7 @@ class StageTrainable(tune.Trainable):
     def begin(self, config: Mapping[str, Any]) -> None:
         """Take up a configuration: `{"name": ..., "trial": TrialConfig.to_dict()}`.
 
-        In a confirmation there are `unit`, which is `Unit.to_dict()`, and `split`, too.
+        A confirmation adds `unit`, which is `Unit.to_dict()`, and `split`.
         """
         self.pins.close()
         self.name = str(config["name"])
@@ -57,6 +57,7 @@ class StageTrainable(tune.Trainable):
             workers = self.search.fingerprints.workers
             self.lane = Lane(self.search.worker_spec, workers, self.search.run / "lanes")
         panel, fingerprints = self.search.panel, self.search.fingerprints
+        self.again = "search/confirm.py" if "unit" in config else "--resume"
         if "unit" in config:
             unit = Unit.from_dict(config["unit"])
             panel = unit.panel(panel, config["split"])
@@ -84,7 +85,7 @@ class StageTrainable(tune.Trainable):
             diverged = str(error)
         except Exception as error:
             with contextlib.suppress(OSError):  # a full disk must not hide the error
-                self._write("failed", f"{error}; --resume tries it again")
+                self._write("failed", f"{error}; {self.again} tries it again")
             raise
         state = "diverged" if diverged else "finished" if self.trial.finished else "running"
         record = self._write(state, diverged)

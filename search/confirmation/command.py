@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 from search.confirmation.answer import result_lines
-from search.confirmation.confirm import confirm, planned
+from search.confirmation.confirm import confirm, confirm_command, planned
 from search.confirmation.finalists import ConfirmationRecord
 from search.confirmation.verdict import judge
+from search.interruption import signal_behind
 from search.plan.resolve import check_unchanged, resolve_plan, resumed_plan
 from search.prepared_search import prepare_search
+from search.resources.ray_watch import RayDiedError
 from search.results.outcome import read_outcome
-from spaces.errors import InputError
+from search.run_search import dead_process_behind
+from spaces.errors import MACHINE_STATUS, InputError
 
 
 def confirm_run(run: Path, units: int | None, dry_run: bool) -> int:
@@ -25,9 +30,24 @@ def confirm_run(run: Path, units: int | None, dry_run: bool) -> int:
     print("\n".join(plan_lines(plan)), flush=True)
     if dry_run:
         return 0
-    confirmation = confirm(prepare_search(resolved), plan)
+    try:
+        confirmation = confirm(prepare_search(resolved), plan)
+    except (KeyboardInterrupt, RayDiedError) as error:
+        return cut_short(error, run)
     print("\n".join(["", *result_lines(confirmation)]), flush=True)
     return int(judge(confirmation).kind == "cannot tell")
+
+
+def cut_short(error: BaseException, run: Path) -> int:
+    """Say what ended a confirmation, and how to go on with it; return the exit status."""
+    name = dead_process_behind(error)
+    signum = signal_behind(error) if isinstance(error, KeyboardInterrupt) else signal.SIGINT
+    cause = f"{name} died" if name else f"ended by {signal.Signals(signum).name}"
+    print(
+        f"error: {cause}; what is finished is safe: {confirm_command(run)} goes on with it",
+        file=sys.stderr,
+    )
+    return MACHINE_STATUS if name else 128 + signum
 
 
 def plan_lines(plan: ConfirmationRecord) -> list[str]:

@@ -18,7 +18,7 @@ from search.confirmation.finalists import (
     plan_confirmation,
     read_confirmation,
 )
-from search.confirmation.looks import FEWEST, looks_within
+from search.confirmation.looks import looks_within
 from search.confirmation.progress import ConfirmationProgress
 from search.confirmation.results import Confirmation, read_results
 from search.confirmation.searcher import ConfirmationSearcher
@@ -55,7 +55,7 @@ def planned(outcome: Outcome, resolved: ResolvedPlan, units: int | None) -> Conf
         return earlier
     references = {name: resolved.space.reference(name) for name in ("finetune", "joint")}
     finalists = choose_finalists(outcome, references)
-    count = units or max(FEWEST, affordable_units(outcome, len(finalists)))
+    count = units or affordable_units(outcome, len(finalists))
     return plan_confirmation(outcome, finalists, count, looks_within(count))
 
 
@@ -66,7 +66,7 @@ def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:
     """
     resolved, lanes = search.resolved, search.packing.lanes
     run = resolved.run
-    with resumable(run):
+    with resumable(run, confirm_command(run)):
         resolved = resolved.with_worker(storage_id=begin_storage(run))
         with only_writer(run), interruptible():
             plan.write(run)
