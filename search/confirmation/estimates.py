@@ -70,7 +70,9 @@ def crossed_interval(table: Sequence[Sequence[float]], level: float = LEVEL) -> 
     df_rest = (seeds - 1) * (orders - 1)
     ms_rest = float((rest**2).sum()) / df_rest
     total = ms_seed + ms_order - ms_rest
-    if total <= 0:  # less spread between seeds and orderings than within: the rest is all there is
+    if (
+        total < ms_rest
+    ):  # less spread between seeds and orderings than within: the rest is all there is
         total, df = ms_rest, float(df_rest)
     else:
         parts = ((ms_seed, seeds - 1), (ms_order, orders - 1), (ms_rest, df_rest))

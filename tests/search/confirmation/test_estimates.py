@@ -80,6 +80,15 @@ def test_a_crossed_design_of_two_orderings_has_about_one_degree_of_freedom() -> 
         crossed_interval([[0.1, 0.2]])
 
 
+def test_a_crossed_design_without_effects_has_an_interval() -> None:
+    # The components of these seeds and orderings add up to hardly more than 0.
+    rng = np.random.default_rng(1)
+    for _ in range(TRIES):
+        found = crossed_interval(rng.normal(0.3, 0.03, (3, 3)).tolist())
+        assert found.df > 0.5
+        assert 0 < found.half < 2
+
+
 def test_fiellers_interval_covers_the_share_of_a_gap() -> None:
     rng, covered = np.random.default_rng(0), []
     for _ in range(TRIES):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from search.confirmation.looks import ERROR, LOOKS, NOMINAL, compare, looks_within
 
@@ -36,6 +37,16 @@ def test_of_two_equal_finalists_none_is_called_best(units: int, far: int) -> Non
     assert np.mean([len(left) == 1 for left in ends]) <= ERROR + 4 * np.sqrt(0.05 * 0.95 / TRIES)
 
 
+@pytest.mark.parametrize("units", [4, 12, 20, 200])
+def test_the_levels_hold_wherever_the_last_look_is(units: int) -> None:
+    tries, looks = 20_000, looks_within(units)
+    cells, rejected = np.random.default_rng(1).normal(size=(tries, units)), np.zeros(tries, bool)
+    for look in looks:
+        p = stats.ttest_1samp(cells[:, :look], 0, axis=1).pvalue
+        rejected |= p < NOMINAL[len(looks)]
+    assert rejected.mean() <= ERROR + 0.0031  # two standard errors
+
+
 def test_the_best_is_hardly_ever_dropped_among_equals() -> None:
     rng = np.random.default_rng(0)
     ends = [left_at_the_end([0.5] * 6, 8, rng) for _ in range(TRIES)]
@@ -44,7 +55,7 @@ def test_the_best_is_hardly_ever_dropped_among_equals() -> None:
 
 
 @pytest.mark.parametrize("others", [1, 4])
-def test_a_gap_of_two_standard_errors_of_a_unit_is_found(others: int) -> None:
+def test_a_lead_of_two_deviations_of_a_unit_is_found(others: int) -> None:
     rng = np.random.default_rng(others)
     means = [0.5 + 2 * SPREAD, *[0.5] * others]
     ends = [left_at_the_end(means, 8, rng) for _ in range(TRIES)]
