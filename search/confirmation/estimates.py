@@ -55,8 +55,9 @@ def crossed_interval(table: Sequence[Sequence[float]], level: float = LEVEL) -> 
     """Return the interval of the mean of a crossed design: a row for each seed, a column an ordering.
 
     Seeds and orderings are random effects, and Var(mean) = (MS_seed + MS_order - MS_rest) / (S O). The
-    degrees of freedom are Satterthwaite's (1946). Two orderings leave about one of them, however many
-    seeds there are. Raises `ValueError` for a table of less than two rows or columns.
+    degrees of freedom are Satterthwaite's (1946), but no fewer than those of the rarer effect. Two
+    orderings leave about one of them, however many seeds there are. Raises `ValueError` for a table of
+    less than two rows or columns.
     """
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2:
@@ -70,13 +71,11 @@ def crossed_interval(table: Sequence[Sequence[float]], level: float = LEVEL) -> 
     df_rest = (seeds - 1) * (orders - 1)
     ms_rest = float((rest**2).sum()) / df_rest
     total = ms_seed + ms_order - ms_rest
-    if (
-        total < ms_rest
-    ):  # less spread between seeds and orderings than within: the rest is all there is
+    if total < ms_rest:  # neither seeds nor orderings spread more than the rest does
         total, df = ms_rest, float(df_rest)
     else:
         parts = ((ms_seed, seeds - 1), (ms_order, orders - 1), (ms_rest, df_rest))
-        df = total**2 / sum(ms**2 / own for ms, own in parts)
+        df = max(total**2 / sum(ms**2 / own for ms, own in parts), min(seeds, orders) - 1)
     half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(total / (seeds * orders))
     return Interval(mean, mean - half, mean + half, df, level)
 
