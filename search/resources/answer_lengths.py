@@ -26,13 +26,14 @@ def answer_notes(tokenizer: Any, task: Task) -> list[str]:
     notes = []
     for split in SCORED_SPLITS:
         prompts, rows = _references(task, split)
-        lengths = _token_counts(tokenizer, rows, task.max_new_tokens)
+        lengths, all_counted = _token_counts(tokenizer, rows, task.max_new_tokens)
         least = [min(lengths.get(text, 0) for text in texts) for texts in rows]
         long = [count for count in least if count > task.max_new_tokens]
         if not long:
             continue
+        number = len(long) if all_counted else f"at least {len(long)}"
         said = (
-            f"{task.name}: {len(long)} of {len(rows)} {split} answers have more tokens than max_new_tokens "
+            f"{task.name}: {number} of {len(rows)} {split} answers have more tokens than max_new_tokens "
             f"{task.max_new_tokens}; max_new_tokens {max(long)} would let the model give them whole"
         )
         if (
@@ -55,14 +56,20 @@ def _references(task: Task, split: str) -> tuple[list[str], list[tuple[str, ...]
     return prompts, [tuple(some or (one,)) for one, some in zip(answer, several, strict=True)]
 
 
-def _token_counts(tokenizer: Any, rows: Sequence[Sequence[str]], most: int) -> dict[str, int]:
-    """Return the tokens of every answer that may have more than `most`: a token has a byte at least."""
+def _token_counts(
+    tokenizer: Any, rows: Sequence[Sequence[str]], most: int
+) -> tuple[dict[str, int], bool]:
+    """Return the tokens of answers that may have more than `most`, and whether these are all of them.
+
+    A token has a byte at least.
+    """
     texts = {text for some in rows for text in some if len(text.encode()) >= most}
     tried = sorted(texts, key=lambda text: (-len(text), text))[:MOST_TRIED]
     if not tried:
-        return {}
+        return {}, True
     ids = tokenizer(tried, add_special_tokens=False)["input_ids"]
-    return {text: len(one) for text, one in zip(tried, ids, strict=True)}
+    counts = {text: len(one) for text, one in zip(tried, ids, strict=True)}
+    return counts, len(tried) == len(texts)
 
 
 def _best(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small import row, rows, write_rows
 
+from search.resources import answer_lengths
 from search.resources.answer_lengths import answer_notes
 from spaces import InputError
 from tasks import Task
@@ -60,3 +61,12 @@ def test_long_answers_whose_beginning_scores_are_only_said(tmp_path: Path) -> No
     some = [row(n, answer=f"{LONG} {n}") for n in range(4)]
     [note] = answer_notes(Words(), task(tmp_path, some, "rouge_l"))
     assert "4 of 4 validation answers" in note
+
+
+def test_answers_that_are_too_many_to_be_counted_are_said_to_be_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_lengths, "MOST_TRIED", 3)
+    some = [row(n, answer=f"{LONG} {n}") for n in range(4)]
+    [note] = answer_notes(Words(), task(tmp_path, some))
+    assert note.startswith("t: at least 3 of 4 validation answers have more tokens")
