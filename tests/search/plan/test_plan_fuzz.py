@@ -20,7 +20,7 @@ from search.plan.space import config_space
 from spaces import InputError
 from spaces.records import Record
 from spaces.seals import sealed
-from spaces.yaml_files import parse_yaml, read_yaml, write_yaml
+from spaces.yaml_files import parse_yaml, read_yaml, truth, write_yaml
 from tasks.data.benchmark import read_benchmark_file
 
 PLAN = {
@@ -144,9 +144,22 @@ def read_whole_plan(path: Path) -> None:
             assert kept == value or (value in ("yes", "no", "on", "off") and isinstance(kept, bool))
 
 
+def read_whole_benchmark(path: Path) -> None:
+    """Read a benchmark; each value of the file must be in it as it was written."""
+    _, file = read_benchmark_file(path)
+    given, kept = read_yaml(path), file.model_dump(exclude_unset=True)
+    given.pop("schema", None)
+    tasks = given.pop("tasks")
+    entries = kept.pop("tasks")
+    assert tasks.keys() == entries.keys() and given.keys() == kept.keys()
+    for one, other in [(given, kept), *((tasks[name], entries[name]) for name in tasks)]:
+        assert one.keys() == other.keys()
+        assert all(other[key] in (value, truth(value)) for key, value in one.items())
+
+
 KINDS: dict[str, tuple[dict, Callable[[Path], object]]] = {
     "plan": (PLAN, read_whole_plan),
-    "benchmark": (BENCHMARK, read_benchmark_file),
+    "benchmark": (BENCHMARK, read_whole_benchmark),
     "best": (sealed(BEST), read_best_record),
 }
 

@@ -111,6 +111,32 @@ def test_all_texts_of_an_accepted_question_reach_the_example_and_keys_are_said(
             assert name in notes
 
 
+ANY_KEYS = st.sampled_from(
+    "image images file_name options choices A B answer_idx label weight loss loss_scale train mask system "
+    "history input context hint objects rejected tools solution answers caption video image_1 x rationale "
+    "explanation text query response output instruction category split type task lang source url width "
+    "height image_id multiple_choice_answer answer_type".split()
+)
+PLAIN = st.one_of(WORDS, st.integers(0, 5), st.lists(WORDS, min_size=1, max_size=3))
+
+
+@settings(QUICK, max_examples=500)
+@given(WORDS, WORDS, st.dictionaries(ANY_KEYS, PLAIN, max_size=3))
+def test_every_value_of_an_accepted_question_is_in_the_example_or_its_key_is_said(
+    prompt: str, answer: str, more: dict[str, Any]
+) -> None:
+    found = read(pairs, more | {"question": prompt, "answer": answer})
+    if found is None:
+        return
+    ((example,), notes) = found
+    words = "\n".join((*example.texts(), example.id, repr(example.images)))
+    for name, value in more.items():
+        counted = name in ("weight", "loss", "loss_scale", "train") and str(value) == "1"
+        said = counted or any(name in note for note in notes)
+        for one in value if isinstance(value, list) else [value]:
+            assert said or str(one).strip() in words, name
+
+
 ROLES = st.sampled_from(
     ["user", "assistant", "system", "User", "GPT", "developer", "tool", "x", None]
 )
