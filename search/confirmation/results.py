@@ -88,12 +88,23 @@ class Confirmation:
         return self.plan.looks[-1], names, True, dropped
 
     def wanted(self) -> list[tuple[int, str, str]]:
-        """Return (unit, finalist, split) of the runs that are missing before the next look or the end."""
+        """Return (unit, finalist, split) of the runs that are missing before the next look or the end.
+
+        Who has dropped out is still scored on the test split, where it was trained: the two columns of
+        the table are over the same units.
+        """
         units, names, _ = self.contenders()
-        stay = {*names, *REFERENCES} - self.out()  # the gap is measured on all units
-        every = [f.name for f in self.plan.finalists if f.name in stay]
-        cells = [(unit, name, split) for unit in range(units) for name in every for split in SPLITS]
-        return [cell for cell in cells if not self.ended(*cell)]
+        out = self.out()
+        stay = {*names, *REFERENCES}  # the gap is measured on all units
+        every = [f.name for f in self.plan.finalists if f.name not in out]
+        return [
+            (unit, name, split)
+            for unit in range(units)
+            for name in every
+            for split in SPLITS
+            if (name in stay or (split == TEST and self.ended(unit, name, VALIDATION)))
+            and not self.ended(unit, name, split)
+        ]
 
 
 def read_results(run: Path, plan: ConfirmationRecord) -> Confirmation:

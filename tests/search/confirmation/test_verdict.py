@@ -172,6 +172,12 @@ def test_finetune_closes_no_share_and_all_out_is_said() -> None:
     assert told(nobody) == "Cannot tell: every finalist has a run that ended without a score."
 
 
+def test_who_drops_out_is_still_scored_on_the_test_split() -> None:
+    made = confirmation({"0000": GOOD, "0001": LESS[:3], "finetune": FLOOR, "joint": CEILING})
+    records = {name: one for name, one in made.records.items() if name != "unit3-0001-test"}
+    assert dataclasses.replace(made, records=records).wanted() == [(2, "0001", "test")]
+
+
 def test_the_table_has_both_splits_and_the_distance_to_the_leader() -> None:
     made = confirmation({"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": CEILING})
     head, *rows = verdict_table(judge(made), made.plan)
