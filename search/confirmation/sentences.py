@@ -25,9 +25,10 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     best = f"{_called(named[verdict.recommended])}"
     own = _shown(verdict.scores[verdict.recommended], plan)
     over = f"over {verdict.units} orderings and seeds that chose nothing"
-    if verdict.kind == "best":
+    if not verdict.together[1:]:
+        plain = ["Nothing beats plain tuning."] if verdict.recommended == FLOOR else []
         lead = f"{best} is best: {metric} {own} {over}."
-        return [lead, *_nearest(verdict, named), *_closed(verdict)]
+        return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
     others = [_called(named[name]) for name in verdict.together if name != verdict.recommended]
     tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
     if verdict.kind == "nothing beats tuned finetune":

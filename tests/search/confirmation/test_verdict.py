@@ -172,6 +172,15 @@ def test_finetune_closes_no_share_and_all_out_is_said() -> None:
     assert told(nobody) == "Cannot tell: every finalist has a run that ended without a score."
 
 
+def test_finetune_alone_is_said_to_be_best() -> None:
+    scores = {"0000": FLOOR[:3], "finetune": GOOD[:3], "joint": CEILING[:3]}
+    assert verdict(scores).kind == "nothing beats tuned finetune"
+    text = told(scores)
+    assert text.startswith("Nothing beats plain tuning. finetune is best: final average 0.453 (")
+    assert "It leads replay (trial 0000) by 0.250 (" in text
+    assert "not told apart" not in text
+
+
 def test_who_drops_out_is_still_scored_on_the_test_split() -> None:
     made = confirmation({"0000": GOOD, "0001": LESS[:3], "finetune": FLOOR, "joint": CEILING})
     records = {name: one for name, one in made.records.items() if name != "unit3-0001-test"}
