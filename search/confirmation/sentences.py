@@ -28,6 +28,8 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     if not verdict.together[1:]:
         plain = ["Nothing beats plain tuning."] if verdict.recommended == FLOOR else []
         lead = f"{best} is best: {metric} {own} {over}."
+        if not any(named[name].may_win for name in verdict.behind):
+            lead = f"{best} alone has a score on every unit: {metric} {own} {over}."
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
     others = [_called(named[name]) for name in verdict.together if name != verdict.recommended]
     tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
@@ -42,7 +44,10 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
 
 
 def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
-    """Return a line for each finalist: its means on the two splits, and how far behind it is."""
+    """Return a line for each finalist: its means on the two splits, and how far behind it is.
+
+    A finalist with a run that ended without a score is "out".
+    """
     lines = [f"{'finalist':24}{'validation':26}{'test':26}behind the leader"]
     for finalist in plan.finalists:
         both = [split.get(finalist.name) for split in (verdict.scores, verdict.tested)]

@@ -181,6 +181,12 @@ def test_finetune_alone_is_said_to_be_best() -> None:
     assert "not told apart" not in text
 
 
+def test_who_is_compared_with_none_is_not_called_best() -> None:
+    text = told({"0000": GOOD[:3], "finetune": [0.2, None, 0.2], "joint": CEILING[:3]})
+    assert text.startswith("replay (trial 0000) alone has a score on every unit: final average")
+    assert "leads" not in text
+
+
 def test_who_drops_out_is_still_scored_on_the_test_split() -> None:
     made = confirmation({"0000": GOOD, "0001": LESS[:3], "finetune": FLOOR, "joint": CEILING})
     records = {name: one for name, one in made.records.items() if name != "unit3-0001-test"}
