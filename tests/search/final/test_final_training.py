@@ -32,6 +32,9 @@ def test_a_saved_model_loads_in_plain_transformers_and_peft_as_its_readme_says(
     save_model(lmm, weights, tmp_path / "saved", ("hue", "light"))
     assert (tmp_path / "saved" / "connector.safetensors").exists() == ("connector" in parts)
     assert (tmp_path / "saved" / "adapter").exists() == ("lm_lora" in parts)
+    (tmp_path / "mine").touch()  # as the user's umask says; the library writes for the owner alone
+    usual = (tmp_path / "mine").stat().st_mode
+    assert {f.stat().st_mode for f in (tmp_path / "saved").rglob("*.safetensors")} == {usual}
     rows = load_benchmark(toy.benchmark).task("hue").examples("test")[:2]
     examples = [encode(lmm.processor, row) for row in rows]
     assert_says_the_same(tmp_path / "saved", lmm, examples, tmp_path)
