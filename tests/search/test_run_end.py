@@ -94,3 +94,34 @@ def test_trials_that_failed_are_named_with_the_command_that_tries_them_again(
     assert show_end(run, Ending(failed=["0003"]), 0, damage, 1.0) == 0
     said = capsys.readouterr().out
     assert "Failed: 0003; " in said and "--resume --name run" in said and "tries them again" in said
+
+
+SIGNALLED = """
+import os, signal, sys
+from search.interruption import InterruptedSearch, interruptible
+
+signum = int(sys.argv[1])
+if sys.argv[2] == "ignored":
+    signal.signal(signum, signal.SIG_IGN)
+try:
+    with interruptible():
+        os.kill(os.getpid(), signum)
+        sys.exit(0)
+except InterruptedSearch as error:
+    print("writes tables", flush=True)
+    if sys.argv[2] == "twice":
+        os.kill(os.getpid(), signum)
+    sys.exit(error.status)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", ["once", "twice", "ignored"])
+def test_a_signal_leaves_time_for_the_tables_and_a_second_one_ends_at_once(
+    signum: int, how: str
+) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(int(signum)), how]
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=300)
+    status = {"once": 128 + signum, "twice": -signum, "ignored": 0}  # nohup wants to live on
+    assert ended.returncode == status[how]
+    assert ("writes tables" in ended.stdout) == (how != "ignored")
