@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from scipy import stats
@@ -123,8 +122,3 @@ def holm(ps: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (count - rank) * ps[index]))
         adjusted[index] = worst
     return adjusted
-
-
-def binomial_half(score: float, examples: int, level: float = LEVEL) -> float:
-    """Return half the width of the normal interval of a share of so many right answers."""
-    return NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(score * (1 - score) / examples)

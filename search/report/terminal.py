@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.answer import confirmed_lines
-from search.results.cautions import cautions, little_learned
+from search.results.cautions import cautions, little_learned, validation_sizes
 from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
 from search.results.outcome import Outcome, read_outcome
 
@@ -54,7 +54,7 @@ def show_results(folder: Path, console: Console | None = None) -> None:
 
 def _answer(outcome: Outcome) -> list[str]:
     """Return the verdict of the confirmation, or else how to get one, and what to know of the best."""
-    lines = [f"Note: {line}." for line in cautions(outcome)]
+    lines = [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome))]
     if confirmed := confirmed_lines(outcome.run.folder):
         return [*lines, "", "Confirmed on orderings and seeds that chose nothing:", *confirmed, ""]
     if outcome.best_trial:

@@ -13,6 +13,7 @@ from search.plan.space import ConfigSpace, config_space
 from search.results.outcome import Outcome
 from spaces.errors import InputError
 from spaces.references import FLOOR, REFERENCES
+from tasks import load_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
 
 EDGE = 0.02
@@ -37,6 +38,16 @@ def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> lis
         *little_learned(outcome),
         *_small_splits(outcome, examples or {}),
     ]
+
+
+def validation_sizes(outcome: Outcome) -> dict[str, int]:
+    """Return the validation examples of each task; nothing if the data are not here any more."""
+    try:
+        benchmark = load_benchmark(outcome.run.plan.benchmark.path)
+        tasks = [task for task in outcome.run.plan.panel.tasks if task in benchmark.tasks]
+        return {task: len(benchmark.task(task).examples("validation")) for task in tasks}
+    except (InputError, OSError):
+        return {}
 
 
 def _optimistic(outcome: Outcome) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from records import ORDERINGS, matrix, record, references, sampled, screen, write_run
+from toy import Toy
 
-from search.results.cautions import cautions, end_of_range, little_learned
+from search.results.cautions import cautions, end_of_range, little_learned, validation_sizes
 from search.results.outcome import read_outcome
 
 
@@ -49,3 +51,17 @@ def test_a_small_validation_split_is_named(tmp_path: Path) -> None:
 )
 def test_ends_of_ranges(domain: object, value: object, end: str | None) -> None:
     assert end_of_range(domain, value) == end
+
+
+def test_sizes_are_those_of_the_benchmark_while_it_is_there(toy: Toy, tmp_path: Path) -> None:
+    outcome = read_outcome(write_run(tmp_path / "run"))
+    assert validation_sizes(outcome) == {}
+    plan = outcome.run.plan
+    there = plan.model_copy(
+        update={
+            "benchmark": plan.benchmark.model_copy(update={"path": str(toy.benchmark)}),
+            "panel": replace(plan.panel, orderings=(("hue", "light"),)),
+        }
+    )
+    run = replace(outcome.run, plan=there)
+    assert validation_sizes(replace(outcome, run=run)) == {"hue": 10, "light": 10}
