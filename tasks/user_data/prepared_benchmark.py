@@ -142,8 +142,13 @@ def converted_folder(task: RawTask, out: Path) -> Path:
 
 def _note_file(task: RawTask, out: Path) -> Path:
     """Return the file of a task's `ConversionNote`, named for its settings and the converter's version."""
-    settings = json.dumps([VERSION, task.settings()], sort_keys=True)
-    return out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
+    return out / KNOWN / _note_name(task.settings())
+
+
+def _note_name(settings: Mapping[str, Any]) -> str:
+    """Return the name of the note of a conversion by these settings."""
+    text = json.dumps([VERSION, settings], sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _unchanged(note: Path, out: Path) -> Path | None:
@@ -154,6 +159,8 @@ def _unchanged(note: Path, out: Path) -> Path | None:
     try:
         known = ConversionNote.from_json(note.read_bytes(), str(note))
         folder = out / known.folder
+        if folder.is_dir() and _note_name(read_manifest(folder).settings) != note.name:
+            raise InputError("it is the note of another task's conversion")
         same = folder.is_dir() and all(map(_same_source, known.sources))
         return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
     except FileNotFoundError:
