@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -102,6 +103,24 @@ class Record(BaseModel):
         if version > cls.SCHEMA:
             return f"has schema {version}: {known}; a newer citune would read it"
         return f"has schema {version}: {known}; {cls.REMEDY}, or use the citune that wrote it"
+
+
+class NamedRecord(Record):
+    """A sealed record that holds its own file's name, so that another's is not taken for it."""
+
+    SEALED: ClassVar[bool] = True
+    name: str
+    """Name of the file, without its suffix."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file; raises `InputError` for one that holds no such record, or another file's."""
+        record = cls.from_json(path.read_bytes(), str(path))
+        if record.name != path.stem:
+            raise DamagedError(
+                f"{path} must hold its own {cls.TITLE}, and holds that of {record.name}"
+            )
+        return record
 
 
 def parse_json(content: str | bytes, source: str) -> Any:

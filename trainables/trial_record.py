@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
 from spaces.damage import set_aside
-from spaces.errors import DamagedError, InputError, first_line
+from spaces.errors import InputError, first_line
 from spaces.files import write_atomically
-from spaces.records import Record
+from spaces.records import NamedRecord
 from spaces.secrets import masked
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import defined_or_none, metrics_over_orderings
@@ -76,7 +76,7 @@ class ScoredCell(Part):
     key: str
 
 
-class TrialRecord(Record):
+class TrialRecord(NamedRecord):
     """All that is known of a trial: its configuration, scores, costs and keys."""
 
     TITLE: ClassVar[str] = "trial record"
@@ -142,15 +142,9 @@ class TrialRecord(Record):
     def read(cls, path: Path) -> Self:
         """Read a record; raises `InputError` if the file cannot be read or holds none."""
         try:
-            content = path.read_bytes()
+            return super().read(path).summarised()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {first_line(error)}") from error
-        record = cls.from_json(content, str(path))
-        if record.name != path.stem:
-            raise DamagedError(
-                f'{path} must hold its own trial, but holds the trial "{record.name}"'
-            )
-        return record.summarised()
 
     def summarised(self) -> Self:
         """Return the record with the metrics that its score matrices give, whatever it held."""

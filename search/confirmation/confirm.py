@@ -32,6 +32,7 @@ from search.run_search import fault_behind, resumable, start_workers
 from search.tuning.health import Health
 from search.tuning.run_lock import begin_storage, only_writer
 from spaces.errors import MACHINE_STATUS, InputError
+from spaces.references import REFERENCES
 from trainables.trainable import SearchContext, StageTrainable
 
 MOST_RUNS = 100_000
@@ -53,7 +54,7 @@ def planned(outcome: Outcome, resolved: ResolvedPlan, units: int | None) -> Conf
                 f"--units {units}: go on without it, or delete {resolved.run / FOLDER} to begin anew"
             )
         return earlier
-    references = {name: resolved.space.reference(name) for name in ("finetune", "joint")}
+    references = {name: resolved.space.reference(name) for name in REFERENCES}
     finalists = choose_finalists(outcome, references)
     count = units or affordable_units(outcome, len(finalists))
     return plan_confirmation(outcome, finalists, count, looks_within(count))

@@ -1,4 +1,4 @@
-"""Interval estimates over few units: a mean, a mean of a crossed design, and a ratio of paired means.
+"""Interval estimates over few units: a mean, and a ratio of paired means.
 
 A unit is a fresh pair of an ordering and a seed that no other unit uses, so that units are exchangeable.
 """
@@ -48,35 +48,6 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     return Interval(mean, mean - half, mean + half, count - 1, level)
-
-
-def crossed_interval(table: Sequence[Sequence[float]], level: float = LEVEL) -> Interval:
-    """Return the interval of the mean of a crossed design: a row for each seed, a column an ordering.
-
-    Seeds and orderings are random effects, and Var(mean) = (MS_seed + MS_order - MS_rest) / (S O). The
-    degrees of freedom are Satterthwaite's (1946), but no fewer than those of the rarer effect. Two
-    orderings leave about one of them, however many seeds there are. Raises `ValueError` for a table of
-    less than two rows or columns.
-    """
-    values = np.asarray(table, dtype=np.float64)
-    if values.ndim != 2 or min(values.shape) < 2:
-        raise ValueError("a crossed design needs two seeds and two orderings, each with each")
-    seeds, orders = values.shape
-    mean = float(values.mean())
-    by_seed, by_order = values.mean(axis=1), values.mean(axis=0)
-    rest = values - by_seed[:, None] - by_order[None, :] + mean
-    ms_seed = orders * float(by_seed.var(ddof=1))
-    ms_order = seeds * float(by_order.var(ddof=1))
-    df_rest = (seeds - 1) * (orders - 1)
-    ms_rest = float((rest**2).sum()) / df_rest
-    total = ms_seed + ms_order - ms_rest
-    if total < ms_rest:  # neither seeds nor orderings spread more than the rest does
-        total, df = ms_rest, float(df_rest)
-    else:
-        parts = ((ms_seed, seeds - 1), (ms_order, orders - 1), (ms_rest, df_rest))
-        df = max(total**2 / sum(ms**2 / own for ms, own in parts), min(seeds, orders) - 1)
-    half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(total / (seeds * orders))
-    return Interval(mean, mean - half, mean + half, df, level)
 
 
 def ratio_interval(

@@ -33,7 +33,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
     others = [_called(named[name]) for name in verdict.together if name != verdict.recommended]
     tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
-    if verdict.kind == "nothing beats tuned finetune":
+    if verdict.kind == "nothing beats plain tuning":
         return [
             "Nothing is told apart from plain tuning.",
             tied,

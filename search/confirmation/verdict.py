@@ -13,7 +13,7 @@ from search.confirmation.looks import FEWEST, NOMINAL, Comparison, compare
 from search.confirmation.results import TEST, VALIDATION, Confirmation
 from spaces.references import CEILING, FLOOR
 
-Kind = Literal["best", "not told apart", "nothing beats tuned finetune", "cannot tell"]
+Kind = Literal["best", "not told apart", "nothing beats plain tuning", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Verdict:
 
     kind: Kind
     recommended: str
-    """Finalist to export; by its mean, or, among several, by the user's preference."""
+    """Finalist to export: the one with the highest mean."""
     together: tuple[str, ...]
     """Finalists that are not told apart, the recommended one included."""
     units: int
@@ -44,12 +44,8 @@ class Verdict:
     """Finalists that are compared with none, since a run ended without a score."""
 
 
-def judge(confirmation: Confirmation, preference: Sequence[str] = ()) -> Verdict:
-    """Return the verdict on what a confirmation has so far.
-
-    `preference`: finalists in the order in which the user would take them, the cheapest first. It
-    decides among several that are not told apart.
-    """
+def judge(confirmation: Confirmation) -> Verdict:
+    """Return the verdict on what a confirmation has so far."""
     units, names = _common(confirmation)
     plain = [finalist.name for finalist in confirmation.plan.finalists if finalist.is_plain]
     scores = _means(confirmation, units, VALIDATION)
@@ -59,12 +55,10 @@ def judge(confirmation: Confirmation, preference: Sequence[str] = ()) -> Verdict
     leader = comparison.leader
     together = comparison.together if leader else tuple(names)
     behind = _behind(confirmation, comparison, units) if leader else {}
-    by_preference = [name for name in preference if name in together]
-    recommended = by_preference[0] if len(together) > 1 and by_preference else leader
-    gap, closed = _gap(confirmation, recommended, units)
+    gap, closed = _gap(confirmation, leader, units)
     return Verdict(
         kind=_kind(units, together, plain, behind, gap),
-        recommended=recommended,
+        recommended=leader,
         together=together,
         units=units,
         scores=scores,
@@ -89,7 +83,7 @@ def _kind(
     if gap is not None and widest > abs(gap.estimate):
         return "cannot tell"
     if any(name in plain for name in together):
-        return "nothing beats tuned finetune"
+        return "nothing beats plain tuning"
     return "not told apart" if together[1:] else "best"
 
 

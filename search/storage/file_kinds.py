@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from search.final.best_record import MOST_BYTES, BestRecord
 from search.plan.checks import DATA, FEATURES, STAGES
@@ -16,7 +15,7 @@ from search.storage.result_files import NotCheckedError, sound_result, structure
 from search.tuning.journal import JOURNAL, journal_fault
 from spaces.errors import InputError, first_line
 from spaces.files import file_sha256
-from spaces.records import parse_json
+from spaces.records import NamedRecord, parse_json
 from spaces.seals import SEAL
 from spaces.storage import MARKER
 from spaces.yaml_files import read_yaml
@@ -80,9 +79,9 @@ def _benchmark(path: Path) -> Fault:
 
 
 def _note(path: Path) -> Fault:
-    kinds: dict[str, Any] = {PREPARED: BenchmarkOrigin, "pictures-": PictureNote}
+    kinds: dict[str, type[NamedRecord]] = {PREPARED: BenchmarkOrigin, "pictures-": PictureNote}
     record = next((r for start, r in kinds.items() if path.name.startswith(start)), ConversionNote)
-    record.from_json(path.read_bytes(), str(path))
+    record.read(path)
     return None
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from spaces.errors import InputError
 from spaces.files import write_atomically
-from spaces.records import Record
+from spaces.records import NamedRecord
 from tasks.data.images import decoding_fault
 from tasks.data.rows import are_described, read_images
 from tasks.data.split_notes import SplitTexts, short_hash
@@ -20,10 +20,11 @@ RULES = 1
 """Version of the rules in `pictures`; another one decodes all pictures again."""
 
 
-class PictureNote(Record):
+class PictureNote(NamedRecord):
     """Note that all pictures of some data can be decoded."""
 
     TITLE: ClassVar[str] = "note of good pictures"
+    SCHEMA: ClassVar[int] = 2
 
     rules: int
     """Version of the rules by which pictures are decoded."""
@@ -79,7 +80,7 @@ class TaskSurvey:
         """
         noting = self._note and self._note.parent.is_dir() and not self._known
         if self._note and noting and not broken and self._shared is None:
-            write_atomically(self._note, PictureNote(rules=RULES).to_json())
+            write_atomically(self._note, PictureNote(name=self._note.stem, rules=RULES).to_json())
 
     def notes(self) -> list[str]:
         """Return the notes about the task's splits."""
@@ -98,7 +99,7 @@ def _read_note(file: Path | None) -> PictureNote | None:
     if file is None:
         return None
     try:
-        note = PictureNote.from_json(file.read_bytes(), str(file))
+        note = PictureNote.read(file)
         return note if note.rules == RULES else None
     except (OSError, InputError):
         return None

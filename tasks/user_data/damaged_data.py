@@ -10,7 +10,7 @@ from typing import ClassVar
 from spaces.damage import set_aside
 from spaces.errors import DamagedError, InputError, first_line
 from spaces.files import write_atomically
-from spaces.records import Record
+from spaces.records import NamedRecord
 from tasks.data.benchmark import read_benchmark_file
 from tasks.data.manifest import MANIFEST, check_shards, read_manifest
 
@@ -20,19 +20,18 @@ PREPARED = "benchmark-"
 """Beginning of the name of a prepared benchmark; the hash of its content follows."""
 
 
-class BenchmarkOrigin(Record):
+class BenchmarkOrigin(NamedRecord):
     """The benchmark file of raw data that a prepared one was made of."""
 
     TITLE: ClassVar[str] = "origin of a prepared benchmark"
-    SCHEMA: ClassVar[int] = 1
-    SEALED: ClassVar[bool] = True
+    SCHEMA: ClassVar[int] = 2
 
     source: str
 
 
 def note_origin(source: Path, prepared: Path) -> None:
     """Record which file a prepared benchmark was made of, so that it can be made again."""
-    origin = BenchmarkOrigin(source=str(source.absolute()))
+    origin = BenchmarkOrigin(name=prepared.stem, source=str(source.absolute()))
     write_atomically(_note(prepared), origin.to_json())
 
 
@@ -45,7 +44,7 @@ def origin_of_damaged(name_or_path: str | Path, out: Path) -> Path | None:
     if fault is None:
         return None
     try:
-        origin = BenchmarkOrigin.from_json(_note(prepared).read_bytes(), str(_note(prepared)))
+        origin = BenchmarkOrigin.read(_note(prepared))
     except (OSError, InputError) as error:
         raise InputError(
             f"{fault}, and nothing says what it was made of ({first_line(error)}): put it back, or "

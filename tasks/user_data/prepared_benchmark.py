@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from spaces.damage import set_aside
 from spaces.errors import InputError, first_line
 from spaces.files import file_sha256, write_atomically
-from spaces.records import Record
+from spaces.records import NamedRecord
 from tasks.data.benchmark import plain_files, read_benchmark_file
 from tasks.data.benchmark_file import BenchmarkFile, TaskEntry
 from tasks.data.manifest import MANIFEST, REJECTED, SourceFile, check_shards, read_manifest
@@ -42,12 +42,11 @@ MOST_PLAIN = 1 << 31
 """Bytes up to which plain Parquet is read into memory; more is converted to shards, which are mapped."""
 
 
-class ConversionNote(Record):
+class ConversionNote(NamedRecord):
     """Inputs of a conversion: while they are unchanged, its folder is used again."""
 
     TITLE: ClassVar[str] = "note of a conversion"
-    SCHEMA: ClassVar[int] = 2
-    SEALED: ClassVar[bool] = True
+    SCHEMA: ClassVar[int] = 3
 
     folder: str
     sources: tuple[SourceFile, ...]
@@ -135,20 +134,16 @@ def converted_folder(task: RawTask, out: Path) -> Path:
     for line in note_lines(manifest.notes):
         print(f"{line} ({task.name})", file=sys.stderr, flush=True)
     sources = manifest.sources
-    inputs = ConversionNote(folder=folder.name, sources=sources, images=images)
-    write_atomically(_note_file(task, out), json.dumps(inputs.to_values()))
+    note = _note_file(task, out)
+    inputs = ConversionNote(name=note.stem, folder=folder.name, sources=sources, images=images)
+    write_atomically(note, inputs.to_json())
     return folder
 
 
 def _note_file(task: RawTask, out: Path) -> Path:
     """Return the file of a task's `ConversionNote`, named for its settings and the converter's version."""
-    return out / KNOWN / _note_name(task.settings())
-
-
-def _note_name(settings: Mapping[str, Any]) -> str:
-    """Return the name of the note of a conversion by these settings."""
-    text = json.dumps([VERSION, settings], sort_keys=True)
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    settings = json.dumps([VERSION, task.settings()], sort_keys=True)
+    return out / KNOWN / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
 
 
 def _unchanged(note: Path, out: Path) -> Path | None:
@@ -157,10 +152,8 @@ def _unchanged(note: Path, out: Path) -> Path | None:
     A damaged note is set aside.
     """
     try:
-        known = ConversionNote.from_json(note.read_bytes(), str(note))
+        known = ConversionNote.read(note)
         folder = out / known.folder
-        if folder.is_dir() and _note_name(read_manifest(folder).settings) != note.name:
-            raise InputError("it is the note of another task's conversion")
         same = folder.is_dir() and all(map(_same_source, known.sources))
         return folder if same and all(file_state(p) == s for p, s in known.images.items()) else None
     except FileNotFoundError:

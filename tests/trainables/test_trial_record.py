@@ -55,7 +55,7 @@ def test_stages_trained_ahead_count_as_trained() -> None:
     ("changes", "message"),
     [
         ({"schema": 0}, "has schema 0"),
-        ({"name": "0002"}, 'must hold its own trial, but holds the trial "0002"'),
+        ({"name": "0002"}, "must hold its own trial record, and holds that of 0002"),
         ({"state": "asleep"}, "state: Input should be 'running'"),
         ({"config": {"training": {}}}, "it must name its strategy"),
         ({"matrices": [{"tasks": ["a"], "values": []}]}, "1 tasks need a matrix of 2 rows"),

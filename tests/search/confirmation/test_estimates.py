@@ -9,7 +9,6 @@ import pytest
 from scipy import stats
 
 from search.confirmation.estimates import (
-    crossed_interval,
     holm,
     mean_interval,
     paired_p,
@@ -54,39 +53,6 @@ def test_the_interval_of_a_mean_covers_it(units: int) -> None:
     rng = np.random.default_rng(units)
     found = [mean_interval(rng.normal(0.3, 0.05, units).tolist()) for _ in range(TRIES)]
     assert 0.93 <= np.mean([one.low <= 0.3 <= one.high for one in found]) <= 0.97
-
-
-@pytest.mark.parametrize(("seeds", "orderings"), [(3, 3), (5, 4), (3, 6)])
-def test_the_interval_of_a_crossed_design_covers_its_mean(seeds: int, orderings: int) -> None:
-    # As if seed and ordering were two draws each: what they share makes the cells alike.
-    rng, covered, naive = np.random.default_rng(seeds * orderings), [], []
-    for _ in range(TRIES):
-        cells = (
-            rng.normal(0, 0.04, (seeds, 1))
-            + rng.normal(0, 0.03, (1, orderings))
-            + rng.normal(0.3, 0.02, (seeds, orderings))
-        )
-        one, other = crossed_interval(cells.tolist()), mean_interval(cells.ravel().tolist())
-        covered.append(one.low <= 0.3 <= one.high)
-        naive.append(other.low <= 0.3 <= other.high)
-    assert np.mean(covered) >= 0.93  # it is cautious where both have three levels
-    assert np.mean(naive) < 0.9
-
-
-def test_a_crossed_design_of_two_orderings_has_about_one_degree_of_freedom() -> None:
-    cells = [[0.50, 0.60], [0.51, 0.61], [0.49, 0.60], [0.50, 0.59]]
-    assert crossed_interval(cells).df < 1.1
-    with pytest.raises(ValueError, match="two seeds and two orderings"):
-        crossed_interval([[0.1, 0.2]])
-
-
-def test_a_crossed_design_without_effects_has_an_interval() -> None:
-    # The components of these seeds and orderings add up to hardly more than 0.
-    rng = np.random.default_rng(1)
-    for _ in range(TRIES):
-        found = crossed_interval(rng.normal(0.3, 0.03, (3, 3)).tolist())
-        assert found.df >= 2
-        assert 0 < found.half < 0.3
 
 
 def test_fiellers_interval_covers_the_share_of_a_gap() -> None:

@@ -1,4 +1,4 @@
-"""What Ray needs to start on this machine alone is asked for before it starts."""
+"""Checks of this machine before Ray starts on it alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader of the best trial is told beside its figure."""
+"""Cautions that stand beside the figure of the best trial."""
 
 from __future__ import annotations
 

@@ -34,10 +34,13 @@ class Published:
         return ScoreMatrix(self.tasks, values)
 
 
+UCIT = ("ImageNet-R", "ArxivQA", "VizWiz", "IconQA", "CLEVR", "Flickr30k")
+COIN = ("ScienceQA", "TextVQA", "ImageNet", "GQA")
+TRACE = tuple("C-STANCE FOMC MeetingBank Py150 ScienceQA NumGLUE-cm NumGLUE-ds 20Minuten".split())
 PUBLISHED = [
     Published(
         "UCIT, LoRA",
-        ("ImageNet-R", "ArxivQA", "VizWiz", "IconQA", "CLEVR", "Flickr30k"),
+        UCIT,
         [
             [90.97],
             [90.38, 92.6],
@@ -51,7 +54,7 @@ PUBLISHED = [
     ),
     Published(
         "UCIT, Hyper-LLaVA",
-        ("ImageNet-R", "ArxivQA", "VizWiz", "IconQA", "CLEVR", "Flickr30k"),
+        UCIT,
         [
             [91.73],
             [90.4, 94.23],
@@ -69,7 +72,7 @@ PUBLISHED = [
     ),
     Published(
         "UCIT, Hyper-LLaVA, batches of 24",
-        ("ImageNet-R", "ArxivQA", "VizWiz", "IconQA", "CLEVR", "Flickr30k"),
+        UCIT,
         [
             [91.9],
             [91.03, 94.83],
@@ -87,7 +90,7 @@ PUBLISHED = [
     ),
     Published(
         "CoIN of 4 tasks, first 10 % replayed",
-        ("ScienceQA", "TextVQA", "ImageNet", "GQA"),
+        COIN,
         [
             [73.26],
             [72.86, 39.03],
@@ -102,7 +105,7 @@ PUBLISHED = [
     ),
     Published(
         "CoIN of 4 tasks, first 1 % replayed",
-        ("ScienceQA", "TextVQA", "ImageNet", "GQA"),
+        COIN,
         [
             [73.12],
             [66.52, 53.67],
@@ -117,7 +120,7 @@ PUBLISHED = [
     ),
     Published(
         "CoIN of 4 tasks, random 1 % replayed, run 3",
-        ("ScienceQA", "TextVQA", "ImageNet", "GQA"),
+        COIN,
         [
             [73.095968],
             [68.568734, 55.05],
@@ -133,7 +136,7 @@ PUBLISHED = [
     ),
     Published(
         "CoIN of 4 tasks, random 1 % replayed, run 5",
-        ("ScienceQA", "TextVQA", "ImageNet", "GQA"),
+        COIN,
         [
             [72.978071],
             [67.319029, 53.29],
@@ -149,7 +152,7 @@ PUBLISHED = [
     ),
     Published(
         "CoIN of 4 tasks, random 10 % replayed",
-        ("ScienceQA", "TextVQA", "ImageNet", "GQA"),
+        COIN,
         [
             [73.143127],
             [73.449658, 36.55],
@@ -165,16 +168,7 @@ PUBLISHED = [
     ),
     Published(
         "TRACE, sequential tuning",
-        (
-            "C-STANCE",
-            "FOMC",
-            "MeetingBank",
-            "Py150",
-            "ScienceQA",
-            "NumGLUE-cm",
-            "NumGLUE-ds",
-            "20Minuten",
-        ),
+        TRACE,
         [
             [50.1],
             [47.35, 66.33],
@@ -190,16 +184,7 @@ PUBLISHED = [
     ),
     Published(
         "TRACE, MIGU",
-        (
-            "C-STANCE",
-            "FOMC",
-            "MeetingBank",
-            "Py150",
-            "ScienceQA",
-            "NumGLUE-cm",
-            "NumGLUE-ds",
-            "20Minuten",
-        ),
+        TRACE,
         [
             [50.7],
             [47.85, 54.64],
