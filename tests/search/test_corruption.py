@@ -9,8 +9,6 @@ import pytest
 from corruption import DAMAGES, KINDS, Bench, without_ray
 from toy import Toy
 
-pytestmark = pytest.mark.xdist_group("corruption")  # one worker makes what they share
-
 
 @pytest.fixture(scope="module")
 def bench(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:

@@ -23,7 +23,6 @@ from trainables.rank.features import record_batches
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
-pytestmark = pytest.mark.xdist_group("search")  # one worker makes what they share
 
 ORDERINGS = (("hue", "light", "half"), ("hue", "half", "light"))
 

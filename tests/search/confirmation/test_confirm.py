@@ -12,8 +12,6 @@ from toy import ADAPTER, TRAINING, Toy
 
 from search.confirmation.finalists import FOLDER, read_confirmation
 
-pytestmark = pytest.mark.xdist_group("confirm")  # one worker makes what they share
-
 
 @pytest.fixture(scope="module")
 def confirmed(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -19,7 +19,6 @@ from trainables.panel import Panel
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
-pytestmark = pytest.mark.xdist_group("ranks")  # one worker makes what they share
 
 ORDERING = ("hue", "light")
 LONG = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
