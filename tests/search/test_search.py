@@ -23,7 +23,6 @@ from trainables.rank.features import record_batches
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
-
 ORDERINGS = (("hue", "light", "half"), ("hue", "half", "light"))
 
 

@@ -19,7 +19,6 @@ from trainables.panel import Panel
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
 
-
 ORDERING = ("hue", "light")
 LONG = {"finetune": {"name": "finetune"}, "ewc": {"name": "ewc", "strength": 1e3}}
 """Trained until they answer some of the examples rightly."""
