@@ -69,12 +69,37 @@ def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
         "--objectives",
         help="metrics, comma-separated; the first one chooses the best trial",
     )
+    add(
+        "--prefer",
+        type=text_flag,
+        choices=("training", "memory", "latency", "mean"),
+        help="cost that chooses among finalists that are not told apart (default: training)",
+    )
     add("--seed", type=whole_flag, help="seed of the search, the data order and the weights")
 
 
 def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--samples", type=whole_flag, help="number of configurations that the search proposes")
+    add(
+        "--reference-samples",
+        type=whole_flag,
+        metavar="N",
+        help="runs of finetune and of joint if shared knobs are searched (default: as many as a strategy)",
+    )
+    add(
+        "--confirm",
+        type=whole_flag,
+        metavar="K",
+        help="finalists that are trained again on orderings and seeds that chose nothing; 0 = none "
+        "(default: in proportion to the stages of the search)",
+    )
+    add(
+        "--confirm-seeds",
+        type=whole_flag,
+        metavar="S",
+        help="fresh seeds at most, each with a fresh ordering, that finalists are confirmed on",
+    )
     add(
         "--concurrent",
         type=whole_flag,
@@ -195,7 +220,7 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     from spaces.errors import InputError
 
     names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
-    names += ("stopping", "features", *RESUMABLE)
+    names += ("stopping", "features", "reference_samples", *RESUMABLE)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
     for name in ("data", "text_encoder"):
         if (folder := getattr(args, name)) is not None:
@@ -208,8 +233,8 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
         if fixed := sorted(given - set(RESUMABLE)):
             raise InputError(
                 f"a search is resumed with the plan it began with; got --{fixed[0].replace('_', '-')}, "
-                "and only --samples, --concurrent, --gpus-per-worker, --time-budget and --store-limit may "
-                "differ"
+                "and only --samples, --confirm, --confirm-seeds, --prefer, --concurrent, "
+                "--gpus-per-worker, --time-budget and --store-limit may differ"
             )
         return with_fields(resumed_plan(resumed), values, "the flags")
     plan = with_fields(named_plan(args.plan or "default"), values, "the flags")

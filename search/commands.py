@@ -40,6 +40,9 @@ def confirm(argv: Sequence[str] | None = None) -> int:
     p = Parser(prog="search/confirm.py", description=confirm.__doc__)
     p.add_argument("run", type=path_flag, help="folder of a finished search")
     p.add_argument(
+        "--finalists", type=whole_flag, help="finalists at most, beside finetune and joint"
+    )
+    p.add_argument(
         "--units",
         type=whole_flag,
         help="units at most (default: 3 to 8, in proportion to the stages that the search trained)",
@@ -50,7 +53,8 @@ def confirm(argv: Sequence[str] | None = None) -> int:
     def act() -> int:
         from search.confirmation.command import confirm_run
 
-        return confirm_run(args.run.expanduser().resolve(), args.units, args.dry_run)
+        run = args.run.expanduser().resolve()
+        return confirm_run(run, args.finalists, args.units, args.dry_run)
 
     return guarded(act)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from search.confirmation.scope import confirmation_scope
 from search.plan.plan_warnings import plan_warnings
 from search.plan.resolved_plan import ResolvedPlan
 from search.prepared_search import PreparedSearch
 from search.resources.cost_estimate import describe_estimate
 from search.resources.precompute_features import uses_feature_cache
-from search.resources.stage_counts import count_stages
+from search.resources.stage_counts import StageCounts, count_stages
 from search.tuning.prior_run import PriorRun
 from spaces.references import REFERENCES
 from tasks import SPLITS
@@ -22,7 +23,6 @@ def describe(search: PreparedSearch) -> str:
     """Describe a prepared search, one aspect a line."""
     resolved, prior_run = search.resolved, search.prior_run
     plan, panel = resolved.plan, resolved.panel
-    trials = plan.samples + len(REFERENCES)
     stages = count_stages(resolved, prior_run)
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
@@ -34,10 +34,11 @@ def describe(search: PreparedSearch) -> str:
         lines.append(f"initial     {', '.join(panel.initial)}, {INITIAL[panel.initial_state]}")
     lines += [
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
-        f"strategies  {', '.join(plan.strategies)}, beside {' and '.join(REFERENCES)}",
-        f"trials      {trials}, {search.packing}",
+        f"strategies  {', '.join(plan.strategies)}, beside {_references(resolved)}",
+        f"trials      {resolved.trials}, {search.packing}",
         f"stages      {stages.configured} configured, at most {stages.distinct} distinct, "
         f"{stages.stored} known to be in the store: at most {stages.to_train} to be trained",
+        *_confirmation(resolved, stages),
         f"memory      {_memory(search.needs.rank)}",
         f"features    about {search.needs.features / 1e9:.2f} GB, {_feature_cache(search)}",
         f"estimate    {describe_estimate(resolved, search.packing.lanes, prior_run)}",
@@ -47,6 +48,28 @@ def describe(search: PreparedSearch) -> str:
         lines.append(f"again       {_repeated(prior_run, plan.samples)}")
     lines += [f"note        {w}" for w in (*plan_warnings(resolved), *search.needs.probe.notes())]
     return "\n".join(lines)
+
+
+def _confirmation(resolved: ResolvedPlan, stages: StageCounts) -> list[str]:
+    """Return how the finalists are confirmed, and the stages that it may take."""
+    plan, tasks = resolved.plan, len(resolved.panel.orderings[0])
+    if plan.confirm == 0:
+        return ["confirm     off"]
+    scope = confirmation_scope(
+        stages.distinct, tasks, len(plan.strategies), plan.confirm, plan.confirm_seeds
+    )
+    units = str(scope.units) if scope.units == scope.looks[0] else f"up to {scope.units}"
+    return [
+        f"confirm     up to {scope.finalists} finalists, {' and '.join(REFERENCES)}, on {units} fresh "
+        f"orderings and seeds: at most {scope.most_stages(tasks)} stages more"
+    ]
+
+
+def _references(resolved: ResolvedPlan) -> str:
+    """Return the references, and how many runs of each are tuned."""
+    runs = len(resolved.references) // len(REFERENCES)
+    tuned = f" ({runs} runs of each, over the shared knobs)" if runs > 1 else ""
+    return f"{' and '.join(REFERENCES)}{tuned}"
 
 
 def _split_sizes(resolved: ResolvedPlan, name: str) -> str:

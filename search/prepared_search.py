@@ -32,6 +32,6 @@ def prepare_search(resolved: ResolvedPlan) -> PreparedSearch:
     if cluster_address() is None:
         check_ray_can_start()
     needs = memory_needs(resolved)
-    packing = pack_lanes(resolved.plan, needs.rank_bytes)
+    packing = pack_lanes(resolved.plan, resolved.trials, needs.rank_bytes)
     prior_run = find_prior_run(record_plan(resolved), resolved.run)
     return PreparedSearch(resolved.with_worker(gpus=packing.share), needs, packing, prior_run)

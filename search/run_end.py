@@ -35,6 +35,8 @@ class Ending:
     """Number of the signal that ended the search; 0 if none did."""
     cut_short: bool = False
     """True if Ray was killed, so that its exit handlers must not run in this program."""
+    unconfirmed: int = 0
+    """Number of runs of the confirmation that are left."""
     budget: float | None = None
     """Seconds of the time budget, if it ended the search."""
     failed: list[str] = field(default_factory=list)
@@ -85,6 +87,8 @@ def show_end(run: Path, ending: Ending, status: int, damage: DamageWatch, second
             f"The time budget of {ending.budget:g} s ended with {ending.unended} trials to go: "
             f"{resume} --time-budget {suggested_budget(ending.budget)} goes on with them"
         )
+    if ending.unconfirmed:
+        print(f"Not confirmed yet: {ending.unconfirmed} runs are left; {resume} goes on with them")
     if ending.failed:
         where = f" ({ending.errors})" if ending.errors else ""
         print(f"Failed: {', '.join(ending.failed)}{where}; {resume} tries them again")

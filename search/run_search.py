@@ -7,22 +7,19 @@ which the command prints as one line.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import ray
 from ray.tune import Callback
 
+from search.confirmation.after_search import confirm_search, search_budget, wanted_confirmation
 from search.interruption import (
     InterruptedSearch,
-    catch_signals,
-    caught,
     interruptible,
     kill_at_next,
     leave,
@@ -31,29 +28,32 @@ from search.interruption import (
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import read_saved_plan, record_plan, write_saved_plan
 from search.prepared_search import PreparedSearch
-from search.resources.cluster import connect
+from search.ray_session import (
+    RAY_LOG,
+    dead_process_behind,
+    fault_behind,
+    resumable,
+    start_workers,
+)
 from search.resources.precompute_features import precompute_features
-from search.resources.ray_again import print_if_process_dies, resume_in_new_program, worker_fault
+from search.resources.ray_again import resume_in_new_program
 from search.resources.ray_errors import send_errors_to
 from search.resources.ray_start import kill_children
-from search.resources.ray_watch import RayDiedError, dead_process, noted_deaths, watching_ray
+from search.resources.ray_watch import RayDiedError, watching_ray
 from search.resources.stage_counts import count_stages
 from search.resources.store_limit import StoreLimit
-from search.run_end import Ending, end_in_new_program, resume_command, show_end, write_results
+from search.run_end import Ending, end_in_new_program, show_end, write_results
 from search.tuning.health import Health
 from search.tuning.prior_run import PriorRun, recover_proposals, reuse_prior_run
 from search.tuning.progress import Progress
 from search.tuning.recorded_plan import keep_plan
 from search.tuning.restored_trials import restore_trials, restored_lines
-from search.tuning.run_lease import check_run_lease
 from search.tuning.run_lock import begin_storage, only_writer
+from search.tuning.searcher import StudySearcher
 from search.tuning.tuner import build_searcher, build_tuner
 from spaces.damage import DamageWatch
-from spaces.errors import MACHINE_STATUS, InputError, MachineError, first_line
+from spaces.errors import MACHINE_STATUS, MachineError
 from spaces.references import REFERENCES
-
-RAY_LOG = "ray-error.log"
-"""File in a search's folder for errors of Ray that are too long for a line."""
 
 
 def run_search(search: PreparedSearch, start: float, damage: DamageWatch) -> int:
@@ -87,30 +87,6 @@ def run_search(search: PreparedSearch, start: float, damage: DamageWatch) -> int
             end_in_new_program(run, ending.signum)
         status = write_results(run, ending)
         return show_end(run, ending, status, damage, time.monotonic() - start)
-
-
-@contextlib.contextmanager
-def resumable(run: Path, command: str = "") -> Iterator[None]:
-    """Turn errors of disk and storage into a `MachineError` that names the command to resume."""
-    command = command or resume_command(run)
-    try:
-        yield
-    except MachineError as error:
-        raise MachineError(
-            f"{error}; what is finished is safe: {command} goes on with it"
-        ) from error
-    except OSError as error:
-        raise MachineError(
-            f'"{run}" cannot be written ({first_line(error)}); what is finished is safe: '
-            f"{command} goes on with it"
-        ) from error
-
-
-def dead_process_behind(error: BaseException) -> str:
-    """Return the name of the process of Ray whose death raised an error; empty if a signal did."""
-    if isinstance(error, RayDiedError):
-        return str(error)
-    return noted_deaths[-1] if noted_deaths and not caught else ""
 
 
 def end_by_signal(error: BaseException) -> Ending:
@@ -149,11 +125,12 @@ def run_trials(search: PreparedSearch, start: float, damage: DamageWatch) -> End
         prior_run = recover_proposals(resolved) or prior_run
         for line in restored_lines(*restore_trials(resolved.run)):
             print(line, flush=True)
-    searcher, stages = build_searcher(resolved, prior_run), resolved.panel.stages
+    searcher = build_searcher(resolved, prior_run)
     keep_plan(searcher.study, resolved.run)
     if prior_run:
         reuse_prior_run(resolved, searcher, prior_run)
-    if not searcher.trials_left():
+    left = searcher.trials_left()
+    if not left and wanted_confirmation(resolved) is None:
         return Ending()  # nothing is left to train: Ray is not needed
     print("starting Ray and the workers", flush=True)
     cpus = lanes * resolved.plan.workers_per_trial + 1  # one for the trials themselves
@@ -161,22 +138,35 @@ def run_trials(search: PreparedSearch, start: float, damage: DamageWatch) -> End
         start_workers(cpus, resolved.run)
         errors = send_errors_to(resolved.run / RAY_LOG)
         resolved = precompute_features(resolved, search.needs, lanes)
-        trials = resolved.plan.samples + len(REFERENCES)
-        progress = Progress(resolved.run, trials, stages, lanes, resolved.plan.directions())
-        callbacks: list[Callback] = [progress, Health(resolved.run)]
-        if resolved.plan.store_limit is not None:
-            callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
         begun = time.monotonic()
-        try:
-            build_tuner(resolved, searcher, lanes, callbacks).fit()
-        except Exception as error:
-            raise fault_behind(error, resolved.run) from error
-        finally:
-            progress.close()
+        ending = tune_trials(resolved, searcher, lanes) if left else Ending()
+        if not ending.signum and (plan := wanted_confirmation(resolved)):
+            ending = confirm_search(resolved, plan, lanes, ending, begun)
     ray.shutdown()
-    seconds = time.monotonic() - begun
-    ending = tune_ending(resolved, searcher.unended(), searcher.failed, seconds)
     return dataclasses.replace(ending, errors=errors.place)
+
+
+def tune_trials(resolved: ResolvedPlan, searcher: StudySearcher, lanes: int) -> Ending:
+    """Run the trials that are left on the workers; return how they ended."""
+    progress = Progress(
+        resolved.run,
+        resolved.trials,
+        resolved.panel.stages,
+        lanes,
+        resolved.plan.directions(),
+        joint_trials=len(resolved.references) // len(REFERENCES),
+    )
+    callbacks: list[Callback] = [progress, Health(resolved.run)]
+    if resolved.plan.store_limit is not None:
+        callbacks.append(StoreLimit(resolved.run.parent, resolved.plan.store_limit))
+    begun, budget = time.monotonic(), search_budget(resolved.plan)
+    try:
+        build_tuner(resolved, searcher, lanes, callbacks, budget).fit()
+    except Exception as error:
+        raise fault_behind(error, resolved.run) from error
+    finally:
+        progress.close()
+    return tune_ending(searcher.unended(), searcher.failed, budget, time.monotonic() - begun)
 
 
 def resume_while_stuck(
@@ -196,57 +186,11 @@ def resume_while_stuck(
         leave(MACHINE_STATUS)
 
 
-def start_workers(cpus: int, run: Path) -> None:
-    """Connect to Ray, and put this search's signal handlers in place of Ray's."""
-    words = (
-        "error: Ray ended this process while the two connected, for its control process died; what is "
-        f"finished is safe: {resume_command(run)} goes on with it"
-    )
-    try:
-        with print_if_process_dies(words):
-            connect(cpus, run / RAY_LOG)
-    except InputError as error:
-        raise InputError(f"{error}; then {resume_command(run)} goes on") from error
-    except SystemExit as error:  # Ray's own handler of SIGTERM, while it started
-        raise InterruptedSearch(int(error.code or 0)) from error
-    finally:
-        catch_signals()
-
-
-def fault_behind(error: Exception, run: Path) -> BaseException:
-    """Return the exception to raise for an error of Tune: its real cause, or a `MachineError` of one line.
-
-    Ray wraps an exception that a signal handler raises within a call of its core. So the causes are
-    searched for a signal, a death of Ray, and faults of the disk or the lease, in this order.
-    """
-    causes = list(causes_of(error))
-    for kind in (KeyboardInterrupt, RayDiedError, MachineError):
-        for cause in causes:
-            if isinstance(cause, kind):
-                return cause
-    if name := dead_process():
-        return RayDiedError(name)
-    for cause in causes:
-        if isinstance(cause, OSError):
-            return cause
-    check_run_lease(run)
-    return worker_fault(error, run / RAY_LOG)
-
-
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, the nearest first."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-def tune_ending(resolved: ResolvedPlan, unended: int, failed: list[str], seconds: float) -> Ending:
-    """Return how Tune ended, given the number of trials without an end.
+def tune_ending(unended: int, failed: list[str], budget: float | None, seconds: float) -> Ending:
+    """Return how Tune ended, given the number of trials without an end, the seconds allowed and spent.
 
     Tune returns early for the time budget and for Ctrl-C, and does not say for which.
     """
-    budget = resolved.plan.time_budget
     if not unended:
         return Ending(failed=failed)
     if budget is not None and seconds >= budget:

@@ -20,6 +20,8 @@ SCORING = {
 "cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2.
 Losses of a task between its own stage and the end are not measured.
 """
+AT_THE_END = "end"
+"""Schedule of a confirmation: all tasks, at the end of an ordering alone."""
 INITIAL_STATES = ("trained", "known")
 """Initial tasks are trained jointly before the first stage, or the model has learned them already."""
 
@@ -67,11 +69,13 @@ class Panel:
 
     def scored_tasks(self, config: TrialConfig, path: StagePath) -> list[str]:
         """Return the tasks scored after `path`."""
+        ends = any(path == config.strategy.curriculum(o) for o in self.orderings)
+        if self.scoring == AT_THE_END and not ends:
+            return []
         if not path or self.scoring == "all":
             return list(self.all_tasks)
         longer = [p for p in self.paths(config) if len(p) > len(path) and p[: len(path)] == path]
         # An ordering may end where another goes on.
-        ends = any(path == config.strategy.curriculum(o) for o in self.orderings)
         whole = ends or self.scoring != "cheap"
         tasks = [task for group in (path if whole else path[-1:]) for task in group]
         if self.scoring in ("next", "cheap"):

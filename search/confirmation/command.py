@@ -9,24 +9,26 @@ from pathlib import Path
 from search.confirmation.answer import result_lines
 from search.confirmation.confirm import confirm, confirm_command, planned
 from search.confirmation.finalists import ConfirmationRecord
+from search.confirmation.sentences import called
 from search.confirmation.verdict import judge
 from search.interruption import signal_behind
 from search.plan.resolve import check_unchanged, resolve_plan, resumed_plan
 from search.prepared_search import prepare_search
+from search.ray_session import dead_process_behind
 from search.resources.ray_watch import RayDiedError
 from search.results.outcome import read_outcome
-from search.run_search import dead_process_behind
 from spaces.errors import MACHINE_STATUS, InputError
 
 
-def confirm_run(run: Path, units: int | None, dry_run: bool) -> int:
+def confirm_run(run: Path, finalists: int | None, units: int | None, dry_run: bool) -> int:
     """Confirm the search in a folder; return the exit status, 1 if it cannot tell anything apart."""
-    if units is not None and units < 1:
-        raise InputError(f"--units must be at least 1, got {units}")
+    for flag, number in (("--finalists", finalists), ("--units", units)):
+        if number is not None and number < 1:
+            raise InputError(f"{flag} must be at least 1, got {number}")
     outcome = read_outcome(run)
     resolved = resolve_plan(resumed_plan(run), run.name, run.parent, resume=True)
     check_unchanged(resolved)
-    plan = planned(outcome, resolved, units)
+    plan = planned(outcome, resolved, finalists, units)
     print("\n".join(plan_lines(plan)), flush=True)
     if dry_run:
         return 0
@@ -52,12 +54,13 @@ def cut_short(error: BaseException, run: Path) -> int:
 
 def plan_lines(plan: ConfirmationRecord) -> list[str]:
     """Return what a confirmation trains at most, in lines."""
-    names = ", ".join(f"{f.strategy} {f.name}" for f in plan.finalists if f.name != f.strategy)
-    runs = ", ".join(f.name for f in plan.finalists if f.name == f.strategy)
-    stages = len(plan.finalists) * sum(len(unit["ordering"]) for unit in plan.units)
-    looks = ", ".join(map(str, plan.looks))
+    names = ", ".join(called(finalist) for finalist in plan.finalists)
+    tasks, looks = len(plan.units[0]["ordering"]), ", ".join(map(str, plan.looks))
+    most = len(plan.finalists) * len(plan.units) * tasks
+    if plan.most_stages is not None:
+        most = min(most, max(plan.most_stages, len(plan.finalists) * plan.looks[0] * tasks))
     return [
-        f"finalists   {names}; beside {runs}",
-        f"units       {len(plan.units)} at most, compared after {looks}: at most {stages} stages",
+        f"finalists   {names}",
+        f"units       {len(plan.units)} at most, compared after {looks}: at most {most} stages",
         *(f"  unit {n}    {'>'.join(u['ordering'])}" for n, u in enumerate(plan.units, start=1)),
     ]

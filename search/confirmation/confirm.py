@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -13,22 +12,22 @@ from ray import tune
 from search.confirmation.finalists import (
     FOLDER,
     ConfirmationRecord,
-    affordable_units,
     choose_finalists,
     plan_confirmation,
     read_confirmation,
+    search_stages,
 )
-from search.confirmation.looks import looks_within
 from search.confirmation.progress import ConfirmationProgress
 from search.confirmation.results import Confirmation, read_results
+from search.confirmation.scope import confirmation_scope
 from search.confirmation.searcher import ConfirmationSearcher
 from search.interruption import interruptible, leave
 from search.plan.resolved_plan import ResolvedPlan
 from search.prepared_search import PreparedSearch
+from search.ray_session import fault_behind, resumable, start_workers
 from search.resources.precompute_features import precompute_features
 from search.resources.ray_watch import watching_ray
 from search.results.outcome import Outcome
-from search.run_search import fault_behind, resumable, start_workers
 from search.tuning.health import Health
 from search.tuning.run_lock import begin_storage, only_writer
 from spaces.errors import MACHINE_STATUS, InputError
@@ -37,27 +36,36 @@ from trainables.trainable import SearchContext, StageTrainable
 
 MOST_RUNS = 100_000
 """Number of samples that Tune is told; the searcher ends earlier."""
-BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
-"""Metrics that need scores of tasks before their own stage: only these pay for such scores."""
 
 
-def planned(outcome: Outcome, resolved: ResolvedPlan, units: int | None) -> ConfirmationRecord:
+def planned(
+    outcome: Outcome,
+    resolved: ResolvedPlan,
+    finalists: int | None = None,
+    units: int | None = None,
+) -> ConfirmationRecord:
     """Return the plan of a search's confirmation: the one begun earlier, or a new one.
 
-    Raises `InputError` if `units` differs from that of one begun earlier.
+    One begun earlier is replaced if the search has found other finalists since; what was trained for it is
+    in the store. Raises `InputError` if `units` differs from that of one begun earlier.
     """
+    strategies = sum(
+        bool(row["best"]) and row["strategy"] not in REFERENCES
+        for row in outcome.strategies.values()
+    )
+    scope = confirmation_scope(
+        search_stages(outcome), len(outcome.run.orderings[0]), strategies, finalists, units
+    )
+    chosen = choose_finalists(outcome, resolved.references, scope.finalists)
     earlier = read_confirmation(resolved.run)
-    if earlier is not None:
-        if units not in (None, len(earlier.units)):
-            raise InputError(
-                f'the confirmation of "{resolved.run.name}" was begun with {len(earlier.units)} units, got '
-                f"--units {units}: go on without it, or delete {resolved.run / FOLDER} to begin anew"
-            )
-        return earlier
-    references = {name: resolved.space.reference(name) for name in REFERENCES}
-    finalists = choose_finalists(outcome, references)
-    count = units or affordable_units(outcome, len(finalists))
-    return plan_confirmation(outcome, finalists, count, looks_within(count))
+    if earlier is None or (finalists is None and earlier.finalists != tuple(chosen)):
+        return plan_confirmation(outcome, chosen, scope)
+    if units not in (None, len(earlier.units)):
+        raise InputError(
+            f'the confirmation of "{resolved.run.name}" was begun with {len(earlier.units)} units, got '
+            f"--units {units}: go on without it, or delete {resolved.run / FOLDER} to begin anew"
+        )
+    return earlier
 
 
 def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:
@@ -77,9 +85,25 @@ def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:
                 with watching_ray(lambda name: leave_stuck(run, name)):
                     start_workers(cpus, run)
                     resolved = precompute_features(resolved, search.needs, lanes)
-                    _fit(_tuner(resolved, plan, lanes), run)
+                    train_confirmation(resolved, plan, lanes)
                 ray.shutdown()
     return read_results(run, plan)
+
+
+def train_confirmation(
+    resolved: ResolvedPlan, plan: ConfirmationRecord, lanes: int, seconds: float | None = None
+) -> tuple[int, int]:
+    """Train the runs that are left with the Ray at hand, in so many seconds.
+
+    Returns the numbers of runs still left and, among them, of those that failed: the next session tries
+    these again.
+    """
+    searcher = ConfirmationSearcher(plan, resolved.run)
+    try:
+        _tuner(resolved, plan, searcher, lanes, seconds).fit()
+    except Exception as error:
+        raise fault_behind(error, resolved.run) from error
+    return len(read_results(resolved.run, plan).wanted()), len(searcher.failed)
 
 
 def leave_stuck(run: Path, name: str) -> None:
@@ -96,20 +120,18 @@ def confirm_command(run: Path) -> str:
     return f"python search/confirm.py {shlex.quote(str(run))}"
 
 
-def _fit(tuner: tune.Tuner, run: Path) -> None:
-    try:
-        tuner.fit()
-    except Exception as error:
-        raise fault_behind(error, run) from error
-
-
-def _tuner(resolved: ResolvedPlan, plan: ConfirmationRecord, lanes: int) -> tune.Tuner:
+def _tuner(
+    resolved: ResolvedPlan,
+    plan: ConfirmationRecord,
+    searcher: ConfirmationSearcher,
+    lanes: int,
+    seconds: float | None,
+) -> tune.Tuner:
     folder = resolved.run / FOLDER
-    scoring = resolved.panel.scoring if plan.metric in BEYOND_SEEN else "seen"
     search = SearchContext(
         resolved.worker_spec,
         resolved.fingerprints,
-        dataclasses.replace(resolved.panel, scoring=scoring),
+        plan.scored(resolved.panel),
         folder,
     )
     return tune.Tuner(
@@ -118,10 +140,11 @@ def _tuner(resolved: ResolvedPlan, plan: ConfirmationRecord, lanes: int) -> tune
             tune.PlacementGroupFactory([{"CPU": 0.01}]),
         ),
         tune_config=tune.TuneConfig(
-            search_alg=ConfirmationSearcher(plan, resolved.run),
+            search_alg=searcher,
             num_samples=MOST_RUNS,
             max_concurrent_trials=lanes,
             reuse_actors=True,
+            time_budget_s=seconds,
         ),
         run_config=tune.RunConfig(
             name="tune",

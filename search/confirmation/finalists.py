@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from search.confirmation.looks import FEWEST
-from search.confirmation.units import draw_units, orderings_left
+from search.confirmation.scope import Scope
+from search.confirmation.units import draw_units, fresh_orderings
 from search.results.outcome import Outcome
 from search.results.pareto import maximised
 from spaces.errors import InputError
@@ -18,17 +20,17 @@ from spaces.files import write_atomically
 from spaces.records import Record
 from spaces.references import CEILING, FLOOR, REFERENCES
 from trainables.config import TrialConfig
+from trainables.metrics.summary import summary
+from trainables.panel import AT_THE_END, Panel
 from trainables.unit import Unit
 
 FOLDER = "confirmation"
 """Folder of a search's folder that holds its confirmation; `trials` in it holds the records."""
 FILE = "confirmation.json"
-MOST_FINALISTS = 5
-"""Finalists beside the references."""
-DEFAULT_SHARE = 0.35
-"""Share of the search's trained stages that a confirmation may train if no number is asked for."""
-MOST_UNITS = 8
-"""Units of a confirmation if no number is asked for."""
+OF_THE_END = ("final_average", "worst_ordering")
+"""Metrics of the scores after the last stage alone."""
+BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
+"""Metrics that need scores of tasks before their own stage: only these pay for such scores."""
 
 
 class Finalist(BaseModel):
@@ -64,11 +66,24 @@ class ConfirmationRecord(Record):
     finalists: tuple[Finalist, ...]
     units: tuple[dict[str, Any], ...]
     """`Unit.to_dict()` of each unit, in the order in which they are trained."""
+    fresh_orderings: int
+    """Units whose ordering no other unit and no trial of the search has."""
     looks: tuple[int, ...]
     """Numbers of units after which the finalists are compared."""
+    most_stages: int | None
+    """Stages after which no further look begins; None = no limit."""
     metric: str
     """Metric of the validation split by which finalists are compared: the first objective."""
     higher_is_better: bool
+
+    def reference(self, strategy: str) -> str:
+        """Return the name of the finalist that is the floor or the ceiling."""
+        return next(one.name for one in self.finalists if one.strategy == strategy)
+
+    def scored(self, panel: Panel) -> Panel:
+        """Return a search's panel with the schedule of scoring that the metric needs, and no more."""
+        seen = panel.scoring if self.metric in BEYOND_SEEN else "seen"
+        return dataclasses.replace(panel, scoring=AT_THE_END if self.metric in OF_THE_END else seen)
 
     def unit(self, number: int) -> Unit:
         """Return a unit by its number, from 0."""
@@ -90,48 +105,101 @@ def read_confirmation(run: Path) -> ConfirmationRecord | None:
         return None
 
 
-def choose_finalists(outcome: Outcome, references: Mapping[str, TrialConfig]) -> list[Finalist]:
-    """Return the best trial of each searched strategy, the best ones first, and the reference runs.
+def choose_finalists(
+    outcome: Outcome, references: Mapping[str, TrialConfig], most: int
+) -> list[Finalist]:
+    """Return the finalists, the best ones first, and the best run of each reference.
 
-    Raises `InputError` if no trial of the search can be confirmed.
+    Finalists are the best trial of each searched strategy, then the closest followers of the leader, up to
+    `most` in all. Raises `InputError` if no trial of the search can be confirmed.
     """
-    rows = outcome.strategies.values()
-    best = [row for row in rows if row["best"] and row["best"] not in REFERENCES]
-    best.sort(key=lambda row: [-value for value in maximised(row, outcome.objectives)])
+    rows = [row for row in outcome.strategies.values() if row["strategy"] not in REFERENCES]
+    best = sorted((row["best"] for row in rows if row["best"]), key=_rank(outcome))[:most]
     if not best:
         raise InputError("there is nothing to confirm: no trial of this search has finished")
+    names = [*best, *followers(outcome, best, most - len(best))]
     chosen = [
         Finalist(
-            name=row["best"],
-            strategy=row["strategy"],
-            config=outcome.run.trial(row["best"]).config,
+            name=name,
+            strategy=outcome.trials[name]["strategy"],
+            config=outcome.run.trial(name).config,
         )
-        for row in best[:MOST_FINALISTS]
+        for name in names
     ]
-    runs = [Finalist(name=n, strategy=n, config=references[n].to_dict()) for n in REFERENCES]
-    return [*chosen, *runs]
+    return [*chosen, *(_reference(outcome, name, references[name]) for name in REFERENCES)]
 
 
-def affordable_units(outcome: Outcome, finalists: int) -> int:
-    """Return the units that a share of the search's own stages pays for.
+def _reference(outcome: Outcome, strategy: str, planned: TrialConfig) -> Finalist:
+    """Return the best run of a reference; the planned one if none has finished."""
+    row = outcome.reference_row(strategy)
+    if row is None:
+        return Finalist(name=strategy, strategy=strategy, config=planned.to_dict())
+    config = outcome.run.trial(row["best"]).config
+    return Finalist(name=row["best"], strategy=strategy, config=config)
 
-    There are `FEWEST` at least, and no more than `MOST_UNITS` or than fresh orderings.
+
+def followers(outcome: Outcome, chosen: Sequence[str], count: int) -> list[str]:
+    """Return the best other trials that the search itself does not tell apart from its leader.
+
+    Those are the ones behind by less than two standard errors of a difference. The error is that of the
+    residuals of trial x ordering, so it holds no noise that all orderings of a trial share.
     """
-    panel, each = outcome.run.plan.panel, finalists * len(outcome.run.orderings[0])
-    paid = math.floor(DEFAULT_SHARE * outcome.total("stages_trained") / each)
-    return max(FEWEST, min(MOST_UNITS, paid, orderings_left(panel.tasks, panel.orderings)))
+    metric, mode = outcome.objectives[0]
+    sign = 1.0 if mode == "max" else -1.0
+    known = {}
+    for trial in outcome.run.trials:
+        if trial.state == "finished" and trial.strategy not in REFERENCES:
+            values = [summary(matrix).get(metric, math.nan) for matrix in trial.matrices]
+            if not any(map(math.isnan, values)):
+                known[trial.name] = [sign * value for value in values]
+    error = _difference_error([*known.values()])
+    leader = known.get(chosen[0])
+    if leader is None or count < 1:
+        return []
+    close = [
+        name
+        for name, values in known.items()
+        if name not in chosen and float(np.mean(leader) - np.mean(values)) < 2 * error
+    ]
+    return sorted(close, key=_rank(outcome))[:count]
+
+
+def _difference_error(rows: Sequence[Sequence[float]]) -> float:
+    """Return the standard error of the difference of two trials' means; 0 where nothing tells it."""
+    cells = np.array(rows, dtype=np.float64)
+    if cells.ndim != 2 or min(cells.shape) < 2:
+        return 0.0
+    rest = cells - cells.mean(0) - cells.mean(1, keepdims=True) + cells.mean()
+    degrees = (cells.shape[0] - 1) * (cells.shape[1] - 1)
+    return math.sqrt(2 * float((rest**2).sum()) / degrees / cells.shape[1])
+
+
+def _rank(outcome: Outcome) -> Callable[[str], list[float]]:
+    """Return the sort key of trials' names that puts the best ones first."""
+    return lambda name: [-v for v in maximised(outcome.trials[name], outcome.objectives)]
+
+
+def search_stages(outcome: Outcome) -> float:
+    """Return the stages that a search trained, joint tuning on T tasks counted as T."""
+    tasks = len(outcome.run.orderings[0])
+    return math.fsum(
+        (row["stages_trained"] or 0) * (tasks if row["strategy"] == CEILING else 1)
+        for row in outcome.trials.values()
+    )
 
 
 def plan_confirmation(
-    outcome: Outcome, finalists: list[Finalist], units: int, looks: tuple[int, ...]
+    outcome: Outcome, finalists: list[Finalist], scope: Scope
 ) -> ConfirmationRecord:
     """Return the plan of a confirmation with fresh units."""
     (metric, mode), panel = outcome.objectives[0], outcome.run.plan.panel
-    drawn = draw_units(panel.tasks, panel.orderings, units, outcome.run.plan.plan.seed)
+    drawn = draw_units(panel.tasks, panel.orderings, scope.units, outcome.run.plan.plan.seed)
     return ConfirmationRecord(
         finalists=tuple(finalists),
         units=tuple(unit.to_dict() for unit in drawn),
-        looks=looks,
+        fresh_orderings=fresh_orderings(drawn, panel.orderings),
+        looks=scope.looks,
+        most_stages=scope.stages,
         metric=metric,
         higher_is_better=mode == "max",
     )

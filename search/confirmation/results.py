@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +73,13 @@ class Confirmation:
         return self._course()[-1]
 
     def _course(self) -> tuple[int, list[str], bool, list[str]]:
-        out, dropped = self.out(), list[str]()
+        out, dropped, before, spent = self.out(), list[str](), 0, 0
         names = [f.name for f in self.plan.finalists if f.may_win and f.name not in out]
         for units in self.plan.looks:
-            scores = self.paired(names, units)
+            spent += self._stages_of(names, units - before)
+            if before and self.plan.most_stages is not None and spent > self.plan.most_stages:
+                return before, names, True, dropped
+            before, scores = units, self.paired(names, units)
             if names and scores is None:
                 return units, names, False, dropped
             if scores:
@@ -87,6 +90,11 @@ class Confirmation:
                 return units, names, True, dropped
         return self.plan.looks[-1], names, True, dropped
 
+    def _stages_of(self, names: Sequence[str], units: int) -> int:
+        """Return the stages of some finalists and the references on further units."""
+        trained = {*names, *(f.name for f in self.plan.finalists if f.strategy in REFERENCES)}
+        return len(trained) * units * len(self.plan.unit(0).ordering)
+
     def wanted(self) -> list[tuple[int, str, str]]:
         """Return (unit, finalist, split) of the runs that are missing before the next look or the end.
 
@@ -95,7 +103,8 @@ class Confirmation:
         """
         units, names, _ = self.contenders()
         out = self.out()
-        stay = {*names, *REFERENCES}  # the gap is measured on all units
+        references = {f.name for f in self.plan.finalists if f.strategy in REFERENCES}
+        stay = {*names, *references}  # the gap is measured on all units
         every = [f.name for f in self.plan.finalists if f.name not in out]
         return [
             (unit, name, split)

@@ -22,7 +22,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     metric = format_metric(plan.metric)
     if verdict.kind == "cannot tell":
         return [_cannot_tell(verdict, plan)]
-    best = f"{_called(named[verdict.recommended])}"
+    best = f"{called(named[verdict.recommended])}"
     own = _shown(verdict.scores[verdict.recommended], plan)
     over = f"over {verdict.units} orderings and seeds that chose nothing"
     if not verdict.together[1:]:
@@ -31,7 +31,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         if not any(named[name].may_win for name in verdict.behind):
             lead = f"{best} alone has a score on every unit: {metric} {own} {over}."
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
-    others = [_called(named[name]) for name in verdict.together if name != verdict.recommended]
+    others = [called(named[name]) for name in verdict.together if name != verdict.recommended]
     tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
     if verdict.kind == "nothing beats plain tuning":
         return [
@@ -54,7 +54,7 @@ def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         cells = [str(_shown(one, plan)) if one else "-" for one in both]
         behind = verdict.behind.get(finalist.name)
         cells.append("out" if finalist.name in verdict.out else _signed(behind) if behind else "-")
-        lines.append(f"{_called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
+        lines.append(f"{called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
     return lines
 
 
@@ -81,7 +81,7 @@ def _nearest(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
     nearest = min(others, key=lambda name: verdict.behind[name].estimate)
     lead = verdict.behind[nearest]
     return [
-        f"It leads {_called(named[nearest])} by {lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, "
+        f"It leads {called(named[nearest])} by {lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, "
         f"at {lead.level:.1%}, for several finalists and looks)."
     ]
 
@@ -119,7 +119,8 @@ def _closed(verdict: Verdict) -> list[str]:
     ]
 
 
-def _called(finalist: Finalist) -> str:
+def called(finalist: Finalist) -> str:
+    """Return a finalist's strategy and trial; only the strategy of plain references."""
     if finalist.name == finalist.strategy:
         return finalist.name
     return f"{finalist.strategy} (trial {finalist.name})"

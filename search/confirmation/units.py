@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from spaces.errors import InputError
 from trainables.store.digest import digest
 from trainables.unit import Unit
 
@@ -21,26 +21,35 @@ def draw_units(
     """Draw `count` units whose orderings are none of `used`, and whose seeds differ from `seed`.
 
     Orderings share no first tasks while there are enough: a common beginning would make two units
-    alike. The draw depends on the arguments alone, and more units begin with the same ones.
-    Raises `InputError` if the tasks have fewer orderings than that.
+    alike. If there are too few orderings, some are repeated at another seed. The draw depends on the
+    arguments alone, and more units begin with the same ones.
     """
     rng, taken = random.Random(int(digest("confirmation", seed)[:12], 16)), set(used)
-    left = orderings_left(tasks, taken)
-    if left < count:
-        fewer = f", or --units {left}," if left else ""
-        raise InputError(
-            f"{count} units need as many orderings that the search did not use, and {len(tasks)} tasks "
-            f"have {left}: fewer orderings in the search{fewer} would do"
-        )
     orderings: list[tuple[str, ...]] = []
     while len(orderings) < count:
         fresh = _candidates(tasks, taken, rng)
+        if not fresh:  # every ordering was used: begin again with those that the units used least
+            taken = set(used) if orderings_left(tasks, used) else set()
+            taken |= _most_used(orderings)
+            continue
         ordering = min(fresh, key=lambda one: _shared(one, orderings))
         orderings.append(ordering)
         taken.add(ordering)
     seeds = (int(digest("unit", seed, number)[:7], 16) for number in itertools.count())
     fresh_seeds = (one for one in seeds if one != seed)
     return [Unit(ordering, next(fresh_seeds)) for ordering in orderings]
+
+
+def fresh_orderings(units: Sequence[Unit], used: Iterable[tuple[str, ...]]) -> int:
+    """Count the units whose ordering is in no other unit and not among `used`."""
+    counts, used = Counter(unit.ordering for unit in units), set(used)
+    return sum(counts[unit.ordering] == 1 and unit.ordering not in used for unit in units)
+
+
+def _most_used(orderings: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return the orderings that occur more often than the rarest one; none if all are equally rare."""
+    counts = Counter(orderings)
+    return {one for one, count in counts.items() if count > min(counts.values())}
 
 
 def orderings_left(tasks: Sequence[str], used: Iterable[tuple[str, ...]]) -> int:

@@ -149,10 +149,11 @@ def _gap(
     confirmation: Confirmation, name: str, units: int
 ) -> tuple[Interval | None, Interval | None]:
     """Return the gap from floor to ceiling, and a finalist's share of it, on common units."""
-    columns = [_values(confirmation, one, units) for one in (FLOOR, CEILING, name)]
+    ends = [confirmation.plan.reference(one) for one in (FLOOR, CEILING)]
+    columns = [_values(confirmation, one, units) for one in (*ends, name)]
     rows = [row for row in zip(*columns, strict=True) if None not in row]
     if not rows:
         return None, None
     floor, ceiling, own = np.array(rows, dtype=np.float64).T
     gap, gain = (ceiling - floor).tolist(), (own - floor).tolist()
-    return mean_interval(gap), None if name == FLOOR else ratio_interval(gain, gap)
+    return mean_interval(gap), None if name == ends[0] else ratio_interval(gain, gap)

@@ -47,6 +47,9 @@ class Bounds:
 
 NUMBERS: Mapping[str, Bounds] = {
     "samples": Bounds(1, 100_000),
+    "reference_samples": Bounds(1, 1_000, optional=True),
+    "confirm": Bounds(1, 1_000, off=0, optional=True),
+    "confirm_seeds": Bounds(1, 1_000, optional=True),
     "halving": Bounds(2, 1_000, off=0),
     "concurrent": Bounds(1, 10_000, optional=True),
     "workers_per_trial": Bounds(1, 4_096),
@@ -56,7 +59,10 @@ NUMBERS: Mapping[str, Bounds] = {
     "time_budget": Bounds(0, 10 * 365 * 86_400, "seconds", above_low=True, optional=True),
     "store_limit": Bounds(0, 1e9, "GB", above_low=True, optional=True),
 }
-WHOLE = ("samples", "halving", "concurrent", "workers_per_trial", "seed")
+WHOLE = (
+    *("samples", "reference_samples", "halving", "confirm", "confirm_seeds"),
+    *("concurrent", "workers_per_trial", "seed"),
+)
 """Numbers without a fraction."""
 WANTED: Mapping[type, str] = {
     tuple: "list of names",

@@ -47,7 +47,7 @@ def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
 
 def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
     """Name the settings that were given and change nothing in this search."""
-    plan, trials = resolved.plan, resolved.plan.samples + len(REFERENCES)
+    plan, trials = resolved.plan, resolved.trials
     if plan.stopping != "asha" and plan.halving != SearchPlan.halving:
         yield f"halving {plan.halving} has no effect: it belongs to stopping asha, not {plan.stopping}"
     if plan.initial == "known" and not resolved.benchmark.initial:

@@ -26,17 +26,28 @@ MINI_SPACE = {
 """Domains for tasks of 400 examples: shares below 1 % would draw none. Experts learn at the plan's rate."""
 
 
+MINI_STRENGTHS = {
+    **{f"{name}.strength": {"low": 1e2, "high": 1e5} for name in ("ewc", "mas", "tir")},
+    "lwf.strength": {"low": 0.03, "high": 3.0},
+}
+"""Strengths that have an effect at those learning rates and still allow learning."""
+FEW_SHARED = {"training.learning_rate": [2e-3, 4e-3], "adapter.rank": [8, 32]}
+"""Few values of the shared knobs: trials that agree in both share their first stages."""
+
+
 def default() -> SearchPlan:
-    """Return a search of two strategies on four embedded tasks in three orderings; minutes on two cores."""
+    """Return a search of four strategies and two shared knobs on four embedded tasks, for two cores."""
     return SearchPlan(
         plan="default",
         tasks=("animal", "flag_continent", "digit", "textile"),
-        orderings="shared:3",
+        orderings="given+reverse",
         initial="none",
-        samples=12,
+        strategies=("replay", "ewc", "eproj", "replay+ewc"),
+        samples=16,
+        reference_samples=3,
         training=MINI_TRAINING,
         adapter={"rank": 8},
-        space=MINI_SPACE,
+        space={**MINI_SPACE, **MINI_STRENGTHS, **FEW_SHARED},
     )
 
 
@@ -47,8 +58,11 @@ def smoke() -> SearchPlan:
         plan="smoke",
         tasks=("animal", "digit"),
         orderings="given+reverse",
+        strategies=("replay", "ewc"),
         samples=2,
         training={**MINI_TRAINING, "epochs": 1},
+        space={**MINI_SPACE, **MINI_STRENGTHS},
+        confirm=0,
     )
 
 
@@ -61,11 +75,6 @@ PUBLISHED_TRAINING = {
 
 CONNECTOR_TRAINING = {**MINI_TRAINING, "epochs": 3, "learning_rate": 7e-3}
 """Training of the connector alone, as He et al. train it: more steps than with LoRA beside it."""
-MINI_STRENGTHS = {
-    **{f"{name}.strength": {"low": 1e2, "high": 1e5} for name in ("ewc", "mas", "tir")},
-    "lwf.strength": {"low": 0.03, "high": 3.0},
-}
-"""Strengths that have an effect at those learning rates and still allow learning."""
 SEARCHED = tuple(name for name in STRATEGIES if name not in REFERENCES)
 """Every strategy but the references."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.plan.reference_runs import reference_runs
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace
 from spaces.references import FLOOR
@@ -42,6 +44,16 @@ class ResolvedPlan:
     def finetune(self) -> TrialConfig:
         """The configuration of plain tuning under the plan's fixed values."""
         return self.space.reference(FLOOR)
+
+    @functools.cached_property
+    def references(self) -> Mapping[str, TrialConfig]:
+        """Configurations of the reference runs, by name."""
+        return reference_runs(self.plan, self.space)
+
+    @property
+    def trials(self) -> int:
+        """Number of trials: samples and reference runs."""
+        return self.plan.samples + len(self.references)
 
     def with_worker(self, **changes: object) -> ResolvedPlan:
         """Return the plan with some fields of its worker specification replaced."""

@@ -15,6 +15,13 @@ STOPPING = {
     "none": "every trial trains the whole panel",
 }
 
+PREFERENCES = {
+    "training": "seconds of training",
+    "memory": "bytes that are kept and added beside the model",
+    "latency": "seconds to answer an example",
+    "mean": "no cost: the highest mean",
+}
+
 FEATURE_CACHES = {
     "auto": "on disk if the features need more than a worker caches in memory",
     "disk": "in memory-mapped files, computed once before the lanes start, for all workers and searches",
@@ -42,6 +49,8 @@ class SearchPlan:
     strategies: tuple[str, ...] = ("replay", "ewc")
     samples: int = 12
     """Configurations that the search proposes, beside the reference runs."""
+    reference_samples: int | None = None
+    """Runs of each reference if shared knobs are searched; None = a strategy's share of `samples`."""
     balanced: bool = False
     """Equal numbers of samples for all strategies; false = promising ones get more."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
@@ -58,6 +67,12 @@ class SearchPlan:
     """Rule that stops weak trials early: one of `STOPPING`."""
     halving: int = 2
     """Reduction factor of `asha`, 2 or more; 0: no trial is stopped."""
+    confirm: int | None = None
+    """Finalists that are confirmed, beside the references; 0 = none, None = in proportion."""
+    confirm_seeds: int | None = None
+    """Units of the confirmation at most, each a fresh seed; None = in proportion."""
+    prefer: str = "training"
+    """Cost that chooses among finalists that are not told apart: one of `PREFERENCES`."""
     concurrent: int | None = None
     """Trials at once; None = as many as the devices allow."""
     workers_per_trial: int = 1

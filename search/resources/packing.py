@@ -17,7 +17,6 @@ from search.plan.search_plan import SearchPlan
 from search.resources.processor_probe import ProcessorProbe
 from search.resources.rank_memory import rank_memory
 from spaces.errors import InputError
-from spaces.references import REFERENCES
 
 USABLE_GPU_MEMORY = 0.9
 """Share of a GPU's memory given to workers; the rest is for CUDA itself and for fragmentation."""
@@ -65,15 +64,14 @@ def this_machine() -> Devices:
     return Devices(own_cpus(), free, len(sizes), min(sizes, default=math.inf))
 
 
-def pack_lanes(plan: SearchPlan, rank: int) -> Packing:
-    """Return the plan's packing, or the largest that fits ranks of `rank` bytes.
+def pack_lanes(plan: SearchPlan, trials: int, rank: int) -> Packing:
+    """Return the plan's packing, or the largest that fits ranks of `rank` bytes and so many trials.
 
     Raises `InputError` if this machine cannot hold it, or not even one lane.
     """
     from search.resources.cluster import check_gpu, check_memory, cluster_address, lanes_that_fit
 
     machine, workers = this_machine(), plan.workers_per_trial
-    most = plan.samples + len(REFERENCES)
     # A cluster's memory is on machines that may not even run yet.
     alone = cluster_address() is None
     if machine.gpus and alone:
@@ -83,7 +81,9 @@ def pack_lanes(plan: SearchPlan, rank: int) -> Packing:
             "--gpus-per-worker needs a GPU, and this machine has none and is in no cluster; without it "
             "the workers train on CPUs"
         )
-    share = gpu_share(machine, workers, rank, plan.concurrent or most, plan.gpus_per_worker, alone)
+    share = gpu_share(
+        machine, workers, rank, plan.concurrent or trials, plan.gpus_per_worker, alone
+    )
     if alone and share and rank > share * machine.gpu_bytes:
         raise InputError(
             f"a worker needs about {rank / 1e9:.1f} GB, and {share:g} of a GPU with "
@@ -94,10 +94,10 @@ def pack_lanes(plan: SearchPlan, rank: int) -> Packing:
         fit = lanes_on(machine, share) if share else machine.cores
         if not share:
             fit = min(fit, workers * lanes_that_fit(workers, rank))
-        return Packing(max(1, min(fit // workers, most)), workers, share)
+        return Packing(max(1, min(fit // workers, trials)), workers, share)
     if plan.concurrent < 1:
         raise InputError(f"--concurrent must be at least 1, got {plan.concurrent}")
-    lanes = min(plan.concurrent, most)
+    lanes = min(plan.concurrent, trials)
     if alone and share:
         check_gpus(machine, lanes * workers, share)
     elif alone:
@@ -181,7 +181,7 @@ def _packing(machine: Devices, trials: int, workers: int, rank: float) -> Packin
 
 def propose_packing(resolved: ResolvedPlan, probe: ProcessorProbe, peak: int) -> str:
     """Describe the packing to choose, given the peak in bytes of a measured stage with one worker."""
-    machine, trials = this_machine(), resolved.plan.samples + len(REFERENCES)
+    machine, trials = this_machine(), resolved.trials
     adapter, training = max(
         resolved.space.largest(),
         key=lambda pair: sum(rank_memory(probe, *pair, 1).values()),

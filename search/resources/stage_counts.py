@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search.plan.resolved_plan import ResolvedPlan
 from search.tuning.prior_run import PriorRun
-from spaces.references import FLOOR, REFERENCES
+from spaces.references import FLOOR
 from trainables.store.stage_store import StageStore
 
 
@@ -30,7 +30,7 @@ class StageCounts:
 def count_stages(resolved: ResolvedPlan, prior_run: PriorRun | None) -> StageCounts:
     """Count the stages of a search, given the prior run whose trials it repeats."""
     store = StageStore(resolved.worker_spec.store)
-    known = set().union(*(reference_keys(resolved, name) for name in REFERENCES))
+    known = set().union(*(reference_keys(resolved, name) for name in resolved.references))
     repeated = known | prior_run.stage_keys if prior_run else known
     if prior_run and prior_run.covers(resolved.plan.samples):
         distinct = len(repeated)
@@ -39,9 +39,9 @@ def count_stages(resolved: ResolvedPlan, prior_run: PriorRun | None) -> StageCou
     return StageCounts(_configured(resolved), distinct, sum(map(store.has, repeated)))
 
 
-def reference_keys(resolved: ResolvedPlan, strategy: str) -> set[str]:
-    """Return the keys of the stages of a reference trial, that of the initial tasks included."""
-    trial = resolved.new_trial(resolved.space.reference(strategy))
+def reference_keys(resolved: ResolvedPlan, run: str) -> set[str]:
+    """Return the keys of the stages of a reference run, that of the initial tasks included."""
+    trial = resolved.new_trial(resolved.references[run])
     before = [()] if resolved.panel.first else []
     return {trial.key(path) for path in [*before, *trial.paths]}
 
@@ -50,8 +50,8 @@ def _configured(resolved: ResolvedPlan) -> int:
     orderings = resolved.panel.orderings
     sampled = sum(map(len, orderings)) * resolved.plan.samples
     return sampled + sum(
-        len(resolved.space.reference(name).strategy.curriculum(ordering))
-        for name in REFERENCES
+        len(config.strategy.curriculum(ordering))
+        for config in resolved.references.values()
         for ordering in orderings
     )
 

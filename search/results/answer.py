@@ -14,7 +14,7 @@ from spaces.references import REFERENCES
 def why_no_answer(outcome: Outcome) -> str:
     """Return why a search recommends nothing, in a sentence; empty if it has an answer."""
     if outcome.best_trial is None:
-        searched = [r for r in outcome.trials.values() if r["name"] not in REFERENCES]
+        searched = [r for r in outcome.trials.values() if r["strategy"] not in REFERENCES]
         if searched and all(row["state"] in ("failed", "diverged") for row in searched):
             return "No answer: every trial failed or diverged."
         return "No answer: no trial has finished."

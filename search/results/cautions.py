@@ -52,7 +52,7 @@ def validation_sizes(outcome: Outcome) -> dict[str, int]:
 
 def _optimistic(outcome: Outcome) -> Iterator[str]:
     """Say that the best of several is higher than it would be again."""
-    tried = [row for row in outcome.trials.values() if row["name"] not in REFERENCES]
+    tried = [row for row in outcome.trials.values() if row["strategy"] not in REFERENCES]
     if len(tried) > 1:
         seed = outcome.run.plan.plan.seed
         yield (
@@ -64,9 +64,10 @@ def _optimistic(outcome: Outcome) -> Iterator[str]:
 def _worse_tasks(outcome: Outcome) -> Iterator[str]:
     """Name the tasks learned less than half as well as by finetune, or not as well as before training."""
     best = outcome.run.trial(str(outcome.best_trial)).matrices
-    floor = [t for t in outcome.run.trials if t.name == FLOOR and t.state == "finished"]
+    row = outcome.reference_row(FLOOR)
+    floor = outcome.run.trial(row["best"]) if row else None
     learned, untrained = _learned(best), _untrained(best)
-    plain = _learned(floor[0].matrices) if floor and outcome.best_trial != FLOOR else {}
+    plain = _learned(floor.matrices) if floor and outcome.best_trial != floor.name else {}
     for task, score in learned.items():
         if score < untrained.get(task, -math.inf):
             yield (

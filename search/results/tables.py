@@ -147,7 +147,11 @@ def _with_all_columns(rows: Sequence[Row], types: Mapping[str, pa.DataType]) -> 
 
 
 def _joint_matrices(run: RunFolder) -> tuple[ScoreMatrix, ...]:
+    """Return the matrices of the best run of joint tuning in the first objective."""
+    (metric, mode), *_ = run.objectives
     joint = [t for t in run.trials if t.strategy == CEILING and t.state == "finished"]
+    sign = 1 if mode == "max" else -1
+    joint.sort(key=lambda trial: -sign * (trial.metrics.get(metric) or 0.0))
     return joint[0].matrices if joint else ()
 
 

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 SAME = ("objectives", "panel", "fingerprints", "code", "search_code", "metrics")
 """Parts of `plan.json` that proposals, scores and stops depend on."""
 SAME_FIELDS = (
-    *("seed", "strategies", "samples", "balanced", "scoring", "training", "adapter", "space"),
-    *("stopping", "halving", "workers_per_trial"),
+    *("seed", "strategies", "samples", "reference_samples", "balanced", "scoring"),
+    *("training", "adapter", "space", "stopping", "halving", "workers_per_trial"),
 )
 """Fields of the plan that proposals, scores and stops depend on."""
 REUSABLE = ("finished", "stopped", "diverged")

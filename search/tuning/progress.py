@@ -54,9 +54,13 @@ class Progress(tune.Callback):
         lanes: int,
         objectives: Sequence[Objective],
         console: Console | None = None,
+        joint_trials: int = 1,
     ) -> None:
         self.run = Path(run)
-        self.state = ProgressState(trials, stages_per_trial, lanes, [(m, d) for m, d in objectives])
+        named = [(metric, direction) for metric, direction in objectives]
+        self.state = ProgressState(
+            trials, stages_per_trial, lanes, named, joint_trials=joint_trials
+        )
         self.start = self.printed = time.monotonic()
         self.broken = False
         self._console = console

@@ -39,6 +39,8 @@ class ProgressState:
     """Seconds of each stage that was trained."""
     shared_seconds: list[float] = field(default_factory=list)
     """Seconds of each stage that came from the store."""
+    joint_trials: int = 1
+    """Planned trials of joint tuning, which have one stage each."""
 
     def restore(self, record: TrialRecord) -> None:
         """Add a trial that ended before the search was resumed."""
@@ -89,8 +91,9 @@ class ProgressState:
 
     @property
     def stages_planned(self) -> int:
-        """Number of stages if no trial is stopped; one of the trials is joint tuning."""
-        return (self.planned - 1) * self.stages_per_trial + self.stages_of(CEILING)
+        """Number of stages if no trial is stopped."""
+        joint = self.joint_trials * self.stages_of(CEILING)
+        return (self.planned - self.joint_trials) * self.stages_per_trial + joint
 
     def stages_of(self, strategy: str) -> int:
         """Return the number of stages of one trial: joint tuning has one, whatever the ordering."""

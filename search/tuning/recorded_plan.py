@@ -20,7 +20,10 @@ from spaces.seals import SEAL
 
 PLAN = "plan"
 """User attribute of the study that holds the plan with which the search began."""
-RESUMABLE = ("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit")
+RESUMABLE = (
+    *("samples", "concurrent", "gpus_per_worker", "time_budget", "store_limit"),
+    *("confirm", "confirm_seeds", "prefer"),
+)
 """Fields of a plan that may change when its search is resumed."""
 CHANGING = (
     *(SEAL, "name", "started", "seconds", "precompute_seconds"),

@@ -11,13 +11,13 @@ import optuna
 from optuna.trial import TrialState
 
 from search.plan.checks import STAGES
+from search.plan.reference_runs import reference_runs
 from search.plan.saved_plan import SavedPlan, read_saved_plan
 from search.plan.space import ConfigSpace, config_space
 from search.tuning.define_by_run import unflatten
 from search.tuning.journal import load_study
 from spaces.damage import set_aside
 from spaces.errors import DamagedError, InputError, first_line
-from spaces.references import REFERENCES
 from trainables.config import TrialConfig
 from trainables.stage_job import DivergedError, Fingerprints
 from trainables.store.eviction import pinned
@@ -59,9 +59,10 @@ def restore_trials(run: Path) -> tuple[list[str], list[str]]:
         return [], []
     plan, restored = read_saved_plan(run), []
     space = saved_space(plan)
+    references = reference_runs(plan.plan, space)
     for name, (params, end) in lost.items():
         with contextlib.suppress(InputError, KeyError, OSError):
-            config = space.reference(name) if params is None else space.config(unflatten(params))
+            config = references[name] if params is None else space.config(unflatten(params))
             if _restore(plan, run, name, config, end):
                 restored.append(name)
     return restored, [name for name in lost if name not in restored]
@@ -131,9 +132,9 @@ def _lost(study: optuna.Study, run: Path) -> dict[str, tuple[Mapping[str, Any] |
 def ended_trials(study: optuna.Study) -> dict[str, tuple[Mapping[str, Any] | None, Any]]:
     """Return the parameters (None for a reference) and the end of each trial that ended, by name."""
     ended: dict[str, tuple[Mapping[str, Any] | None, Any]] = {
-        name: (None, study.user_attrs[f"{ENDED}/{name}"])
-        for name in REFERENCES
-        if f"{ENDED}/{name}" in study.user_attrs
+        name.removeprefix(f"{ENDED}/"): (None, end)
+        for name, end in study.user_attrs.items()
+        if name.startswith(f"{ENDED}/")
     }
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spaces.errors import InputError
-from spaces.references import CEILING
+from spaces.references import CEILING, FLOOR
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS, TrialRecord, trial_path
 
@@ -74,8 +74,11 @@ def stage_scores(seen: SeenScores, scale: Mapping[str, float]) -> list[float]:
 
 
 def ended_records(run: Path, but: Collection[str]) -> list[TrialRecord]:
-    """Return the records of the finished and stopped trials, except those named in `but`."""
-    files = sorted((run / TRIALS).glob("[0-9]*.json"))
+    """Return the records of the finished and stopped trials, except joint ones and those named in `but`."""
+    files = [
+        *sorted((run / TRIALS).glob("[0-9]*.json")),
+        *sorted((run / TRIALS).glob(f"{FLOOR}*.json")),
+    ]
     # A trial killed between its record and the journal is run again, and reports again.
     records = [TrialRecord.read(file) for file in files if file.stem not in but]
     return [record for record in records if record.state in ("finished", "stopped")]

@@ -45,7 +45,7 @@ class StudySearcher(Searcher):
         run: Path,
         seed: int,
         samples: int,
-        references: Sequence[str],
+        references: Mapping[str, TrialConfig],
         balanced: bool = False,
         prior_proposals: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -77,6 +77,7 @@ class StudySearcher(Searcher):
         self.storage = open_journal(run)
         self.study = self._open_study(modes)
         self._enqueue(self._first_points(balanced))
+        self._reference_configs = dict(references)
         self.references = [name for name in references if not is_finished(run, name)]
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         """Numbers of the trials to be resumed before new ones are proposed."""
@@ -137,7 +138,7 @@ class StudySearcher(Searcher):
         Trials for which `prior_record` returns None are run.
         """
         self.references = [
-            n for n in self.references if prior_record(n, self.config_space.reference(n)) is None
+            n for n in self.references if prior_record(n, self._reference_configs[n]) is None
         ]
         for _ in range(self._repeated()):
             trial = self.study.ask()
@@ -161,7 +162,7 @@ class StudySearcher(Searcher):
         if self.references:
             name = self.references.pop(0)
             self.open_references.add(name)
-            return self._suggested(trial_id, name, self.config_space.reference(name))
+            return self._suggested(trial_id, name, self._reference_configs[name])
         if self.lost:  # the study has its end already, so it gets no entry in `self.trials`
             number = self.lost.pop(0)
             config = self.config_space.config(unflatten(self.study.trials[number].params))

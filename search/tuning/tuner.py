@@ -12,7 +12,6 @@ from search.tuning.prior_run import PriorRun
 from search.tuning.searcher import StudySearcher
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import build_rule
-from spaces.references import REFERENCES
 from trainables.trainable import SearchContext, StageTrainable
 
 
@@ -24,20 +23,23 @@ def build_searcher(resolved: ResolvedPlan, prior_run: PriorRun | None = None) ->
         resolved.run,
         seed=resolved.plan.seed,
         samples=resolved.plan.samples,
-        references=REFERENCES,
+        references=resolved.references,
         balanced=resolved.plan.balanced,
         prior_proposals=prior_run.proposals if prior_run else (),
     )
 
 
 def build_tuner(
-    resolved: ResolvedPlan, searcher: StudySearcher, lanes: int, callbacks: Sequence[tune.Callback]
+    resolved: ResolvedPlan,
+    searcher: StudySearcher,
+    lanes: int,
+    callbacks: Sequence[tune.Callback],
+    budget: float | None = None,
 ) -> tune.Tuner:
-    """Return the `Tuner` that runs the trials left, at most `lanes` at once.
+    """Return the `Tuner` that runs the trials left, at most `lanes` at once, for `budget` seconds.
 
     It has no metric and mode: several objectives are possible, and searcher and scheduler have their own.
     """
-    plan = resolved.plan
     search = SearchContext(
         resolved.worker_spec, resolved.fingerprints, resolved.panel, resolved.run
     )
@@ -53,7 +55,7 @@ def build_tuner(
             num_samples=searcher.trials_left(),
             max_concurrent_trials=lanes,
             reuse_actors=True,  # an actor's lane stays warm for its next trial
-            time_budget_s=plan.time_budget,
+            time_budget_s=budget,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -67,9 +69,8 @@ def build_tuner(
 
 def build_scheduler(resolved: ResolvedPlan, searcher: StudySearcher) -> TrialScheduler:
     """Return the scheduler with the plan's stopping rule, or without one."""
-    rule = build_rule(resolved.plan.stopping, resolved.panel.orderings, resolved.plan.halving)
+    plan, orderings = resolved.plan, resolved.panel.orderings
+    rule, floor = (build_rule(plan.stopping, orderings, plan.halving) for _ in range(2))
     if rule is None:
         return FIFOScheduler()
-    return StageScheduler(
-        rule, resolved.run, REFERENCES, searcher.stopped_names, searcher.unfinished
-    )
+    return StageScheduler(rule, resolved.run, searcher.stopped_names, searcher.unfinished, floor)

@@ -1,0 +1,1 @@
+"""Calibration of confirmations: on simulated searches, and on a recorded table of real trials."""
