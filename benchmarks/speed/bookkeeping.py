@@ -28,7 +28,6 @@ from benchmarks.speed.small import TASKS, config, write_ceiling
 from search.tuning.progress import Progress
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
-from spaces.references import REFERENCES
 from trainables.panel import Panel
 from trainables.stage_job import Fingerprints, StageJob
 from trainables.store.records import ScoreRecord, TrainedRecord
@@ -90,7 +89,7 @@ def growth(rule: Callable[[], StoppingRule], trials: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         write_ceiling(run, dict.fromkeys(TASKS, 0.9))
-        scheduler = StageScheduler(rule(), run, REFERENCES, set())
+        scheduler = StageScheduler(rule(), run, set())
         controller = None
         for number in range(trials):
             stub = Trial("simulated", config={"name": f"{number:05d}"}, stub=True)
@@ -119,7 +118,7 @@ class Simulation:
         self.fingerprints = Fingerprints("model", {task: task for task in TASKS}, 0, 1)
         self.panel = Panel(ORDERINGS)
         rule = SuccessiveHalving(5, STAGES, 2)
-        self.scheduler = StageScheduler(rule, run, REFERENCES, set())
+        self.scheduler = StageScheduler(rule, run, set())
         self.progress = Progress(
             run, 10_000, STAGES, 2, [("final_average", "max")], Console(file=io.StringIO())
         )

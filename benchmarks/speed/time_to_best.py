@@ -133,10 +133,10 @@ def replayed(
         run = Path(folder)
         write_ceiling(run, scale)
         searcher = StudySearcher(
-            space(), [("final_average", "max")], run, seed=seed, samples=len(table), references=()
+            space(), [("final_average", "max")], run, seed=seed, samples=len(table), references={}
         )
         rule = SuccessiveHalving(FIRST_RUNG, STAGES, 2)
-        halving = StageScheduler(rule, run, (), searcher.stopped_names)
+        halving = StageScheduler(rule, run, searcher.stopped_names)
         return Replay(table, best, searcher, halving, share).run()
 
 

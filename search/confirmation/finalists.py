@@ -66,19 +66,19 @@ class ConfirmationRecord(Record):
     finalists: tuple[Finalist, ...]
     units: tuple[dict[str, Any], ...]
     """`Unit.to_dict()` of each unit, in the order in which they are trained."""
-    fresh_orderings: int
-    """Units whose ordering no other unit and no trial of the search has."""
+    fresh_orderings: int | None = None
+    """Units whose ordering no other unit and no trial of the search has; None = all."""
     looks: tuple[int, ...]
     """Numbers of units after which the finalists are compared."""
-    most_stages: int | None
+    most_stages: int | None = None
     """Stages after which no further look begins; None = no limit."""
     metric: str
     """Metric of the validation split by which finalists are compared: the first objective."""
     higher_is_better: bool
 
     def reference(self, strategy: str) -> str:
-        """Return the name of the finalist that is the floor or the ceiling."""
-        return next(one.name for one in self.finalists if one.strategy == strategy)
+        """Return the name of the finalist that is the floor or the ceiling; the strategy's if none is."""
+        return next((one.name for one in self.finalists if one.strategy == strategy), strategy)
 
     def scored(self, panel: Panel) -> Panel:
         """Return a search's panel with the schedule of scoring that the metric needs, and no more."""

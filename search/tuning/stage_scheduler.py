@@ -48,42 +48,42 @@ class StageScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         name = _name(trial)
         # Stages after the one that stops the trial are not recorded.
-        strategy, stages = _strategy(trial), self._new_stages(trial, result)
-        stops = any(self._record(name, strategy, scores) for scores in stages)
+        stops = any(self._record(name, scores) for scores in self._new_stages(name, result))
         if name == FLOOR or not stops:
             return TrialScheduler.CONTINUE
         self.stopped_names.add(name)
         return TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        for scores in self._new_stages(trial, result):
-            # Others are compared with this trial.
-            self._record(_name(trial), _strategy(trial), scores)
+        name = _name(trial)
+        for scores in self._new_stages(name, result):
+            self._record(name, scores)  # others are compared with this trial
 
-    def _new_stages(self, trial: Trial, result: Mapping[str, Any]) -> list[list[float]]:
+    def _new_stages(self, name: str, result: Mapping[str, Any]) -> list[list[float]]:
         """Return a trial's stage scores at each stage that its rule has not recorded."""
         seen = result.get("seen")
         # A trial that diverged reports no scores, and ends by itself.
-        scale = self.scale.read() if seen and self._rule(_strategy(trial)) else None
+        scale = self.scale.read() if seen and self._rule(name) else None
         if not seen or scale is None:
             return []
         self._restore(scale)
-        return self._unrecorded(_name(trial), stage_scores(seen, scale))
+        return self._unrecorded(name, stage_scores(seen, scale))
 
-    def _rule(self, strategy: str) -> StoppingRule | None:
-        """Return the rule that compares the trials of a strategy; None if nothing stops them."""
-        if strategy == CEILING:
+    def _rule(self, name: str) -> StoppingRule | None:
+        """Return the rule that compares a trial with others; None if nothing stops it."""
+        reference = name.partition("-")[0]  # runs of a reference are numbered: finetune-2
+        if reference == CEILING:
             return None
-        return self.floor_rule if strategy == FLOOR else self.rule
+        return self.floor_rule if reference == FLOOR else self.rule
 
     def _unrecorded(self, name: str, scores: list[float]) -> list[list[float]]:
         first = self.recorded.get(name, 0) + 1
         return [scores[:stage] for stage in range(first, len(scores) + 1)]
 
-    def _record(self, name: str, strategy: str, scores: list[float]) -> bool:
+    def _record(self, name: str, scores: list[float]) -> bool:
         """Record a trial's newest stage with its rule; return True if the rule stops the trial there."""
         self.recorded[name] = len(scores)
-        rule = self._rule(strategy)
+        rule = self._rule(name)
         return rule is not None and rule.stops(name, scores)
 
     def _restore(self, scale: Mapping[str, float]) -> None:
@@ -93,12 +93,8 @@ class StageScheduler(FIFOScheduler):
             for record in ended_records(self.run, but=self._unfinished):
                 scores = stage_scores(record.seen_scores, scale)
                 for so_far in self._unrecorded(record.name, scores):
-                    self._record(record.name, record.strategy, so_far)
+                    self._record(record.name, so_far)
 
 
 def _name(trial: Trial) -> str:
     return str((trial.config or {})["name"])
-
-
-def _strategy(trial: Trial) -> str:
-    return str((trial.config or {})["trial"]["strategy"]["name"])

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import Counter
 
-import pytest
-from records import ORDERINGS, write_run
-
-from search.confirmation import finalists
-from search.confirmation.looks import FEWEST
-from search.confirmation.units import draw_units, orderings_left
-from search.results.outcome import read_outcome
-from spaces.errors import InputError
+from search.confirmation.units import draw_units, fresh_orderings
 
 TASKS = ("a", "b", "c", "d")
 
@@ -31,27 +24,22 @@ def test_more_units_begin_with_the_same_ones() -> None:
     assert draw_units(TASKS, [TASKS], 3, seed=3) != draw_units(TASKS, [TASKS], 3, seed=4)
 
 
-def test_too_few_orderings_are_said() -> None:
-    with pytest.raises(InputError, match=r"2 tasks have 1: .*--units 1"):
-        draw_units(("a", "b"), [("a", "b")], 2, seed=0)
+def test_where_orderings_run_out_they_are_repeated_at_other_seeds() -> None:
+    used = [("a", "b")]
+    units = draw_units(("a", "b"), used, 3, seed=0)
+    assert [unit.ordering for unit in units] == [("b", "a")] * 3
+    assert len({unit.seed for unit in units}) == 3
+    assert fresh_orderings(units, used) == 0
+    assert fresh_orderings(units[:1], used) == 1
 
 
-def test_where_none_is_left_no_number_is_advised() -> None:
-    with pytest.raises(InputError, match=r"have 0: fewer orderings in the search would do"):
-        draw_units(("a", "b"), [("a", "b"), ("b", "a")], 1, seed=0)
-
-
-def test_the_units_of_few_tasks_are_those_that_are_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(finalists, "DEFAULT_SHARE", 10)
-    outcome = read_outcome(write_run(tmp_path / "run"))  # 3 tasks, and 2 of 6 orderings used
-    assert (
-        finalists.affordable_units(outcome, finalists=1)
-        == orderings_left(TASKS[:3], ORDERINGS)
-        == 4
-    )
-    assert finalists.affordable_units(outcome, finalists=1_000) == FEWEST
+def test_where_the_search_used_every_ordering_units_take_turns() -> None:
+    used = [("a", "b"), ("b", "a")]
+    units = draw_units(("a", "b"), used, 5, seed=0)
+    counts = Counter(unit.ordering for unit in units)
+    assert sorted(counts.values()) == [2, 3]
+    assert fresh_orderings(units, used) == 0
+    assert len({unit.seed for unit in units} | {0}) == 6
 
 
 def test_many_tasks_are_not_listed() -> None:

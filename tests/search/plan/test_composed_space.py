@@ -103,7 +103,7 @@ def proposed(run: Path, samples: int, count: int) -> list[str]:
     """Return the strategies of the next `count` proposals."""
     run.mkdir(exist_ok=True)
     names = ("replay", "ewc", "lwf")
-    found = StudySearcher(space(*names), OBJECTIVES, run, 0, samples, (), balanced=True)
+    found = StudySearcher(space(*names), OBJECTIVES, run, 0, samples, {}, balanced=True)
     said = []
     for number in range(count):
         given = found.suggest(f"{run.name}{number}")

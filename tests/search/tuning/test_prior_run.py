@@ -298,7 +298,7 @@ def test_only_the_prior_proposals_are_drawn_at_once(first: ResolvedPlan, plan: P
         second.run,
         seed=0,
         samples=4,
-        references=(),
+        references={},
         balanced=True,
         prior_proposals=prior_run.proposals[:2],
     )
@@ -316,7 +316,7 @@ def test_points_enqueued_by_an_earlier_session_are_not_drawn_at_once(
     prior_run = prior_run_of(second)
     assert prior_run is not None
     second.run.mkdir()
-    same = (second.space, second.plan.directions(), second.run, 0, 4, (), True)
+    same = (second.space, second.plan.directions(), second.run, 0, 4, {}, True)
     StudySearcher(*same)  # killed before it proposed anything
     searcher = StudySearcher(*same, prior_run.proposals)
     searcher.reuse_trials(lambda name, config: None)
@@ -332,7 +332,7 @@ def test_of_equal_numbers_of_proposals_the_search_with_more_ended_trials_is_take
     reused(second)
     save_plan(second)
     searcher = StudySearcher(
-        second.space, second.plan.directions(), second.run, seed=0, samples=4, references=()
+        second.space, second.plan.directions(), second.run, seed=0, samples=4, references={}
     )
     given = searcher.suggest("last")
     assert given is not None and given["name"] == FAILED

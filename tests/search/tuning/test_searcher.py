@@ -37,7 +37,14 @@ def space() -> ConfigSpace:
 
 def searcher(run: Path, samples: int = 12, references: tuple[str, ...] = ()) -> StudySearcher:
     run.mkdir(exist_ok=True)
-    return StudySearcher(space(), OBJECTIVES, run, seed=3, samples=samples, references=references)
+    return StudySearcher(
+        space(),
+        OBJECTIVES,
+        run,
+        seed=3,
+        samples=samples,
+        references={name: space().reference(name) for name in references},
+    )
 
 
 def outcome(given: dict[str, Any], state: str = "finished") -> dict[str, Any]:
@@ -92,14 +99,14 @@ def test_the_first_proposals_are_each_strategys_published_knobs(tmp_path: Path) 
 
 def test_the_seed_decides_the_proposals_after_the_starting_points(tmp_path: Path) -> None:
     first, again = (run_trials(searcher(tmp_path / name), 10) for name in ("a", "b"))
-    other = StudySearcher(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references=())
+    other = StudySearcher(space(), OBJECTIVES, tmp_path, seed=4, samples=12, references={})
     assert first == again
     assert run_trials(other, 10)[3:] != first[3:]
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 20_260_101, 1 << 40])
 def test_any_whole_number_is_a_seed(tmp_path: Path, seed: int) -> None:
-    found = StudySearcher(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references=())
+    found = StudySearcher(space(), OBJECTIVES, tmp_path, seed=seed, samples=4, references={})
     assert len(run_trials(found, 4)) == 4
 
 

@@ -10,7 +10,6 @@ from trial_files import write_trial
 
 from search.tuning.stage_scheduler import StageScheduler
 from search.tuning.stopping import MedianRule, Racing, StoppingRule, SuccessiveHalving
-from spaces.references import REFERENCES
 
 ORDERINGS = (("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b"))
 STAGES = 9
@@ -30,7 +29,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def scheduler_of(rule: str, run: Path, unfinished: Collection[str] = ()) -> StageScheduler:
-    return StageScheduler(RULES[rule](), run, REFERENCES, set(), unfinished)
+    return StageScheduler(RULES[rule](), run, set(), unfinished)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_a_weak_trial_is_stopped_at_a_rung_and_only_there(halving: StageSchedule
 
 def test_names_of_stopped_trials_are_added_to_the_set_that_was_given(run: Path) -> None:
     names: set[str] = set()
-    scheduler = StageScheduler(RULES["asha"](), run, REFERENCES, names)
+    scheduler = StageScheduler(RULES["asha"](), run, names)
     walk(scheduler, "0000", seen([0.8] * 5))
     walk(scheduler, "0001", seen([0.7] * 5))
     assert names == {"0001"}

@@ -1,0 +1,28 @@
+"""Scope of a confirmation: in proportion to the search, and never beyond what is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.confirmation.looks import FEWEST
+from search.confirmation.scope import SHARE, confirmation_scope
+
+
+@pytest.mark.parametrize("stages", [0, 50, 205, 300, 1_000, 10_000])
+def test_the_share_is_kept_unless_the_fewest_units_cost_more(stages: float) -> None:
+    scope = confirmation_scope(stages, tasks=4, strategies=4)
+    assert scope.looks[0] >= FEWEST
+    fewest = (scope.finalists + 2) * FEWEST * 4
+    assert scope.most_stages(4) <= max(SHARE * stages, fewest)
+
+
+def test_a_larger_search_pays_for_more_finalists_and_more_looks() -> None:
+    small, large = (confirmation_scope(n, tasks=4, strategies=3) for n in (150, 1_500))
+    assert (small.finalists, small.looks) == (3, (3,))
+    assert (large.finalists, large.looks) == (8, (3, 5, 8, 12))
+
+
+def test_numbers_that_are_asked_for_are_kept() -> None:
+    scope = confirmation_scope(10, tasks=4, strategies=4, finalists=1, units=8)
+    assert (scope.finalists, scope.looks, scope.stages) == (1, (3, 5, 8), None)
+    assert scope.most_stages(4) == 3 * 8 * 4
