@@ -92,7 +92,7 @@ def write_plan(work: Path, samples: int) -> Path:
         write_llava(model)
     plan = {
         **{"benchmark": str(benchmark), "model": str(model), "tasks": ["hue", "light", "half"]},
-        **{"orderings": "all", "strategies": ["replay", "ewc"], "samples": samples},
+        **{"orderings": "all", "strategies": ["replay", "ewc"], "samples": samples, "confirm": 0},
         **{"training": TRAINING, "adapter": ADAPTER, "concurrent": 1, "stopping": "none"},
         "space": {"replay.ratio": {"low": 0.1, "high": 0.3}},
     }

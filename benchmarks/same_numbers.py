@@ -29,6 +29,7 @@ SMALL_PLAN = {
     "orderings": "given",
     "strategies": list(STRATEGIES),
     "samples": len(STRATEGIES),
+    "confirm": 0,
     "stopping": "none",
 }
 SEQUENTIAL = ("--concurrent", "1")

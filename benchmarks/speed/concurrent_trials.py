@@ -24,7 +24,7 @@ def main() -> None:
     """Search, count, and print two lines."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        own = {"orderings": "shared:4", "samples": SAMPLES, "concurrent": LANES}
+        own = {"orderings": "shared:4", "samples": SAMPLES, "confirm": 0, "concurrent": LANES}
         write_plan(root / "plan.yaml", small(root / "data", 96, 32).benchmark, **own)
         script = str(ROOT / "search" / "run.py")
         flags = ["--plan", str(root / "plan.yaml"), "--storage", str(root), "--name", "four"]

@@ -29,7 +29,7 @@ def main() -> None:
     """Measure, and print two lines."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        own = {"orderings": "given+reverse", "samples": 4, "concurrent": LANES}
+        own = {"orderings": "given+reverse", "samples": 4, "confirm": 0, "concurrent": LANES}
         write_plan(root / "plan.yaml", small(root / "data", 96, 32).benchmark, **own)
         begin = ["--plan", str(root / "plan.yaml"), "--name"]
         whole = len(distinct(run(root, *begin, "whole", storage="undisturbed")))

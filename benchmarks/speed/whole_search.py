@@ -98,7 +98,7 @@ def write_wide_plan(file: Path, benchmark: Path) -> None:
     """The strategies that the paper compares and proposes."""
     training = {**MINI_TRAINING, "epochs": 1}
     strategies = ["replay", "ewc", "tir", "eproj"]
-    own = {"orderings": "shared:4", "strategies": strategies, "samples": SAMPLES}
+    own = {"orderings": "shared:4", "strategies": strategies, "samples": SAMPLES, "confirm": 0}
     write_plan(file, benchmark, training=training, **own)
 
 

@@ -29,6 +29,7 @@ PLAN = {
     "orderings": "given+reverse",
     "strategies": ["replay"],
     "samples": 2,
+    "confirm": 0,
     "training": {**MINI_TRAINING, "epochs": 1},
     "adapter": {"rank": 8},
     "space": {"replay.ratio": {"low": 0.1, "high": 0.3}},

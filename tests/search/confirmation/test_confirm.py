@@ -21,12 +21,12 @@ def confirmed(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
         **{"benchmark": str(toy.benchmark), "model": str(toy.model), "strategies": ["replay"]},
         **{"tasks": ["hue", "light", "half"], "orderings": "hue>light>half", "samples": 1},
         **{"training": TRAINING, "adapter": ADAPTER, "concurrent": 1, "stopping": "none"},
+        **{"confirm_seeds": 3},
     }
     (root / "plan.yaml").write_text(yaml.safe_dump(plan))
     run = root / "out" / "it"
     flags = ("--plan", root / "plan.yaml", "--storage", run.parent, "--name", run.name)
-    ran("run", *flags, cwd=root)
-    return run, ran("confirm", run, "--units", "3", cwd=root)
+    return run, ran("run", *flags, cwd=root)
 
 
 @pytest.mark.slow
@@ -57,6 +57,6 @@ def test_the_same_command_goes_on_with_a_confirmation(confirmed: tuple[Path, str
     lost.unlink()
     again = ran("confirm", run, cwd=run)
     assert json.loads(lost.read_text())["matrices"] == before
-    assert again.splitlines()[-1] == said.splitlines()[-1]
+    assert again.splitlines()[-1] in said
     shown = ran("analyze", run, cwd=run)
     assert "Confirmed on orderings and seeds that chose nothing:" in shown
