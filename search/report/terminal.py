@@ -81,6 +81,9 @@ def _strategy_table(outcome: Outcome) -> Table:
         numbers = (cell(row) for cell in COLUMNS.values())
         cells = [row["strategy"], row["best"] or "-", *numbers, ", ".join(labels)]
         table.add_row(*map(Text, cells), style=style)
+    if (before := outcome.untrained) is not None:
+        dashes = ["-"] * (len(COLUMNS) - 1)
+        table.add_row("untrained", "", format_number(before), *dashes, "the model itself")
     return table
 
 

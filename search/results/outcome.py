@@ -20,7 +20,7 @@ from search.results.pareto import (
 )
 from search.results.run_folder import RunFolder, read_run_folder
 from search.results.tables import build_tables, knob_columns
-from spaces.references import CEILING, FLOOR
+from spaces.references import CEILING, FLOOR, REFERENCES
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,17 @@ class Outcome:
             f"front ({on_front})": on_front > 0,
             "floor": strategy == FLOOR,
             "ceiling": strategy == CEILING,
+            "tuned": strategy in REFERENCES and self.strategies[strategy]["best"] != strategy,
         }
         return [label for label, holds in labels.items() if holds]
+
+    @property
+    def untrained(self) -> float | None:
+        """Mean score of the model before any training, over all tasks; None if nobody scored it."""
+        rows = [t.matrices[0].row(0) for t in self.run.trials if t.matrices]
+        scores = [[row[task] for task in self.run.plan.panel.tasks if task in row] for row in rows]
+        known = [row for row in scores if row and not any(map(math.isnan, row))]
+        return math.fsum(known[0]) / len(known[0]) if known else None
 
     def varied_knobs(self, trial: str) -> dict[str, Any]:
         """Return a trial's knobs that differ between trials; all own knobs of a strategy tried once."""
@@ -96,41 +105,41 @@ class Outcome:
         return " ".join([self._lead(), *self._forgetting(), *self._runner_up()])
 
     def _lead(self) -> str:
+        """Return the leader of the search, whose figure chose it, beside the two references."""
         winner, metric = self.winner, self.objectives[0][0]
         assert winner is not None
-        orderings = f"over {len(self.run.orderings)} orderings" if self.run.orderings[1:] else ""
+        orderings = f" over {len(self.run.orderings)} orderings" if self.run.orderings[1:] else ""
         text = (
-            f"{winner['strategy']} (trial {self.best_trial}) is best: {format_metric(metric)} "
-            f"{format_mean_std(winner, metric)} {orderings}".rstrip()
+            f"{winner['strategy']} (trial {self.best_trial}) leads the search: {format_metric(metric)} "
+            f"{format_mean_std(winner, metric)}{orderings}, which is optimistic, for it chose the trial"
         )
         floor = self.reference_row(FLOOR)
         if winner["strategy"] == FLOOR:
-            return f"{text}; no strategy of this search beats plain {FLOOR}."
+            return f"{text}; no strategy of this search beats {self._tuned(FLOOR)}."
         if floor is None:
             return f"{text}. {FLOOR} did not finish, so there is no floor to compare with."
         gain = self._gain(winner, floor)
         if gain == 0:
-            return f"{text}, the same as plain {FLOOR}."
-        side = "better" if gain >= 0 else "worse"
-        compared = f"{abs(gain):.3f} {side} than {FLOOR} ({format_number(floor[metric])})"
-        return f"{text}, {compared}{self._closed_gap(gain, floor)}."
+            return f"{text}, the same as {self._tuned(FLOOR)}."
+        return f"{text}; {self._tuned(FLOOR)} {format_number(floor[metric])}{self._ceiling(floor)}."
+
+    def _tuned(self, strategy: str) -> str:
+        """Return a reference's name, with its tuned run if that is its best."""
+        best = self.strategies[strategy]["best"]
+        return f"plain {strategy}" if best == strategy else f"tuned {strategy} ({best})"
 
     def _gain(self, row: Row, other: Row) -> float:
         first = self.objectives[:1]
         return maximised(row, first)[0] - maximised(other, first)[0]
 
-    def _closed_gap(self, gain: float, floor: Row) -> str:
+    def _ceiling(self, floor: Row) -> str:
         ceiling, metric = self.reference_row(CEILING), self.objectives[0][0]
         if ceiling is None or ceiling[metric] is None:
             return ""
-        gap = self._gain(ceiling, floor)
-        joint = f"{CEILING} tuning ({format_number(ceiling[metric])}, one run)"
-        if gap <= 0:
-            return f"; {joint} does not exceed {FLOOR}, so this search has no ceiling"
-        if gain > gap:
-            return f", and no worse than {joint}"
-        closed = f"{gain / gap:.0%}".replace("%", " %")
-        return f", which closes {closed} of the gap to {joint}"
+        joint = f"{CEILING} tuning {format_number(ceiling[metric])}, one run"
+        if self._gain(ceiling, floor) <= 0:
+            return f"; {joint}, does not exceed {FLOOR}, so this search has no ceiling"
+        return f"; {joint}"
 
     def _forgetting(self) -> list[str]:
         floor, winner = self.reference_row(FLOOR), self.winner

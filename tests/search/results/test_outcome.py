@@ -38,12 +38,14 @@ def test_names_with_markup_are_printed_unchanged(tmp_path: Path) -> None:
     assert "[red]mine[/]" in screen(write_run(tmp_path / "run", [trial]))
 
 
-def test_the_summary_says_how_much_of_the_gap_is_closed(tmp_path: Path) -> None:
+def test_the_summary_names_the_leader_beside_the_references_and_closes_no_gap(
+    tmp_path: Path,
+) -> None:
     text = read_outcome(write_run(tmp_path / "run")).summary()
-    assert text.startswith("replay (trial 0002) is best")
-    assert (
-        "better than finetune" in text and "% of the gap to joint tuning (0.850, one run)" in text
-    )
+    assert text.startswith("replay (trial 0002) leads the search")
+    assert "which is optimistic, for it chose the trial; plain finetune 0." in text
+    assert "joint tuning 0.850, one run." in text
+    assert "%" not in text
     assert "It forgets" in text
 
 
@@ -65,7 +67,7 @@ def test_a_winner_equal_to_finetune_is_not_praised(tmp_path: Path) -> None:
     idle = record("0000", "replay", [matrix(o, 0.8, 0.5) for o in ORDERINGS])
     text = read_outcome(write_run(tmp_path / "run", [*references(), idle])).summary()
     assert "the same as plain finetune." in text
-    assert "closes" not in text
+    assert "joint" not in text
 
 
 def test_negative_forgetting_is_called_a_gain(tmp_path: Path) -> None:
