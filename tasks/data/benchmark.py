@@ -27,7 +27,7 @@ SUFFIXES = (".parquet", ".arrow")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Tasks by name, the order in which they are learned, and those learned jointly before it."""
+    """Tasks by name: the order in which they are learned, those learned before it, and general ones."""
 
     name: str
     tasks: Mapping[str, Task] = field(hash=False)
@@ -36,6 +36,8 @@ class Benchmark:
     file: Path
     """YAML file that paths of tasks are relative to."""
     description: str = ""
+    general: tuple[str, ...] = ()
+    """Tasks that are scored and never trained."""
 
     def task(self, name: str) -> Task:
         """Return the task of that name; raise `InputError` that names the nearest one otherwise."""
@@ -61,6 +63,7 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
         initial=initial,
         file=path,
         description=file.description,
+        general=file.general_tasks(str(path)),
     )
 
 

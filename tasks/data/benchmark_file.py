@@ -3,6 +3,7 @@
     name: mini
     order: [animal, flag]     # learned one after the other
     initial: [caption]        # learned jointly before the sequence, never trained again
+    general: [chart]          # scored, and never trained
     tasks:
       animal: {path: animal, metric: exact_match, max_new_tokens: 6, closed: true, description: ...}
 
@@ -97,6 +98,7 @@ class BenchmarkFile(Record):
     description: str = ""
     order: list[Any] = Field(default_factory=list)
     initial: list[Any] = Field(default_factory=list)
+    general: list[Any] = Field(default_factory=list)
     tasks: dict[str, TaskEntry]
     skip_broken: bool = False
     """Permission to leave out rows that cannot be used."""
@@ -123,6 +125,7 @@ class BenchmarkFile(Record):
         if not file.tasks:
             raise InputError(f"{source}: a benchmark needs at least one task: got none under tasks")
         file.learning_order(source)
+        file.general_tasks(source)
         return file
 
     def learning_order(self, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,7 +133,7 @@ class BenchmarkFile(Record):
         initial = _task_names(source, "initial", self.initial, self.tasks)
         order = self.order
         if "order" not in self.model_fields_set:
-            order = [name for name in self.tasks if name not in initial]
+            order = [name for name in self.tasks if name not in (*initial, *self.general)]
         order = _task_names(source, "order", order, self.tasks)
         both = [name for name in order if name in initial]
         if both or not order:
@@ -139,6 +142,18 @@ class BenchmarkFile(Record):
                 f"learned again: got {', '.join(both) or 'an empty list'}"
             )
         return order, initial
+
+    def general_tasks(self, source: str) -> tuple[str, ...]:
+        """Return the tasks that are scored and never trained, none of which is learned."""
+        general = _task_names(source, "general", self.general, self.tasks)
+        learned = {name for names in self.learning_order(source) for name in names}
+        both = [name for name in general if name in learned]
+        if both:
+            raise InputError(
+                f"{source}: general must name tasks that nothing trains, so none of order and initial: "
+                f"got {', '.join(both)}"
+            )
+        return general
 
     def to_yaml(self) -> str:
         """Return the file's text: its schema, then only what was given."""
