@@ -17,6 +17,7 @@ SCORING = {
 }
 """Initial tasks are scored before the first stage and after the last one; with "all" always.
 
+General tasks are scored before the first stage and after every one; with "cheap" as initial tasks are.
 "cheap" is the schedule of He et al.'s code: 3 T - 2 scores after T stages in place of T (T + 1) / 2.
 Losses of a task between its own stage and the end are not measured.
 """
@@ -37,6 +38,8 @@ class Panel:
     """Tasks learned jointly before the orderings, and never trained again."""
     initial_state: str = "trained"
     """State of the initial tasks: one of `INITIAL_STATES`."""
+    general: tuple[str, ...] = ()
+    """Tasks that are scored alone: never trained, replayed, consolidated or given an expert."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -44,9 +47,14 @@ class Panel:
         return tuple(sorted({task for ordering in self.orderings for task in ordering}))
 
     @property
-    def all_tasks(self) -> tuple[str, ...]:
+    def learned_tasks(self) -> tuple[str, ...]:
         """The tasks of the orderings, and those learned before."""
         return (*self.tasks, *self.initial)
+
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """All tasks that are scored: those learned, then the general ones."""
+        return (*self.learned_tasks, *self.general)
 
     @property
     def stages(self) -> int:
@@ -80,4 +88,7 @@ class Panel:
         tasks = [task for group in (path if whole else path[-1:]) for task in group]
         if self.scoring in ("next", "cheap"):
             tasks += [t for p in longer for t in p[len(path)]]
-        return list(dict.fromkeys([*tasks, *(self.initial if ends else ())]))
+        tasks += self.initial if ends else ()
+        # The last ones: their divergence is computed with other weights than the stage's.
+        tasks += self.general if whole else ()
+        return list(dict.fromkeys(tasks))

@@ -39,7 +39,7 @@ GLOSSARY: dict[str, Entry] = {
         True,
     ),
     "backward_transfer_clmm": Entry(
-        "mean_j min_t (a[T][j] - a[t][j]), all columns, all evaluated rows t = 0..T",
+        "mean_j min_t (a[T][j] - a[t][j]), all learned tasks j, all evaluated rows t = 0..T",
         "BWT in the code of the founding paper",
         True,
     ),
@@ -59,6 +59,19 @@ GLOSSARY: dict[str, Entry] = {
     "initial_average": Entry("mean_i a[T][i], i: the initial tasks", "", True),
     "initial_forgetting": Entry(
         "mean_i (max_{0≤l<T} a[l][i] - a[T][i]), i: the initial tasks", "", False
+    ),
+    "general_average": Entry(
+        "mean_g a[T][g], g: the general tasks, which nothing trains", "", True
+    ),
+    "general_drift": Entry(
+        "mean_g (a[0][g] - a[T][g]): the loss of general ability since before the first stage",
+        "",
+        False,
+    ),
+    "general_kl": Entry(
+        "mean_g KL(p_0 || p_T) in nats per token of the true answers, p_0: the untrained model",
+        "KL to the base model",
+        False,
     ),
     "worst_ordering": Entry("the worst final_average of the orderings", "", True),
     "final_average_std": Entry(
@@ -96,5 +109,8 @@ GLOSSARY: dict[str, Entry] = {
 }
 WITH_REFERENCE = ("intransigence", "relative_final")
 OF_INITIAL = ("initial_average", "initial_forgetting")
+OF_GENERAL = ("general_average", "general_drift")
+GENERAL_KL = "general_kl"
+"""Further score of general tasks after every stage, and its mean at the end."""
 RETRIEVAL = ("retrieval_accuracy", "oracle_score")
 """Further scores of strategies that choose an expert for each example."""

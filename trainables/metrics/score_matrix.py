@@ -1,7 +1,8 @@
 """The score matrix of one ordering, and every continual metric made of it.
 
 T is the number of tasks; a[t][j] is the score on the j-th task of the ordering after stage t.
-The row a[0] is from before any stage. Tasks learned before the ordering have columns of their own, I.
+The row a[0] is from before any stage. Tasks learned before the ordering have columns of their own, I,
+and so have the general tasks, G, which are never trained.
 Formulas: `GLOSSARY`, which also says where one differs from its source's. Sources: Chaudhry et al. 2018
 (`chaudhry_forgetting`, intransigence), Lopez-Paz and Ranzato 2017 (transfer), He et al. 2023
 (`backward_transfer_clmm`).
@@ -19,7 +20,7 @@ import numpy as np
 from spaces.errors import InputError, shown, unknown
 from trainables.metrics.glossary import GLOSSARY
 
-_KEYS = {"tasks", "values", "initial"}
+_KEYS = {"tasks", "values", "initial", "general"}
 MOST_SCORE = 1e6
 """Magnitude that no metric's score reaches."""
 
@@ -28,21 +29,23 @@ MOST_SCORE = 1e6
 class ScoreMatrix:
     """Row t, column j: the score on the j-th task learned after stage t.
 
-    `values`: float64 (T+1, T+I), read-only; row 0 is before any stage; NaN = never evaluated. The last
-    I columns are those of the `initial` tasks, learned before the first stage.
+    `values`: float64 (T+1, T+I+G), read-only; row 0 is before any stage; NaN = never evaluated. Columns
+    of the `initial` tasks, learned before the first stage, and of the `general` ones follow the tasks'.
     """
 
     tasks: tuple[str, ...]
     values: np.ndarray
     initial: tuple[str, ...] = ()
+    general: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         tasks, values = tuple(self.tasks), np.array(self.values, dtype=np.float64)
-        initial = tuple(self.initial)
-        count, width = len(tasks), len(tasks) + len(initial)
-        if not count or len({*tasks, *initial}) != width:
+        initial, general = tuple(self.initial), tuple(self.general)
+        every = tasks + initial + general
+        count, width = len(tasks), len(every)
+        if not count or len({*every}) != width:
             raise InputError(
-                f"a score matrix needs tasks that differ: got {', '.join(tasks + initial) or 'none'}"
+                f"a score matrix needs tasks that differ: got {', '.join(every) or 'none'}"
             )
         if values.shape != (count + 1, width):
             raise InputError(
@@ -55,6 +58,7 @@ class ScoreMatrix:
         object.__setattr__(self, "tasks", tasks)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "initial", initial)
+        object.__setattr__(self, "general", general)
 
     @classmethod
     def from_rows(
@@ -62,9 +66,10 @@ class ScoreMatrix:
         tasks: Sequence[str],
         rows: Mapping[int, Mapping[str, float]],
         initial: Sequence[str] = (),
+        general: Sequence[str] = (),
     ) -> ScoreMatrix:
         """Make a matrix from {stage: {task: score}}; other cells were never evaluated."""
-        count, columns = len(tasks), [*tasks, *initial]
+        count, columns = len(tasks), [*tasks, *initial, *general]
         values = np.full((count + 1, len(columns)), math.nan)
         for stage, row in rows.items():
             if not 0 <= stage <= count:
@@ -73,15 +78,15 @@ class ScoreMatrix:
                 if task not in columns:
                     raise unknown("task", task, columns)
                 values[stage, columns.index(task)] = score
-        return cls(tuple(tasks), values, tuple(initial))
+        return cls(tuple(tasks), values, tuple(initial), tuple(general))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ScoreMatrix:
         """Make the matrix that `to_dict` wrote."""
-        fault = "a score matrix has tasks, values (a list of rows of numbers or null) and initial"
+        fault = "a score matrix has tasks, values (a list of rows of numbers or null), initial and general"
         if not isinstance(data, Mapping) or not {"tasks", "values"} <= {*data} <= _KEYS:
             raise InputError(f"{fault}: got {shown(data)}")
-        names = [data["tasks"], data.get("initial", ())]
+        names = [data["tasks"], data.get("initial", ()), data.get("general", ())]
         for some in names:
             if not isinstance(some, list | tuple) or not all(isinstance(n, str) for n in some):
                 raise InputError(f"{fault}: got {shown(some)} as names of tasks")
@@ -91,21 +96,23 @@ class ScoreMatrix:
         if len({len(row) for row in rows}) > 1:
             raise InputError(f"the rows of a score matrix have one length: got {shown(rows)}")
         scores = [[math.nan if score is None else float(score) for score in row] for row in rows]
-        return cls(tuple(names[0]), np.array(scores, dtype=np.float64), tuple(names[1]))
+        values = np.array(scores, dtype=np.float64)
+        return cls(tuple(names[0]), values, tuple(names[1]), tuple(names[2]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON: a cell never evaluated is null."""
         rows = [
             [None if math.isnan(score) else score for score in row] for row in self.values.tolist()
         ]
-        initial = {"initial": list(self.initial)} if self.initial else {}
-        return {"tasks": list(self.tasks), "values": rows} | initial
+        further = {"initial": self.initial, "general": self.general}
+        given = {key: list(names) for key, names in further.items() if names}
+        return {"tasks": list(self.tasks), "values": rows} | given
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ScoreMatrix):
             return NotImplemented
-        same = (self.tasks, self.initial) == (other.tasks, other.initial)
-        return same and np.array_equal(self.values, other.values, equal_nan=True)
+        mine, theirs = ((m.tasks, m.initial, m.general) for m in (self, other))
+        return mine == theirs and np.array_equal(self.values, other.values, equal_nan=True)
 
     def __hash__(self) -> int:
         return hash((self.tasks, self.values.tobytes()))
@@ -117,8 +124,8 @@ class ScoreMatrix:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The tasks of all columns: those of the ordering, then the initial ones."""
-        return self.tasks + self.initial
+        """The tasks of all columns: those of the ordering, the initial ones, then the general ones."""
+        return self.tasks + self.initial + self.general
 
     def row(self, stage: int) -> dict[str, float]:
         """Return the scores after `stage` by task; NaN where never evaluated."""
@@ -129,9 +136,8 @@ class ScoreMatrix:
         if not 1 <= stage <= self.stages:
             raise InputError(f"stage must be 1 to {self.stages}: got {stage}")
         kept = [*range(stage), *range(self.stages, len(self.columns))]
-        return ScoreMatrix(
-            self.tasks[:stage], self.values[: stage + 1][:, kept], initial=self.initial
-        )
+        values = self.values[: stage + 1][:, kept]
+        return ScoreMatrix(self.tasks[:stage], values, self.initial, self.general)
 
     # Metrics: NaN where a score that the formula needs was never evaluated ----------------------
 
@@ -176,9 +182,12 @@ class ScoreMatrix:
         return _mean(self._at(self.stages, j) - self._at(j, j) for j in self._positions())
 
     def backward_transfer_clmm(self) -> float:
-        """Return mean_j min_t (a[T][j] - a[t][j]), over all columns and evaluated rows, 0 and T too."""
+        """Return mean_j min_t (a[T][j] - a[t][j]), over evaluated rows t, 0 and T too.
+
+        The columns j are those of the tasks learned in the ordering or before it.
+        """
         best = np.fmax.reduce(self.values)  # of each column, without the cells never evaluated
-        columns = range(1, len(self.columns) + 1)
+        columns = [*self._positions(), *self._initial()]
         return _mean(self._at(self.stages, j) - float(best[j - 1]) for j in columns)
 
     def initial_average(self) -> float:
@@ -188,6 +197,14 @@ class ScoreMatrix:
     def initial_forgetting(self) -> float:
         """Return mean_i (max_{0<=l<T} a[l][i] - a[T][i]), i over the initial tasks."""
         return _mean(self._best(0, i) - self._at(self.stages, i) for i in self._initial())
+
+    def general_average(self) -> float:
+        """Return mean_g a[T][g], g over the general tasks."""
+        return _mean(self._at(self.stages, g) for g in self._general())
+
+    def general_drift(self) -> float:
+        """Return mean_g (a[0][g] - a[T][g]), g over the general tasks; below 0 where they gained."""
+        return _mean(self._at(0, g) - self._at(self.stages, g) for g in self._general())
 
     def forward_transfer(self) -> float:
         """Return mean_{j>=2} (a[j-1][j] - a[0][j])."""
@@ -219,7 +236,11 @@ class ScoreMatrix:
 
     def _initial(self) -> range:
         """Return the positions of the initial tasks' columns."""
-        return range(self.stages + 1, len(self.columns) + 1)
+        return range(self.stages + 1, self.stages + len(self.initial) + 1)
+
+    def _general(self) -> range:
+        """Return the positions of the general tasks' columns."""
+        return range(self.stages + len(self.initial) + 1, len(self.columns) + 1)
 
     def _at(self, stage: int, position: int) -> float:
         """Return a[stage][position]."""

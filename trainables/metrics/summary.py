@@ -6,8 +6,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from trainables.metrics.glossary import OF_INITIAL, WITH_REFERENCE
+from trainables.metrics.glossary import OF_GENERAL, OF_INITIAL, WITH_REFERENCE
 from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
+from trainables.panel import Panel
 
 
 def summary(
@@ -17,31 +18,33 @@ def summary(
 ) -> dict[str, float]:
     """Return every metric by name, NaN where undefined; those against a reference if it is given."""
     given = {"intransigence": joint, "relative_final": reference}
+    against = [name for name, scores in given.items() if scores is not None]
     return {
-        name: metric(matrix, *([given[name]] if name in given else []))
-        for name, metric in CONTINUAL_METRICS.items()
-        if (name not in given or given[name] is not None)
-        and (matrix.initial or name not in OF_INITIAL)
+        name: CONTINUAL_METRICS[name](matrix, *([given[name]] if name in given else []))
+        for name in [*summary_names(matrix), *against]
     }
 
 
-def summary_names(initial: bool) -> list[str]:
-    """Return the metrics that `summary` names without references, with `initial` tasks or without."""
-    gone = WITH_REFERENCE if initial else (*WITH_REFERENCE, *OF_INITIAL)
-    return [name for name in CONTINUAL_METRICS if name not in gone]
+def summary_names(columns: ScoreMatrix | Panel) -> list[str]:
+    """Return the metrics without references that initial and general tasks, if there are any, define."""
+    further = {OF_INITIAL: columns.initial, OF_GENERAL: columns.general}
+    gone = {name for names, tasks in further.items() if not tasks for name in names}
+    return [name for name in CONTINUAL_METRICS if name not in {*WITH_REFERENCE, *gone}]
 
 
 def metrics_over_orderings(matrices: Sequence[ScoreMatrix]) -> dict[str, float]:
     """Return every metric averaged over the orderings whose last row has scores; NaN without one."""
     whole = [matrix for matrix in matrices if is_whole(matrix)]
-    return mean_metrics([summary(matrix) for matrix in whole], bool(matrices[0].initial))
+    return mean_metrics([summary(matrix) for matrix in whole], matrices[0])
 
 
-def mean_metrics(each: Sequence[Mapping[str, float]], initial: bool) -> dict[str, float]:
+def mean_metrics(
+    each: Sequence[Mapping[str, float]], columns: ScoreMatrix | Panel
+) -> dict[str, float]:
     """Return the mean of every metric, and the spread and the worst of the final averages."""
     metrics = {
         name: statistics.fmean(s[name] for s in each) if each else math.nan
-        for name in summary_names(initial)
+        for name in summary_names(columns)
     }
     finals = [s["final_average"] for s in each]
     metrics["final_average_std"] = statistics.stdev(finals) if len(finals) > 1 else 0.0
