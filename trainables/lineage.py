@@ -14,6 +14,7 @@ from trainables.store.stage_keys import (
     base_key,
     by_product_key,
     embedding_key,
+    general_key,
     kept_key,
     routed_key,
     scored_key,
@@ -158,8 +159,10 @@ class Lineage:
     def _scored_key(self, path: StagePath, task: str) -> str:
         split, experts = self.panel.split, self.experts(path)
         if experts:
-            return routed_key(self.fingerprints, self.config, experts, task, split)
-        return scored_key(self.fingerprints, self.key(path), task, split)
+            key = routed_key(self.fingerprints, self.config, experts, task, split)
+        else:
+            key = scored_key(self.fingerprints, self.key(path), task, split)
+        return general_key(key) if task in self.panel.general else key
 
     def embeddings(self) -> list[tuple[str, str]]:
         """Return (task, key) of the task embeddings that the strategy needs."""

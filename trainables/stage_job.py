@@ -99,6 +99,8 @@ class StageJob:
     train: bool = False
     score: tuple[tuple[str, str, str], ...] = ()
     """(task, split, key) of the scores to be made."""
+    general: tuple[str, ...] = ()
+    """Tasks whose scores also hold the divergence of the answers from the untrained model's."""
     by_product: str = ""
     """Key of the by-products of training, which consolidation needs; empty if the strategy has none."""
     to_consolidate: tuple[tuple[str, str], ...] = ()

@@ -122,8 +122,7 @@ class PanelTrial:
         kept = lineage.kept(path) if consolidated else []
         to_consolidate = tuple(pair for pair in kept if self._must_make(pair[1], path))
         by_product = lineage.by_product(path) or "" if to_consolidate else ""
-        needed = [key, by_product] if by_product else [key]
-        retrain = bool(to_consolidate) and not all(map(self.store.has, needed))
+        retrain = bool(to_consolidate) and not all(map(self.store.has, {key, by_product or key}))
         return StageJob(
             config=self.config_values,
             key=key,
@@ -135,6 +134,7 @@ class PanelTrial:
             kept_before=tuple(before[task] for task in context.old if task in before),
             train=key != lineage.base and (self._must_make(key, path) or retrain),
             score=score,
+            general=self.panel.general,
             by_product=by_product,
             to_consolidate=to_consolidate,
             experts=lineage.experts(path),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tasks import EXTRA_SCORES
 from trainables.lineage import Lineage
-from trainables.metrics.glossary import RETRIEVAL
+from trainables.metrics.glossary import GENERAL_KL, RETRIEVAL
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.metrics.summary import mean_metrics, summary
 from trainables.panel import StagePath
@@ -39,7 +39,7 @@ class TrialOutcome:
     scores: dict[StagePath, dict[str, float]] = field(default_factory=dict)
     """Score of each task scored after a path."""
     extra_scores: dict[str, dict[StagePath, dict[str, float]]] = field(default_factory=dict)
-    """Further scores by name (`tasks.EXTRA_SCORES`, `RETRIEVAL`); NaN where a task has none."""
+    """Further scores by name: `tasks.EXTRA_SCORES`, `RETRIEVAL` and `GENERAL_KL`; NaN for none."""
     stages: list[StageCost] = field(default_factory=list)
     before: StageCost | None = None
     """Cost of training the initial tasks, and of scoring all tasks, before any stage."""
@@ -63,7 +63,7 @@ class TrialOutcome:
             record = self.store.header(self.lineage.scored(path, task))
             assert isinstance(record, ScoreRecord), f"no score of {task} after {path}"
             self.scores[path][task] = record.score
-            for name in (*EXTRA_SCORES, *RETRIEVAL):
+            for name in (*EXTRA_SCORES, *RETRIEVAL, GENERAL_KL):
                 cells = self.extra_scores.setdefault(name, {}).setdefault(path, {})
                 value = getattr(record, name)
                 cells[task] = float("nan") if value is None else value
@@ -107,17 +107,23 @@ class TrialOutcome:
             known, matrix = self._matrices.get((extra, ordering), (-1, None))
             if matrix is None or known < len(rows):
                 # Orderings may differ in their tasks, and the first row scores those of all.
-                columns = (*ordering, *self.panel.initial)
+                columns = self._columns(ordering)
                 own = {n: {t: s for t, s in row.items() if t in columns} for n, row in rows.items()}
-                matrix = ScoreMatrix.from_rows(ordering, own, self.panel.initial)
+                further = self.panel.initial, self.panel.general
+                matrix = ScoreMatrix.from_rows(ordering, own, *further)
                 self._matrices[extra, ordering] = len(rows), matrix
             matrices.append(matrix)
         return matrices
 
     def extra_matrices(self) -> dict[str, tuple[ScoreMatrix, ...]]:
         """Return the matrices of the further scores that this strategy can have, by name."""
-        names = (*EXTRA_SCORES, *(RETRIEVAL if self.strategy.has_experts else ()))
-        return {name: tuple(self.matrices(name)) for name in names}
+        routed = RETRIEVAL if self.strategy.has_experts else ()
+        drifts = (GENERAL_KL,) if self.panel.general else ()
+        return {name: tuple(self.matrices(name)) for name in (*EXTRA_SCORES, *routed, *drifts)}
+
+    def _columns(self, ordering: Sequence[str]) -> tuple[str, ...]:
+        """Return the tasks that have a column in an ordering's matrix."""
+        return (*ordering, *self.panel.initial, *self.panel.general)
 
     def cells(self) -> Iterator[ScoredCell]:
         """Yield each cell scored so far, with the key of its score."""
@@ -130,7 +136,7 @@ class TrialOutcome:
                     yield from self._cells[number, row]
 
     def _row_cells(self, number: int, row: int, path: StagePath) -> list[ScoredCell]:
-        columns = {*self.panel.orderings[number - 1], *self.panel.initial}
+        columns = self._columns(self.panel.orderings[number - 1])
         return [
             ScoredCell(
                 ordering=number,
@@ -158,7 +164,9 @@ class TrialOutcome:
         if whole.keys() - self._summaries.keys():
             matrices = self.matrices()
             self._summaries = {n: summary(matrices[n]) for n in whole}
-        metrics = mean_metrics(list(self._summaries.values()), bool(self.panel.initial))
+        metrics = mean_metrics(list(self._summaries.values()), self.panel)
+        if self.panel.general:
+            metrics[GENERAL_KL] = self._mean_kl(whole.values())
         before = self.before.train_seconds if self.before else 0.0
         metrics["train_seconds"] = before + sum(stage.train_seconds for stage in self.stages)
         sizes = {"stored_bytes": self._stored_bytes, "added_parameters": self._added_parameters}
@@ -166,6 +174,12 @@ class TrialOutcome:
             values = [size(path) for path in whole.values()]
             metrics[name] = statistics.fmean(values) if values else float("nan")
         return metrics
+
+    def _mean_kl(self, ends: Iterable[StagePath]) -> float:
+        """Return the mean divergence of the general tasks at the ends of orderings; NaN without one."""
+        scored = [self.extra_scores[GENERAL_KL][path] for path in ends]
+        kls = [row[task] for row in scored for task in self.panel.general]
+        return statistics.fmean(kls) if kls else float("nan")
 
     def seen_scores(self) -> list[dict[str, float]]:
         """Return the scores of the tasks seen so far, after each stage done (of all orderings)."""

@@ -94,7 +94,8 @@ class TrialRecord(NamedRecord):
     matrices: tuple[Matrix, ...] = ()
     """One score matrix for each ordering."""
     extra_matrices: dict[str, tuple[Matrix, ...]] = Field(default_factory=dict)
-    """Matrices of further scores, by name: `tasks.EXTRA_SCORES`, and `RETRIEVAL` among experts."""
+    """Matrices of further scores, by name: `tasks.EXTRA_SCORES`, `RETRIEVAL` among experts, `GENERAL_KL`
+    with general tasks."""
     cells: tuple[ScoredCell, ...] = ()
     keys: tuple[str, ...] = ()
     """Keys of all that the trial needs in the store."""

@@ -136,9 +136,9 @@ class Data:
             count += 1
         return {"examples": count, "bytes": size}
 
-    def answer_length(self, pick: ExampleId) -> int:
-        """Count the tokens of a training example's answer and its end, without reading its images."""
-        answer = self.examples(pick[0], "train")[pick[1]].answer
+    def answer_length(self, pick: ExampleId, split: str = "train") -> int:
+        """Count the tokens of an example's answer and its end, without reading its images."""
+        answer = self.examples(pick[0], split)[pick[1]].answer
         return len(self.lmm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]) + 1
 
     def lengths(self, picks: Sequence[ExampleId]) -> Lengths:

@@ -29,7 +29,7 @@ def generate_answers(
     texts: list[str] = []
     length = data.benchmark.tasks[task].max_new_tokens
     with generating(lmm):
-        at_once = lmm.answers_at_once(_longest_prompt(data, task, split) + length)
+        at_once = lmm.answers_at_once(longest_prompt(data, task, split) + length)
         for i in range(0, share, at_once):
             batch = [data.encoded(task, split, row) for row in rows[i : i + at_once]]
             texts += lmm.answers(batch, length, synced=zero == 3 and workers > 1)
@@ -40,7 +40,7 @@ def generate_answers(
     return [text for share in shares for text in share][:size]
 
 
-def _longest_prompt(data: Data, task: str, split: str) -> int:
+def longest_prompt(data: Data, task: str, split: str) -> int:
     """Estimate the tokens of a split's longest prompt: that of a sample, and a quarter more."""
     size = len(data.examples(task, split))
     rows = range(0, size, max(1, size // SAMPLED))

@@ -25,6 +25,8 @@ class Routing:
         kept = {task: key for e in self.experts for task, key in zip(e.tasks, e.kept, strict=True)}
         self.tasks = list(kept)
         self.kept = [context.store.tensors(key) for key in kept.values()]
+        self.retrieved: dict[tuple[str, str], list[int]] = {}
+        """Number of the expert that answers each example, for each (task, split) scored."""
         self._answers: dict[tuple[str, str], dict[int, str]] = {}
         """Answers by row, for each (key of an expert, task)."""
         for task, key in job.answered:
@@ -45,6 +47,7 @@ class Routing:
         owner = self.tasks.index(task) if known else None
         retrieved = self.strategy.route(queries, self.kept, owner)
         experts = [self.expert_of[self.tasks[number]] for number in retrieved]
+        self.retrieved[task, split] = experts
         texts = self._retrieved_answers(task, split, experts)
         retrieval = self._retrieval(task, split, experts, texts) if known else {}
         record = score_record(self.context.benchmark.tasks[task], split, texts)
@@ -55,6 +58,13 @@ class Routing:
                 if row in (answers := self._answers.get((expert.key, task), {}))
             }
         return record | retrieval
+
+    def rows_by_key(self, task: str, split: str) -> dict[str, list[int]]:
+        """Return the rows of a scored split by the key of the weights that answered them."""
+        rows: dict[str, list[int]] = {}
+        for row, number in enumerate(self.retrieved[task, split]):
+            rows.setdefault(self.experts[number].key, []).append(row)
+        return rows
 
     def _retrieval(
         self, task: str, split: str, experts: Sequence[int], texts: Sequence[str]

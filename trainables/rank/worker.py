@@ -21,6 +21,7 @@ from trainables.rank.batching import Batch, batches
 from trainables.rank.consolidation import StageLearner
 from trainables.rank.engine import Engine, open_engine
 from trainables.rank.evaluate import generate_answers, score_record
+from trainables.rank.general_kl import mean_kl
 from trainables.rank.loop import Loop
 from trainables.rank.rank_context import RankContext
 from trainables.rank.routing import Routing
@@ -223,6 +224,10 @@ class Worker:
             else:
                 texts = generate_answers(rank_context.lmm, rank_context.data, task, split, zero)
                 record = score_record(rank_context.benchmark.tasks[task], split, texts)
+            if task in job.general:
+                rows = range(len(rank_context.data.examples(task, split)))
+                answering = routing.rows_by_key(task, split) if routing else {job.key: rows}
+                record["general_kl"] = mean_kl(rank_context, job, task, split, answering)
             if rank_context.rank == 0:
                 rank_context.store.put(key, ScoreRecord(**record, **task_timer.cost()))
         rank_context.lmm.recompute_queries = False

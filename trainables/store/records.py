@@ -120,6 +120,8 @@ class ScoreRecord(StageRecord):
     constrained_accuracy: float | None = None
     retrieval_accuracy: float | None = None
     oracle_score: float | None = None
+    general_kl: float | None = None
+    """Of a general task: KL divergence from the untrained model, in nats per token of the true answers."""
     predictions: tuple[dict[str, Any], ...] = ()
     """One row an example: id, prompt, prediction, answers and the scores of the answer."""
 

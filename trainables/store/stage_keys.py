@@ -191,6 +191,15 @@ def routed_key(
     return digest("routed", known, answering, fingerprints.tasks[task], split)
 
 
+def general_key(scored: str) -> str:
+    """Return the key of a general task's score, which also holds its divergence.
+
+    `scored`: key of the score if the task were none of the general ones. It names the untrained model, too:
+    that of every stage descends from it.
+    """
+    return digest("general", scored)
+
+
 def _common_parts(fingerprints: Fingerprints) -> list[object]:
     """Return the part of most keys that no trial changes."""
     return [fingerprints.model, fingerprints.seed, fingerprints.workers, rank_code()]
