@@ -61,6 +61,10 @@ def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
         help="initial tasks of the benchmark: trained first, known to the model, or left out",
     )
     add(
+        "--general",
+        help="tasks to score and never train, comma-separated; none leaves out the benchmark's",
+    )
+    add(
         "--text-encoder",
         type=path_flag,
         help="folder of a sentence encoder for task similarity (default: the LMM's own)",
@@ -225,7 +229,7 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     for name in ("data", "text_encoder"):
         if (folder := getattr(args, name)) is not None:
             values[name] = str(folder.resolve())
-    for name in ("tasks", "strategies", "objectives"):
+    for name in ("tasks", "strategies", "objectives", "general"):
         if (given := getattr(args, name)) is not None:
             values[name] = _names(f"--{name}", given)
     if resumed:
@@ -248,7 +252,8 @@ def _names(flag: str, given: str) -> list[str]:
     from spaces.errors import InputError, shown
 
     names = [part.strip() for part in given.split(",")]
-    if names == [""] and flag != "--tasks":  # no tasks are all tasks, no others are refused as such
+    # No tasks are all tasks, or the benchmark's general ones; no others are refused as such.
+    if names == [""] and flag not in ("--tasks", "--general"):
         return []
     if not all(names):
         raise InputError(

@@ -32,6 +32,8 @@ def describe(search: PreparedSearch) -> str:
     ]
     if panel.initial:
         lines.append(f"initial     {', '.join(panel.initial)}, {INITIAL[panel.initial_state]}")
+    if panel.general:
+        lines.append(f"general     {', '.join(panel.general)}, scored and never trained")
     lines += [
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {_references(resolved)}",

@@ -30,6 +30,8 @@ DATA = "data"
 """Folder of converted data in the storage."""
 FEATURES = "features"
 """Folder of cached vision features in the storage."""
+NO_TASKS = "none"
+"""Value that leaves out a benchmark's initial or general tasks."""
 RESERVED = (STAGES, DATA, FEATURES)
 """Names that no search may have."""
 
@@ -201,11 +203,35 @@ def check_routed(strategy: Strategy, adapter: Adapter) -> None:
         )
 
 
+def general_tasks(
+    plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str], initial: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the tasks that are scored and never trained; raises `InputError` if one is learned."""
+    if plan.general == (NO_TASKS,):
+        return ()
+    general = plan.general or benchmark.general
+    for task in general:
+        benchmark.task(task)  # raises for an unknown task
+    if len(set(general)) != len(general):
+        raise InputError(f"general tasks must differ, got {', '.join(general)}")
+    for learned, names, remedy in (
+        ("tasks", tasks, f"--tasks {','.join(t for t in tasks if t not in general)}"),
+        ("initial tasks", initial, "--initial none"),
+    ):
+        if both := [task for task in general if task in names]:
+            would = f"; {remedy} would do" if set(names) - set(both) or names is initial else ""
+            raise InputError(
+                f"general tasks are never trained, got {', '.join(both)} among the {learned}{would}, and "
+                f"--general {NO_TASKS} leaves them out"
+            )
+    return general
+
+
 def initial_tasks(plan: SearchPlan, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[str, ...]:
     """Return the tasks learned before the orderings; raises `InputError` if `tasks` repeats one."""
-    if plan.initial not in (*INITIAL_STATES, "none"):
-        raise unknown("initial", plan.initial, (*INITIAL_STATES, "none"))
-    initial = () if plan.initial == "none" else benchmark.initial
+    if plan.initial not in (*INITIAL_STATES, NO_TASKS):
+        raise unknown("initial", plan.initial, (*INITIAL_STATES, NO_TASKS))
+    initial = () if plan.initial == NO_TASKS else benchmark.initial
     repeated = [task for task in tasks if task in initial]
     if repeated:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spaces.errors import InputError, unknown
-from trainables.metrics.glossary import GLOSSARY, OF_INITIAL, WITH_REFERENCE
+from trainables.metrics.glossary import GENERAL_KL, GLOSSARY, OF_GENERAL, OF_INITIAL, WITH_REFERENCE
 from trainables.metrics.score_matrix import CONTINUAL_METRICS
 from trainables.panel import Panel
 
@@ -14,6 +14,7 @@ Objective = tuple[str, str]
 
 TRIAL_METRICS = (
     *(metric for metric in CONTINUAL_METRICS if metric not in WITH_REFERENCE),
+    GENERAL_KL,
     *("worst_ordering", "final_average_std", "train_seconds", "stored_bytes", "added_parameters"),
 )
 """Metrics that a trial reports, and that may be objectives: of a score matrix, and of all orderings."""
@@ -53,6 +54,13 @@ def check_objectives(objectives: Sequence[str], scoring: str, panel: Panel) -> N
         raise InputError(
             f"{' and '.join(OF_INITIAL)} need tasks that were learned before: the benchmark names none "
             "under initial, or the plan leaves them out"
+        )
+    if (
+        asked := [name for name in (*OF_GENERAL, GENERAL_KL) if name in names]
+    ) and not panel.general:
+        raise InputError(
+            f"{' and '.join(asked)} need general tasks, which are scored and never trained: got none; "
+            "general: [...] in the benchmark's file, or --general with some of its tasks, would do"
         )
     if "forward_transfer" in names and scoring == "seen":
         raise InputError('the objective forward_transfer needs scoring "next" or "all", got "seen"')

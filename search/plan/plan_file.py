@@ -79,6 +79,7 @@ def _resets(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
     if new.get("benchmark", plan.benchmark) != plan.benchmark:
         # Any number of tasks has an order and its reverse.
         resets |= {"tasks": (), "orderings": "given+reverse", "initial": SearchPlan.initial}
+        resets |= {"general": ()}
     embedded = embedded_names()
     if plan.model in embedded and new.get("model", plan.model) not in embedded:
         resets |= {"training": {}, "adapter": {}, "space": {}}

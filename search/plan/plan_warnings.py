@@ -23,7 +23,9 @@ def plan_warnings(resolved: ResolvedPlan) -> list[str]:
 
 def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
     plan, benchmark, orderings = resolved.plan, resolved.benchmark, len(resolved.panel.orderings)
-    sizes = {task: len(benchmark.task(task).examples("train")) for task in resolved.panel.all_tasks}
+    sizes = {
+        task: len(benchmark.task(task).examples("train")) for task in resolved.panel.learned_tasks
+    }
     for name in plan.strategies:
         yield resolved.space.reference(name).strategy.warning(sizes)
     yield _half_protected(resolved)

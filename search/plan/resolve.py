@@ -30,6 +30,7 @@ from search.plan.checks import (
     check_run_folder,
     check_settings,
     check_training,
+    general_tasks,
     initial_tasks,
     row_requirements,
     searched_strategies,
@@ -150,17 +151,19 @@ def _text_encoder(plan: SearchPlan) -> str:
 
 
 def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
-    """Return the panel: the orderings of the plan's tasks, and the tasks learned before them."""
+    """Return the panel: the orderings of the plan's tasks, the tasks learned before, the general ones."""
     tasks = plan.tasks or benchmark.order
     for task in tasks:
         benchmark.task(task)  # raises for an unknown task
     if len(set(tasks)) != len(tasks):
         raise InputError(f"tasks must differ, got {', '.join(tasks)}")
+    initial = initial_tasks(plan, benchmark, tasks)
     return Panel(
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)),
         scoring=plan.scoring,
-        initial=initial_tasks(plan, benchmark, tasks),
+        initial=initial,
         initial_state="known" if plan.initial == "known" else "trained",
+        general=general_tasks(plan, benchmark, tasks, initial),
     )
 
 

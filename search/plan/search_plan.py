@@ -46,6 +46,8 @@ class SearchPlan:
     initial: str = "trained"
     """The benchmark's initial tasks: "trained" jointly before the first stage, "known" (the model has
     learned them already), or "none" to leave them out."""
+    general: tuple[str, ...] = ()
+    """Tasks that are scored and never trained; empty = those of the benchmark, `none` leaves them out."""
     strategies: tuple[str, ...] = ("replay", "ewc")
     samples: int = 12
     """Configurations that the search proposes, beside the reference runs."""

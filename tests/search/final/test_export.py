@@ -102,6 +102,7 @@ def test_every_objective_has_a_direction_of_its_own() -> None:
     assert set(TRIAL_METRICS) <= GLOSSARY.keys()
     assert {name for name in TRIAL_METRICS if direction(name) == "min"} == {
         *("forgetting", "train_seconds", "final_average_std", "stored_bytes", "added_parameters"),
+        *("general_drift", "general_kl"),
         *(name for name in TRIAL_METRICS if name.endswith("forgetting")),
     }
     assert SearchPlan("p", objectives=("forgetting", "final_average:min")).directions() == [
