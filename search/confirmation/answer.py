@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.confirmation.finalists import read_confirmation
+from search.confirmation.general import general_lines
 from search.confirmation.results import Confirmation, read_results
 from search.confirmation.sentences import verdict_sentences, verdict_table
 from search.confirmation.verdict import judge
@@ -17,7 +18,7 @@ def result_lines(confirmation: Confirmation) -> list[str]:
     if left := len(confirmation.wanted()):
         until = confirmation.contenders()[0]
         lines += [f"Not finished: {left} runs up to unit {until} are missing; confirm.py goes on."]
-    return [*lines, " ".join(verdict_sentences(verdict, plan))]
+    return [*lines, " ".join(verdict_sentences(verdict, plan)), *general_lines(confirmation)]
 
 
 def confirmed_lines(run: Path) -> list[str]:

@@ -110,6 +110,8 @@ def _check_record(record: BestRecord, source: str) -> None:
         )
     if repeated := tasks & set(panel.initial):
         raise InputError(f"{source}: panel.initial must hold other tasks, got {listed(repeated)}")
+    if repeated := {*tasks, *panel.initial} & set(panel.general):
+        raise InputError(f"{source}: panel.general must hold other tasks, got {listed(repeated)}")
     if [m.tasks for m in record.matrices] != list(panel.orderings):
         raise InputError(
             f"{source}: matrices must be one for each of panel.orderings, in their order"

@@ -243,3 +243,6 @@ def _print_scores(title: str, matrices: Sequence[ScoreMatrix]) -> None:
         tasks = ">".join(matrix.tasks)
         print(f"{title:{TITLE}} {tasks}: final average {values['final_average']:.3f}{lost}")
         print(f"{'':{TITLE}}   {final}")
+        if matrix.general:
+            general, drift = values["general_average"], values["general_drift"]
+            print(f"{'':{TITLE}}   general average {general:.3f}, drift {drift:.3f}")

@@ -14,10 +14,14 @@ from search.results.outcome import Outcome
 from search.results.pareto import is_reference
 from spaces.secrets import masked
 from tasks import ANSWER_METRICS, EXTRA_SCORES, Metric, scale_note
+from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.trial_record import TRIALS
 
-OPTIONAL_COLUMNS = ("initial_forgetting", "stored_bytes", "added_parameters")
+OPTIONAL_COLUMNS = (
+    *("initial_forgetting", *OF_GENERAL, GENERAL_KL),
+    *("stored_bytes", "added_parameters"),
+)
 """Metrics that are columns only if some strategy has them."""
 
 
@@ -47,6 +51,11 @@ def optional_columns(outcome: Outcome) -> list[str]:
     """Return those of `OPTIONAL_COLUMNS` that some strategy has."""
     rows = outcome.strategies.values()
     return [name for name in OPTIONAL_COLUMNS if any(row.get(name) is not None for row in rows)]
+
+
+def general_columns(outcome: Outcome) -> list[str]:
+    """Return the metrics of general tasks, if there are any."""
+    return [*OF_GENERAL, GENERAL_KL] if outcome.run.plan.panel.general else []
 
 
 def front_status(outcome: Outcome, trial: str) -> str:

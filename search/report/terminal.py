@@ -13,9 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.answer import confirmed_lines
-from search.results.cautions import cautions, little_learned, validation_sizes
-from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
+from search.results.cautions import cautions, general_loss, little_learned, validation_sizes
+from search.results.formatting import (
+    format_duration,
+    format_knobs,
+    format_mean_std,
+    format_metric,
+    format_number,
+)
 from search.results.outcome import Outcome, read_outcome
+from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL
 
 WIDTH = 100
 """Columns of a log; a terminal has its own."""
@@ -32,6 +39,9 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 """Numbers of a strategy: a cell's text from the strategy's row, by heading."""
 
+GENERAL_COLUMNS = (*OF_GENERAL, GENERAL_KL)
+"""Numbers of a strategy on general tasks, in a table of their own: the first one is as wide as a log."""
+
 LEGEND = (
     "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed.\n"
     "front (n): n trials of the strategy are on the Pareto front."
@@ -45,6 +55,9 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     console.print()
     console.print(_strategy_table(outcome))
     console.print(Text(LEGEND, style="dim"), soft_wrap=True)
+    if tasks := outcome.run.plan.panel.general:
+        console.print(_general_table(outcome))
+        console.print(Text(f"On {', '.join(tasks)}, which nothing trains.", style="dim"))
     console.print(Text(f"\n{outcome.summary()}\n"))
     notes = [_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
     for line in [*_front(outcome), "", *_answer(outcome), *notes]:
@@ -68,8 +81,22 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
+def _general_table(outcome: Outcome) -> Table:
+    table = _empty_table()
+    table.add_column("general ability", overflow="fold")
+    for name in GENERAL_COLUMNS:
+        table.add_column(format_metric(name), justify="right", no_wrap=True)
+    for strategy, row in outcome.strategies.items():
+        table.add_row(strategy, *(format_number(row.get(name)) for name in GENERAL_COLUMNS))
+    return table
+
+
+def _empty_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+
+
 def _strategy_table(outcome: Outcome) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = _empty_table()
     table.add_column("strategy", overflow="fold")
     table.add_column("trial")
     for name in COLUMNS:
@@ -107,7 +134,8 @@ def chosen_lines(outcome: Outcome, name: str) -> list[str]:
     row = outcome.trials[name]
     scores = ", ".join(f"{m} {format_number(row[m])}" for m, _ in outcome.objectives)
     lines = [f"chosen      {name} ({row['strategy']}): {scores}"]
-    lines += [f"note        {line}" for line in little_learned(outcome) if line.startswith(name)]
+    notes = [line for line in little_learned(outcome) if line.startswith(name)]
+    lines += [f"note        {line}" for line in [*notes, *general_loss(outcome, name)]]
     others = [other for other in outcome.front if other != name]
     if others:
         rows = [outcome.trials[other] for other in others]

@@ -212,7 +212,8 @@ def _missing_splits(
         (task, split)
         for task in resolved.panel.all_tasks
         for split in CACHED_SPLITS
-        if not any(
+        if (split != "train" or task not in resolved.panel.general)
+        and not any(
             files.complete(file, _size(resolved, task, split))
             for read in reads
             if (file := examples_file(folder, prints[task], split, token_limit, read)).exists()

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search.plan.space import ConfigSpace, config_space
 from search.results.outcome import Outcome
-from spaces.errors import InputError
+from spaces.errors import InputError, listed
 from spaces.references import FLOOR, REFERENCES
 from tasks import load_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
@@ -20,6 +20,8 @@ EDGE = 0.02
 """Share of a knob's range, at either end, that counts as its end."""
 LEARNS_LITTLE = 0.5
 """Share of finetune's learning average below which a trial of the front learns little."""
+LOSES = 0.05
+"""General drift above which a trial is said to lose general ability."""
 UNCLEAR = 0.1
 """Half of the width that a score's interval may have; with a wider one, a split is called small."""
 
@@ -36,6 +38,7 @@ def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> lis
         *_worse_tasks(outcome),
         *_edges(outcome),
         *little_learned(outcome),
+        *general_loss(outcome, outcome.best_trial),
         *_small_splits(outcome, examples or {}),
     ]
 
@@ -160,6 +163,18 @@ def little_learned(outcome: Outcome) -> list[str]:
                 f"and {FLOOR} {floor['learning_average']:.3f}"
             )
     return found
+
+
+def general_loss(outcome: Outcome, name: str) -> list[str]:
+    """Return a line if a trial loses on general tasks, which are scored and never trained."""
+    row, tasks = outcome.trials[name], outcome.run.plan.panel.general
+    drift, average = row.get("general_drift"), row.get("general_average")
+    if drift is None or average is None or drift <= LOSES:
+        return []
+    return [
+        f"{name} loses general ability: {average + drift:.3f} before the first stage, {average:.3f} after "
+        f"the last one, over {listed(tasks)}, which nothing trains"
+    ]
 
 
 def _small_splits(outcome: Outcome, examples: Mapping[str, int]) -> Iterator[str]:

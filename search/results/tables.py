@@ -29,7 +29,7 @@ from search.results.run_folder import RunFolder, read_run_folder
 from search.results.trial_rows import trial_row
 from spaces.references import CEILING
 from tasks import EXTRA_SCORES
-from trainables.metrics.glossary import RETRIEVAL
+from trainables.metrics.glossary import GENERAL_KL, RETRIEVAL
 from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 from trainables.metrics.summary import defined_or_none
 from trainables.trial_record import TrialRecord
@@ -49,7 +49,7 @@ TRIAL_TYPES = dict.fromkeys(["name", "strategy", "state", "message"], TEXT)
 CELL_TYPES = {
     **dict.fromkeys(["trial", "strategy", "tasks", "task"], TEXT),
     **dict.fromkeys(["ordering", "stage", "position"], INTEGER),
-    **dict.fromkeys(["score", *EXTRA_SCORES, *RETRIEVAL], NUMBER),
+    **dict.fromkeys(["score", *EXTRA_SCORES, *RETRIEVAL, GENERAL_KL], NUMBER),
 }
 STRATEGY_TYPES = dict.fromkeys(["strategy", "best"], TEXT)
 SPREAD_TYPES = {
@@ -161,7 +161,7 @@ def _cell_rows(trial: TrialRecord) -> Iterator[Row]:
             name: trial.extra_matrices[name][ordering - 1]
             if trial.extra_matrices.get(name)
             else None
-            for name in (*EXTRA_SCORES, *RETRIEVAL)
+            for name in (*EXTRA_SCORES, *RETRIEVAL, GENERAL_KL)
         }
         for stage in range(matrix.stages + 1):
             for position, (task, score) in enumerate(matrix.row(stage).items(), start=1):
