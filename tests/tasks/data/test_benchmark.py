@@ -42,6 +42,20 @@ def test_without_an_order_the_tasks_are_learned_as_written_but_for_initial(tmp_p
     assert load_benchmark(tmp_path).order == ("c", "b")
 
 
+def test_general_tasks_are_in_no_order_unless_it_names_them(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, ("c", "a", "b"), initial=["a"])
+    data = yaml.safe_load((tmp_path / "benchmark.yaml").read_text())
+    del data["order"]
+    data["general"] = ["b"]
+    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    benchmark = load_benchmark(tmp_path)
+    assert (benchmark.order, benchmark.initial, benchmark.general) == (("c",), ("a",), ("b",))
+    data["general"] = ["b", "c"]
+    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    with pytest.raises(InputError, match=r"order needs at least one task.*an empty list"):
+        load_benchmark(tmp_path)
+
+
 def test_an_arrow_file_may_stand_for_a_parquet_file(tmp_path: Path) -> None:
     write_benchmark(tmp_path)
     table = pa.Table.from_pylist(rows(5), schema=SCHEMA)
@@ -61,6 +75,14 @@ def test_an_arrow_file_may_stand_for_a_parquet_file(tmp_path: Path) -> None:
         ({"order": [["left"]]}, "order: unknown task"),
         ({"order": []}, "order needs at least one task.*an empty list"),
         ({"initial": ["left"]}, "none of initial.*got left"),
+        ({"general": ["rihgt"]}, 'general: unknown task "rihgt".*did you mean "right"'),
+        ({"general": ["right", "right"]}, "general must name a task once: got right twice"),
+        ({"general": "right"}, "general must be a list: got 'right'"),
+        ({"general": ["right"]}, "general must name tasks that nothing trains.*got right"),
+        (
+            {"order": ["left"], "initial": ["right"], "general": ["right"]},
+            "nothing trains.*got right",
+        ),
         ({"tasks": {}}, "at least one task"),
         ({"tasks": {"a>b": {}}}, "task's name is a text without blanks"),
         ({"tasks": {True: {}}}, "got True; put it in quotes"),
