@@ -24,6 +24,7 @@ def test_a_strategy_that_keeps_its_tasks_may_lose_general_ability(tmp_path: Path
         **{"extends": "default", "model": "llava-instructed", "initial": "none"},
         **{"tasks": ["animal", "digit"], "orderings": "given", "general": [*GENERAL]},
         **{"strategies": ["replay"], "samples": 1, "space": {"replay.ratio": 0.3}},
+        "confirm": 0,
         "objectives": ["final_average", "forgetting", "general_drift"],
     }
     (tmp_path / "general.yaml").write_text(yaml.safe_dump(plan))
