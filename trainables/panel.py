@@ -22,7 +22,7 @@ General tasks are scored before the first stage and after every one; with "cheap
 Losses of a task between its own stage and the end are not measured.
 """
 AT_THE_END = "end"
-"""Schedule of a confirmation: all tasks, at the end of an ordering alone."""
+"""Schedule of a confirmation: all tasks at the end of an ordering, general ones before the first stage."""
 INITIAL_STATES = ("trained", "known")
 """Initial tasks are trained jointly before the first stage, or the model has learned them already."""
 
@@ -79,7 +79,7 @@ class Panel:
         """Return the tasks scored after `path`."""
         ends = any(path == config.strategy.curriculum(o) for o in self.orderings)
         if self.scoring == AT_THE_END and not ends:
-            return []
+            return [] if path else list(self.general)
         if not path or self.scoring == "all":
             return list(self.all_tasks)
         longer = [p for p in self.paths(config) if len(p) > len(path) and p[: len(path)] == path]

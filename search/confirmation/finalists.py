@@ -20,6 +20,7 @@ from spaces.files import write_atomically
 from spaces.records import Record
 from spaces.references import CEILING, FLOOR, REFERENCES
 from trainables.config import TrialConfig
+from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL
 from trainables.metrics.summary import summary
 from trainables.panel import AT_THE_END, Panel
 from trainables.unit import Unit
@@ -27,8 +28,8 @@ from trainables.unit import Unit
 FOLDER = "confirmation"
 """Folder of a search's folder that holds its confirmation; `trials` in it holds the records."""
 FILE = "confirmation.json"
-OF_THE_END = ("final_average", "worst_ordering")
-"""Metrics of the scores after the last stage alone."""
+OF_THE_END = ("final_average", "worst_ordering", *OF_GENERAL, GENERAL_KL)
+"""Metrics of the scores after the last stage, and of general tasks before the first one."""
 BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
 """Metrics that need scores of tasks before their own stage: only these pay for such scores."""
 

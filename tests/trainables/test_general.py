@@ -18,7 +18,7 @@ from spaces.errors import InputError
 from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL, WITH_REFERENCE
 from trainables.metrics.score_matrix import CONTINUAL_METRICS, ScoreMatrix
 from trainables.metrics.summary import summary, summary_names
-from trainables.panel import SCORING, Panel
+from trainables.panel import AT_THE_END, SCORING, Panel
 from trainables.store.stage_store import StageStore
 from trainables.trial_record import TrialRecord
 
@@ -50,8 +50,17 @@ def test_they_are_scored_before_the_first_stage_and_after_every_one_unless_it_is
     assert panel.scored_tasks(config("joint"), (("a", "b"),)) == ["a", "b", "c", "d"]
 
 
+def test_a_confirmation_scores_them_where_drift_needs_it(scribe: Scribe) -> None:
+    panel = dataclasses.replace(PANEL, orderings=ORDERINGS[:1], scoring=AT_THE_END)
+    paths = [(), (("a",),), (("a",), ("b",))]
+    found = ["".join(panel.scored_tasks(config(), path)) for path in paths]
+    assert found == ["cd", "", "abcd"]
+    metrics = scribes.run_trial(config(), scribe, panel).metrics()
+    assert metrics["general_drift"] == pytest.approx(0)  # the scribe's score of tasks never learned
+
+
 def test_every_schedule_scores_as_it_does_without_them() -> None:
-    for scoring in SCORING:
+    for scoring in (*SCORING, AT_THE_END):
         given, plain = (dataclasses.replace(p, scoring=scoring) for p in (PANEL, PLAIN))
         for path in ((), (("a",),), (("a",), ("b",))):
             scored = given.scored_tasks(config(), path)
