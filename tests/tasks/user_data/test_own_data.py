@@ -37,8 +37,9 @@ def blocks(kind: str) -> list[str]:
 
 def write_data(root: Path) -> None:
     """Write the files that the page names."""
-    write_images(root / "data" / "signs", 40)
-    write_json(root / "data" / "signs" / "train.json", [llava(n) for n in range(40)])
+    for name in ("signs", "charts"):
+        write_images(root / "data" / name, 40)
+        write_json(root / "data" / name / "train.json", [llava(n) for n in range(40)])
     receipts = root / "data" / "receipts"
     write_images(receipts / "pictures", 6)
     for name in ("train", "dev", "eval"):
@@ -67,6 +68,7 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     (prepared,) = (tmp_path / "results" / DATA).glob("*.yaml")
     benchmark = load_benchmark(prepared)
     assert (benchmark.order, benchmark.initial) == (("signs", "receipts"), ("captions",))
+    assert benchmark.general == ("charts",)
     assert benchmark.task("receipts").answer_format == "phrase"
     assert benchmark.task("captions").examples("test")[0].prompt == "Describe the picture."
     assert len(benchmark.task("captions").examples("test")) == 50
@@ -89,6 +91,14 @@ def test_the_yaml_of_the_page_holds_every_key() -> None:
     assert {key for entry in written["tasks"].values() for key in entry} == set(
         TaskEntry.model_fields
     )
+
+
+def test_general_tasks_are_those_of_the_prepared_benchmark_too(toy: Toy, tmp_path: Path) -> None:
+    file = write_raw_toy(toy, tmp_path / "raw")
+    file.write_text(file.read_text() + "general: [light]\n")
+    prepared = load_benchmark(prepare_benchmark(str(file), tmp_path / "data"))
+    assert (prepared.order, prepared.general) == (("hue",), ("light",))
+    assert len(prepared.task("light").examples("validation")) == 10
 
 
 def write_raw_toy(toy: Toy, root: Path) -> Path:
