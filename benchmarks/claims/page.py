@@ -72,7 +72,8 @@ def _protocol(studies: Sequence[Study]) -> list[str]:
         "differences are paired over units. Units that share a seed or an ordering are not independent: "
         "seeds and orderings are two crossed random effects (`crossed_interval` in "
         "`search/confirmation/estimates.py`), and with two orderings an interval is wide. A difference is "
-        "*clear* if its interval excludes 0. Nothing is corrected for the number of comparisons. `finetune (aligned start)` learns the second preset's tasks from the first one's "
+        "*clear* if its interval excludes 0. Nothing is corrected for the number of comparisons. "
+        "`finetune (aligned start)` learns the second preset's tasks from the first one's "
         f"start; `@{RATES[0]:g}` is that learning rate instead of the presets'. `tir_as_strong` is tir "
         "with the importances and strength of the better of ewc and mas; `tir_as_strong_random` is the "
         "same with random numbers in place of similarities.",

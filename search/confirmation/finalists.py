@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from search.confirmation.scope import Scope
 from search.confirmation.units import draw_units, fresh_orderings
@@ -87,7 +87,7 @@ class ConfirmationRecord(Record):
     higher_is_better: bool
     prefer: Preference = "training"
     """Cost by which one of several finalists that are not told apart is recommended."""
-    examples: dict[str, int] = {}
+    examples: dict[str, int] = Field(default_factory=dict)
     """Validation examples of each task; empty where they are not known."""
 
     @property

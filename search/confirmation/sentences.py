@@ -31,8 +31,8 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         if not any(named[name].may_win for name in verdict.behind):
             lead = f"{leader} alone has a score on every unit: {own} {over}."
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
-    others = _joined([called(named[name]) for name in verdict.together[1:]])
-    tied = f"{leader} and {others} are not told apart {over}: {own}."
+    tied = _joined([called(named[name]) for name in verdict.together])
+    tied = f"{tied} are not told apart {over}: {own} for the first."
     chosen = _recommended(verdict, named)
     return [*plain, tied, *_spread(verdict), *chosen, *_closed(verdict)]
 
@@ -78,19 +78,30 @@ def _cost(costs: Costs, name: str) -> str:
             return f"{value * 1e3:.1f} ms an answer"
 
 
-def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
-    """Return a line for each finalist: its means on the two splits, and how far behind it is.
+COLUMNS = ("finalist", "validation", "test", "behind the leader")
+"""Columns of the table of a verdict."""
+
+
+def verdict_rows(verdict: Verdict, plan: ConfirmationRecord) -> list[list[str]]:
+    """Return the cells of each finalist: its means on the two splits, and how far behind it is.
 
     A finalist with a run that ended without a score is "out".
     """
-    lines = [f"{'finalist':24}{'validation':26}{'test':26}behind the leader"]
+    rows = []
     for finalist in plan.finalists:
         both = [split.get(finalist.name) for split in (verdict.scores, verdict.tested)]
         cells = [str(_shown(one, plan)) if one else "-" for one in both]
         behind = verdict.behind.get(finalist.name)
         cells.append("out" if finalist.name in verdict.out else _signed(behind) if behind else "-")
-        lines.append(f"{called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
-    return lines
+        rows.append([called(finalist), *cells])
+    return rows
+
+
+def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
+    """Return the table of a verdict as lines."""
+    rows = [[*COLUMNS], *verdict_rows(verdict, plan)]
+    widths = [max(len(row[column]) for row in rows) + 3 for column in range(len(COLUMNS))]
+    return ["".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:

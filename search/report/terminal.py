@@ -15,7 +15,9 @@ from rich.text import Text
 from search.confirmation.answer import confirmed_lines
 from search.results.cautions import cautions, little_learned, validation_sizes
 from search.results.formatting import format_duration, format_knobs, format_mean_std, format_number
+from search.results.front_marks import front_marks
 from search.results.outcome import Outcome, read_outcome
+from search.results.panel_notes import panel_note
 
 WIDTH = 100
 """Columns of a log; a terminal has its own."""
@@ -44,7 +46,8 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     outcome = read_outcome(folder)
     console.print()
     console.print(_strategy_table(outcome))
-    console.print(Text(LEGEND, style="dim"), soft_wrap=True)
+    legend = "\n".join([LEGEND, *panel_note(outcome)])
+    console.print(Text(legend, style="dim"), soft_wrap=True)
     console.print(Text(f"\n{outcome.summary()}\n"))
     notes = [_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
     for line in [*_front(outcome), "", *_answer(outcome), *notes]:
@@ -92,13 +95,15 @@ def _front(outcome: Outcome) -> list[str]:
     if not outcome.front:
         return [f"Pareto front ({objectives}): empty"]
     lines = [f"Pareto front ({objectives}) over finished trials:"]
+    marks = front_marks(outcome)
     for name in outcome.front:
         row = outcome.trials[name]
         scores = "  ".join(
             f"{metric} {format_number(row[metric])}" for metric, _ in outcome.objectives
         )
         knobs = format_knobs(outcome.varied_knobs(name))
-        lines.append(f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip())
+        line = f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip()
+        lines.append(f"{line}  ({marks[name]})" if name in marks else line)
     return lines
 
 

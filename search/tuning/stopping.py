@@ -16,7 +16,6 @@ from typing import Protocol
 
 from scipy import special
 
-
 LEAST_OTHERS = 3
 """Scores of other trials that the median rule needs."""
 ERROR = 0.05

@@ -112,7 +112,7 @@ EFFECTS = [
 def crossed_coverage(
     shape: tuple[int, int], effects: tuple[float, float, float]
 ) -> tuple[float, float]:
-    """Return how often the crossed interval covers the mean, and how often that of independent units does."""
+    """Return how often the crossed interval covers the mean, and how often Student's interval does."""
     rng, crossed, naive = np.random.default_rng(0), [], []
     for _ in range(TRIES):
         seed, order, rest = (
