@@ -302,7 +302,7 @@ def report(
     ):
         found = simulate(equal(model, 2), [deviations * model.paired], searches, units)
         say(f"gap of 2 standard errors of {of:20} {rightly_best(found):.1%}")
-    gap, share = power_gap(model, max(100, searches // 5), units)
+    gap, share = power_gap(model, max(10, searches // 5), units)
     say(
         f"a gap of {gap:.1f} deviations of a unit's difference ({gap * model.paired:.3f}, "
         f"{gap * np.sqrt(units):.1f} standard errors of its mean) is found in {share:.0%}"

@@ -58,7 +58,8 @@ def mean(values: Mapping[Unit, float]) -> Interval:
         return Interval(math.nan, math.nan, math.nan, count)
     if count < 2:
         return Interval(numbers[0], math.nan, math.nan, count, positive)
-    seeds, orderings = ([*dict.fromkeys(unit[part] for unit in values)] for part in (0, 1))
+    seeds = [*dict.fromkeys(seed for seed, _ in values)]
+    orderings = [*dict.fromkeys(ordering for _, ordering in values)]
     if len(seeds) * len(orderings) == count:
         found = crossed_interval([[values[seed, o] for o in orderings] for seed in seeds])
     else:

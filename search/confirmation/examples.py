@@ -161,14 +161,15 @@ def example_line(spread: ExampleSpread | str, called: str, other: str, half: flo
     """Return a line on the uncertainty by examples; `half`: that of the interval over units."""
     if isinstance(spread, str):
         return f"How far the figure depends on the test examples is not known: {spread}."
-    lead = (
-        f", {spread.lead.estimate:+.3f} ({spread.lead.low:+.3f} to {spread.lead.high:+.3f}) over "
-    )
+    lead = ""
+    if spread.lead:
+        low, high = spread.lead.low, spread.lead.high
+        lead = f", {spread.lead.estimate:+.3f} ({low:+.3f} to {high:+.3f}) over {other}"
     more = spread.score.half > half
     advice = "more test examples would tell more than more units" if more else (
         "more units would tell more than more test examples"
     )  # fmt: skip
     return (
-        f"With other test examples: {called} {spread.score}{lead + other if other else ''}, by a bootstrap "
+        f"With other test examples: {called} {spread.score}{lead}, by a bootstrap "
         f"of {spread.clusters} images with {spread.examples} questions; {advice}."
     )

@@ -41,7 +41,6 @@ from benchmarks.claims.stats import (
 )
 from benchmarks.claims.tables import interval
 from benchmarks.claims.verdicts import HOLDS, OPEN, REFUTED, verdicts
-from search.confirmation.estimates import crossed_interval, mean_interval
 from search.plan.search_plan import SearchPlan
 from spaces.errors import InputError
 from strategies.similarity import MODALITIES, SIGNALS
@@ -82,16 +81,6 @@ def test_differences_are_paired_by_unit_and_not_by_order() -> None:
     one, other = {a: 1.0, b: 5.0}, {b: 4.0, a: 0.0}
     assert paired(one, other) == Interval(1.0, 1.0, 1.0, 2, 2)
     assert math.isnan(paired(one, {a: 0.0}).value)
-
-
-def test_seeds_on_the_same_orderings_have_the_crossed_interval_of_a_confirmation() -> None:
-    values = dict(zip(UNITS, (0.3, 0.5, 0.31, 0.52, 0.29, 0.49), strict=True))
-    found = mean(values)
-    crossed = crossed_interval([[0.3, 0.5], [0.31, 0.52], [0.29, 0.49]])
-    assert (found.value, found.low, found.high) == (crossed.estimate, crossed.low, crossed.high)
-    assert found.half > 5 * mean_interval(list(values.values())).half  # two orderings, and no more
-    less = dict(list(values.items())[:-1])  # no whole grid
-    assert mean(less).half == pytest.approx(mean_interval(list(less.values())).half)
 
 
 def test_correlations_are_those_made_by_hand() -> None:

@@ -116,4 +116,6 @@ def test_answers_of_experts_are_not_timed() -> None:
 def test_costs_of_few_units_are_told_apart_only_if_they_surely_differ(units: int) -> None:
     costs = measure_costs(costing(SECONDS), ["0000", "0001"], units)
     assert costs.cheapest()[0] == "0001"
-    assert (len(costs.cheapest()) == 2) == (units == 1)  # two units with one and the same difference
+    assert (len(costs.cheapest()) == 2) == (
+        units == 1
+    )  # two units with one and the same difference
