@@ -1,5 +1,10 @@
 """Simulated searches with known truth, judged by the product's own code.
 
+    python -m benchmarks.calibration.simulate [--searches 1000] [--units 8]
+
+prints the coverage of intervals, how often equal strategies are told apart, and which gaps are found.
+Every component of the model is a flag, so that it can be fitted to real runs.
+
 A hierarchical model gives every configuration a true score, and every run luck of its ordering, of its
 seed, of the two with the configuration, and of the examples scored. A search picks the best of each
 strategy on its panel at one seed. These are confirmed on fresh units, and `judge` gives the verdict.
@@ -7,6 +12,7 @@ strategy on its panel at one seed. These are confirmed on fresh units, and `judg
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -307,3 +313,25 @@ def report(
         f"a gap of {gap:.1f} deviations of a unit's difference ({gap * model.paired:.3f}, "
         f"{gap * np.sqrt(units):.1f} standard errors of its mean) is found in {share:.0%}"
     )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--searches", type=int, default=1000)
+    p.add_argument("--units", type=int, default=8, help="units of a confirmation at most")
+    for field in dataclasses.fields(Components):
+        flag = f"--{field.name.replace('_', '-')}"
+        p.add_argument(flag, type=type(field.default), default=field.default)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the figures."""
+    args = vars(parser().parse_args(argv))
+    searches, units = args.pop("searches"), args.pop("units")
+    report(Components(**args), searches, units)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.confirmation.examples import example_line, example_spread
 from search.confirmation.finalists import read_confirmation
 from search.confirmation.results import Confirmation, read_results
 from search.confirmation.sentences import called, verdict_sentences, verdict_table
 from search.confirmation.verdict import Verdict, judge
+from search.results.example_bootstrap import example_line, example_spread
 
 
 def read_answer(run: Path) -> tuple[Confirmation, Verdict] | None:

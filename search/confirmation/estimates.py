@@ -102,7 +102,9 @@ def ratio_interval(
     return Interval(above / below, (b - root) / a, (b + root) / a, count - 1, level)
 
 
-def crossed_interval(table: Sequence[Sequence[float]], level: float = LEVEL) -> Interval:
+def crossed_interval(
+    table: Sequence[Sequence[float]] | np.ndarray, level: float = LEVEL
+) -> Interval:
     """Return the interval of the mean of a crossed design: a row for each seed, a column an ordering.
 
     Both are random effects: Var(mean) = (MS_seed + MS_order - MS_rest) / (S O), with Satterthwaite's

@@ -1,4 +1,4 @@
-"""Calibration of verdicts on simulated searches; `benchmarks/calibration.py` prints the same of 1,000."""
+"""Calibration of verdicts on simulated searches; `benchmarks.calibration.simulate` simulates 1,000."""
 
 from __future__ import annotations
 

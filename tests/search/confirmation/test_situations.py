@@ -70,7 +70,7 @@ def test_a_confirmation_ends_with_its_verdict(situation: str) -> None:
 
 def test_a_best_that_blocks_a_task_and_lies_at_an_edge_is_named(tmp_path: Path) -> None:
     text = screen(recorded_search(tmp_path / "run", ["0005", "0004", *REFERENCES]))
-    assert "replay (trial 0005) is best: final average 0.294" in text
+    assert "replay (trial 0005) leads the search: final average 0.294" in text
     assert "Note: hue: 0.083 after its own stage, and 0.650 with finetune." in text
     assert "Note: replay.ratio 0.3 lies at the upper end of its range (0.001 to 0.3)" in text
     assert "is optimistic: it chose the trial among 2" in text

@@ -11,10 +11,10 @@ from confirmations import confirmation
 from records import write_run
 from toy import Toy
 
-from search.confirmation import examples
 from search.confirmation.answer import result_lines
-from search.confirmation.examples import ExampleSpread, example_spread, image_groups, resampled
 from search.confirmation.results import Confirmation, cell_name
+from search.results import example_bootstrap as examples
+from search.results.example_bootstrap import ExampleSpread, example_spread, image_groups, resampled
 from tasks import load_benchmark
 from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.store.records import ScoreRecord
