@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_plan_flags(p.add_argument_group("what to search"))
     _add_budget_flags(p.add_argument_group("what to spend"))
+    _add_confirmation_flags(p.add_argument_group("how sure to be"))
     _add_run_flags(p.add_argument_group("where, and whether to train"))
     return p
 
@@ -73,12 +74,6 @@ def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
         "--objectives",
         help="metrics, comma-separated; the first one chooses the best trial",
     )
-    add(
-        "--prefer",
-        type=text_flag,
-        choices=("training", "memory", "latency", "mean"),
-        help="cost that chooses among finalists that are not told apart (default: training)",
-    )
     add("--seed", type=whole_flag, help="seed of the search, the data order and the weights")
 
 
@@ -90,19 +85,6 @@ def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
         type=whole_flag,
         metavar="N",
         help="runs of finetune and of joint if shared knobs are searched (default: as many as a strategy)",
-    )
-    add(
-        "--confirm",
-        type=whole_flag,
-        metavar="K",
-        help="finalists that are trained again on orderings and seeds that chose nothing; 0 = none "
-        "(default: in proportion to the stages of the search)",
-    )
-    add(
-        "--confirm-seeds",
-        type=whole_flag,
-        metavar="S",
-        help="fresh seeds at most, each with a fresh ordering, that finalists are confirmed on",
     )
     add(
         "--concurrent",
@@ -138,6 +120,29 @@ def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
         type=number_flag,
         metavar="GB",
         help="size limit of the stage store; the least recently used weights are deleted, scores are kept",
+    )
+
+
+def _add_confirmation_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--confirm",
+        type=whole_flag,
+        metavar="K",
+        help="finalists that are trained again on orderings and seeds that chose nothing; 0 = none "
+        "(default: in proportion to the stages of the search)",
+    )
+    add(
+        "--confirm-seeds",
+        type=whole_flag,
+        metavar="S",
+        help="fresh seeds at most, each with a fresh ordering, that finalists are confirmed on",
+    )
+    add(
+        "--prefer",
+        type=text_flag,
+        choices=("training", "memory", "latency", "mean"),
+        help="cost that chooses among finalists that are not told apart (default: training)",
     )
 
 

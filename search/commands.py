@@ -75,7 +75,7 @@ def export(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.confirmation.answer import recommended
+        from search.confirmation.answer import export_notes, recommended
         from search.final.best_record import export_best
         from search.report.terminal import chosen_lines, unfinished
         from search.results.outcome import read_outcome
@@ -92,7 +92,8 @@ def export(argv: Sequence[str] | None = None) -> int:
         file, chosen = export_best(args.run, trial, args.by, args.out)
         outcome = read_outcome(args.run)
         # A better trial may still come.
-        for line in [*chosen_lines(outcome, chosen), *unfinished(outcome)]:
+        notes = [f"note        {line}" for line in export_notes(args.run, chosen)]
+        for line in [*chosen_lines(outcome, chosen), *notes, *unfinished(outcome)]:
             print(line)
         print(f"{file}\ntrain it: python search/train.py {file}")
         return 0

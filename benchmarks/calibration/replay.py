@@ -62,7 +62,8 @@ def main() -> None:
     args = p.parse_args()
     table, rng = read_table(TABLE), random.Random(args.seed)
     print(
-        f"{len(table.strategies)} configurations, {len(table.seeds)} seeds, {len(table.orderings)} orderings"
+        f"{len(table.strategies)} configurations, {len(table.seeds)} seeds, "
+        f"{len(table.orderings)} orderings"
     )
     for line in spreads(table):
         print(line)
@@ -208,7 +209,9 @@ def summary(table: Table, found: Sequence[Replayed]) -> list[str]:
 
 def _is_within_noise(table: Table, name: str, best: str) -> bool:
     """Return whether the best's lead over a configuration is not told apart from 0 by all cells."""
-    return name == best or crossed_interval(table.cells(best) - table.cells(name)).low <= 0
+    return (
+        name == best or crossed_interval((table.cells(best) - table.cells(name)).tolist()).low <= 0
+    )
 
 
 if __name__ == "__main__":

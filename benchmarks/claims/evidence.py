@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims.jobs import ALIGNED, FINALS, PAIR, similarity_file, wanted_file
-from benchmarks.claims.stats import Interval, mean, paired
+from benchmarks.claims.stats import Interval, Unit, mean, paired
 from search.results.outcome import Outcome, read_outcome
 from search.results.pareto import is_reference
 from strategies import strategy_class
 from trainables.metrics.score_matrix import ScoreMatrix
 
-Unit = tuple[int, tuple[str, ...]]
-"""A seed and a held-out ordering: over these, means are taken and differences paired."""
 RELATIVE = "relative_forgetting"
 """forgetting / learning_average"""
 
@@ -86,7 +84,7 @@ class Evidence:
         """Over all units; unknown if any of a strategy's walks diverged."""
         if self.diverged.get(strategy):
             return Interval(math.nan, math.nan, math.nan, len(self.units.get(strategy, {})))
-        return mean(list(self.values(strategy, metric).values()))
+        return mean(self.values(strategy, metric))
 
     def difference(self, metric: str, one: str, other: str) -> Difference:
         """one - other, paired over their units."""

@@ -80,13 +80,17 @@ def matrices(evidence: Evidence, ordering: tuple[str, ...]) -> list[str]:
 
 def retrieval(evidence: Evidence) -> list[str]:
     """How often eproj finds the right expert after each stage, and its score if it always did."""
-    units = list(evidence.units.get("eproj", {}).values())
+    units = evidence.units.get("eproj", {})
     names = ("retrieval_accuracy", "scores", "oracle_score")
-    if not units or any(name not in units[0].matrices for name in names):
+    first = next(iter(units.values()), None)
+    if first is None or any(name not in first.matrices for name in names):
         return [f"{evidence.preset}: no results of eproj yet.", ""]
     rows = []
-    for stage in range(1, units[0].matrices["scores"].stages + 1):
-        cells = [interval(mean([_seen(unit, name, stage) for unit in units])) for name in names]
+    for stage in range(1, first.matrices["scores"].stages + 1):
+        cells = [
+            interval(mean({u: _seen(one, name, stage) for u, one in units.items()}))
+            for name in names
+        ]
         rows.append([str(stage), *cells])
     head = ["after stage", "retrieval accuracy", "score", "score with oracle routing"]
     return [f"eproj in {evidence.preset}, mean over the tasks seen:", "", *table(head, rows)]

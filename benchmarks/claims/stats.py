@@ -1,19 +1,20 @@
-"""Means, paired differences and correlations, each with its 95 % confidence interval."""
+"""Means, paired differences and correlations, each with its 95 % confidence interval.
+
+The intervals of means are those of a confirmation: `search/confirmation/estimates.py`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from search.results.statistics import t_quantile
+from search.confirmation.estimates import LEVEL, crossed_interval, mean_interval
 
-U = TypeVar("U", bound=Hashable)
-
-LEVEL = 0.95
+Unit = tuple[int, tuple[str, ...]]
+"""A seed and an ordering."""
 RESAMPLES = 10_000
 
 
@@ -45,23 +46,32 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def mean(values: Sequence[float]) -> Interval:
-    """The mean and its interval by Student's t; NaN if any value is, no interval of fewer than two."""
-    count, positive = len(values), sum(value > 0 for value in values)
-    if not count or any(math.isnan(value) for value in values):
+def mean(values: Mapping[Unit, float]) -> Interval:
+    """The mean over units and its interval; NaN if any value is, no interval of fewer than two.
+
+    Every seed on every ordering is a crossed design, whose units are not independent. Units that are no
+    such grid are taken as independent, by Student's t.
+    """
+    numbers = list(values.values())
+    count, positive = len(numbers), sum(value > 0 for value in numbers)
+    if not count or any(math.isnan(value) for value in numbers):
         return Interval(math.nan, math.nan, math.nan, count)
-    middle = math.fsum(values) / count
     if count < 2:
-        return Interval(middle, math.nan, math.nan, count, positive)
-    half = t_quantile(LEVEL, count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
-    return Interval(middle, middle - half, middle + half, count, positive)
+        return Interval(numbers[0], math.nan, math.nan, count, positive)
+    seeds = [*dict.fromkeys(seed for seed, _ in values)]
+    orderings = [*dict.fromkeys(ordering for _, ordering in values)]
+    if len(seeds) * len(orderings) == count:
+        found = crossed_interval([[values[seed, o] for o in orderings] for seed in seeds])
+    else:
+        found = mean_interval(numbers)
+    return Interval(found.estimate, found.low, found.high, count, positive)
 
 
-def paired(one: Mapping[U, float], other: Mapping[U, float]) -> Interval:
+def paired(one: Mapping[Unit, float], other: Mapping[Unit, float]) -> Interval:
     """The mean of one - other over their units; unknown unless both have the same ones."""
     if set(one) != set(other):
         return Interval(math.nan, math.nan, math.nan, len(set(one) & set(other)))
-    return mean([one[unit] - other[unit] for unit in one])
+    return mean({unit: one[unit] - other[unit] for unit in one})
 
 
 def correlation(

@@ -7,32 +7,84 @@ from pathlib import Path
 from search.confirmation.finalists import read_confirmation
 from search.confirmation.general import general_lines
 from search.confirmation.results import Confirmation, read_results
-from search.confirmation.sentences import verdict_sentences, verdict_table
-from search.confirmation.verdict import judge
+from search.confirmation.sentences import called, verdict_sentences, verdict_table
+from search.confirmation.verdict import Verdict, judge
+from search.results.example_bootstrap import example_line, example_spread
+
+
+def read_answer(run: Path) -> tuple[Confirmation, Verdict] | None:
+    """Read a search's confirmation, and judge it; None if it has none."""
+    plan = read_confirmation(run)
+    if plan is None:
+        return None
+    confirmation = read_results(run, plan)
+    return confirmation, judge(confirmation)
 
 
 def result_lines(confirmation: Confirmation) -> list[str]:
     """Return the table and the verdict of a confirmation, and whether runs are still missing."""
     verdict, plan = judge(confirmation), confirmation.plan
-    lines = [*verdict_table(verdict, plan), ""]
+    table = [*verdict_table(verdict, plan), *spread_lines(confirmation, verdict)]
+    return [*table, "", *closing_lines(confirmation, verdict)]
+
+
+def closing_lines(confirmation: Confirmation, verdict: Verdict) -> list[str]:
+    """Return the runs that are still missing, if there are any, and the verdict in one line."""
+    lines = []
     if left := len(confirmation.wanted()):
         until = confirmation.contenders()[0]
         lines += [f"Not finished: {left} runs up to unit {until} are missing; confirm.py goes on."]
-    return [*lines, " ".join(verdict_sentences(verdict, plan)), *general_lines(confirmation)]
+    sentences = " ".join(verdict_sentences(verdict, confirmation.plan))
+    return [*lines, sentences, *general_lines(confirmation)]
+
+
+def spread_lines(confirmation: Confirmation, verdict: Verdict) -> list[str]:
+    """Return a line on how far the recommended figure depends on the test examples; none without one."""
+    if confirmation.run is None or verdict.recommended not in verdict.tested:
+        return []
+    named = {one.name: called(one) for one in confirmation.plan.finalists}
+    rival = verdict.rival
+    units = min(_tested(confirmation, name, verdict.units) for name in (verdict.recommended, rival))
+    if not units:
+        return []
+    spread = example_spread(confirmation, verdict.recommended, rival, units)
+    own = verdict.tested[verdict.recommended]
+    return [example_line(spread, named[verdict.recommended], named.get(rival, ""), own.half)]
+
+
+def _tested(confirmation: Confirmation, name: str, units: int) -> int:
+    """Return the first units on which a finalist was scored on the test split; all without a name."""
+    known = [confirmation.score(unit, name, "test") is not None for unit in range(units)]
+    return units if not name or all(known) else known.index(False)
 
 
 def confirmed_lines(run: Path) -> list[str]:
     """Return the table and the verdict of a search's confirmation; nothing if it has none."""
-    plan = read_confirmation(run)
-    return result_lines(read_results(run, plan)) if plan else []
+    answer = read_answer(run)
+    return result_lines(answer[0]) if answer else []
 
 
 def recommended(run: Path) -> str | None:
     """Return the trial that a search's confirmation recommends; None if it has none, or cannot tell."""
-    plan = read_confirmation(run)
-    if plan is None:
+    answer = read_answer(run)
+    if answer is None:
         return None
-    verdict = judge(read_results(run, plan))
-    trials = {finalist.name for finalist in plan.finalists if finalist.name != finalist.strategy}
+    confirmation, verdict = answer
+    trials = {one.name for one in confirmation.plan.finalists if one.is_tuned}
     told = verdict.kind != "cannot tell" and verdict.recommended in trials
     return verdict.recommended if told else None
+
+
+def export_notes(run: Path, chosen: str) -> list[str]:
+    """Return what a confirmation says against an exported trial, in lines; nothing if it agrees."""
+    answer = read_answer(run)
+    if answer is None or answer[1].kind == "cannot tell" or answer[1].recommended == chosen:
+        return []
+    confirmation, verdict = answer
+    named = {one.name: one for one in confirmation.plan.finalists}
+    if named[verdict.leader].is_plain:
+        surely = chosen in verdict.behind and chosen not in verdict.together
+        how = "is surely behind it" if surely else "is not told apart from it"
+        how = how if chosen in named else "was not confirmed"
+        return [f"{called(named[verdict.leader])} leads the confirmation, and {chosen} {how}"]
+    return [f"the confirmation recommends {called(named[verdict.recommended])}, not {chosen}"]

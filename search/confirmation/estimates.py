@@ -1,6 +1,7 @@
-"""Interval estimates over few units: a mean, and a ratio of paired means.
+"""Interval estimates over few units: of a mean, of a ratio of paired means, and of a crossed design.
 
 A unit is a fresh pair of an ordering and a seed that no other unit uses, so that units are exchangeable.
+Benchmarks that train every seed on every ordering have crossed units, which are not.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 """Level of every interval that is not said to have another."""
+NO_SPREAD = 1e-9
+"""Standard deviation, relative to the mean, below which values are equal but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,45 @@ class Interval:
         return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def t_quantile(level: float, df: float) -> float:
+    """Return t with P(-t < T < t) = level for Student's T; `df` need not be whole."""
+    return float(special.stdtrit(df, (1 + level) / 2))
+
+
+def _around(mean: float, error: float, df: float, level: float) -> Interval:
+    half = t_quantile(level, df) * error
+    return Interval(mean, mean - half, mean + half, df, level)
+
+
+def mean_interval(
+    values: Sequence[float], level: float = LEVEL, step: float | None = None
+) -> Interval:
     """Return Student's interval of the mean of independent values, with n - 1 degrees of freedom.
 
     One value has an interval without bounds. Differences of two finalists on the same units are
-    independent values, too (paired t).
+    independent values, too (paired t); `step` is then that of `standard_error`.
     """
     count, mean = len(values), float(np.mean(values))
     if count < 2:
         return Interval(mean, -math.inf, math.inf, 0, level)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
-    return Interval(mean, mean - half, mean + half, count - 1, level)
+    return _around(mean, standard_error(values, step), count - 1, level)
+
+
+def standard_error(values: Sequence[float], step: float | None = None) -> float:
+    """Return the standard error of the mean of two values or more.
+
+    `step`: if they are differences of two coarse scores, what one example adds to a score. A difference
+    of d then takes d / step examples at least that one finalist answers right and the other wrong. Their
+    number varies as a count does, so that a value varies by sqrt(d step) at least (the variance of
+    McNemar's test, 1947). Equal differences of few examples would otherwise be sure. With a step of 0,
+    which is not known, differences that are all equal count as one step.
+    """
+    count, mean = len(values), abs(float(np.mean(values)))
+    deviation = float(np.std(values, ddof=1))
+    if step is not None:
+        unknown = step <= 0 and deviation <= NO_SPREAD * mean
+        deviation = max(deviation, mean if unknown else math.sqrt(mean * max(0.0, step)))
+    return deviation / math.sqrt(count)
 
 
 def ratio_interval(
@@ -63,7 +93,7 @@ def ratio_interval(
     above, below = float(np.mean(numerators)), float(np.mean(denominators))
     covariance = np.cov(numerators, denominators, ddof=1) / count
     var_above, var_below, shared = covariance[0, 0], covariance[1, 1], covariance[0, 1]
-    square = float(stats.t.ppf((1 + level) / 2, count - 1)) ** 2
+    square = t_quantile(level, count - 1) ** 2
     a = below**2 - square * var_below
     if a <= 0:
         return None
@@ -72,18 +102,50 @@ def ratio_interval(
     return Interval(above / below, (b - root) / a, (b + root) / a, count - 1, level)
 
 
-def paired_p(differences: Sequence[float]) -> float:
+def crossed_interval(
+    table: Sequence[Sequence[float]] | np.ndarray, level: float = LEVEL
+) -> Interval:
+    """Return the interval of the mean of a crossed design: a row for each seed, a column an ordering.
+
+    Both are random effects: Var(mean) = (MS_seed + MS_order - MS_rest) / (S O), with Satterthwaite's
+    degrees of freedom (1946), and those of the rarer effect at least. Where MS_rest takes away more than
+    the smaller effect adds, the larger one alone counts: the difference may be near 0, and would cover
+    70 % only. A table of one row or column has Student's interval over the other one.
+    Raises `ValueError` for a table without values or with rows of different lengths.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"a crossed design needs rows and columns, got the shape {values.shape}")
+    seeds, orders = values.shape
+    if min(seeds, orders) < 2:
+        return mean_interval(values.ravel().tolist(), level)
+    mean, by_seed, by_order = float(values.mean()), values.mean(1), values.mean(0)
+    rest = values - by_seed[:, None] - by_order[None, :] + mean
+    parts = (
+        (orders * float(np.var(by_seed, ddof=1)), seeds - 1),
+        (seeds * float(np.var(by_order, ddof=1)), orders - 1),
+        (float((rest**2).sum()) / ((seeds - 1) * (orders - 1)), (seeds - 1) * (orders - 1)),
+    )
+    total, (larger, df) = parts[0][0] + parts[1][0] - parts[2][0], max(parts[:2])
+    if total > larger:
+        spread = sum(square**2 / own for square, own in parts)
+        larger, df = total, max(total**2 / spread, min(seeds, orders) - 1)
+    return _around(mean, math.sqrt(larger / values.size), df, level)
+
+
+def paired_p(differences: Sequence[float], step: float | None = None) -> float:
     """Return the two-sided p of a paired t test that the mean difference is 0.
 
-    Returns 1 for fewer than two differences; equal differences have p 0, or 1 if they are 0.
+    Returns 1 for fewer than two differences. `step`: see `standard_error`; without it, equal differences
+    have p 0, or 1 if they are 0.
     """
     count = len(differences)
     if count < 2:
         return 1.0
-    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(count)
+    mean, error = float(np.mean(differences)), standard_error(differences, step)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return 2 * float(stats.t.sf(abs(mean) / error, count - 1))
+    return 2 * float(special.stdtr(count - 1, -abs(mean) / error))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from search.confirmation.scope import Scope
 from search.confirmation.units import draw_units, fresh_orderings
+from search.results.cautions import validation_sizes
 from search.results.outcome import Outcome
 from search.results.pareto import maximised
 from spaces.errors import InputError
@@ -33,6 +34,10 @@ OF_THE_END = ("final_average", "worst_ordering", *OF_GENERAL, GENERAL_KL)
 BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
 """Metrics that need scores of tasks before their own stage: only these pay for such scores."""
 
+Preference = Literal["training", "memory", "latency", "mean"]
+"""Cost of training, of what is stored beside the model, or of an answer; or none, and the mean decides."""
+PREFERENCES: tuple[str, ...] = get_args(Preference)
+
 
 class Finalist(BaseModel):
     """A configuration that is trained again."""
@@ -52,8 +57,13 @@ class Finalist(BaseModel):
 
     @property
     def is_plain(self) -> bool:
-        """True for sequential tuning that does nothing against forgetting."""
+        """True for sequential tuning that does nothing against forgetting, tuned or not."""
         return self.strategy == FLOOR
+
+    @property
+    def is_tuned(self) -> bool:
+        """True for a trial of a search; a reference run at the plan's own knobs has none."""
+        return self.name != self.strategy
 
 
 class ConfirmationRecord(Record):
@@ -76,10 +86,24 @@ class ConfirmationRecord(Record):
     metric: str
     """Metric of the validation split by which finalists are compared: the first objective."""
     higher_is_better: bool
+    prefer: Preference = "training"
+    """Cost by which one of several finalists that are not told apart is recommended."""
+    examples: dict[str, int] = Field(default_factory=dict)
+    """Validation examples of each task; empty where they are not known."""
+
+    @property
+    def step(self) -> float:
+        """Share of a mean over tasks that one example is worth; 0 where that is not known."""
+        counts = [count for count in self.examples.values() if count > 0]
+        return sum(1 / count for count in counts) / len(counts) ** 2 if counts else 0.0
 
     def reference(self, strategy: str) -> str:
-        """Return the name of the finalist that is the floor or the ceiling; the strategy's if none is."""
-        return next((one.name for one in self.finalists if one.strategy == strategy), strategy)
+        """Return the name of the finalist that is the floor or the ceiling; the strategy's if none is.
+
+        It is the tuned one, if a plain one is there, too.
+        """
+        found = [one for one in self.finalists if one.strategy == strategy]
+        return max(found, key=lambda one: one.is_tuned).name if found else strategy
 
     def scored(self, panel: Panel) -> Panel:
         """Return a search's panel with the schedule of scoring that the metric needs, and no more."""
@@ -203,4 +227,5 @@ def plan_confirmation(
         most_stages=scope.stages,
         metric=metric,
         higher_is_better=mode == "max",
+        examples=validation_sizes(outcome),
     )

@@ -47,19 +47,22 @@ def looks_within(units: int, looks: Sequence[int] = LOOKS) -> tuple[int, ...]:
     return (*before, units)
 
 
-def compare(scores: Mapping[str, Sequence[float]], looks: int) -> Comparison:
+def compare(
+    scores: Mapping[str, Sequence[float]], looks: int, step: float | None = None
+) -> Comparison:
     """Compare finalists by paired differences to the leader on the same units, higher is better.
 
     The p values are Holm's over the finalists, at Pocock's level for `looks` looks. Because each
     finalist is compared with the leader alone, the choice of the leader needs no correction: the best
     finalist is dropped no more often than that (Hsu 1984, multiple comparisons with the best).
+    `step`: how much one example adds to a score; see `standard_error`.
     """
     means = {name: float(np.mean(own)) for name, own in scores.items()}
     leader = max(means, key=lambda name: means[name])
     others = [name for name in scores if name != leader]
     units = len(scores[leader])
     differences = [np.subtract(scores[leader], scores[name]) for name in others]
-    ps = [paired_p(one.tolist()) if units >= FEWEST else 1.0 for one in differences]
+    ps = [paired_p(one.tolist(), step) if units >= FEWEST else 1.0 for one in differences]
     adjusted = dict(zip(others, holm(ps), strict=True))
     behind = tuple(name for name, p in adjusted.items() if p < NOMINAL[looks])
     return Comparison(leader, adjusted, behind)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.confirmation.finalists import FOLDER, ConfirmationRecord
+from search.confirmation.finalists import FOLDER, ConfirmationRecord, Preference
 from search.confirmation.looks import compare
 from spaces.errors import InputError
 from spaces.references import REFERENCES
@@ -29,6 +30,8 @@ class Confirmation:
     plan: ConfirmationRecord
     records: Mapping[str, TrialRecord]
     """Records by `cell_name`."""
+    run: Path | None = None
+    """Folder of the search, whose storage holds the answers; None if there is none."""
 
     def score(self, unit: int, finalist: str, split: str = VALIDATION) -> float | None:
         """Return a finalist's score on a unit, signed so that more is better; None without one."""
@@ -37,6 +40,10 @@ class Confirmation:
         if record is None or record.state != "finished" or value is None:
             return None
         return value if self.plan.higher_is_better else -value
+
+    def preferring(self, preference: Preference) -> Confirmation:
+        """Return the confirmation with another preference among finalists that are not told apart."""
+        return dataclasses.replace(self, plan=self.plan.model_copy(update={"prefer": preference}))
 
     def ended(self, unit: int, finalist: str, split: str) -> bool:
         """Return True for a run with a result, be it a score or none: it is not tried again."""
@@ -83,7 +90,7 @@ class Confirmation:
             if names and scores is None:
                 return units, names, False, dropped
             if scores:
-                found = compare(scores, len(self.plan.looks))
+                found = compare(scores, len(self.plan.looks), self.plan.step)
                 dropped += sorted(found.behind, key=found.adjusted.__getitem__)
             names = [name for name in names if name not in dropped]
             if len(names) < 2:
@@ -103,8 +110,8 @@ class Confirmation:
         """
         units, names, _ = self.contenders()
         out = self.out()
-        references = {f.name for f in self.plan.finalists if f.strategy in REFERENCES}
-        stay = {*names, *references}  # the gap is measured on all units
+        # The gap between floor and ceiling is measured on all units.
+        stay = {*names, *(f.name for f in self.plan.finalists if f.strategy in REFERENCES)}
         every = [f.name for f in self.plan.finalists if f.name not in out]
         return [
             (unit, name, split)
@@ -127,4 +134,4 @@ def read_results(run: Path, plan: ConfirmationRecord) -> Confirmation:
                     records[name] = TrialRecord.read(trial_path(run / FOLDER, name))
                 except InputError:
                     continue
-    return Confirmation(plan, records)
+    return Confirmation(plan, records, run)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from search.confirmation.costs import Costs
 from search.confirmation.estimates import Interval
 from search.confirmation.finalists import ConfirmationRecord, Finalist
 from search.confirmation.looks import FEWEST
 from search.confirmation.verdict import Verdict
-from search.results.formatting import format_metric
-from spaces.references import CEILING, FLOOR
+from search.results.formatting import format_duration, format_metric
+from spaces.references import CEILING, FLOOR, REFERENCES
 
 WHOLE = 0.995
 """Share of a gap from which on it is not called a share any more."""
@@ -19,43 +20,88 @@ WHOLE = 0.995
 def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     """Return the verdict in sentences: who is best, by how much, and how sure that is."""
     named = {finalist.name: finalist for finalist in plan.finalists}
-    metric = format_metric(plan.metric)
     if verdict.kind == "cannot tell":
         return [_cannot_tell(verdict, plan)]
-    best = f"{called(named[verdict.recommended])}"
-    own = _shown(verdict.scores[verdict.recommended], plan)
+    leader = called(named[verdict.leader])
+    own = f"{format_metric(plan.metric)} {_shown(verdict.scores[verdict.leader], plan)}"
     over = f"over {verdict.units} orderings and seeds that chose nothing"
+    plain = _plain(verdict, named)
     if not verdict.together[1:]:
-        plain = ["Nothing beats plain tuning."] if verdict.recommended == FLOOR else []
-        lead = f"{best} is best: {metric} {own} {over}."
+        lead = f"{leader} is best: {own} {over}."
         if not any(named[name].may_win for name in verdict.behind):
-            lead = f"{best} alone has a score on every unit: {metric} {own} {over}."
+            lead = f"{leader} alone has a score on every unit: {own} {over}."
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
-    others = [called(named[name]) for name in verdict.together if name != verdict.recommended]
-    tied = f"{best} and {_joined(others)} are not told apart {over}: {metric} {own}."
-    if verdict.kind == "nothing beats plain tuning":
+    tied = _joined([called(named[name]) for name in verdict.together])
+    tied = f"{tied} are not told apart {over}: {own} for the first."
+    chosen = _recommended(verdict, named)
+    return [*plain, tied, *_spread(verdict), *chosen, *_closed(verdict)]
+
+
+def _plain(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
+    """Return the sentence on plain sequential tuning, if nothing is surely above it."""
+    if not verdict.kind.startswith("nothing beats"):
+        return []
+    plain = "plain tuning" if verdict.kind == "nothing beats plain tuning" else "tuned finetune"
+    others = [named[name] for name in verdict.together if not named[name].is_plain]
+    return [f"Nothing is told apart from {plain}." if others else f"Nothing beats {plain}."]
+
+
+def _recommended(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
+    """Return who is recommended among those that are not told apart, and why."""
+    chosen, costs = verdict.recommended, verdict.costs
+    text = f"Recommended among them: {called(named[chosen])}, "
+    if costs.preference == "mean":
+        return [f"{text}which has the highest mean."]
+    if costs.unknown or not costs.values:
+        why = costs.unknown or "none is known"
+        return [f"{text}by its mean, since {costs.preference} is not compared: {why}."]
+    equal = [name for name in costs.cheapest() if name != chosen]
+    dearer = [n for n in verdict.together if n not in (*equal, chosen)]
+    spent = _cost(costs, chosen)
+    if not dearer:
         return [
-            "Nothing is told apart from plain tuning.",
-            tied,
-            *_spread(verdict),
-            *_closed(verdict),
+            f"{text}by its mean, since their {costs.preference} costs about the same ({spent})."
         ]
-    return [tied, *_spread(verdict), f"Recommended among them: {best}.", *_closed(verdict)]
+    least = min(dearer, key=costs.mean)
+    why = f"{'by its mean among ' if equal else ''}the cheapest in {costs.preference}"
+    return [f"{text}{why} ({spent}; {called(named[least])} {_cost(costs, least)})."]
 
 
-def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
-    """Return a line for each finalist: its means on the two splits, and how far behind it is.
+def _cost(costs: Costs, name: str) -> str:
+    value = costs.mean(name)
+    match costs.preference:
+        case "training":
+            return f"{format_duration(value)} a unit"
+        case "memory":
+            return f"{value / 1e6:.2f} MB beside the model"
+        case _:
+            return f"{value * 1e3:.1f} ms an answer"
+
+
+COLUMNS = ("finalist", "validation", "test", "behind the leader")
+"""Columns of the table of a verdict."""
+
+
+def verdict_rows(verdict: Verdict, plan: ConfirmationRecord) -> list[list[str]]:
+    """Return the cells of each finalist: its means on the two splits, and how far behind it is.
 
     A finalist with a run that ended without a score is "out".
     """
-    lines = [f"{'finalist':24}{'validation':26}{'test':26}behind the leader"]
+    rows = []
     for finalist in plan.finalists:
         both = [split.get(finalist.name) for split in (verdict.scores, verdict.tested)]
         cells = [str(_shown(one, plan)) if one else "-" for one in both]
         behind = verdict.behind.get(finalist.name)
         cells.append("out" if finalist.name in verdict.out else _signed(behind) if behind else "-")
-        lines.append(f"{called(finalist):24}" + "".join(f"{cell:26}" for cell in cells).rstrip())
-    return lines
+        rows.append([called(finalist), *cells])
+    return rows
+
+
+def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
+    """Return the table of a verdict as lines."""
+    rows = [[*COLUMNS], *verdict_rows(verdict, plan)]
+    widths = [max(len(row[column]) for row in rows) + 3 for column in range(len(COLUMNS))]
+    return ["".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:
@@ -112,6 +158,11 @@ def _closed(verdict: Verdict) -> list[str]:
             f"It reaches {CEILING} tuning within noise: at least {max(0, closed.low):.0%} of the gap from "
             f"{FLOOR} is closed."
         ]
+    if closed.low <= 0:
+        return [
+            f"It may close none of the gap from {FLOOR} to {CEILING} tuning: {closed.estimate:.0%} "
+            f"({closed.low:.0%} to {closed.high:.0%})."
+        ]
     high = "all" if closed.high >= 1 else f"{closed.high:.0%}"
     return [
         f"It closes {closed.estimate:.0%} of the gap from {FLOOR} to {CEILING} tuning ({closed.low:.0%} to "
@@ -120,10 +171,11 @@ def _closed(verdict: Verdict) -> list[str]:
 
 
 def called(finalist: Finalist) -> str:
-    """Return a finalist's strategy and trial; only the strategy of plain references."""
-    if finalist.name == finalist.strategy:
+    """Return how a finalist is called: by its strategy, and by its trial if it has one."""
+    if not finalist.is_tuned:
         return finalist.name
-    return f"{finalist.strategy} (trial {finalist.name})"
+    tuned = "tuned " if finalist.strategy in REFERENCES else ""
+    return f"{tuned}{finalist.strategy} (trial {finalist.name})"
 
 
 def _joined(names: list[str]) -> str:

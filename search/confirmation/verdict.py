@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from search.confirmation.costs import Costs, measure_costs
 from search.confirmation.estimates import Interval, mean_interval, ratio_interval
+from search.confirmation.finalists import Finalist, Preference
 from search.confirmation.looks import FEWEST, NOMINAL, Comparison, compare
 from search.confirmation.results import TEST, VALIDATION, Confirmation
 from spaces.references import CEILING, FLOOR
 
-Kind = Literal["best", "not told apart", "nothing beats plain tuning", "cannot tell"]
+Kind = Literal[
+    "best",
+    "not told apart",
+    "nothing beats tuned finetune",
+    "nothing beats plain tuning",
+    "cannot tell",
+]
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,12 @@ class Verdict:
     """The answer of a search, by units that chose nothing."""
 
     kind: Kind
+    leader: str
+    """Finalist with the highest mean; empty if there is none."""
     recommended: str
-    """Finalist to export: the one with the highest mean."""
+    """Finalist to export: the leader, or of several that are not told apart the one preferred."""
     together: tuple[str, ...]
-    """Finalists that are not told apart, the recommended one included."""
+    """Finalists that are not told apart, the leader first."""
     units: int
     """Units of the last look; before the first one, those that all finalists have in common."""
     scores: Mapping[str, Interval]
@@ -37,28 +48,42 @@ class Verdict:
     The interval of a finalist that may win leaves 0 out only where `compare` finds it behind.
     """
     closed: Interval | None
-    """Share of the gap from floor to ceiling that is closed; None where the gap itself is not clear."""
+    """Share of the gap that the recommended one closes; None where the gap itself is not clear."""
     gap: Interval | None
     """Difference of ceiling and floor; None if either is missing."""
     out: frozenset[str]
     """Finalists that are compared with none, since a run ended without a score."""
+    costs: Costs
+    """Costs of those that are not told apart; without values if there is only one."""
+    rival: str
+    """Finalist to compare the recommended one with: the leader, or the next one; empty without one."""
 
 
-def judge(confirmation: Confirmation) -> Verdict:
-    """Return the verdict on what a confirmation has so far."""
+def judge(confirmation: Confirmation, preference: Preference | None = None) -> Verdict:
+    """Return the verdict on what a confirmation has so far.
+
+    `preference`: cost that decides among finalists that are not told apart; by default the plan's.
+    """
+    if preference:
+        confirmation = confirmation.preferring(preference)
     units, names = _common(confirmation)
-    plain = [finalist.name for finalist in confirmation.plan.finalists if finalist.is_plain]
-    scores = _means(confirmation, units, VALIDATION)
-    looks = len(confirmation.plan.looks)
+    named = {finalist.name: finalist for finalist in confirmation.plan.finalists}
+    looks, step = len(confirmation.plan.looks), confirmation.plan.step
     paired = confirmation.paired(names, units) if units else None
-    comparison = compare(paired, looks) if paired else Comparison("", {}, ())
+    comparison = compare(paired, looks, step) if paired else Comparison("", {}, ())
     leader = comparison.leader
     together = comparison.together if leader else tuple(names)
     behind = _behind(confirmation, comparison, units) if leader else {}
-    gap, closed = _gap(confirmation, leader, units)
+    costs = Costs(confirmation.plan.prefer)
+    if leader and together[1:]:
+        costs = measure_costs(confirmation, together, units)
+    scores = _means(confirmation, units, VALIDATION)
+    recommended = max(costs.cheapest() or [leader], key=lambda name: _estimate(scores, name))
+    gap, closed = _gap(confirmation, recommended, units)
     return Verdict(
-        kind=_kind(units, together, plain, behind, gap),
-        recommended=leader,
+        kind=_kind(units, [named[name] for name in together], behind, gap),
+        leader=leader,
+        recommended=recommended,
         together=together,
         units=units,
         scores=scores,
@@ -67,23 +92,34 @@ def judge(confirmation: Confirmation) -> Verdict:
         closed=closed,
         gap=gap,
         out=frozenset(confirmation.out()),
+        costs=costs,
+        rival=leader if recommended != leader else _next(confirmation, behind),
     )
+
+
+def _next(confirmation: Confirmation, behind: Mapping[str, Interval]) -> str:
+    others = [f.name for f in confirmation.plan.finalists if f.may_win and f.name in behind]
+    return min(others, key=lambda name: behind[name].estimate, default="")
+
+
+def _estimate(scores: Mapping[str, Interval], name: str) -> float:
+    return scores[name].estimate if name in scores else -math.inf
 
 
 def _kind(
     units: int,
-    together: Sequence[str],
-    plain: Sequence[str],
+    together: Sequence[Finalist],
     behind: Mapping[str, Interval],
     gap: Interval | None,
 ) -> Kind:
     if units < FEWEST or not together:
         return "cannot tell"
-    widest = max((behind[name].half for name in together[1:]), default=0.0)
+    widest = max((behind[one.name].half for one in together[1:]), default=0.0)
     if gap is not None and widest > abs(gap.estimate):
         return "cannot tell"
-    if any(name in plain for name in together):
-        return "nothing beats plain tuning"
+    if plain := [one for one in together if one.is_plain]:
+        tuned = any(one.is_tuned for one in plain)
+        return "nothing beats tuned finetune" if tuned else "nothing beats plain tuning"
     return "not told apart" if together[1:] else "best"
 
 
@@ -141,7 +177,8 @@ def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> d
     for name in (finalist.name for finalist in confirmation.plan.finalists):
         own = _differences(confirmation, leader, name, units)
         if own and name != leader and name not in out:
-            found[name] = mean_interval(own, 1 - level / tests.get(name, 1))
+            step = confirmation.plan.step
+            found[name] = mean_interval(own, 1 - level / tests.get(name, 1), step)
     return found
 
 
@@ -149,11 +186,11 @@ def _gap(
     confirmation: Confirmation, name: str, units: int
 ) -> tuple[Interval | None, Interval | None]:
     """Return the gap from floor to ceiling, and a finalist's share of it, on common units."""
-    ends = [confirmation.plan.reference(one) for one in (FLOOR, CEILING)]
-    columns = [_values(confirmation, one, units) for one in (*ends, name)]
+    floor, ceiling = (confirmation.plan.reference(one) for one in (FLOOR, CEILING))
+    columns = [_values(confirmation, one, units) for one in (floor, ceiling, name)]
     rows = [row for row in zip(*columns, strict=True) if None not in row]
     if not rows:
         return None, None
-    floor, ceiling, own = np.array(rows, dtype=np.float64).T
-    gap, gain = (ceiling - floor).tolist(), (own - floor).tolist()
-    return mean_interval(gap), None if name == ends[0] else ratio_interval(gain, gap)
+    low, high, own = np.array(rows, dtype=np.float64).T
+    gap, gain = (high - low).tolist(), (own - low).tolist()
+    return mean_interval(gap), None if name == floor else ratio_interval(gain, gap)

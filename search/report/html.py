@@ -12,10 +12,12 @@ import jinja2
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from search.report import facts, heat_maps, plots, similarity
+from search.report import confirmation, facts, heat_maps, plots, similarity
 from search.report.terminal import export_command
 from search.results.formatting import format_knobs, format_mean_std, format_metric, format_number
+from search.results.front_marks import front_marks
 from search.results.outcome import Outcome, read_outcome
+from search.results.panel_notes import panel_note
 from spaces.files import write_atomically
 from tasks import EXTRA_SCORES
 from trainables.metrics.glossary import GLOSSARY
@@ -54,8 +56,10 @@ def environment() -> jinja2.Environment:
         "values": _values,
     }
     made.tests |= {"nan": math.isnan, "single_stage": heat_maps.is_single_stage}
-    modules = {"facts": facts, "heat_maps": heat_maps, "plots": plots, "similarity": similarity}
+    modules = {"confirmation": confirmation, "facts": facts, "heat_maps": heat_maps}
+    modules |= {"plots": plots, "similarity": similarity}
     made.globals |= {**modules, "export_command": export_command}
+    made.globals |= {"front_marks": front_marks, "panel_note": panel_note}
     made.globals |= {"EXTRA_SCORES": EXTRA_SCORES, "GLOSSARY": GLOSSARY}
     made.globals |= {"plotly_div": _plotly_div, "plotly_source": get_plotlyjs}
     return made

@@ -32,7 +32,7 @@ def colours(outcome: Outcome) -> dict[str, str]:
 def pareto(outcome: Outcome) -> go.Figure:
     """Plot the trials that have both objectives, with front, floor and ceiling."""
     y, x = outcome.objectives[0][0], _other_metric(outcome)
-    figure = _figure(480)
+    figure = blank_figure(480)
     _add_references(figure, outcome, y)
     _add_front(figure, outcome, x, y)
     for strategy in sorted(outcome.strategies):
@@ -56,7 +56,7 @@ def count_undrawn(outcome: Outcome) -> int:
 
 def orderings(outcome: Outcome) -> go.Figure:
     """Plot the final average of each strategy's best trial, ordering by ordering."""
-    figure = _figure(320)
+    figure = blank_figure(320)
     crowded = len(outcome.run.orderings) * len(outcome.strategies) > 24
     for strategy, row in outcome.strategies.items():
         values = row.get("final_average_by_ordering") or []
@@ -81,7 +81,7 @@ def by_task(outcome: Outcome) -> go.Figure:
     assert outcome.best_trial is not None
     scores = _task_means(outcome, outcome.best_trial)
     tasks = [escape(task) for task in reversed(scores)]
-    figure = _figure(110 + 44 * len(tasks))
+    figure = blank_figure(110 + 44 * len(tasks))
     before, learned, final = zip(*reversed(scores.values()), strict=True)
     for i, task in enumerate(tasks):
         figure.add_scatter(
@@ -107,7 +107,8 @@ def by_task(outcome: Outcome) -> go.Figure:
 # Parts -------------------------------------------------------------------------------------------
 
 
-def _figure(height: int) -> go.Figure:
+def blank_figure(height: int) -> go.Figure:
+    """Return a figure with the report's axes, `height` pixels high."""
     figure = go.Figure()
     axis = {"gridcolor": "#ececec", "linecolor": "#999999", "zeroline": False, "ticks": "outside"}
     axis |= {"automargin": True, "tickcolor": "#999999", "title": {"font": {"size": 13}}}

@@ -21,7 +21,9 @@ from search.results.formatting import (
     format_metric,
     format_number,
 )
+from search.results.front_marks import front_marks
 from search.results.outcome import Outcome, read_outcome
+from search.results.panel_notes import panel_note
 from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL
 
 WIDTH = 100
@@ -54,7 +56,8 @@ def show_results(folder: Path, console: Console | None = None) -> None:
     outcome = read_outcome(folder)
     console.print()
     console.print(_strategy_table(outcome))
-    console.print(Text(LEGEND, style="dim"), soft_wrap=True)
+    legend = "\n".join([LEGEND, *panel_note(outcome)])
+    console.print(Text(legend, style="dim"), soft_wrap=True)
     if tasks := outcome.run.plan.panel.general:
         console.print(_general_table(outcome))
         console.print(Text(f"On {', '.join(tasks)}, which nothing trains.", style="dim"))
@@ -119,13 +122,15 @@ def _front(outcome: Outcome) -> list[str]:
     if not outcome.front:
         return [f"Pareto front ({objectives}): empty"]
     lines = [f"Pareto front ({objectives}) over finished trials:"]
+    marks = front_marks(outcome)
     for name in outcome.front:
         row = outcome.trials[name]
         scores = "  ".join(
             f"{metric} {format_number(row[metric])}" for metric, _ in outcome.objectives
         )
         knobs = format_knobs(outcome.varied_knobs(name))
-        lines.append(f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip())
+        line = f"  {name}  {row['strategy']}  {scores}  {knobs}".rstrip()
+        lines.append(f"{line}  ({marks[name]})" if name in marks else line)
     return lines
 
 

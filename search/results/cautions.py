@@ -118,7 +118,8 @@ def searched_knobs(
     """Yield part.knob and value of each knob that the search varied."""
     strategy = config["strategy"]["name"]
     for knob in space.open["strategy"].branches.get(strategy, {}):
-        yield f"{strategy}.{knob}", config["strategy"][knob]
+        if knob in config["strategy"]:
+            yield f"{strategy}.{knob}", config["strategy"][knob]
     for part in ("training", "adapter"):
         for knob in space.open[part]:
             yield f"{part}.{knob}", config[part][knob]
@@ -148,21 +149,24 @@ def end_of_range(domain: Any, value: Any) -> str | None:
     return "upper" if high - here <= EDGE * width else None
 
 
-def little_learned(outcome: Outcome) -> list[str]:
-    """Return a line for each trial of the front that learned less than half of what finetune did."""
+def trials_with_little_learned(outcome: Outcome) -> dict[str, float]:
+    """Return the learning average of each trial of the front with less than half of finetune's."""
     floor = outcome.reference_row(FLOOR)
     if floor is None or not floor.get("learning_average"):
-        return []
+        return {}
+    learned = {name: outcome.trials[name].get("learning_average") for name in outcome.front}
     least = LEARNS_LITTLE * floor["learning_average"]
-    found = []
-    for name in outcome.front:
-        learned = outcome.trials[name].get("learning_average")
-        if learned is not None and learned < least:
-            found.append(
-                f"{name} is on the front, and learns little: {learned:.3f} after each task's own stage, "
-                f"and {FLOOR} {floor['learning_average']:.3f}"
-            )
-    return found
+    return {name: value for name, value in learned.items() if value is not None and value < least}
+
+
+def little_learned(outcome: Outcome) -> list[str]:
+    """Return a line for each trial of the front that learned less than half of what finetune did."""
+    floor = outcome.reference_row(FLOOR) or {}
+    return [
+        f"{name} is on the front, and learns little: {learned:.3f} after each task's own stage, "
+        f"and {FLOOR} {floor['learning_average']:.3f}"
+        for name, learned in trials_with_little_learned(outcome).items()
+    ]
 
 
 def general_loss(outcome: Outcome, name: str) -> list[str]:

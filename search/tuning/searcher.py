@@ -79,6 +79,10 @@ class StudySearcher(Searcher):
         self._enqueue(self._first_points(balanced))
         self._reference_configs = dict(references)
         self.references = [name for name in references if not is_finished(run, name)]
+        self._find_unended()
+
+    def _find_unended(self) -> None:
+        """Find the trials that earlier sessions left without an end or a record."""
         self.interrupted = [t.number for t in self.study.trials if t.state == TrialState.RUNNING]
         """Numbers of the trials to be resumed before new ones are proposed."""
         self.unfinished = frozenset(f"{number:04d}" for number in self.interrupted)
@@ -86,7 +90,7 @@ class StudySearcher(Searcher):
         self.lost = [
             t.number
             for t in self.study.trials
-            if t.state.is_finished() and read_record(run, f"{t.number:04d}") is None
+            if t.state.is_finished() and read_record(self.run, f"{t.number:04d}") is None
         ]
         """Numbers of the trials that ended but whose record is lost: they run again to write it."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from search.results.statistics import t_quantile
+from scipy import special
 
 LEAST_OTHERS = 3
 """Scores of other trials that the median rule needs."""
@@ -160,7 +160,7 @@ def last_stages(orderings: Sequence[Sequence[str]]) -> list[int]:
 @lru_cache(maxsize=10_000)
 def upper_t(error: float, df: int) -> float:
     """Return the value that Student's t exceeds with the probability `error`."""
-    return t_quantile(1 - 2 * error, df)
+    return float(special.stdtrit(df, 1 - error))
 
 
 def _finite(scores: Sequence[float]) -> bool:

@@ -197,3 +197,34 @@ def test_the_table_has_both_splits_and_the_distance_to_the_leader() -> None:
     assert [row.split()[0] for row in rows] == ["replay", "ewc", "finetune", "joint"]
     assert rows[0].rstrip().endswith("-")
     assert "0.453 (0.415 to 0.491)" in rows[0]
+
+
+def test_a_tuned_finetune_is_the_floor_and_is_called_so() -> None:
+    scores = {"0000": LESS, "finetune": FLOOR, "finetune-1": GOOD, "joint": CEILING}
+    found = verdict(scores)
+    assert found.kind == "nothing beats tuned finetune"
+    text = told(scores)
+    assert text.startswith(
+        "Nothing beats tuned finetune. tuned finetune (trial finetune-1) is best:"
+    )
+    assert found.gap and found.gap.estimate == pytest.approx(
+        np.mean(np.subtract(CEILING, GOOD)[:3])
+    )
+    tie = [one + 0.003 * (-1) ** n for n, one in enumerate(GOOD)]
+    near = told({"0000": tie, "finetune-1": GOOD, "joint": CEILING})
+    assert near.startswith("Nothing is told apart from tuned finetune. ")
+    plain = told({"0000": tie, "finetune": GOOD, "finetune-1": FLOOR, "joint": CEILING})
+    assert plain.startswith("Nothing is told apart from plain tuning. ")
+
+
+def test_tuned_reference_runs_stay_to_the_last_unit() -> None:
+    scores = {"0000": GOOD, "0001": [0.47, 0.45, 0.46, 0.44, 0.49], "finetune-1": FLOOR}
+    made = confirmation(scores, units=8)
+    assert {name for _, name, _ in made.wanted()} == {"0000", "0001", "finetune-1"}
+
+
+def test_the_share_of_a_gap_is_that_of_the_recommended_one_and_may_be_none() -> None:
+    spread = [0.1, -0.09, 0.08, -0.1, 0.02]
+    worse = [0.24 + one for one in spread]
+    text = told({"0000": worse, "finetune": [0.21, 0.24, 0.2, 0.22, 0.21], "joint": CEILING})
+    assert "It may close none of the gap from finetune to joint tuning: 8% (-33% to 43%)." in text

@@ -1,0 +1,70 @@
+"""Calibration of verdicts on simulated searches; `benchmarks.calibration.simulate` simulates 1,000."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks.calibration.simulate import (
+    Components,
+    called_best,
+    coverage,
+    equal,
+    kept_best,
+    paired_coverage,
+    report,
+    rightly_best,
+    simulate,
+)
+
+MODEL, SEARCHES, UNITS = Components(), 200, 8
+
+
+def error(share: float) -> float:
+    """Return three standard errors of a share of so many searches."""
+    return 3 * float(np.sqrt(share * (1 - share) / SEARCHES))
+
+
+def test_intervals_cover_and_the_best_is_kept() -> None:
+    found = simulate(MODEL, [], SEARCHES, UNITS)
+    # Means of four finalists share their units' luck, so that 200 searches are no more than that.
+    assert abs(coverage(found) - 0.95) <= 0.02 + error(0.95) / 2
+    assert abs(paired_coverage(found, UNITS) - 0.95) <= 0.02 + error(0.95) / 2
+    assert kept_best(found) >= 0.95 - error(0.95)
+
+
+@pytest.mark.parametrize("strategies", [2, 4])
+def test_equal_strategies_are_hardly_ever_told_apart(strategies: int) -> None:
+    found = simulate(equal(MODEL, strategies), [], SEARCHES, UNITS)
+    assert called_best(found) <= 0.05 + error(0.05)
+
+
+def test_a_gap_of_two_deviations_of_a_unit_is_found() -> None:
+    found = simulate(equal(MODEL, 2), [2 * MODEL.paired], SEARCHES, UNITS)
+    assert rightly_best(found) >= 0.8
+
+
+def test_the_model_moves_scores_as_its_components_say() -> None:
+    still = dataclasses.replace(
+        equal(MODEL), ordering=0.0, seed=0.0, ordering_own=0.0, seed_own=0.0, examples=10**8
+    )
+    for one in simulate(still, [], 3, UNITS):
+        scores = [one.confirmation.score(unit, "0000") for unit in range(UNITS)]
+        assert scores == pytest.approx([MODEL.mean] * UNITS, abs=1e-3)
+        assert one.verdict.kind == "not told apart"
+    wide = [
+        one.confirmation.score(0, "0000") - one.confirmation.score(0, "0001")  # type: ignore[operator]
+        for one in simulate(equal(MODEL, 2), [], 400, 1)
+    ]
+    assert np.std(wide) == pytest.approx(MODEL.paired, rel=0.1)
+
+
+def test_the_report_names_what_must_hold() -> None:
+    lines: list[str] = []
+    report(MODEL, 10, UNITS, lines.append)
+    text = "\n".join(lines)
+    assert "95 % interval of a paired difference" in text
+    assert "2 equal strategies: one is called best" in text
+    assert "standard errors of its mean) is found in" in text
