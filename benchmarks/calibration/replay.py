@@ -2,8 +2,8 @@
 
     python -m benchmarks.calibration.replay [--searches 400] [--seed 0]
 
-Each replayed search has a seed of the table, two orderings as its panel, and some of the configurations. Its
-best trials are confirmed by the product's own code on cells of other seeds and orderings. The truth is a
+Each replayed search has a seed of the table, two orderings as its panel, and some configurations. Its best
+trials are confirmed by the product's own code on cells of other seeds and orderings. The truth is a
 configuration's mean over all cells of the table. A named winner is within noise of the best in hindsight if
 the interval of their paired difference over all cells (crossed seeds and orderings) holds 0.
 """

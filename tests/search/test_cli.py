@@ -157,7 +157,7 @@ def test_a_knob_without_effect_is_announced_before_the_search(
     assert main(["--plan", plan(), *flags]) == 0
     said = capsys.readouterr().out
     assert "note        replay with ratio 0.01 draws no example of hue, light\n" in said
-    assert main(["--plan", plan(space={"replay.ratio": 0.3}), *flags]) == 0
+    assert main(["--plan", plan(space={"replay.ratio": 0.3}, strategies=["replay"]), *flags]) == 0
     assert "note" not in capsys.readouterr().out
 
 
@@ -254,7 +254,18 @@ def test_a_dry_run_prints_the_stages_and_writes_nothing(
     plan: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage = tmp_path / "storage"
-    assert main(["--plan", plan(), "--storage", str(storage), "--dry-run"]) == 0
+    assert (
+        main(
+            [
+                "--plan",
+                plan(strategies=["replay"], orderings="given+reverse"),
+                "--storage",
+                str(storage),
+                "--dry-run",
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     # finetune 2 x 2, joint 1 x 2, samples 3 x 2 x 2; finetune 4, joint 1, samples 3 x the last two
     assert (
