@@ -19,6 +19,9 @@ TRIAL_METRICS = (
 )
 """Metrics that a trial reports, and that may be objectives: of a score matrix, and of all orderings."""
 
+NEED_TWO_TASKS = ("forgetting", "chaudhry_forgetting", "backward_transfer", "forward_transfer")
+"""Metrics that a single task does not define."""
+
 
 def direction(metric: str) -> str:
     """Return "max" or "min", whichever is good; raises `InputError` for an unknown metric."""
@@ -74,5 +77,8 @@ def check_objectives(objectives: Sequence[str], scoring: str, panel: Panel) -> N
             'the objective average_over_stages needs every task seen after each stage, got scoring "cheap"'
         )
     shortest = min(len(ordering) for ordering in panel.orderings)
-    if shortest < 2 and {"forgetting", "chaudhry_forgetting", "backward_transfer"} & names:
-        raise InputError(f"forgetting needs orderings of at least 2 tasks, got {shortest}")
+    if shortest < 2 and (undefined := [name for name in NEED_TWO_TASKS if name in names]):
+        raise InputError(
+            f"orderings must have at least 2 tasks for {' and '.join(undefined)}, got {shortest}: nothing "
+            "is forgotten after a single stage; more stages, or --objectives final_average, would do"
+        )
