@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.plan.saved_plan import PLAN_FILE, SavedPlan, read_saved_plan, write_saved_plan
+from search.plan.search_plan import SearchPlan
 from search.tuning.journal import load_study
 from spaces.damage import set_aside
 from spaces.errors import InputError
@@ -94,10 +96,15 @@ def _recorded(run: Path) -> SavedPlan | None:
 
 
 def _fixed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a plan that a resumed search may not change, under flat names."""
+    """Return the values of a plan that a resumed search may not change, under flat names.
+
+    Fields that an older citune did not write have their defaults.
+    """
+    values = {**json.loads(SavedPlan.model_construct().model_dump_json()), **values}
     fixed = {name: value for name, value in values.items() if name not in CHANGING}
     plan = fixed.pop("plan", None)
     if isinstance(plan, dict):
+        plan = {**json.loads(json.dumps(dataclasses.asdict(SearchPlan("")))), **plan}
         fixed |= {f"plan.{name}": v for name, v in plan.items() if name not in RESUMABLE}
     return fixed
 
