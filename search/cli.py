@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         description="Search for the strategy that forgets least, across task orderings, for one model.",
     )
     _add_plan_flags(p.add_argument_group("what to search"))
+    _add_protocol_flags(p.add_argument_group("what to choose by"))
     _add_budget_flags(p.add_argument_group("what to spend"))
     _add_confirmation_flags(p.add_argument_group("how sure to be"))
     _add_run_flags(p.add_argument_group("where, and whether to train"))
@@ -70,11 +71,25 @@ def _add_plan_flags(group: argparse._ArgumentGroup) -> None:
         type=path_flag,
         help="folder of a sentence encoder for task similarity (default: the LMM's own)",
     )
+    add("--seed", type=whole_flag, help="seed of the search, the data order and the weights")
+
+
+def _add_protocol_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--objectives",
         help="metrics, comma-separated; the first one chooses the best trial",
     )
-    add("--seed", type=whole_flag, help="seed of the search, the data order and the weights")
+    add(
+        "--held-out-tasks",
+        help="tasks to confirm the choice on and not to search on, three or more, comma-separated",
+    )
+    add(
+        "--search-stages",
+        type=whole_flag,
+        metavar="K",
+        help="search on the first K tasks of each ordering alone",
+    )
 
 
 def _add_budget_flags(group: argparse._ArgumentGroup) -> None:
@@ -229,14 +244,14 @@ def plan_from_flags(args: argparse.Namespace, resumed: Path | None) -> SearchPla
     from spaces.errors import InputError
 
     names = ("model", "benchmark", "orderings", "initial", "workers_per_trial", "seed")
-    names += ("stopping", "features", "reference_samples", *RESUMABLE)
+    names += ("search_stages", "stopping", "features", "reference_samples", *RESUMABLE)
     values: dict[str, Any] = {n: v for n in names if (v := getattr(args, n)) is not None}
     for name in ("data", "text_encoder"):
         if (folder := getattr(args, name)) is not None:
             values[name] = str(folder.resolve())
-    for name in ("tasks", "strategies", "objectives", "general"):
+    for name in ("tasks", "held_out_tasks", "strategies", "objectives", "general"):
         if (given := getattr(args, name)) is not None:
-            values[name] = _names(f"--{name}", given)
+            values[name] = _names(f"--{name.replace('_', '-')}", given)
     if resumed:
         given = {n for n in ("plan", "zero") if vars(args)[n] is not None} | set(values)
         if fixed := sorted(given - set(RESUMABLE)):
@@ -257,8 +272,8 @@ def _names(flag: str, given: str) -> list[str]:
     from spaces.errors import InputError, shown
 
     names = [part.strip() for part in given.split(",")]
-    # No tasks are all tasks, or the benchmark's general ones; no others are refused as such.
-    if names == [""] and flag not in ("--tasks", "--general"):
+    # No tasks are all, another protocol, or the benchmark's general ones; no others are refused as such.
+    if names == [""] and flag not in ("--tasks", "--held-out-tasks", "--general"):
         return []
     if not all(names):
         raise InputError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from search.confirmation.scope import confirmation_scope
 from search.plan.plan_warnings import plan_warnings
+from search.plan.protocol import protocol_name
 from search.plan.resolved_plan import ResolvedPlan
 from search.prepared_search import PreparedSearch
 from search.resources.cost_estimate import describe_estimate
@@ -27,7 +28,7 @@ def describe(search: PreparedSearch) -> str:
     lines = [
         f"plan        {plan.plan}: {plan.model} on {plan.benchmark}, seed {plan.seed}",
         f"tasks       {', '.join(panel.tasks)}",
-        f"examples    {', '.join(_split_sizes(resolved, task) for task in resolved.panel.all_tasks)} "
+        f"examples    {', '.join(_split_sizes(resolved, task) for task in resolved.tasks)} "
         "(train/validation/test)",
     ]
     if panel.initial:
@@ -35,6 +36,7 @@ def describe(search: PreparedSearch) -> str:
     if panel.general:
         lines.append(f"general     {', '.join(panel.general)}, scored and never trained")
     lines += [
+        f"protocol    {_protocol(resolved)}",
         f"orderings   {len(panel.orderings)}: {'; '.join('>'.join(o) for o in panel.orderings)}",
         f"strategies  {', '.join(plan.strategies)}, beside {_references(resolved)}",
         f"trials      {resolved.trials}, {search.packing}",
@@ -54,7 +56,8 @@ def describe(search: PreparedSearch) -> str:
 
 def _confirmation(resolved: ResolvedPlan, stages: StageCounts) -> list[str]:
     """Return how the finalists are confirmed, and the stages that it may take."""
-    plan, tasks = resolved.plan, len(resolved.panel.orderings[0])
+    plan = resolved.plan
+    tasks = len(plan.held_out_tasks or resolved.whole_panel.tasks)
     if plan.confirm == 0:
         return ["confirm     off"]
     scope = confirmation_scope(
@@ -72,6 +75,15 @@ def _references(resolved: ResolvedPlan) -> str:
     runs = len(resolved.references) // len(REFERENCES)
     tuned = f" ({runs} runs of each, over the shared knobs)" if runs > 1 else ""
     return f"{' and '.join(REFERENCES)}{tuned}"
+
+
+def _protocol(resolved: ResolvedPlan) -> str:
+    """Return the selection protocol, and what a confirmation of the search trains."""
+    plan = resolved.plan
+    confirmed = "whole orderings" if plan.search_stages else "other orderings"
+    confirmed = "orderings of those" if plan.held_out_tasks else confirmed
+    name = protocol_name(plan, len(resolved.whole_panel.orderings[0]))
+    return f"{name}: a confirmation trains {confirmed}, at other seeds"
 
 
 def _split_sizes(resolved: ResolvedPlan, name: str) -> str:

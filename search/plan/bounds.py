@@ -47,6 +47,7 @@ class Bounds:
 
 NUMBERS: Mapping[str, Bounds] = {
     "samples": Bounds(1, 100_000),
+    "search_stages": Bounds(1, 1_000, optional=True),
     "reference_samples": Bounds(1, 1_000, optional=True),
     "confirm": Bounds(1, 1_000, off=0, optional=True),
     "confirm_seeds": Bounds(1, 1_000, optional=True),
@@ -60,7 +61,7 @@ NUMBERS: Mapping[str, Bounds] = {
     "store_limit": Bounds(0, 1e9, "GB", above_low=True, optional=True),
 }
 WHOLE = (
-    *("samples", "reference_samples", "halving", "confirm", "confirm_seeds"),
+    *("samples", "search_stages", "reference_samples", "halving", "confirm", "confirm_seeds"),
     *("concurrent", "workers_per_trial", "seed"),
 )
 """Numbers without a fraction."""

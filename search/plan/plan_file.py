@@ -78,8 +78,8 @@ def _resets(plan: SearchPlan, new: Mapping[str, Any]) -> dict[str, Any]:
     resets: dict[str, Any] = {}
     if new.get("benchmark", plan.benchmark) != plan.benchmark:
         # Any number of tasks has an order and its reverse.
-        resets |= {"tasks": (), "orderings": "given+reverse", "initial": SearchPlan.initial}
-        resets |= {"general": ()}
+        resets |= {"orderings": "given+reverse", "initial": SearchPlan.initial}
+        resets |= {"tasks": (), "held_out_tasks": (), "general": ()}
     embedded = embedded_names()
     if plan.model in embedded and new.get("model", plan.model) not in embedded:
         resets |= {"training": {}, "adapter": {}, "space": {}}

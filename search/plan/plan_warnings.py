@@ -23,9 +23,8 @@ def plan_warnings(resolved: ResolvedPlan) -> list[str]:
 
 def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
     plan, benchmark, orderings = resolved.plan, resolved.benchmark, len(resolved.panel.orderings)
-    sizes = {
-        task: len(benchmark.task(task).examples("train")) for task in resolved.panel.learned_tasks
-    }
+    learned = [task for task in resolved.tasks if task not in resolved.panel.general]
+    sizes = {task: len(benchmark.task(task).examples("train")) for task in learned}
     for name in plan.strategies:
         yield resolved.space.reference(name).strategy.warning(sizes)
     yield _half_protected(resolved)
@@ -38,13 +37,15 @@ def _warnings(resolved: ResolvedPlan) -> Iterator[str | None]:
             f"needs {LEAST_WALKED + 1} to stop any, and there are {orderings}; --stopping asha would do"
         )
     yield from _without_effect(resolved)
+    yield from _few_stages(resolved)
     if plan.scoring == "cheap" and plan.stopping != "none":
         yield (
             "with cheap scoring, trials are compared in mid-ordering by the task just learned alone, "
             "and by forgetting only at the ordering's end; scoring: seen or --stopping none would do"
         )
     yield from resolved.rows.notes
-    yield scale_note({task: benchmark.task(task).metric for task in resolved.panel.all_tasks})
+    for averaged in (resolved.whole_panel.all_tasks, plan.held_out_tasks):
+        yield scale_note({task: benchmark.task(task).metric for task in averaged})
 
 
 def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
@@ -64,6 +65,23 @@ def _without_effect(resolved: ResolvedPlan) -> Iterator[str]:
         yield "the text encoder has no effect: none of the strategies compares tasks by their texts"
     if plan.concurrent is not None and plan.concurrent > trials:
         yield f"concurrent {plan.concurrent} is more than the {trials} trials of this search"
+
+
+def _few_stages(resolved: ResolvedPlan) -> Iterator[str]:
+    """Say what a search on the first stages alone cannot see."""
+    panel, whole, stages = resolved.panel, resolved.whole_panel, resolved.plan.search_stages
+    if stages is None:
+        return
+    if len(panel.orderings) < len(whole.orderings):
+        yield (
+            f"{len(whole.orderings)} orderings begin in {len(panel.orderings)} ways (search_stages "
+            f"{stages}): those that begin alike are searched once"
+        )
+    if stages == 1 and not panel.initial:
+        yield (
+            "search_stages 1 compares no strategies: on the first task, nothing is there to replay or to "
+            "protect, so that only shared knobs matter; --search-stages 2 would compare them"
+        )
 
 
 def idle_knobs(plan: SearchPlan) -> list[str]:

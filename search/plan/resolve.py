@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.family import check_parts
@@ -35,7 +36,12 @@ from search.plan.checks import (
     row_requirements,
     searched_strategies,
 )
-from search.plan.objectives import check_objectives
+from search.plan.protocol import (
+    check_held_out,
+    planned_tasks,
+    searched_panel,
+    searched_tasks,
+)
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.saved_plan import PLAN_FILE, read_saved_plan, record_plan
 from search.plan.search_plan import SearchPlan
@@ -68,9 +74,9 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     folder, encoder = _model_folder(plan, space), _text_encoder(plan)
     # Raw data are converted once; a resumed search uses the converted data.
     benchmark = load_benchmark(prepare_benchmark(_benchmark_source(plan, storage), storage / DATA))
-    panel = _panel(plan, benchmark)
-    check_objectives(plan.objectives, plan.scoring, panel)
-    rows = _checked_rows(plan, benchmark, panel, space, folder, storage)
+    whole = _whole_panel(plan, benchmark)
+    panel, tasks = searched_panel(plan, whole), planned_tasks(plan, whole)
+    rows = _checked_rows(plan, benchmark, tasks, space, folder, storage)
     # Embedded models and data go by name, for their path differs between nodes and checkouts.
     # A model of the hub goes by its fetched commit, which each node fetches itself.
     model = plan.model if plan.model in embedded_names() else pinned_name(plan.model, folder)
@@ -84,12 +90,13 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
         worker_spec=WorkerSpec(model, data, storage / STAGES, text_encoder=encoder),
         fingerprints=Fingerprints(
             model=model_fingerprint(folder),
-            tasks={task: benchmark.tasks[task].fingerprint() for task in panel.all_tasks},
+            tasks={task: benchmark.tasks[task].fingerprint() for task in tasks},
             seed=plan.seed,
             workers=plan.workers_per_trial,
             text_encoder=text_encoder_fingerprint(encoder),
         ),
         panel=panel,
+        whole_panel=whole,
         space=space,
         benchmark=benchmark,
         rows=rows,
@@ -125,17 +132,17 @@ def _model_folder(plan: SearchPlan, space: ConfigSpace) -> Path:
 def _checked_rows(
     plan: SearchPlan,
     benchmark: Benchmark,
-    panel: Panel,
+    tasks: Sequence[str],
     space: ConfigSpace,
     folder: Path,
     storage: Path,
 ) -> RowReport:
-    """Check every row of the panel's tasks; pictures that were decoded before are not again."""
+    """Check every row of the tasks; pictures that were decoded before are not again."""
     requirements = row_requirements(
         folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
     )
     known = storage / DATA / KNOWN
-    report = check_rows(benchmark, panel.all_tasks, requirements=requirements, known=known)
+    report = check_rows(benchmark, tasks, requirements=requirements, known=known)
     report.raise_if_broken()
     return report
 
@@ -150,20 +157,18 @@ def _text_encoder(plan: SearchPlan) -> str:
     return str(folder)
 
 
-def _panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
-    """Return the panel: the orderings of the plan's tasks, the tasks learned before, the general ones."""
-    tasks = plan.tasks or benchmark.order
-    for task in tasks:
-        benchmark.task(task)  # raises for an unknown task
-    if len(set(tasks)) != len(tasks):
-        raise InputError(f"tasks must differ, got {', '.join(tasks)}")
-    initial = initial_tasks(plan, benchmark, tasks)
+def _whole_panel(plan: SearchPlan, benchmark: Benchmark) -> Panel:
+    """Return the panel of whole orderings: of the searched tasks, with the initial and general ones."""
+    tasks = searched_tasks(plan, benchmark)
+    initial = initial_tasks(plan, benchmark, (*tasks, *plan.held_out_tasks))
+    general = general_tasks(plan, benchmark, tasks, initial)
+    check_held_out(plan, general)
     return Panel(
         tuple(o.tasks for o in parse_orderings(plan.orderings, tasks)),
         scoring=plan.scoring,
         initial=initial,
         initial_state="known" if plan.initial == "known" else "trained",
-        general=general_tasks(plan, benchmark, tasks, initial),
+        general=general,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.plan.protocol import planned_tasks
 from search.plan.reference_runs import reference_runs
 from search.plan.search_plan import SearchPlan
 from search.plan.space import ConfigSpace
@@ -34,6 +35,9 @@ class ResolvedPlan:
     worker_spec: WorkerSpec
     fingerprints: Fingerprints
     panel: Panel
+    """The panel that every trial of the search is walked through."""
+    whole_panel: Panel
+    """The panel of whole orderings: that of the search, unless it trains first stages alone."""
     space: ConfigSpace
     benchmark: Benchmark
     rows: RowReport
@@ -54,6 +58,11 @@ class ResolvedPlan:
     def trials(self) -> int:
         """Number of trials: samples and reference runs."""
         return self.plan.samples + len(self.references)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks that the search or its confirmation trains or scores."""
+        return planned_tasks(self.plan, self.whole_panel)
 
     def with_worker(self, **changes: object) -> ResolvedPlan:
         """Return the plan with some fields of its worker specification replaced."""

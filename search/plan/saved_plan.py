@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from search.plan.fingerprint import search_code, trial_code
+from search.plan.protocol import protocol_name
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.search_plan import SearchPlan
 from spaces.errors import InputError
@@ -16,6 +18,8 @@ from spaces.records import Record
 from trainables.panel import Panel
 
 PLAN_FILE = "plan.json"
+CHOOSING_SPLIT = "validation"
+"""Split by which trials are proposed, stopped, chosen and exported."""
 
 
 class _Part(BaseModel):
@@ -58,6 +62,11 @@ class SavedPlan(Record):
     """The plan as resolved: strategies, model and benchmark by their full names."""
     objectives: tuple[tuple[str, Literal["max", "min"]], ...]
     panel: Panel
+    """The panel that chooses, by its validation split alone."""
+    protocol: str = "orderings held out"
+    """Name of the selection protocol."""
+    whole_orderings: tuple[tuple[str, ...], ...] = ()
+    """Whole orderings, if those of the panel are their first tasks; empty if the panel's are whole."""
     model: Located
     benchmark: Located
     text_encoder: SavedEncoder = SavedEncoder()
@@ -77,23 +86,51 @@ class SavedPlan(Record):
     precompute_seconds: float = 0.0
     """Actor seconds spent on vision features in advance; 0 if each worker computed its own."""
 
+    @field_validator("panel")
+    @classmethod
+    def _chooses_by_validation(cls, panel: Panel) -> Panel:
+        """Raise `ValueError` for a panel of another split: the test split chooses nothing."""
+        if panel.split != CHOOSING_SPLIT:
+            raise ValueError(f"a search chooses by the {CHOOSING_SPLIT} split, got {panel.split}")
+        return panel
+
+    @property
+    def whole_panel(self) -> Panel:
+        """The panel with whole orderings, which a final training walks."""
+        return dataclasses.replace(
+            self.panel, orderings=self.whole_orderings or self.panel.orderings
+        )
+
+    @property
+    def confirmed_tasks(self) -> tuple[str, ...]:
+        """The tasks of each unit of a confirmation: those held out, or else those of the search."""
+        return self.plan.held_out_tasks or self.whole_panel.tasks
+
+    @property
+    def used_orderings(self) -> tuple[tuple[str, ...], ...]:
+        """The orderings of those tasks, or their beginnings, that the search trained."""
+        return () if self.plan.held_out_tasks else self.panel.orderings
+
 
 def record_plan(resolved: ResolvedPlan) -> SavedPlan:
     """Return the record of a resolved plan; its counts, start and seconds are still empty."""
     plan, prints, benchmark = resolved.plan, resolved.fingerprints, resolved.benchmark
+    whole = resolved.whole_panel.orderings
     encoder = resolved.worker_spec.text_encoder
     return SavedPlan(
         name=resolved.run.name,
         plan=plan,
         objectives=tuple(plan.directions()),  # type: ignore[arg-type]  # directions are checked
         panel=resolved.panel,
+        protocol=protocol_name(plan, len(whole[0])),
+        whole_orderings=() if plan.search_stages is None else whole,
         model=Located(name=plan.model, path=str(resolved.model_folder)),
         benchmark=Located(name=plan.benchmark, path=str(benchmark.file)),
         text_encoder=SavedEncoder(path=encoder, fingerprint=prints.text_encoder),
         fingerprints=DataFingerprints(model=prints.model, tasks=dict(prints.tasks)),
         code=trial_code(plan.strategies),
         search_code=search_code(),
-        metrics={task: benchmark.task(task).metric for task in resolved.panel.all_tasks},
+        metrics={task: benchmark.task(task).metric for task in resolved.tasks},
     )
 
 

@@ -41,6 +41,10 @@ class SearchPlan:
     """The folder of a preset's data; empty = the one that CITUNE_DATA names."""
     tasks: tuple[str, ...] = ()
     """The tasks to learn; empty = all, in the benchmark's order."""
+    held_out_tasks: tuple[str, ...] = ()
+    """Tasks that are not searched on, and that alone confirm the choice; empty = orderings are held out."""
+    search_stages: int | None = None
+    """Stages of each ordering that are searched; None = all. The confirmation trains whole orderings."""
     orderings: str = "given"
     """The panel, as `tasks.parse_orderings` reads it."""
     initial: str = "trained"

@@ -89,14 +89,14 @@ class MeasuredStages:
             return None
         resolved, cost, paths = self.resolved, self.cost, self.trial.paths
         mean_examples = statistics.fmean(self._examples(path[-1]) for path in paths)
-        # Joint tuning is one stage on the examples of all tasks.
+        # Joint tuning is one stage on the examples of an ordering's tasks.
         joint = sum(
             not self.trial.store.has(key)
             for name, config in resolved.references.items()
             if config.strategy.name == CEILING
             for key in reference_keys(resolved, name)
         )
-        examples = (stages + joint * (len(resolved.panel.tasks) - 1)) * mean_examples
+        examples = (stages + joint * (len(resolved.panel.orderings[0]) - 1)) * mean_examples
         cells = [resolved.panel.scored_tasks(self.trial.config, path) for path in paths]
         scored = sum(self.sizes[task, resolved.panel.split] for row in cells for task in row)
         training = examples * self.trial.config.training.epochs * cost.train_seconds

@@ -210,7 +210,7 @@ def _missing_splits(
     prints, files = resolved.fingerprints.tasks, FeatureFiles(folder)
     return [
         (task, split)
-        for task in resolved.panel.all_tasks
+        for task in resolved.tasks
         for split in CACHED_SPLITS
         if (split != "train" or task not in resolved.panel.general)
         and not any(

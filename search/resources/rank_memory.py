@@ -32,7 +32,7 @@ class MemoryNeeds:
 
 def memory_needs(resolved: ResolvedPlan) -> MemoryNeeds:
     """Estimate a plan's memory from a probe of its processor; raises `InputError` if that fails."""
-    tasks = [resolved.benchmark.task(name) for name in resolved.panel.all_tasks]
+    tasks = [resolved.benchmark.task(name) for name in resolved.tasks]
     probe = probe_processor(resolved.model_folder, tasks, resolved.finetune.training)
     ranks = [
         rank_memory(probe, adapter, training, resolved.plan.workers_per_trial)
