@@ -54,7 +54,7 @@ def planned(
         for row in outcome.strategies.values()
     )
     scope = confirmation_scope(
-        search_stages(outcome), len(outcome.run.orderings[0]), strategies, finalists, units
+        search_stages(outcome), len(outcome.run.plan.confirmed_tasks), strategies, finalists, units
     )
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
     earlier = read_confirmation(resolved.run)

@@ -79,6 +79,8 @@ class ConfirmationRecord(Record):
     """`Unit.to_dict()` of each unit, in the order in which they are trained."""
     fresh_orderings: int | None = None
     """Units whose ordering no other unit and no trial of the search has; None = all."""
+    held_out_tasks: tuple[str, ...] = ()
+    """Tasks of the units, if the search did not train them; empty = orderings alone are held out."""
     looks: tuple[int, ...]
     """Numbers of units after which the finalists are compared."""
     most_stages: int | None = None
@@ -217,15 +219,16 @@ def plan_confirmation(
     outcome: Outcome, finalists: list[Finalist], scope: Scope
 ) -> ConfirmationRecord:
     """Return the plan of a confirmation with fresh units."""
-    (metric, mode), panel = outcome.objectives[0], outcome.run.plan.panel
-    drawn = draw_units(panel.tasks, panel.orderings, scope.units, outcome.run.plan.plan.seed)
+    (metric, mode), saved = outcome.objectives[0], outcome.run.plan
+    drawn = draw_units(saved.confirmed_tasks, saved.used_orderings, scope.units, saved.plan.seed)
     return ConfirmationRecord(
         finalists=tuple(finalists),
         units=tuple(unit.to_dict() for unit in drawn),
-        fresh_orderings=fresh_orderings(drawn, panel.orderings),
+        fresh_orderings=fresh_orderings(drawn, saved.used_orderings),
+        held_out_tasks=saved.plan.held_out_tasks,
         looks=scope.looks,
         most_stages=scope.stages,
         metric=metric,
         higher_is_better=mode == "max",
-        examples=validation_sizes(outcome),
+        examples=validation_sizes(outcome, saved.confirmed_tasks),
     )

@@ -10,6 +10,7 @@ from search.confirmation.estimates import Interval
 from search.confirmation.finalists import ConfirmationRecord, Finalist
 from search.confirmation.looks import FEWEST
 from search.confirmation.verdict import Verdict
+from search.plan.protocol import chose_nothing
 from search.results.formatting import format_duration, format_metric
 from spaces.references import CEILING, FLOOR, REFERENCES
 
@@ -24,7 +25,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         return [_cannot_tell(verdict, plan)]
     leader = called(named[verdict.leader])
     own = f"{format_metric(plan.metric)} {_shown(verdict.scores[verdict.leader], plan)}"
-    over = f"over {verdict.units} orderings and seeds that chose nothing"
+    over = f"over {verdict.units} {chose_nothing(plan.held_out_tasks)}"
     plain = _plain(verdict, named)
     if not verdict.together[1:]:
         lead = f"{leader} is best: {own} {over}."

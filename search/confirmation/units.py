@@ -21,10 +21,12 @@ def draw_units(
     """Draw `count` units whose orderings are none of `used`, and whose seeds differ from `seed`.
 
     Orderings share no first tasks while there are enough: a common beginning would make two units
-    alike. If there are too few orderings, some are repeated at another seed. The draw depends on the
-    arguments alone, and more units begin with the same ones.
+    alike. Shorter ones of `used` are beginnings that the search trained, and count likewise. If there are
+    too few orderings, some are repeated at another seed. The draw depends on the arguments alone, and more
+    units begin with the same ones.
     """
     rng, taken = random.Random(int(digest("confirmation", seed)[:12], 16)), set(used)
+    begun = [ordering for ordering in sorted(taken) if len(ordering) < len(tasks)]
     orderings: list[tuple[str, ...]] = []
     while len(orderings) < count:
         fresh = _candidates(tasks, taken, rng)
@@ -32,7 +34,7 @@ def draw_units(
             taken = set(used) if orderings_left(tasks, used) else set()
             taken |= _most_used(orderings)
             continue
-        ordering = min(fresh, key=lambda one: _shared(one, orderings))
+        ordering = min(fresh, key=lambda one: _shared(one, [*orderings, *begun]))
         orderings.append(ordering)
         taken.add(ordering)
     seeds = (int(digest("unit", seed, number)[:7], 16) for number in itertools.count())

@@ -33,6 +33,7 @@ def header(outcome: Outcome) -> dict[str, str]:
         "plan": Path(plan.plan.plan).name,
         "model": Path(plan.model.name).name,
         "benchmark": Path(plan.benchmark.name).name,
+        "protocol": plan.protocol,
         "date": f"{start:%Y-%m-%d %H:%M}",
         "duration": format_duration(seconds),
     }
@@ -73,9 +74,9 @@ def front_status(outcome: Outcome, trial: str) -> str:
 
 def range_note(outcome: Outcome) -> str | None:
     """Return a warning if the averaged metrics have different ranges."""
-    return scale_note(
-        {t: name for t, name in outcome.run.plan.metrics.items() if name in ANSWER_METRICS}
-    )
+    plan = outcome.run.plan
+    averaged = {t: n for t, n in plan.metrics.items() if t not in plan.plan.held_out_tasks}
+    return scale_note({t: name for t, name in averaged.items() if name in ANSWER_METRICS})
 
 
 def task_rows(outcome: Outcome) -> Iterator[list[Any]]:
@@ -136,7 +137,7 @@ def plan(outcome: Outcome) -> dict[str, str]:
     """Return the plan's fields, and what they were resolved to."""
     saved = outcome.run.plan.to_values()
     panel, fields = saved.pop("panel"), saved.pop("plan")
-    del panel["orderings"]  # they have a section of their own
+    del panel["orderings"], saved["whole_orderings"]  # they have a section of their own
     return {
         format_metric(n): masked(_plain(value)) for n, value in {**fields, **saved, **panel}.items()
     }

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.answer import confirmed_lines
+from search.plan.protocol import chose_nothing
 from search.results.cautions import cautions, general_loss, little_learned, validation_sizes
 from search.results.formatting import (
     format_duration,
@@ -70,13 +71,15 @@ def show_results(folder: Path, console: Console | None = None) -> None:
 
 def _answer(outcome: Outcome) -> list[str]:
     """Return the verdict of the confirmation, or else how to get one, and what to know of the best."""
-    lines = [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome))]
+    lines = [f"Protocol: {outcome.run.plan.protocol}."]
+    lines += [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome))]
     if confirmed := confirmed_lines(outcome.run.folder):
-        return [*lines, "", "Confirmed on orderings and seeds that chose nothing:", *confirmed, ""]
+        fresh = chose_nothing(outcome.run.plan.plan.held_out_tasks)
+        return [*lines, "", f"Confirmed on {fresh}:", *confirmed, ""]
     if outcome.best_trial:
         folder = shlex.quote(str(_from_here(outcome.run.folder)))
         lines.append(f"How sure it is: python search/confirm.py {folder}")
-    return [*lines, ""] if lines else []
+    return [*lines, ""]
 
 
 def _console() -> Console:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,15 @@ def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> lis
     ]
 
 
-def validation_sizes(outcome: Outcome) -> dict[str, int]:
-    """Return the validation examples of each task; nothing if the data are not here any more."""
+def validation_sizes(outcome: Outcome, tasks: Sequence[str] = ()) -> dict[str, int]:
+    """Return the validation examples of each task; nothing if the data are not here any more.
+
+    `tasks`: the tasks in question; those of the search by default.
+    """
     try:
         benchmark = load_benchmark(outcome.run.plan.benchmark.path)
-        tasks = [task for task in outcome.run.plan.panel.tasks if task in benchmark.tasks]
-        return {task: len(benchmark.task(task).examples("validation")) for task in tasks}
+        named = [t for t in tasks or outcome.run.plan.panel.tasks if t in benchmark.tasks]
+        return {task: len(benchmark.task(task).examples("validation")) for task in named}
     except (InputError, OSError):
         return {}
 

@@ -81,7 +81,10 @@ class Outcome:
     @property
     def untrained(self) -> float | None:
         """Mean score of the model before any training, over all tasks; None if nobody scored it."""
-        rows = [t.matrices[0].row(0) for t in self.run.trials if t.matrices]
+        # Orderings of first stages alone may differ in their tasks.
+        rows = [
+            {t: s for m in one.matrices for t, s in m.row(0).items()} for one in self.run.trials
+        ]
         scores = [[row[task] for task in self.run.plan.panel.tasks if task in row] for row in rows]
         known = [row for row in scores if row and not any(map(math.isnan, row))]
         return math.fsum(known[0]) / len(known[0]) if known else None

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+from records import write_run
+
+from search.confirmation.finalists import plan_confirmation
+from search.confirmation.scope import Scope
 from search.confirmation.units import draw_units, fresh_orderings
+from search.plan.search_plan import SearchPlan
+from search.results.outcome import read_outcome
+from trainables.panel import Panel
 
 TASKS = ("a", "b", "c", "d")
 
@@ -46,3 +54,34 @@ def test_many_tasks_are_not_listed() -> None:
     tasks = tuple(f"task{n}" for n in range(12))
     units = draw_units(tasks, [tasks], 12, seed=0)
     assert len({unit.ordering[0] for unit in units}) == 12
+
+
+def test_units_are_orderings_of_the_tasks_held_out_alone(tmp_path: Path) -> None:
+    plan = SearchPlan("default", held_out_tasks=("x", "y", "z"))
+    outcome = read_outcome(write_run(tmp_path / "run", plan=plan))
+    made = plan_confirmation(outcome, [], Scope(1, (6,), None))
+    assert len({tuple(unit["ordering"]) for unit in made.units}) == 6
+    assert {task for unit in made.units for task in unit["ordering"]} == {"x", "y", "z"}
+    assert made.held_out_tasks == ("x", "y", "z")
+    assert made.fresh_orderings == 6
+    assert plan_confirmation(outcome, [], Scope(1, (7,), None)).fresh_orderings == 5
+
+
+def test_a_search_of_first_stages_is_confirmed_on_whole_orderings(tmp_path: Path) -> None:
+    whole = (TASKS, ("c", "a", "d", "b"))
+    panel, plan = Panel(tuple(o[:2] for o in whole)), SearchPlan("default", search_stages=2)
+    folder = write_run(tmp_path / "run", [], panel, plan=plan, whole_orderings=whole)
+    made = plan_confirmation(read_outcome(folder), [], Scope(1, (8,), None))
+    orderings = [made.unit(n).ordering for n in range(8)]
+    assert all(sorted(ordering) == sorted(TASKS) for ordering in orderings)
+    assert not {ordering[:2] for ordering in orderings} & set(panel.orderings)
+    assert made.held_out_tasks == ()
+
+
+def test_beginnings_that_the_search_trained_come_last() -> None:
+    """After one stage every first task may be used: such orderings are fresh as a whole."""
+    begun = [("a",), ("b",), ("c",)]
+    units = draw_units(TASKS, begun, 24, seed=0)
+    assert units[0].ordering[0] == "d"
+    assert len({unit.ordering for unit in units}) == 24
+    assert {unit.ordering[0] for unit in units[:5]} == {*TASKS}

@@ -36,6 +36,13 @@ def test_a_clear_winner_is_best() -> None:
     assert "It closes 69%" in text and "of the gap from finetune to joint tuning" in text
 
 
+def test_tasks_held_out_are_named_as_what_chose_nothing() -> None:
+    made = confirmation({"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": CEILING})
+    plan = made.plan.model_copy(update={"held_out_tasks": ("a", "b", "c", "d")})
+    text = " ".join(verdict_sentences(judge(made), plan))
+    assert "over 3 orderings and seeds, on tasks that chose nothing" in text
+
+
 def test_equal_finalists_are_not_told_apart() -> None:
     scores = {"0000": GOOD, "0001": [0.47, 0.45, 0.46, 0.44, 0.49], "finetune": FLOOR}
     found = verdict(scores)
