@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from search.plan.bounds import check_number
-from search.plan.saved_plan import DataFingerprints, Located, SavedEncoder, SavedPlan
+from search.plan.saved_plan import (
+    CHOOSING_SPLIT,
+    DataFingerprints,
+    Located,
+    SavedEncoder,
+    SavedPlan,
+)
 from search.results.pareto import choose_best
 from search.results.run_folder import read_run_folder
 from search.results.tables import build_tables
@@ -18,7 +24,6 @@ from spaces.files import write_atomically
 from spaces.paths import check_path
 from spaces.records import Record
 from spaces.yaml_files import read_yaml, write_yaml
-from tasks import SPLITS
 from trainables.panel import INITIAL_STATES, SCORING, Panel
 from trainables.trial_record import Matrix, TrialRecord
 
@@ -43,8 +48,12 @@ class BestRecord(Record):
     """Knobs by part: strategy, training, adapter."""
     metrics: Mapping[str, float | None]
     matrices: tuple[Matrix, ...]
-    """Score matrices of the search, which the final training must reproduce."""
+    """Score matrices of the search, which the final training must reproduce.
+
+    They are one for each ordering, of its first tasks if the search trained no others.
+    """
     panel: Panel
+    """The panel of whole orderings."""
     seed: int
     workers: int
     """Training ranks."""
@@ -98,7 +107,7 @@ def _check_record(record: BestRecord, source: str) -> None:
     panel = record.panel
     for name, value, known in (
         ("scoring", panel.scoring, SCORING),
-        ("split", panel.split, SPLITS),
+        ("split", panel.split, (CHOOSING_SPLIT,)),
         ("way to learn initial tasks", panel.initial_state, INITIAL_STATES),
     ):
         if value not in known:
@@ -112,9 +121,12 @@ def _check_record(record: BestRecord, source: str) -> None:
         raise InputError(f"{source}: panel.initial must hold other tasks, got {listed(repeated)}")
     if repeated := {*tasks, *panel.initial} & set(panel.general):
         raise InputError(f"{source}: panel.general must hold other tasks, got {listed(repeated)}")
-    if [m.tasks for m in record.matrices] != list(panel.orderings):
+    begun = [
+        ordering[: m.stages] for ordering, m in zip(panel.orderings, record.matrices, strict=False)
+    ]
+    if [m.tasks for m in record.matrices] != begun or len(begun) < len(panel.orderings):
         raise InputError(
-            f"{source}: matrices must be one for each of panel.orderings, in their order"
+            f"{source}: matrices must be one for each of panel.orderings, of it or of its first tasks"
         )
     for where, name in (("model", record.model), ("benchmark", record.benchmark)):
         check_path(name.path, f"{source}: {where}.path")
@@ -126,13 +138,15 @@ def library_versions() -> dict[str, str]:
 
 
 def _best_record(plan: SavedPlan, trial: TrialRecord, search: str) -> BestRecord:
+    panel, matrices = plan.whole_panel, {matrix.tasks: matrix for matrix in trial.matrices}
+    searched = len(plan.panel.orderings[0])
     return BestRecord(
         trial=trial.name,
         search=search,
         config=trial.config,
         metrics=trial.metrics,
-        matrices=trial.matrices,
-        panel=plan.panel,
+        matrices=tuple(matrices[ordering[:searched]] for ordering in panel.orderings),
+        panel=panel,
         seed=plan.plan.seed,
         workers=plan.plan.workers_per_trial,
         model=plan.model,

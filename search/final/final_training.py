@@ -166,11 +166,12 @@ def _train(
 def _compare(best: BestConfig, retrained: PanelTrial) -> dict[str, Any]:
     """Compare the matrices with those of the search to the last bit, and print the result."""
     same_code = best.has_same_code()
-    if not best.matrices:
-        print("reproduced  nothing to compare with: another model or other data than the search's")
+    whole = zip(retrained.matrices(), best.matrices, strict=False)
+    pairs = [pair for ours, theirs in whole if (pair := _comparable(ours, theirs))]
+    if not pairs:
+        print("reproduced  nothing to compare with: other model, data or stages than the search's")
         return {"reproduced": None, "largest_difference": None, "same_code": same_code}
-    pairs = list(zip(retrained.matrices(), best.matrices, strict=False))
-    reproduced = bool(pairs) and all(ours == theirs for ours, theirs in pairs)
+    reproduced = all(ours == theirs for ours, theirs in pairs)
     gaps = [np.nanmax(np.abs(a.values - b.values)) for a, b in pairs if a.tasks == b.tasks]
     largest = float(max(gaps, default=0.0))
     if reproduced:
@@ -179,6 +180,22 @@ def _compare(best: BestConfig, retrained: PanelTrial) -> dict[str, Any]:
         why = "" if same_code else " (code or library versions differ from the search's)"
         print(f"reproduced  NOT exactly: largest difference of a score {largest:.4f}{why}")
     return {"reproduced": reproduced, "largest_difference": largest, "same_code": same_code}
+
+
+def _comparable(ours: ScoreMatrix, theirs: ScoreMatrix) -> tuple[ScoreMatrix, ScoreMatrix] | None:
+    """Return the parts of two matrices that must be equal; None if no stage is in both.
+
+    A search of first stages ends earlier, and may score other tasks at its end: cells of either alone are
+    left out.
+    """
+    if theirs.stages == ours.stages:
+        return ours, theirs
+    ours = ours.after(theirs.stages)
+    both = ~(np.isnan(ours.values) | np.isnan(theirs.values))
+    if not both[1:].any():
+        return None
+    first, second = (np.where(both, m.values, np.nan) for m in (ours, theirs))
+    return dataclasses.replace(ours, values=first), dataclasses.replace(theirs, values=second)
 
 
 def _save_models(

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
-from records import record, write_run
+from records import matrix, record, write_run
 
 from search import commands
+from search.final.best_record import read_best_record
 from search.plan.objectives import TRIAL_METRICS, direction
 from search.plan.search_plan import SearchPlan
 from spaces import InputError
 from spaces.seals import sealed
 from trainables.metrics.glossary import GLOSSARY
+from trainables.panel import Panel
 
 
 @pytest.fixture
@@ -59,6 +61,26 @@ def test_a_best_yaml_of_another_schema_is_one_clear_error(
     capsys.readouterr()
     error = refused(str(run / "best.yaml"), command=commands.train, where=False)
     assert re.search(message, error) and str(run / "best.yaml") in error
+
+
+def test_a_search_of_first_stages_is_trained_on_whole_orderings(tmp_path: Path) -> None:
+    """Orderings that begin alike share the matrix of their beginning."""
+    whole = (("a", "b", "c", "d"), ("a", "b", "d", "c"), ("c", "d", "a", "b"))
+    panel = Panel((whole[0][:2], whole[2][:2]))
+    trials = [record("0000", matrices=[matrix(o, 0.8, 0.9) for o in panel.orderings])]
+    plan = SearchPlan("default", search_stages=2)
+    prints = {"model": "0a", "tasks": dict.fromkeys("abcd", "1b")}
+    run = write_run(
+        tmp_path / "run", trials, panel, plan=plan, whole_orderings=whole, fingerprints=prints
+    )
+    best = exported(run)
+    assert [tuple(ordering) for ordering in best["panel"]["orderings"]] == [*whole]
+    assert [m["tasks"] for m in best["matrices"]] == [["a", "b"], ["a", "b"], ["c", "d"]]
+    assert read_best_record(run / "best.yaml").panel.orderings == whole
+    for wrong in (best["matrices"][:2], [*best["matrices"][1:], best["matrices"][0]]):
+        (run / "best.yaml").write_text(yaml.safe_dump(sealed({**best, "matrices": wrong})))
+        with pytest.raises(InputError, match=r"one for each of panel\.orderings"):
+            read_best_record(run / "best.yaml")
 
 
 def test_an_export_names_the_trials_that_are_unfinished(

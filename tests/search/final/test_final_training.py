@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from readme import assert_says_the_same
@@ -9,9 +10,10 @@ from readme import assert_says_the_same
 from models.batching import encode
 from models.lmm import LMM
 from search.final.adapter_export import save_model
-from search.final.final_training import _held_out_orderings
+from search.final.final_training import _comparable, _held_out_orderings
 from spaces import Adapter, InputError
 from tasks import load_benchmark
+from trainables.metrics.score_matrix import ScoreMatrix
 from trainables.panel import Panel
 
 ONE_PART = ("connector", "lm_lora")
@@ -38,6 +40,25 @@ def test_a_saved_model_loads_in_plain_transformers_and_peft_as_its_readme_says(
     rows = load_benchmark(toy.benchmark).task("hue").examples("test")[:2]
     examples = [encode(lmm.processor, row) for row in rows]
     assert_says_the_same(tmp_path / "saved", lmm, examples, tmp_path)
+
+
+def test_first_stages_are_compared_with_those_of_whole_orderings() -> None:
+    order, nan = ("a", "b", "c"), float("nan")
+    rows = [[0.1, 0.1, 0.1], [0.9, nan, nan], [0.7, 0.8, nan], [0.5, 0.6, 0.4]]
+    whole = ScoreMatrix(order, np.array(rows))
+    assert _comparable(whole, whole) == (whole, whole)
+    begun = ScoreMatrix(order[:2], np.array([[0.1, 0.1], [0.9, nan], [0.7, 0.8]]))
+    ours, theirs = _comparable(whole, begun) or (None, None)
+    assert ours == theirs == begun
+    other = ScoreMatrix(order[:2], np.array([[0.1, 0.1], [0.9, nan], [0.7, 0.9]]))
+    ours, theirs = _comparable(whole, other) or (None, None)
+    assert ours != theirs
+    # A search of first stages scores more tasks at its end than a whole ordering does there.
+    cheap = ScoreMatrix(order, np.array([*rows[:2], [nan, 0.8, nan], rows[3]]))
+    ours, theirs = _comparable(cheap, begun) or (None, None)
+    assert ours == theirs and ours is not None and np.isnan(ours.values[2, 0])
+    joint = ScoreMatrix(order, np.array([rows[0], [nan] * 3, [nan] * 3, rows[3]]))
+    assert _comparable(joint, ScoreMatrix(order[:2], joint.values[[0, 1, 3], :2])) is None
 
 
 def test_orderings_of_the_search_are_left_out_with_a_line_on_the_screen(
