@@ -13,20 +13,33 @@ def analyze(argv: Sequence[str] | None = None) -> int:
     """Write the tables and the report of a search again, and print its outcome."""
     p = Parser(prog="search/analyze.py", description=analyze.__doc__)
     p.add_argument("run", type=path_flag, help="folder of the search")
+    p.add_argument(
+        "--search-stages",
+        type=whole_flag,
+        metavar="K",
+        help="also choose by the first K tasks of each ordering alone, and compare",
+    )
     args = p.parse_args(argv)
 
     def act() -> int:
         from search.report.html import write_report
         from search.report.terminal import show_results
+        from search.results.first_stages import first_stages_lines
+        from search.results.outcome import read_outcome
         from search.results.sums import RESULTS, summed
         from search.results.tables import write_tables
 
+        compared, stages = list[str](), args.search_stages
         with damage_told(args.run.absolute().parent, args.run):
             restore_records(args.run)
+            if stages is not None:
+                compared = first_stages_lines(read_outcome(args.run), stages)
             with summed(args.run, RESULTS):
                 write_tables(args.run)
                 write_report(args.run)
             show_results(args.run)
+        for line in ["", *compared] if compared else []:
+            print(line)
         return 0
 
     return guarded(act)
@@ -71,11 +84,17 @@ def export(argv: Sequence[str] | None = None) -> int:
         type=text_flag,
         help="metric that chooses on the Pareto front (default: the first objective)",
     )
+    p.add_argument(
+        "--search-stages",
+        type=whole_flag,
+        metavar="K",
+        help="choose by the first K tasks of each ordering alone",
+    )
     p.add_argument("--out", type=path_flag, help="file to write (default: RUN/best.yaml)")
     args = p.parse_args(argv)
 
     def act() -> int:
-        from search.confirmation.answer import export_notes, recommended
+        from search.confirmation.answer import export_notes
         from search.final.best_record import export_best
         from search.report.terminal import chosen_lines, unfinished
         from search.results.outcome import read_outcome
@@ -88,7 +107,7 @@ def export(argv: Sequence[str] | None = None) -> int:
                 f"the best trial is not known: {', '.join(lost)} ended, but the record is lost; "
                 "search/run.py --resume makes it again, or --trial NAME exports another"
             )
-        trial = args.trial or (None if args.by else recommended(args.run))
+        trial = _trial_to_export(args.run, args.trial, args.by, args.search_stages)
         file, chosen = export_best(args.run, trial, args.by, args.out)
         outcome = read_outcome(args.run)
         # A better trial may still come.
@@ -99,6 +118,22 @@ def export(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return guarded(act)
+
+
+def _trial_to_export(
+    run: Path, named: str | None, by: str | None, stages: int | None
+) -> str | None:
+    """Return the trial to export; None for the best one of the whole search."""
+    from search.confirmation.answer import recommended
+    from search.results.first_stages import choose_by_first_stages
+    from search.results.outcome import read_outcome
+    from spaces.errors import InputError
+
+    if stages is not None and named:
+        raise InputError("--search-stages chooses a trial, and --trial names one: give one of them")
+    if stages is not None:
+        return choose_by_first_stages(read_outcome(run), stages, by)
+    return named or (None if by else recommended(run))
 
 
 def train(argv: Sequence[str] | None = None) -> int:
