@@ -53,7 +53,14 @@ def read_run_folder(folder: Path) -> RunFolder:
     skipped: dict[str, str] = {}
     for file in sorted((folder / TRIALS).glob("*.json")):
         try:
-            trials.append(TrialRecord.read(file))
+            record = TrialRecord.read(file)
         except InputError as error:
             skipped[file.name] = str(error)
+            continue
+        if record.panel and record.panel.split != plan.panel.split:
+            skipped[file.name] = (
+                f"it was scored on the {record.panel.split} split, which chooses nothing"
+            )
+        else:
+            trials.append(record)
     return RunFolder(folder, plan, tuple(trials), skipped)

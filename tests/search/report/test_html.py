@@ -86,7 +86,7 @@ def test_names_and_messages_are_escaped(tmp_path: Path) -> None:
         record("0001", HOSTILE, [], "failed", message=HOSTILE),
         record(HOSTILE.replace("/", ""), "ewc", state="stopped"),
     ]
-    panel = Panel(tuple(orderings), scoring=HOSTILE, split=HOSTILE)
+    panel = Panel(tuple(orderings), scoring=HOSTILE)
     model = {"name": HOSTILE, "path": HOSTILE}
     folder = write_run(tmp_path / "run", trials, name=HOSTILE, panel=panel, model=model)
     (folder / "trials" / f"{HOSTILE.replace('/', '')}2.json").write_text("{")
