@@ -10,10 +10,10 @@ from trainables.store.code_fingerprint import ROOT, code_fingerprint
 from trainables.store.stage_keys import strategy_code
 
 DECIDING = (
-    *("search.plan.space", "search.tuning.searcher"),
+    *("search.plan.space", "search.plan.reference_runs", "search.tuning.searcher"),
     *("search.tuning.stage_scheduler", "search.tuning.stopping"),
 )
-"""Modules that decide about proposals and stops, together with all that they import."""
+"""Modules that decide about proposals, reference runs and stops, together with all that they import."""
 LIBRARIES = ("optuna", "ray")
 
 

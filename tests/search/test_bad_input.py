@@ -176,7 +176,7 @@ def test_rows_that_the_connector_alone_cannot_learn_from_are_refused(
     root = write_benchmark(tmp_path / "data")
     rows = [row(0), row(1, image=None), row(2, prompt="<image> <image> which half?")]
     write_rows(root / "left" / "train.parquet", rows)
-    data = {"benchmark": str(root), "tasks": ["left", "right"]}
+    data = {"benchmark": str(root), "tasks": ["left", "right"], "strategies": ["replay"]}
     token = (
         "left/train row 2 (id a2): number of <image> marks differs from images (2 marks, 1 images)"
     )

@@ -54,8 +54,8 @@ def begun(plan: Callable, tmp_path: Path) -> Path:
 def test_a_search_is_not_resumed_as_another_one(flag: str, begun: Path, refused: Callable) -> None:
     error = refused("--resume", "--name", "begun", *flag.split())
     assert f"got {flag.split()[0]}" in error
-    free = "--samples, --concurrent, --gpus-per-worker, --time-budget and --store-limit"
-    assert f"only {free} may differ" in error
+    free = "--samples, --confirm, --confirm-seeds, --prefer, --concurrent, --gpus-per-worker"
+    assert f"only {free}, --time-budget and --store-limit may differ" in error
 
 
 def test_a_search_is_not_resumed_on_other_data(begun: Path, refused: Callable) -> None:

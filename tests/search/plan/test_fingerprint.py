@@ -76,7 +76,7 @@ def test_words_and_other_code_do_not_change_the_fingerprint(
 
 def test_every_module_behind_proposals_and_stops_counts(tree: Path) -> None:
     before, closure = search_code(tree), import_closure(*DECIDING, root=tree)
-    assert {"search.results.statistics", "spaces.domains", "trainables.panel"} <= set(closure)
+    assert {"search.plan.reference_runs", "spaces.domains", "trainables.panel"} <= set(closure)
     for module in closure:
         path = tree / module.replace(".", "/")
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
