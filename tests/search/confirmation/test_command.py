@@ -10,8 +10,8 @@ import pytest
 from search.confirmation.command import cut_short
 from search.confirmation.confirm import confirm_command
 from search.interruption import InterruptedSearch
+from search.ray_session import resumable
 from search.resources.ray_watch import RayDiedError
-from search.run_search import resumable
 from spaces.errors import MACHINE_STATUS, MachineError
 
 RUN = Path("results/some search")
