@@ -220,10 +220,12 @@ def prepare(args: argparse.Namespace, storage: Path, name: str | None) -> Prepar
     plan = plan_from_flags(args, storage / name if args.resume and name else None)
     resolved = resolve_plan(plan, name, storage, args.resume)
     if args.resume:
+        from search.confirmation.finalists import check_units
         from search.tuning.recorded_plan import check_samples
 
         check_unchanged(resolved)
         check_samples(resolved.run, plan.samples)
+        check_units(resolved.run, plan.confirm_seeds)
     prepared = prepare_search(resolved)
     if args.measure:
         from search.resources.cost_estimate import measure

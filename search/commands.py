@@ -60,6 +60,12 @@ def confirm(argv: Sequence[str] | None = None) -> int:
         type=whole_flag,
         help="units at most (default: 3 to 8, in proportion to the stages that the search trained)",
     )
+    p.add_argument(
+        "--prefer",
+        type=text_flag,
+        choices=("training", "memory", "latency", "mean"),
+        help="cost that chooses among finalists that are not told apart (default: the search's own)",
+    )
     p.add_argument("--dry-run", action="store_true", help="print what would be trained, then exit")
     args = p.parse_args(argv)
 
@@ -67,7 +73,7 @@ def confirm(argv: Sequence[str] | None = None) -> int:
         from search.confirmation.command import confirm_run
 
         run = args.run.expanduser().resolve()
-        return confirm_run(run, args.finalists, args.units, args.dry_run)
+        return confirm_run(run, args.finalists, args.units, args.prefer, args.dry_run)
 
     return guarded(act)
 

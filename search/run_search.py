@@ -166,7 +166,9 @@ def tune_trials(resolved: ResolvedPlan, searcher: StudySearcher, lanes: int) -> 
         raise fault_behind(error, resolved.run) from error
     finally:
         progress.close()
-    return tune_ending(searcher.unended(), searcher.failed, budget, time.monotonic() - begun)
+    ending = tune_ending(searcher.unended(), searcher.failed, budget, time.monotonic() - begun)
+    # A part of the budget was kept for the confirmation; the user knows of the whole.
+    return dataclasses.replace(ending, budget=ending.budget and resolved.plan.time_budget)
 
 
 def resume_while_stuck(

@@ -17,6 +17,7 @@ from search.results.answer import why_no_answer
 from search.results.outcome import read_outcome
 from search.run_end import Ending
 from search.tuning.restored_trials import NoRunner, replay
+from spaces.errors import InputError
 from trainables.config import TrialConfig
 from trainables.store.stage_store import StageStore
 from trainables.trial import PanelTrial
@@ -32,14 +33,19 @@ def search_budget(plan: SearchPlan) -> float | None:
 def wanted_confirmation(resolved: ResolvedPlan) -> ConfirmationRecord | None:
     """Return the confirmation that a search whose trials have ended still needs; None if it needs none.
 
-    Runs whose stages are all in the store are taken from it. Why a search cannot be confirmed is printed.
+    Runs whose stages are all in the store are taken from it. A search whose only finished trials are
+    references is not confirmed, and this is printed.
     """
     if resolved.plan.confirm == 0:
         return None
     outcome = read_outcome(resolved.run)
     if why_no_answer(outcome):
         return None
-    plan = planned(outcome, resolved, resolved.plan.confirm, resolved.plan.confirm_seeds)
+    try:
+        plan = planned(outcome, resolved, resolved.plan.confirm, resolved.plan.confirm_seeds)
+    except InputError as error:  # the search itself has an answer, which must not be lost
+        print(f"not confirmed: {error}", flush=True)
+        return None
     plan.write(resolved.run)
     restore_runs(resolved, plan)
     return plan if read_results(resolved.run, plan).wanted() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -20,24 +21,32 @@ from search.results.outcome import read_outcome
 from spaces.errors import MACHINE_STATUS, InputError
 
 
-def confirm_run(run: Path, finalists: int | None, units: int | None, dry_run: bool) -> int:
-    """Confirm the search in a folder; return the exit status, 1 if it cannot tell anything apart."""
+def confirm_run(
+    run: Path, finalists: int | None, units: int | None, prefer: str | None, dry_run: bool
+) -> int:
+    """Confirm the search in a folder; return the exit status, 1 if it cannot tell anything apart.
+
+    Numbers and the preference that are None are those of the search's plan.
+    """
     for flag, number in (("--finalists", finalists), ("--units", units)):
         if number is not None and number < 1:
             raise InputError(f"{flag} must be at least 1, got {number}")
     outcome = read_outcome(run)
-    resolved = resolve_plan(resumed_plan(run), run.name, run.parent, resume=True)
+    plan = resumed_plan(run)
+    plan = dataclasses.replace(plan, prefer=prefer or plan.prefer)
+    resolved = resolve_plan(plan, run.name, run.parent, resume=True)
     check_unchanged(resolved)
-    plan = planned(outcome, resolved, finalists, units)
-    print("\n".join(plan_lines(plan)), flush=True)
+    asked = (finalists or plan.confirm or None, units or plan.confirm_seeds)
+    confirmation = planned(outcome, resolved, *asked)
+    print("\n".join(plan_lines(confirmation)), flush=True)
     if dry_run:
         return 0
     try:
-        confirmation = confirm(prepare_search(resolved), plan)
+        results = confirm(prepare_search(resolved), confirmation)
     except (KeyboardInterrupt, RayDiedError) as error:
         return cut_short(error, run)
-    print("\n".join(["", *result_lines(confirmation)]), flush=True)
-    return int(judge(confirmation).kind == "cannot tell")
+    print("\n".join(["", *result_lines(results)]), flush=True)
+    return int(judge(results).kind == "cannot tell")
 
 
 def cut_short(error: BaseException, run: Path) -> int:

@@ -12,6 +12,7 @@ from ray import tune
 from search.confirmation.finalists import (
     FOLDER,
     ConfirmationRecord,
+    check_units,
     choose_finalists,
     plan_confirmation,
     read_confirmation,
@@ -30,7 +31,7 @@ from search.resources.ray_watch import watching_ray
 from search.results.outcome import Outcome
 from search.tuning.health import Health
 from search.tuning.run_lock import begin_storage, only_writer
-from spaces.errors import MACHINE_STATUS, InputError
+from spaces.errors import MACHINE_STATUS
 from spaces.references import REFERENCES
 from trainables.trainable import SearchContext, StageTrainable
 
@@ -46,26 +47,26 @@ def planned(
 ) -> ConfirmationRecord:
     """Return the plan of a search's confirmation: the one begun earlier, or a new one.
 
-    One begun earlier is replaced if the search has found other finalists since; what was trained for it is
-    in the store. Raises `InputError` if `units` differs from that of one begun earlier.
+    One begun earlier keeps its numbers, and is replaced if the search has found other finalists since, or
+    others are asked for; what was trained for it is in the store. The preference is that of the plan.
+    Raises `InputError` if `units` differs from that of one begun earlier.
     """
+    check_units(resolved.run, units)
+    earlier = read_confirmation(resolved.run)
     strategies = sum(
         bool(row["best"]) and row["strategy"] not in REFERENCES
         for row in outcome.strategies.values()
     )
+    if earlier is not None:
+        finalists = finalists or sum(f.strategy not in REFERENCES for f in earlier.finalists)
+        units = units if earlier.most_stages is not None else len(earlier.units)
     scope = confirmation_scope(
         search_stages(outcome), len(outcome.run.plan.confirmed_tasks), strategies, finalists, units
     )
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
-    earlier = read_confirmation(resolved.run)
-    if earlier is None or (finalists is None and earlier.finalists != tuple(chosen)):
+    if earlier is None or earlier.finalists != tuple(chosen):
         return plan_confirmation(outcome, chosen, scope)
-    if units not in (None, len(earlier.units)):
-        raise InputError(
-            f'the confirmation of "{resolved.run.name}" was begun with {len(earlier.units)} units, got '
-            f"--units {units}: go on without it, or delete {resolved.run / FOLDER} to begin anew"
-        )
-    return earlier
+    return earlier.model_copy(update={"prefer": resolved.plan.prefer})
 
 
 def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:

@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.confirmation.scope import Scope
 from search.confirmation.units import draw_units, fresh_orderings
+from search.plan.search_plan import Preference
 from search.results.cautions import validation_sizes
 from search.results.outcome import Outcome
 from search.results.pareto import maximised
@@ -33,10 +34,6 @@ OF_THE_END = ("final_average", "worst_ordering", *OF_GENERAL, GENERAL_KL)
 """Metrics of the scores after the last stage, and of general tasks before the first one."""
 BEYOND_SEEN = ("forward_transfer", "chaudhry_forgetting")
 """Metrics that need scores of tasks before their own stage: only these pay for such scores."""
-
-Preference = Literal["training", "memory", "latency", "mean"]
-"""Cost of training, of what is stored beside the model, or of an answer; or none, and the mean decides."""
-PREFERENCES: tuple[str, ...] = get_args(Preference)
 
 
 class Finalist(BaseModel):
@@ -107,6 +104,12 @@ class ConfirmationRecord(Record):
         found = [one for one in self.finalists if one.strategy == strategy]
         return max(found, key=lambda one: one.is_tuned).name if found else strategy
 
+    def repeats(self, units: int) -> bool:
+        """Return whether one of the first units has an ordering of the search or of another unit."""
+        return self.fresh_orderings is not None and self.fresh_orderings < min(
+            units, len(self.units)
+        )
+
     def scored(self, panel: Panel) -> Panel:
         """Return a search's panel with the schedule of scoring that the metric needs, and no more."""
         seen = panel.scoring if self.metric in BEYOND_SEEN else "seen"
@@ -130,6 +133,16 @@ def read_confirmation(run: Path) -> ConfirmationRecord | None:
         return ConfirmationRecord.from_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
+
+
+def check_units(run: Path, units: int | None) -> None:
+    """Raise `InputError` if a search's confirmation was begun with another number of units."""
+    earlier = read_confirmation(run)
+    if earlier is not None and units not in (None, len(earlier.units)):
+        raise InputError(
+            f'the confirmation of "{run.name}" must keep the {len(earlier.units)} units that it was begun '
+            f"with, got {units}: go on without that number, or delete {run / FOLDER} to begin anew"
+        )
 
 
 def choose_finalists(
@@ -230,5 +243,6 @@ def plan_confirmation(
         most_stages=scope.stages,
         metric=metric,
         higher_is_better=mode == "max",
+        prefer=saved.plan.prefer,  # type: ignore[arg-type]  # checked with the plan
         examples=validation_sizes(outcome, saved.confirmed_tasks),
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.confirmation.finalists import FOLDER, ConfirmationRecord, Preference
+from search.confirmation.finalists import FOLDER, ConfirmationRecord
 from search.confirmation.looks import compare
+from search.plan.search_plan import Preference
 from spaces.errors import InputError
 from spaces.references import REFERENCES
 from trainables.trial_record import TrialRecord, trial_path

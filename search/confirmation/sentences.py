@@ -25,7 +25,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
         return [_cannot_tell(verdict, plan)]
     leader = called(named[verdict.leader])
     own = f"{format_metric(plan.metric)} {_shown(verdict.scores[verdict.leader], plan)}"
-    over = f"over {verdict.units} {chose_nothing(plan.held_out_tasks)}"
+    over = f"over {verdict.units} {chose_nothing(plan.held_out_tasks, plan.repeats(verdict.units))}"
     plain = _plain(verdict, named)
     if not verdict.together[1:]:
         lead = f"{leader} is best: {own} {over}."

@@ -11,9 +11,10 @@ import numpy as np
 
 from search.confirmation.costs import Costs, measure_costs
 from search.confirmation.estimates import Interval, mean_interval, ratio_interval
-from search.confirmation.finalists import Finalist, Preference
+from search.confirmation.finalists import Finalist
 from search.confirmation.looks import FEWEST, NOMINAL, Comparison, compare
 from search.confirmation.results import TEST, VALIDATION, Confirmation
+from search.plan.search_plan import Preference
 from spaces.references import CEILING, FLOOR
 
 Kind = Literal[

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
 from search.plan.bounds import check_number, check_numbers
-from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
+from search.plan.search_plan import FEATURE_CACHES, PREFERENCES, STOPPING, SearchPlan
 from search.plan.space import ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.errors import shown
@@ -97,13 +97,15 @@ def check_budget(plan: SearchPlan, strategies: Sequence[str]) -> None:
 
 
 def check_settings(plan: SearchPlan) -> None:
-    """Raise `InputError` for a wrong cache of features, scoring schedule or stopping rule."""
+    """Raise `InputError` for a wrong cache of features, scoring schedule, preference or stopping rule."""
     if plan.features not in FEATURE_CACHES:
         raise unknown("features", plan.features, FEATURE_CACHES)
     if plan.scoring not in SCORING:
         raise unknown("scoring", plan.scoring, SCORING)
     if plan.stopping not in STOPPING:
         raise unknown("stopping", plan.stopping, STOPPING)
+    if plan.prefer not in PREFERENCES:
+        raise unknown("prefer", plan.prefer, PREFERENCES)
     check_number("halving", plan.halving)
 
 

@@ -100,9 +100,12 @@ def protocol_name(plan: SearchPlan, length: int) -> str:
     return "; ".join(parts) or "orderings held out"
 
 
-def chose_nothing(held_out: Sequence[str]) -> str:
-    """Return what the units of a confirmation have that chose nothing, given the tasks held out."""
-    fresh = "orderings and seeds"
+def chose_nothing(held_out: Sequence[str], repeats: bool = False) -> str:
+    """Return what the units of a confirmation have that chose nothing, given the tasks held out.
+
+    `repeats`: some orderings are those of the search or of other units, for there are too few.
+    """
+    fresh = "seeds (there are too few orderings)" if repeats else "orderings and seeds"
     return f"{fresh}, on tasks that chose nothing" if held_out else f"{fresh} that chose nothing"
 
 

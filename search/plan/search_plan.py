@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from search.plan.objectives import Objective, parse_objectives
 
@@ -15,12 +15,9 @@ STOPPING = {
     "none": "every trial trains the whole panel",
 }
 
-PREFERENCES = {
-    "training": "seconds of training",
-    "memory": "bytes that are kept and added beside the model",
-    "latency": "seconds to answer an example",
-    "mean": "no cost: the highest mean",
-}
+Preference = Literal["training", "memory", "latency", "mean"]
+"""Cost of training, of what is stored beside the model, or of an answer; or none, and the mean decides."""
+PREFERENCES: tuple[str, ...] = get_args(Preference)
 
 FEATURE_CACHES = {
     "auto": "on disk if the features need more than a worker caches in memory",

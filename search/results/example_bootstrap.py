@@ -32,7 +32,7 @@ CLOSE = 1e-6
 
 @dataclass(frozen=True)
 class ExampleSpread:
-    """How far a finalist's test figure, and its lead over another, depend on the examples scored."""
+    """Spread of a finalist's test figure, and of its lead over another, over the examples scored."""
 
     score: Interval
     lead: Interval | None

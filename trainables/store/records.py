@@ -121,7 +121,7 @@ class ScoreRecord(StageRecord):
     retrieval_accuracy: float | None = None
     oracle_score: float | None = None
     general_kl: float | None = None
-    """Of a general task: KL divergence from the untrained model, in nats per token of the true answers."""
+    """KL divergence from the untrained model, in nats per token of the true answers; None if learned."""
     predictions: tuple[dict[str, Any], ...] = ()
     """One row an example: id, prompt, prediction, answers and the scores of the answer."""
 

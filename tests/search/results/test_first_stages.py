@@ -168,7 +168,7 @@ def test_the_commands_say_and_export_the_choice(
 
 
 def test_a_search_of_first_stages_has_the_metrics_of_cut_matrices(toy: Toy, tmp_path: Path) -> None:
-    """What `analyze --search-stages` computes for free is what `run.py --search-stages` trains for."""
+    """Compare the choice that `analyze --search-stages` computes with that of `run.py --search-stages`."""
     chosen = config({"name": "replay", "ratio": 0.3})
     orderings = (("hue", "light", "half"), ("light", "half", "hue"))
     whole = walked(toy.walk(chosen, tmp_path, *orderings))
