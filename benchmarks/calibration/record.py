@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from benchmarks.claims.runs import Job, run_jobs
 from search.plan.presets import default
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
+from search.plan.space import SHARED, config_space
 from spaces.files import write_atomically
 from trainables.config import TrialConfig
 
 TABLE = Path(__file__).parent / "table.json"
 TASKS = ("animal", "flag_continent", "digit")
-RATES, RANKS = (2e-3, 4e-3), (8, 32)
+RATES, SLOWEST = (2e-3, 4e-3), 1e-3
 
 
 def main() -> None:
@@ -48,44 +49,30 @@ def main() -> None:
 def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a name and a configuration for each row of the table; the last two are joint tuning."""
     slow, plain = RATES
-    shared = {rate: {"learning_rate": rate} for rate in (1e-3, *RATES)}
-    for rate, rank in ((1e-3, 8), (slow, 8), (plain, 8), (plain, 32)):
-        yield from _named({"name": "finetune"}, shared[rate], rank)
+    for rate, rank in ((SLOWEST, 8), (slow, 8), (plain, 8), (plain, 32)):
+        yield _named({"name": "finetune"}, rate, rank)
     for ratio, rate in itertools.product((0.03, 0.1, 0.3), RATES):
-        yield from _named({"name": "replay", "ratio": ratio}, shared[rate], 8)
+        yield _named({"name": "replay", "ratio": ratio}, rate)
     for strength, rate in itertools.product((1e3, 1e4, 1e5), RATES):
-        yield from _named({"name": "ewc", "strength": strength}, shared[rate], 8)
+        yield _named({"name": "ewc", "strength": strength}, rate)
     for ratio, strength in itertools.product((0.1, 0.3), (1e3, 1e4)):
         both = {"name": "replay+ewc", "replay_ratio": ratio, "ewc_strength": strength}
-        yield from _named(both, shared[plain], 8)
+        yield _named(both, plain)
     for threshold, rate in itertools.product((0.5, 1.0), RATES):
-        yield from _named({"name": "eproj", "threshold": threshold}, shared[rate], 8)
+        yield _named({"name": "eproj", "threshold": threshold}, rate)
     for rate in RATES:
-        yield from _named({"name": "joint"}, shared[rate], 8)
+        yield _named({"name": "joint"}, rate)
 
 
-def _named(
-    strategy: Mapping[str, Any], training: Mapping[str, Any], rank: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    knobs = [f"{value:g}" for name, value in strategy.items() if name != "name"]
-    name = "-".join([strategy["name"], *knobs, f"{training['learning_rate']:g}", f"r{rank}"])
-    fixed = default().space
-    own = {
-        knob.partition(".")[2] if part == strategy["name"] else knob.replace(".", "_"): value
-        for knob, value in fixed.items()
-        if (part := knob.partition(".")[0]) in strategy["name"].split("+")
-        and not isinstance(value, Mapping)
-    }
-    yield (
-        name,
-        TrialConfig.from_dict(
-            {
-                "strategy": {**own, **strategy},
-                "training": {**default().training, **training},
-                "adapter": {"rank": rank},
-            }
-        ).to_dict(),
-    )
+def _named(strategy: dict[str, Any], rate: float, rank: int = 8) -> tuple[str, dict[str, Any]]:
+    """Return the name and the configuration of a strategy under the default plan's fixed knobs."""
+    plan, name = default(), strategy["name"]
+    knobs = [f"{value:g}" for knob, value in strategy.items() if knob != "name"]
+    training = {**plan.training, "learning_rate": rate}
+    space = config_space((name,), {"training": training, "adapter": {"rank": rank}}, plan.space)
+    values = space.fixed | {"strategy": {**space.fixed[name], **strategy}}
+    config = TrialConfig.from_dict({part: values[part] for part in ("strategy", *SHARED)})
+    return "-".join([name, *knobs, f"{rate:g}", f"r{rank}"]), config.to_dict()
 
 
 def resolved(work: Path) -> ResolvedPlan:

@@ -7,16 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.calibration.model import Components, equal, simulate
 from benchmarks.calibration.simulate import (
-    Components,
     called_best,
     coverage,
-    equal,
     kept_best,
     paired_coverage,
     report,
     rightly_best,
-    simulate,
 )
 
 MODEL, SEARCHES, UNITS = Components(), 200, 8

@@ -83,6 +83,7 @@ def test_a_wrong_flag_is_one_clear_error(what: str, plan: Callable, refused: Cal
 
 WRONG_FIELDS = {
     "a field": ({"sample": 3}, 'unknown field in .*"sample"; .*did you mean "samples"'),
+    "a preference": ({"prefer": "cheap"}, 'unknown prefer "cheap"'),
     "a type": ({"samples": "many"}, "samples must be a whole number, got 'many'"),
     "itself": ({"extends": "toy.yaml"}, "a plan must not extend itself"),
     "a base": ({"extends": "smok"}, 'unknown plan "smok"; .*did you mean "smoke"'),
