@@ -98,13 +98,13 @@ def _general_table(outcome: Outcome) -> Table:
 
 
 def _empty_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
 
 
 def _strategy_table(outcome: Outcome) -> Table:
     table = _empty_table()
     table.add_column("strategy", overflow="fold")
-    table.add_column("trial")
+    table.add_column("trial", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
