@@ -103,7 +103,8 @@ def _check_inputs(best: BestConfig) -> None:
     check_parts(folder_family(best.model), config.adapter)
     check_routed(config.strategy, config.adapter)
     check_loading(config.training.loading)
-    demands = row_requirements(best.model, [config.adapter], best.workers, [config.training.zero])
+    adapters = {config.strategy.name: [config.adapter]}
+    demands = row_requirements(best.model, adapters, best.workers, [config.training.zero])
     tasks = best.panel.all_tasks
     check_rows(best.benchmark, tasks, requirements=demands).raise_if_broken()
 

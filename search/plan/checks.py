@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from models.location import folder_family, image_token
 from search.plan.bounds import check_number, check_numbers
 from search.plan.search_plan import FEATURE_CACHES, PREFERENCES, STOPPING, SearchPlan
-from search.plan.space import ConfigSpace
+from search.plan.space import PARTS, ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.errors import shown
 from spaces.loading import check_loading
@@ -85,15 +85,10 @@ def searched_strategies(plan: SearchPlan) -> tuple[str, ...]:
     return searched
 
 
-def check_budget(plan: SearchPlan, strategies: Sequence[str]) -> None:
+def check_budget(plan: SearchPlan) -> None:
     """Raise `InputError` for samples, workers, time, storage or a share of a GPU that cannot be."""
     check_share(plan.gpus_per_worker, plan.workers_per_trial)
     check_numbers(plan)
-    if plan.balanced and plan.samples % len(strategies):
-        raise InputError(
-            f"a balanced plan must have as many samples for each of {len(strategies)} strategies, got "
-            f"{plan.samples}; {max(1, plan.samples // len(strategies)) * len(strategies)} would do"
-        )
 
 
 def check_settings(plan: SearchPlan) -> None:
@@ -131,23 +126,41 @@ def check_share(share: float | None, workers: int) -> None:
 
 
 def row_requirements(
-    folder: Path, adapters: Iterable[Adapter], workers: int, zero: Iterable[object]
+    folder: Path, adapters: Mapping[str, Iterable[Adapter]], workers: int, zero: Iterable[object]
 ) -> RowRequirements:
     """Return the requirements on every row, whichever of the adapters the model has.
+
+    `adapters` are given by who proposes them: `adapter.parts`, or a strategy that has its own.
+    """
+    family = folder_family(folder)
+    return RowRequirements(
+        tokens=False,
+        image=_who_needs_images(adapters, workers, zero) if family.text_alone else "the model",
+        reserved=image_token(folder),
+        several_images=family.several_images,
+    )
+
+
+def _who_needs_images(
+    adapters: Mapping[str, Iterable[Adapter]], workers: int, zero: Iterable[object]
+) -> str:
+    """Return who needs an image with every row, and what would do without; empty if nobody does.
 
     With several workers, DeepSpeed reduces the connector's gradients in their order of arrival, and with
     ZeRO 3 gathers its weights likewise. A rank whose examples have no image would block the others.
     """
-    adapters = list(adapters)
-    vision_alone = any(not adapter.language for adapter in adapters)
-    uses_connector = any(a.parts not in ("lm_lora", "lm") for a in adapters) or 3 in zero
-    would_block = workers > 1 and uses_connector
-    return RowRequirements(
-        tokens=False,
-        image=vision_alone or would_block or not folder_family(folder).text_alone,
-        reserved=image_token(folder),
-        several_images=folder_family(folder).several_images,
-    )
+    adapters = {user: list(own) for user, own in adapters.items()}
+    alone = [user for user, own in adapters.items() if not all(a.language for a in own)]
+    if PARTS in alone:
+        return f"{PARTS} without the language model (lm_lora would do)"
+    found = []
+    if alone:
+        which = "them" if alone[1:] else "it"
+        found.append(f"{' and '.join(alone)} (--strategies without {which} would do)")
+    others = [a for user, own in adapters.items() if user not in alone for a in own]
+    if workers > 1 and (3 in zero or any(a.parts not in ("lm_lora", "lm") for a in others)):
+        found.append("the connector on several workers (one would do, or lm_lora without ZeRO 3)")
+    return " and by ".join(found)
 
 
 def check_batches(space: ConfigSpace, workers: int) -> None:

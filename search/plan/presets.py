@@ -44,6 +44,7 @@ def default() -> SearchPlan:
         initial="none",
         strategies=("replay", "ewc", "eproj", "replay+ewc"),
         samples=16,
+        balanced=True,
         reference_samples=3,
         training=MINI_TRAINING,
         adapter={"rank": 8},

@@ -67,7 +67,7 @@ def resolve_plan(plan: SearchPlan, name: str | None, storage: Path, resume: bool
     check_run_folder(name, storage)
     check_no_secrets(plan)
     strategies = searched_strategies(plan)
-    check_budget(plan, strategies)
+    check_budget(plan)
     check_settings(plan)
     check_model_named(plan)
     space = _space(plan, strategies)
@@ -139,7 +139,7 @@ def _checked_rows(
 ) -> RowReport:
     """Check every row of the tasks; pictures that were decoded before are not again."""
     requirements = row_requirements(
-        folder, space.adapters(), plan.workers_per_trial, space.values("training", "zero")
+        folder, space.adapters_by_user(), plan.workers_per_trial, space.values("training", "zero")
     )
     known = storage / DATA / KNOWN
     report = check_rows(benchmark, tasks, requirements=requirements, known=known)

@@ -55,7 +55,7 @@ class SearchPlan:
     reference_samples: int | None = None
     """Runs of each reference if shared knobs are searched; None = a strategy's share of `samples`."""
     balanced: bool = False
-    """Equal numbers of samples for all strategies; false = promising ones get more."""
+    """Strategies take turns, so that each has its share; false = promising ones get more samples."""
     objectives: tuple[str, ...] = ("final_average", "forgetting")
     """Metrics, optionally with `:max` or `:min`; the first one chooses the best trial."""
     scoring: str = "seen"

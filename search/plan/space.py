@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from strategies import Composed, Strategy, strategy_class
 from trainables.config import TrialConfig
 
 SHARED: dict[str, type] = {"training": Training, "adapter": Adapter}
+PARTS = "adapter.parts"
+"""Knob that chooses the parts of the model that are trained."""
 Space = dict[str, Any]
 """{"strategy": OneOf(name -> {knob: Domain}), "training": {knob: Domain}, "adapter": ...}"""
 
@@ -45,14 +48,18 @@ class ConfigSpace:
         parts = domain.choices if isinstance(domain, CategoricalDistribution) else ()
         return [fixed, *(dataclasses.replace(fixed, parts=str(p)) for p in parts)]
 
+    def adapters_by_user(self) -> dict[str, list[Adapter]]:
+        """Return the adapters that may be proposed: those of `PARTS`, and each strategy's."""
+        training, shared = self.reference(FLOOR).training, self.shared_adapters()
+        found = {PARTS: shared}
+        for name in self.open["strategy"].branches:
+            strategy = self.reference(name).strategy
+            found[name] = [strategy.override_shared(training, adapter)[1] for adapter in shared]
+        return found
+
     def adapters(self) -> list[Adapter]:
         """Return the adapters that may be proposed, with those that strategies turn them into."""
-        fixed, shared = self.reference(FLOOR), self.shared_adapters()
-        strategies = [self.reference(name).strategy for name in self.open["strategy"].branches]
-        own = [
-            s.override_shared(fixed.training, adapter)[1] for s in strategies for adapter in shared
-        ]
-        return list(dict.fromkeys([*shared, *own]))
+        return list(dict.fromkeys(itertools.chain(*self.adapters_by_user().values())))
 
     def values(self, part: str, knob: str) -> tuple[object, ...]:
         """Return the values that a categorical knob may have."""

@@ -11,6 +11,7 @@ there.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,12 @@ class StudySearcher(Searcher):
     def _first_points(self, balanced: bool) -> list[dict[str, Any]]:
         """Return each strategy's starting point: its default knobs.
 
-        If balanced, points follow that fix the strategies in turn and leave their knobs to be drawn.
+        If balanced, points follow that fix the strategies in turn and leave their knobs to be drawn. What
+        samples are left over go to the first strategies.
         """
         points = self.config_space.starting_points()
         names = [{"strategy/name": point["strategy/name"]} for point in points]
-        return points + names * (self.samples // len(names) if balanced else 0)
+        return points + names * (math.ceil(self.samples / len(names)) if balanced else 0)
 
     def trials_left(self) -> int:
         """Return the number of trials still to run: references, and samples that have not ended."""

@@ -26,8 +26,8 @@ CHUNK = 256
 class RowRequirements:
     """Requirements of the model, and of the parts that are trained, on every row."""
 
-    image: bool = False
-    """True: every question needs an image."""
+    image: str = ""
+    """Who needs an image with every question; empty: nobody does."""
     reserved: str | None = None
     """Token of the image, which the model's own template puts into the prompt."""
     several_images: bool = True
@@ -206,4 +206,4 @@ def _image_faults(
     elif image is not None and (fault := survey.fault(image)):
         yield "image cannot be decoded", fault
     if not image and image != b"" and requirements.image:
-        yield "no image, and the model or the parts trained need one", ""
+        yield f"no image, and one is needed by {requirements.image}", ""

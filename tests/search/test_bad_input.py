@@ -181,11 +181,26 @@ def test_rows_that_the_connector_alone_cannot_learn_from_are_refused(
     token = (
         "left/train row 2 (id a2): number of <image> marks differs from images (2 marks, 1 images)"
     )
-    image = "left/train row 1 (id a1): no image, and the model or the parts trained need one"
+    image = (
+        "left/train row 1 (id a1): no image, and one is needed by adapter.parts without the language "
+        "model (lm_lora would do)"
+    )
     assert refused("--plan", plan(**data)).splitlines()[:-1] == [token]
     for adapter, space in (({"parts": "connector"}, {}), ({}, {"adapter.parts": ["connector"]})):
         lines = refused("--plan", plan(**data, adapter=adapter, space=space)).splitlines()
         assert lines[:-1] == [image, token]
+
+
+def test_text_alone_is_refused_by_the_name_of_the_strategy_that_needs_images(
+    plan: Callable, refused: Callable, tmp_path: Path
+) -> None:
+    root = write_benchmark(tmp_path / "data")
+    write_rows(root / "left" / "train.parquet", [row(0), row(1, image=None)])
+    data = {"benchmark": str(root), "tasks": ["left", "right"], "strategies": ["replay", "eproj"]}
+    (line, _) = refused("--plan", plan(**data)).splitlines()
+    assert line == (
+        "left/train row 1 (id a1): no image, and one is needed by eproj (--strategies without it would do)"
+    )
 
 
 def test_text_alone_is_refused_for_a_model_that_needs_images(
@@ -197,9 +212,7 @@ def test_text_alone_is_refused_for_a_model_that_needs_images(
         "--plan",
         plan(benchmark=str(root), tasks=["left", "right"], model=str(toy_instructblip.model)),
     )
-    assert (
-        "left/train row 1 (id a1): no image, and the model or the parts trained need one" in lines
-    )
+    assert "left/train row 1 (id a1): no image, and one is needed by the model" in lines
 
 
 def test_lanes_that_memory_cannot_hold_are_refused_with_a_number_that_fits(
@@ -259,4 +272,5 @@ def test_text_alone_is_refused_where_several_ranks_train_a_connector(
     for adapter, zero in (({}, 0), (lora, 3)):
         training = {**TRAINING, "micro_batch": 4, "zero": zero}
         lines = refused("--plan", plan(**data, training=training, adapter=adapter))
-        assert "left/train row 1 (id a1): no image, and the model or the parts trained" in lines
+        assert "left/train row 1 (id a1): no image, and one is needed by eproj" in lines
+        assert "and by the connector on several workers (one would do" in lines

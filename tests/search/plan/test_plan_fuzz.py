@@ -134,7 +134,7 @@ def read_whole_plan(path: Path) -> None:
     """Read a plan as a search does before it looks at model and data; each key must be in it."""
     plan = named_plan(str(path))
     strategies = searched_strategies(plan)
-    check_budget(plan, strategies)
+    check_budget(plan)
     check_settings(plan)
     config_space(strategies, {"training": plan.training, "adapter": plan.adapter}, plan.space)
     for name, value in read_yaml(path).items():

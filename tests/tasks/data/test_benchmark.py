@@ -147,10 +147,8 @@ def test_rows_without_images_are_broken_where_the_model_needs_one(tmp_path: Path
     benchmark = load_benchmark(write_benchmark(tmp_path))
     write_rows(tmp_path / "left" / "train.parquet", [row(0), row(1, image=None)])
     assert not check_rows(benchmark, ["left"], ["train"]).broken
-    (fault,) = check_rows(benchmark, ["left"], ["train"], RowRequirements(image=True)).broken
-    assert str(fault) == (
-        "left/train row 1 (id a1): no image, and the model or the parts trained need one"
-    )
+    (fault,) = check_rows(benchmark, ["left"], ["train"], RowRequirements(image="the model")).broken
+    assert str(fault) == "left/train row 1 (id a1): no image, and one is needed by the model"
 
 
 def test_a_prompt_with_the_models_own_image_token_is_broken(tmp_path: Path) -> None:
