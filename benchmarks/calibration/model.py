@@ -50,6 +50,8 @@ class Components:
     """Deviation of one configuration on an ordering."""
     seed_own: float = 0.025
     """Deviation of one configuration at a seed."""
+    uneven: float = 1.0
+    """Factor of the first two strategies' own deviation on a unit, beside that of all others."""
     examples: int = 480
     """Examples scored on a split, of `tasks` tasks."""
     tasks: int = 4
@@ -104,6 +106,7 @@ def simulate_search(
     population = np.clip([*chosen, model.floor, model.ceiling], 0.02, 0.98)
     luck = rng.normal(0, np.hypot(model.ordering, model.seed), units)
     own = rng.normal(0, model.unit_own, (len(names), units))
+    own[:2] *= model.uneven
     runs = np.clip(population[:, None] + luck + own, 0.02, 0.98)
     truth, scores = {}, {}
     for split in SPLITS:

@@ -26,6 +26,9 @@ from search.confirmation.estimates import mean_interval
 from search.confirmation.looks import looks_within
 from spaces.references import CEILING, FLOOR
 
+UNEVEN, FAR = (1.5, 2.5), -0.2
+"""Factors of the spread of two equal strategies, and how far the others are behind them."""
+
 
 def coverage(found: Sequence[Simulated], truth: str = "truth") -> float:
     """Return how often the 95 % interval of a searched finalist's mean holds its true score."""
@@ -123,6 +126,11 @@ def report(
         say(
             f"{count} equal strategies: one is called best          {called_best(same):.1%}  (at most 5 %)"
         )
+    apart = [0.0, 0.0] + [FAR] * (model.strategies - 2)
+    for factor in UNEVEN:
+        uneven = dataclasses.replace(equal(model), uneven=factor)
+        found = simulate(uneven, apart, searches, units)
+        say(f"two that vary {factor:g} times as much as the others    {called_best(found):.1%}")
     differ = simulate(equal_on_average(model), [], searches, units)
     say(f"strategies that differ on these examples alone   {called_best(differ):.1%}")
     for deviations, of in (

@@ -27,7 +27,7 @@ def search_budget(plan: SearchPlan) -> float | None:
     """Return the part of the plan's time budget that its trials may use, in seconds; None without one."""
     if plan.time_budget is None or plan.confirm == 0:
         return plan.time_budget
-    return plan.time_budget / (1 + SHARE)
+    return plan.time_budget * (1 - SHARE)
 
 
 def wanted_confirmation(resolved: ResolvedPlan) -> ConfirmationRecord | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from search.confirmation.spread import Spread
+
 LEVEL = 0.95
 """Level of every interval that is not said to have another."""
 NO_SPREAD = 1e-9
@@ -50,56 +52,73 @@ def _around(mean: float, error: float, df: float, level: float) -> Interval:
 
 
 def mean_interval(
-    values: Sequence[float], level: float = LEVEL, step: float | None = None
+    values: Sequence[float],
+    level: float = LEVEL,
+    step: float | None = None,
+    spread: Spread | None = None,
 ) -> Interval:
     """Return Student's interval of the mean of independent values, with n - 1 degrees of freedom.
 
     One value has an interval without bounds. Differences of two finalists on the same units are
-    independent values, too (paired t); `step` is then that of `standard_error`.
+    independent values, too (paired t); `step` and `spread` are then those of `standard_error`.
     """
     count, mean = len(values), float(np.mean(values))
     if count < 2:
         return Interval(mean, -math.inf, math.inf, 0, level)
-    return _around(mean, standard_error(values, step), count - 1, level)
+    return _around(mean, *standard_error(values, step, spread), level)
 
 
-def standard_error(values: Sequence[float], step: float | None = None) -> float:
-    """Return the standard error of the mean of two values or more.
+def standard_error(
+    values: Sequence[float], step: float | None = None, spread: Spread | None = None
+) -> tuple[float, float]:
+    """Return the standard error of the mean of two values or more, and its degrees of freedom.
 
-    `step`: if they are differences of two coarse scores, what one example adds to a score. A difference
-    of d then takes d / step examples at least that one finalist answers right and the other wrong. Their
-    number varies as a count does, so that a value varies by sqrt(d step) at least (the variance of
-    McNemar's test, 1947). Equal differences of few examples would otherwise be sure. With a step of 0,
-    which is not known, differences that are all equal count as one step.
+    `spread`: if they are differences of two finalists, the spread common to all pairs. The larger of it
+    and their own counts, with the degrees of freedom of the common one: finalists need not vary alike.
+    `step`: what one example adds to a score. A difference of d then takes d / step examples at least that
+    one finalist answers right and the other wrong. Their number varies as a count does, so that a value
+    varies by sqrt(d step) at least (the variance of McNemar's test, 1947). Equal differences of few
+    examples would otherwise be sure. With a step of 0, which is not known, differences that are all equal
+    count as one step.
     """
     count, mean = len(values), abs(float(np.mean(values)))
-    deviation = float(np.std(values, ddof=1))
+    deviation, df = float(np.std(values, ddof=1)), count - 1
+    if spread is not None and spread.df > df:
+        deviation, df = max(deviation, math.sqrt(spread.variance)), spread.df
     if step is not None:
         unknown = step <= 0 and deviation <= NO_SPREAD * mean
         deviation = max(deviation, mean if unknown else math.sqrt(mean * max(0.0, step)))
-    return deviation / math.sqrt(count)
+    return deviation / math.sqrt(count), df
 
 
 def ratio_interval(
-    numerators: Sequence[float], denominators: Sequence[float], level: float = LEVEL
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    level: float = LEVEL,
+    spread: Spread | None = None,
 ) -> Interval | None:
     """Return Fieller's interval (1954) of the ratio of the means of paired values.
 
-    Returns None where the denominator's own interval reaches 0: then the ratio may be anything.
+    Both are differences to the same third finalist where a `spread` is given, that of all pairs: they
+    then share half of its variance. Returns None where the denominator's own interval reaches 0: then the
+    ratio may be anything.
     """
     count = len(numerators)
     if count < 2:
         return None
     above, below = float(np.mean(numerators)), float(np.mean(denominators))
-    covariance = np.cov(numerators, denominators, ddof=1) / count
-    var_above, var_below, shared = covariance[0, 0], covariance[1, 1], covariance[0, 1]
-    square = t_quantile(level, count - 1) ** 2
+    covariance, df = np.cov(numerators, denominators, ddof=1), count - 1
+    if spread is not None and spread.df > df:
+        variance = max(spread.variance, covariance[0, 0], covariance[1, 1])
+        covariance, df = variance * np.array([[1.0, 0.5], [0.5, 1.0]]), spread.df
+    (var_above, shared), (_, var_below) = covariance / count
+    square = t_quantile(level, df) ** 2
     a = below**2 - square * var_below
     if a <= 0:
         return None
     b, c = above * below - square * shared, above**2 - square * var_above
     root = math.sqrt(max(0.0, b * b - a * c))
-    return Interval(above / below, (b - root) / a, (b + root) / a, count - 1, level)
+    return Interval(above / below, (b - root) / a, (b + root) / a, df, level)
 
 
 def crossed_interval(
@@ -133,19 +152,20 @@ def crossed_interval(
     return _around(mean, math.sqrt(larger / values.size), df, level)
 
 
-def paired_p(differences: Sequence[float], step: float | None = None) -> float:
+def paired_p(
+    differences: Sequence[float], step: float | None = None, spread: Spread | None = None
+) -> float:
     """Return the two-sided p of a paired t test that the mean difference is 0.
 
-    Returns 1 for fewer than two differences. `step`: see `standard_error`; without it, equal differences
-    have p 0, or 1 if they are 0.
+    Returns 1 for fewer than two differences. `step`, `spread`: see `standard_error`; without them, equal
+    differences have p 0, or 1 if they are 0.
     """
-    count = len(differences)
-    if count < 2:
+    if len(differences) < 2:
         return 1.0
-    mean, error = float(np.mean(differences)), standard_error(differences, step)
+    mean, (error, df) = float(np.mean(differences)), standard_error(differences, step, spread)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return 2 * float(special.stdtr(count - 1, -abs(mean) / error))
+    return 2 * float(special.stdtr(df, -abs(mean) / error))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.confirmation.finalists import FOLDER, ConfirmationRecord
-from search.confirmation.looks import compare
+from search.confirmation.looks import Comparison, compare
+from search.confirmation.spread import Spread, common_spread
 from search.plan.search_plan import Preference
 from spaces.errors import InputError
 from spaces.references import REFERENCES
@@ -71,6 +73,19 @@ class Confirmation:
             return None
         return {name: [s for s in scores if s is not None] for name, scores in found.items()}
 
+    def spread(self, units: int) -> Spread | None:
+        """Return the spread of all that may win, by their scores on the first units.
+
+        Joint tuning is no part of it: its runs have no ordering.
+        """
+        out, found = self.out(), list[list[float]]()
+        for finalist in self.plan.finalists:
+            if finalist.may_win and finalist.name not in out:
+                own = [self.score(unit, finalist.name) for unit in range(units)]
+                known = itertools.takewhile(lambda score: score is not None, own)
+                found.append([score for score in known if score is not None])
+        return common_spread(filter(None, found))
+
     def contenders(self) -> tuple[int, list[str], bool]:
         """Return the units of the current look, the finalists still in, and whether it is over."""
         units, names, over, _ = self._course()
@@ -91,12 +106,16 @@ class Confirmation:
             if names and scores is None:
                 return units, names, False, dropped
             if scores:
-                found = compare(scores, len(self.plan.looks), self.plan.step)
+                found = self.compared(scores, units)
                 dropped += sorted(found.behind, key=found.adjusted.__getitem__)
             names = [name for name in names if name not in dropped]
             if len(names) < 2:
                 return units, names, True, dropped
         return self.plan.looks[-1], names, True, dropped
+
+    def compared(self, scores: Mapping[str, Sequence[float]], units: int) -> Comparison:
+        """Compare the scores of some finalists on the first units."""
+        return compare(scores, len(self.plan.looks), self.plan.step, self.spread(units))
 
     def _stages_of(self, names: Sequence[str], units: int) -> int:
         """Return the stages of some finalists and the references on further units."""

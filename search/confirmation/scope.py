@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from search.confirmation.looks import FEWEST, LOOKS, NOMINAL, looks_within
+from search.confirmation.looks import FEWEST, LOOKS, NOMINAL, SURE, looks_within
 from spaces.references import REFERENCES
 
 SHARE = 0.35
-"""Stages of a confirmation as a share of the search's own, if no number is asked for."""
+"""Stages of a confirmation as a share of its own and the search's, if no number is asked for."""
 MOST_FINALISTS = 8
 """Finalists beside the references, if no number is asked for."""
 CONTENDERS = 2
@@ -34,9 +34,10 @@ class Scope:
 
     def most_stages(self, tasks: int) -> int:
         """Return the stages of orderings of so many tasks that are trained at most."""
-        everything = (self.finalists + len(REFERENCES)) * self.units * tasks
-        first = (self.finalists + len(REFERENCES)) * self.looks[0] * tasks
-        return everything if self.stages is None else min(everything, max(first, self.stages))
+        every = (self.finalists + len(REFERENCES)) * tasks
+        if self.stages is None:
+            return every * self.units
+        return min(every * self.units, max(every * self.looks[0], self.stages))
 
 
 def confirmation_scope(
@@ -50,18 +51,22 @@ def confirmation_scope(
 
     `finalists` and `units` are those asked for. Without them, `SHARE` of the search's stages pays for
     the best trial of each of its `strategies`, for close followers of the leader, and for as many looks
-    as the references and two finalists may need. `FEWEST` units are always trained.
+    as the references and two finalists may need. `FEWEST` units are always trained, and `SURE` before
+    the first look where they are paid for.
     """
-    paid = SHARE * search_stages
+    paid = SHARE / (1 - SHARE) * search_stages
+    asked = finalists if finalists is not None else min(strategies, MOST_FINALISTS)
+    every = (asked + len(REFERENCES)) * tasks
+    first = SURE if SURE * every <= paid else FEWEST
     if finalists is None:
-        affordable = math.floor(paid / (FEWEST * tasks)) - len(REFERENCES)
-        finalists = max(min(strategies, MOST_FINALISTS), min(MOST_FINALISTS, affordable))
+        affordable = math.floor(paid / (first * tasks)) - len(REFERENCES)
+        finalists = max(asked, min(MOST_FINALISTS, affordable))
     if units is not None:
-        return Scope(finalists, looks_within(units), None)
-    count, spent = FEWEST, (finalists + len(REFERENCES)) * FEWEST * tasks
-    for look in LOOKS[1 : len(NOMINAL)]:
+        return Scope(finalists, looks_within(units, SURE), None)
+    count, spent = first, (finalists + len(REFERENCES)) * first * tasks
+    for look in (one for one in LOOKS if one > first):
         spent += (CONTENDERS + len(REFERENCES)) * (look - count) * tasks
-        if spent > paid:
+        if spent > paid or len(looks_within(look, first)) > len(NOMINAL):
             break
         count = look
-    return Scope(finalists, looks_within(count), math.floor(paid))
+    return Scope(finalists, looks_within(count, first), math.floor(paid))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from search.confirmation.costs import Costs
 from search.confirmation.estimates import Interval
 from search.confirmation.finalists import ConfirmationRecord, Finalist
-from search.confirmation.looks import FEWEST
+from search.confirmation.looks import FEWEST, SURE
 from search.confirmation.verdict import Verdict
 from search.plan.protocol import chose_nothing
 from search.results.formatting import format_duration, format_metric
@@ -108,10 +108,10 @@ def verdict_table(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
 def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:
     if all(finalist.name in verdict.out for finalist in plan.finalists if finalist.may_win):
         return "Cannot tell: every finalist has a run that ended without a score."
-    if verdict.units < FEWEST:
+    if verdict.too_few:
         return (
-            f"Cannot tell: {verdict.units} units have been confirmed, and fewer than {FEWEST} tell "
-            "nothing apart."
+            f"Cannot tell: {verdict.units} units have been confirmed, and to tell anything apart takes "
+            f"{SURE}, or {FEWEST} of {FEWEST + 1} finalists."
         )
     widest = max(verdict.behind[name].half for name in verdict.together[1:])
     return (

@@ -12,7 +12,7 @@ import numpy as np
 from search.confirmation.costs import Costs, measure_costs
 from search.confirmation.estimates import Interval, mean_interval, ratio_interval
 from search.confirmation.finalists import Finalist
-from search.confirmation.looks import FEWEST, NOMINAL, Comparison, compare
+from search.confirmation.looks import Comparison, tells
 from search.confirmation.results import TEST, VALIDATION, Confirmation
 from search.plan.search_plan import Preference
 from spaces.references import CEILING, FLOOR
@@ -39,6 +39,8 @@ class Verdict:
     """Finalists that are not told apart, the leader first."""
     units: int
     """Units of the last look; before the first one, those that all finalists have in common."""
+    too_few: bool
+    """Whether these units are too few to tell anything apart."""
     scores: Mapping[str, Interval]
     """Mean of each finalist on the validation split, over the units that it has up to that look."""
     tested: Mapping[str, Interval]
@@ -69,9 +71,8 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
         confirmation = confirmation.preferring(preference)
     units, names = _common(confirmation)
     named = {finalist.name: finalist for finalist in confirmation.plan.finalists}
-    looks, step = len(confirmation.plan.looks), confirmation.plan.step
     paired = confirmation.paired(names, units) if units else None
-    comparison = compare(paired, looks, step) if paired else Comparison("", {}, ())
+    comparison = confirmation.compared(paired, units) if paired else Comparison("", {}, ())
     leader = comparison.leader
     together = comparison.together if leader else tuple(names)
     behind = _behind(confirmation, comparison, units) if leader else {}
@@ -81,12 +82,14 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
     scores = _means(confirmation, units, VALIDATION)
     recommended = max(costs.cheapest() or [leader], key=lambda name: _estimate(scores, name))
     gap, closed = _gap(confirmation, recommended, units)
+    too_few = not tells(units, confirmation.spread(units))
     return Verdict(
-        kind=_kind(units, [named[name] for name in together], behind, gap),
+        kind=_kind(too_few, [named[name] for name in together], behind, gap),
         leader=leader,
         recommended=recommended,
         together=together,
         units=units,
+        too_few=too_few,
         scores=scores,
         tested=_means(confirmation, units, TEST),
         behind=behind,
@@ -108,12 +111,12 @@ def _estimate(scores: Mapping[str, Interval], name: str) -> float:
 
 
 def _kind(
-    units: int,
+    too_few: bool,
     together: Sequence[Finalist],
     behind: Mapping[str, Interval],
     gap: Interval | None,
 ) -> Kind:
-    if units < FEWEST or not together:
+    if too_few or not together:
         return "cannot tell"
     widest = max((behind[one.name].half for one in together[1:]), default=0.0)
     if gap is not None and widest > abs(gap.estimate):
@@ -174,12 +177,12 @@ def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> d
         name: len(dropped) - rank + len(comparison.together) - 1
         for rank, name in enumerate(dropped)
     }
-    level, found = NOMINAL[len(confirmation.plan.looks)], {}
+    step, spread, found = confirmation.plan.step, confirmation.spread(units), {}
     for name in (finalist.name for finalist in confirmation.plan.finalists):
         own = _differences(confirmation, leader, name, units)
         if own and name != leader and name not in out:
-            step = confirmation.plan.step
-            found[name] = mean_interval(own, 1 - level / tests.get(name, 1), step)
+            level = 1 - comparison.level / tests.get(name, 1)
+            found[name] = mean_interval(own, level, step, spread)
     return found
 
 
@@ -193,5 +196,6 @@ def _gap(
     if not rows:
         return None, None
     low, high, own = np.array(rows, dtype=np.float64).T
-    gap, gain = (high - low).tolist(), (own - low).tolist()
-    return mean_interval(gap), None if name == floor else ratio_interval(gain, gap)
+    gap, gain, spread = (high - low).tolist(), (own - low).tolist(), confirmation.spread(units)
+    share = None if name == floor else ratio_interval(gain, gap, spread=spread)
+    return mean_interval(gap, spread=spread), share

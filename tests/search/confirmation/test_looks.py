@@ -9,21 +9,36 @@ import pytest
 from scipy import stats
 
 from search.confirmation.looks import ERROR, LOOKS, NOMINAL, compare, looks_within
+from search.confirmation.spread import common_spread
 
 TRIES = 500
 SPREAD = 0.05
 """Deviation of the paired difference of two finalists on one unit."""
 
 
-def left_at_the_end(means: Sequence[float], units: int, rng: np.random.Generator) -> list[int]:
-    """Return who is left of finalists with these true means, after all looks that are needed."""
+def left_at_the_end(
+    means: Sequence[float],
+    units: int,
+    rng: np.random.Generator,
+    uneven: Sequence[float] | None = None,
+) -> list[int]:
+    """Return who is left of finalists with these true means, after all looks that are needed.
+
+    `uneven` are factors of their own deviations on a unit.
+    """
     luck = rng.normal(0, SPREAD, units)  # what an ordering and a seed do to all of them
     own = rng.normal(0, SPREAD / np.sqrt(2), (len(means), units))
+    own *= np.ones((len(means), 1)) if uneven is None else np.asarray(uneven)[:, None]
     cells = np.asarray(means)[:, None] + luck + own
-    left, looks = list(range(len(means))), looks_within(units)
+    left, looks, seen = list(range(len(means))), looks_within(units), [0] * len(means)
     for look in looks:
-        found = compare({str(one): cells[one, :look].tolist() for one in left}, len(looks))
+        seen = [look if one in left else units for one, units in enumerate(seen)]
+        spread = common_spread(row[:units].tolist() for row, units in zip(cells, seen, strict=True))
+        scores = {str(one): cells[one, :look].tolist() for one in left}
+        found = compare(scores, len(looks), spread=spread)
         left = [one for one in left if str(one) not in found.behind]
+        if len(left) == 1:
+            break
     return left
 
 
@@ -62,15 +77,19 @@ def test_a_lead_of_two_deviations_of_a_unit_is_found(others: int) -> None:
     assert np.mean([left == [0] for left in ends]) >= 0.8
 
 
-def test_nothing_is_told_apart_below_three_units() -> None:
-    found = compare({"a": [0.9, 0.9], "b": [0.1, 0.1]}, 1)
+def test_nothing_is_told_apart_on_two_units_of_two_finalists() -> None:
+    scores = {"a": [0.9, 0.9], "b": [0.1, 0.11]}
+    found = compare(scores, 1, spread=common_spread(scores.values()))
     assert (found.leader, found.behind, found.together) == ("a", (), ("a", "b"))
 
 
 @pytest.mark.parametrize(
     ("units", "looks"),
-    [(1, (1,)), (3, (3,)), (4, (3, 4)), (8, (3, 5, 8)), (12, LOOKS), (30, (3, 5, 8, 30))],
+    [(1, (1,)), (3, (3,)), (4, (3, 4)), (8, (3, 5, 8)), (12, LOOKS[1:]), (30, (3, 5, 8, 30))],
 )
 def test_the_last_look_is_at_the_last_unit(units: int, looks: tuple[int, ...]) -> None:
     assert looks_within(units) == looks
+    early = looks_within(units, LOOKS[0])
+    assert early == (units,) if units <= 2 else early[0] == 2
+    assert (early[-1], len(early) <= len(NOMINAL)) == (units, True)
     assert len(looks) in NOMINAL

@@ -9,16 +9,17 @@ from search.confirmation.scope import SHARE, confirmation_scope
 
 
 @pytest.mark.parametrize("stages", [0, 50, 205, 300, 1_000, 10_000])
-def test_the_share_is_kept_unless_the_fewest_units_cost_more(stages: float) -> None:
+def test_the_share_of_the_whole_is_kept_unless_the_fewest_units_cost_more(stages: float) -> None:
     scope = confirmation_scope(stages, tasks=4, strategies=4)
     assert scope.looks[0] >= FEWEST
-    fewest = (scope.finalists + 2) * FEWEST * 4
-    assert scope.most_stages(4) <= max(SHARE * stages, fewest)
+    fewest, most = (scope.finalists + 2) * FEWEST * 4, scope.most_stages(4)
+    assert most <= fewest or most <= SHARE * (stages + most)
 
 
-def test_a_larger_search_pays_for_more_finalists_and_more_looks() -> None:
-    small, large = (confirmation_scope(n, tasks=4, strategies=3) for n in (150, 1_500))
-    assert (small.finalists, small.looks) == (3, (3,))
+def test_a_larger_search_pays_for_a_later_first_look_more_finalists_and_more_looks() -> None:
+    least, small, large = (confirmation_scope(n, tasks=4, strategies=3) for n in (90, 150, 1_500))
+    assert (least.finalists, least.looks) == (4, (2,))
+    assert (small.finalists, small.looks) == (4, (3,))
     assert (large.finalists, large.looks) == (8, (3, 5, 8, 12))
 
 
