@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from search.confirmation.finalists import ConfirmationRecord
 from search.confirmation.results import TEST, VALIDATION, cell_name, read_results
+from search.tuning.searcher import read_record
 
 Cell = tuple[int, str, str]
 """Unit, finalist and split of a run."""
@@ -17,7 +18,9 @@ Cell = tuple[int, str, str]
 class ConfirmationSearcher(Searcher):
     """Searcher that asks for the runs before the next look, and after it for those of who is left.
 
-    A run on the test split waits for the one on the validation split, whose stages it scores.
+    Those that take longest come first, so that no lane waits long for the last one before a look. All
+    units of a finalist come together: runs that would share a stage are then not begun at once. A run on
+    the test split waits for the one on the validation split, whose stages it scores.
     """
 
     def __init__(self, plan: ConfirmationRecord, run: Path) -> None:
@@ -28,12 +31,13 @@ class ConfirmationSearcher(Searcher):
         self.failed: set[Cell] = set()
         """Runs that failed in this session; the next one tries them again."""
         self._configs = {finalist.name: finalist.config for finalist in plan.finalists}
+        self._seconds = {name: _seconds_in_search(run, name) for name in self._configs}
 
     def suggest(self, trial_id: str) -> Any:  # Tune's annotation leaves FINISHED out
         """Return the next run; None while all that are known are under way, `FINISHED` at the end."""
         wanted = read_results(self.run, self.plan).wanted()
         begun = {*self.under_way.values(), *self.failed}
-        for unit, name, split in wanted:
+        for unit, name, split in sorted(wanted, key=lambda cell: -self._seconds[cell[1]]):
             waits = split == TEST and (unit, name, VALIDATION) in wanted
             if (unit, name, split) in begun or waits:
                 continue
@@ -61,3 +65,11 @@ class ConfirmationSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
+
+
+def _seconds_in_search(run: Path, name: str) -> float:
+    """Return the seconds of training an ordering that a finalist took in its search; 0 if not known."""
+    record = read_record(run, name)
+    if record is None or not record.matrices:
+        return 0.0
+    return (record.metrics.get("train_seconds") or 0.0) / len(record.matrices)

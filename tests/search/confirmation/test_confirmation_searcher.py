@@ -27,6 +27,19 @@ def test_runs_come_unit_by_unit_and_the_test_split_after_its_training(tmp_path: 
     assert searcher.suggest("13")["name"] == "unit1-0000-test"
 
 
+def test_the_longest_runs_come_first(tmp_path: Path) -> None:
+    made = confirmation(NEVER, units=2)
+    written(made, tmp_path)
+    for name, seconds in (("0000", 9.0), ("0001", 40.0), ("joint", 20.0)):
+        one = record(name, 0.5)
+        one.model_copy(update={"metrics": {"train_seconds": seconds}}).write(tmp_path)
+    searcher = ConfirmationSearcher(made.plan, tmp_path)
+    names = [searcher.suggest(str(n))["name"] for n in range(8)]
+    assert [name.rpartition("-")[0] for name in names] == [
+        f"unit{unit}-{name}" for name in ("0001", "joint", "0000", "finetune") for unit in (1, 2)
+    ]
+
+
 def test_a_finished_confirmation_asks_for_nothing(tmp_path: Path) -> None:
     scores = {"0000": [0.5, 0.52, 0.49], "finetune": [0.2, 0.21, 0.2], "joint": [0.6, 0.6, 0.61]}
     made = confirmation(scores)
