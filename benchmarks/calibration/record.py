@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calibration.table import TABLE
 from benchmarks.claims.runs import Job, run_jobs
 from search.plan.presets import default
 from search.plan.resolve import resolve_plan
@@ -26,7 +27,6 @@ from search.plan.space import SHARED, config_space
 from spaces.files import write_atomically
 from trainables.config import TrialConfig
 
-TABLE = Path(__file__).parent / "table.json"
 TASKS = ("animal", "flag_continent", "digit")
 RATES, SLOWEST = (2e-3, 4e-3), 1e-3
 

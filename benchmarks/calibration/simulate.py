@@ -3,7 +3,7 @@
     python -m benchmarks.calibration.simulate [--searches 1000] [--units 8]
 
 prints the coverage of intervals, how often equal strategies are told apart, and which gaps are found.
-Every component of the model (`model.py`) is a flag, so that it can be fitted to real runs.
+The components of the model (`model.py`) are those of the recorded table, and each is a flag.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.calibration.model import (
     equal_on_average,
     simulate,
 )
+from benchmarks.calibration.table import fitted, read_table
 from search.confirmation.estimates import mean_interval
 from search.confirmation.looks import looks_within
 from spaces.references import CEILING, FLOOR
@@ -151,9 +152,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--searches", type=int, default=1000)
     p.add_argument("--units", type=int, default=8, help="units of a confirmation at most")
-    for field in dataclasses.fields(Components):
-        flag = f"--{field.name.replace('_', '-')}"
-        p.add_argument(flag, type=type(field.default), default=field.default)
+    for name, value in dataclasses.asdict(fitted(read_table())).items():
+        p.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     return p
 
 
