@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.exit_status import damage_told, guarded
+from search.plan.preferences import PREFERENCES
 from spaces.command_line import Parser, number_flag, path_flag, text_flag, time_flag, whole_flag
 
 if TYPE_CHECKING:  # --help answers at once: heavy modules are imported where they are used
@@ -156,7 +157,7 @@ def _add_confirmation_flags(group: argparse._ArgumentGroup) -> None:
     add(
         "--prefer",
         type=text_flag,
-        choices=("training", "memory", "latency", "mean"),
+        choices=PREFERENCES,
         help="cost that chooses among finalists that are not told apart (default: training)",
     )
 

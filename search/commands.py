@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.exit_status import damage_told, guarded
+from search.plan.preferences import PREFERENCES
 from spaces.command_line import Parser, number_flag, path_flag, text_flag, whole_flag
 
 
@@ -58,12 +59,12 @@ def confirm(argv: Sequence[str] | None = None) -> int:
     p.add_argument(
         "--units",
         type=whole_flag,
-        help="units at most (default: 3 to 8, in proportion to the stages that the search trained)",
+        help="units at most (default: 2 to 12, in proportion to the stages that the search trained)",
     )
     p.add_argument(
         "--prefer",
         type=text_flag,
-        choices=("training", "memory", "latency", "mean"),
+        choices=PREFERENCES,
         help="cost that chooses among finalists that are not told apart (default: the search's own)",
     )
     p.add_argument("--dry-run", action="store_true", help="print what would be trained, then exit")

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.calibration.table import Ordering, Table, fitted, read_table, spreads
+from search.confirmation.course import wanted_runs
 from search.confirmation.estimates import crossed_interval
 from search.confirmation.finalists import ConfirmationRecord, Finalist
-from search.confirmation.looks import FEWEST, looks_within
+from search.confirmation.looks import MIN_UNITS, looks_within
 from search.confirmation.results import SPLITS, Confirmation, cell_name
 from search.confirmation.verdict import Verdict, judge
 from spaces.references import CEILING, REFERENCES
@@ -40,7 +41,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--searches", type=int, default=400)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--first", type=int, default=FEWEST, help="units before the first look")
+    p.add_argument("--first", type=int, default=MIN_UNITS, help="units before the first look")
     args = p.parse_args()
     table, rng = read_table(), random.Random(args.seed)
     print(
@@ -74,7 +75,7 @@ class Replayed:
     """Stages that all finalists on all units would be."""
 
 
-def replayed(table: Table, rng: random.Random, first: int = FEWEST) -> Replayed:
+def replayed(table: Table, rng: random.Random, first: int = MIN_UNITS) -> Replayed:
     """Replay one search and its confirmation."""
     searched = sorted(n for n, strategy in table.strategies.items() if strategy not in REFERENCES)
     floors = [n for n, strategy in table.strategies.items() if strategy == REFERENCES[0]]
@@ -128,7 +129,7 @@ def _confirmed(
         higher_is_better=True,
     )
     confirmation = Confirmation(plan, records := {})
-    while wanted := confirmation.wanted():
+    while wanted := wanted_runs(confirmation):
         for number, name, split in wanted:
             score = table.scores[name, units[number].seed, units[number].ordering]
             cell = cell_name(number, name, split)

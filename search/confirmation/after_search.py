@@ -8,6 +8,7 @@ import time
 
 from search.confirmation.command import plan_lines
 from search.confirmation.confirm import planned, train_confirmation
+from search.confirmation.course import wanted_runs
 from search.confirmation.finalists import FOLDER, ConfirmationRecord
 from search.confirmation.results import cell_name, read_results
 from search.confirmation.scope import SHARE
@@ -48,7 +49,7 @@ def wanted_confirmation(resolved: ResolvedPlan) -> ConfirmationRecord | None:
         return None
     plan.write(resolved.run)
     restore_runs(resolved, plan)
-    return plan if read_results(resolved.run, plan).wanted() else None
+    return plan if wanted_runs(read_results(resolved.run, plan)) else None
 
 
 def restore_runs(resolved: ResolvedPlan, plan: ConfirmationRecord) -> None:
@@ -58,7 +59,7 @@ def restore_runs(resolved: ResolvedPlan, plan: ConfirmationRecord) -> None:
     found = True
     while found:
         found = False
-        for number, name, split in read_results(resolved.run, plan).wanted():
+        for number, name, split in wanted_runs(read_results(resolved.run, plan)):
             unit = plan.unit(number)
             trial = PanelTrial(
                 TrialConfig.from_dict(configs[name]),

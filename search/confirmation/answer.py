@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.estimates import mean_interval
 from search.confirmation.finalists import read_confirmation
 from search.confirmation.results import TEST, Confirmation, cell_name, read_results
@@ -28,21 +29,21 @@ def read_answer(run: Path) -> tuple[Confirmation, Verdict] | None:
 def result_lines(confirmation: Confirmation) -> list[str]:
     """Return the table and the verdict of a confirmation, and whether runs are still missing."""
     verdict, plan = judge(confirmation), confirmation.plan
-    table = [*verdict_table(verdict, plan), *spread_lines(confirmation, verdict)]
+    table = [*verdict_table(verdict, plan), *example_lines(confirmation, verdict)]
     return [*table, "", *closing_lines(confirmation, verdict)]
 
 
 def closing_lines(confirmation: Confirmation, verdict: Verdict) -> list[str]:
     """Return the runs that are still missing, if there are any, and the verdict in one line."""
     lines = []
-    if left := len(confirmation.wanted()):
-        until = confirmation.contenders()[0]
+    if left := len(wanted_runs(confirmation)):
+        until = course_of(confirmation).units
         lines += [f"Not finished: {left} runs up to unit {until} are missing; confirm.py goes on."]
     sentences = " ".join(verdict_sentences(verdict, confirmation.plan))
     return [*lines, sentences, *general_lines(confirmation)]
 
 
-def spread_lines(confirmation: Confirmation, verdict: Verdict) -> list[str]:
+def example_lines(confirmation: Confirmation, verdict: Verdict) -> list[str]:
     """Return a line on how far the recommended figure depends on the test examples; none without one."""
     if confirmation.run is None or verdict.recommended not in verdict.tested:
         return []

@@ -9,6 +9,7 @@ from pathlib import Path
 import ray
 from ray import tune
 
+from search.confirmation.course import wanted_runs
 from search.confirmation.finalists import (
     FOLDER,
     ConfirmationRecord,
@@ -18,11 +19,11 @@ from search.confirmation.finalists import (
     read_confirmation,
     search_stages,
 )
-from search.confirmation.progress import ConfirmationProgress
 from search.confirmation.results import Confirmation, read_results
 from search.confirmation.scope import confirmation_scope
-from search.confirmation.searcher import ConfirmationSearcher
+from search.confirmation.searcher import ConfirmationProgress, ConfirmationSearcher
 from search.interruption import interruptible, leave
+from search.plan.preferences import Preference
 from search.plan.resolved_plan import ResolvedPlan
 from search.prepared_search import PreparedSearch
 from search.ray_session import fault_behind, resumable, start_workers
@@ -48,10 +49,12 @@ def planned(
     """Return the plan of a search's confirmation: the one begun earlier, or a new one.
 
     One begun earlier keeps its numbers, and is replaced if the search has found other finalists since, or
-    others are asked for; what was trained for it is in the store. The preference is that of the plan.
+    others are asked for; what was trained for it is in the store. The preference is that of
+    `resolved.plan`, which a flag may have changed since the search.
     Raises `InputError` if `units` differs from that of one begun earlier.
     """
     check_units(resolved.run, units)
+    prefer: Preference = resolved.plan.prefer  # type: ignore[assignment]  # checked with the plan
     earlier = read_confirmation(resolved.run)
     strategies = sum(
         bool(row["best"]) and row["strategy"] not in REFERENCES
@@ -59,14 +62,14 @@ def planned(
     )
     if earlier is not None:
         finalists = finalists or sum(f.strategy not in REFERENCES for f in earlier.finalists)
-        units = units if earlier.most_stages is not None else len(earlier.units)
+        units = len(earlier.units) if earlier.units_were_given else units
     scope = confirmation_scope(
         search_stages(outcome), len(outcome.run.plan.confirmed_tasks), strategies, finalists, units
     )
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
     if earlier is None or earlier.finalists != tuple(chosen):
-        return plan_confirmation(outcome, chosen, scope)
-    return earlier.model_copy(update={"prefer": resolved.plan.prefer})
+        return plan_confirmation(outcome, chosen, scope, prefer)
+    return earlier.model_copy(update={"prefer": prefer})
 
 
 def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:
@@ -80,7 +83,7 @@ def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:
         resolved = resolved.with_worker(storage_id=begin_storage(run))
         with only_writer(run), interruptible():
             plan.write(run)
-            if read_results(run, plan).wanted():
+            if wanted_runs(read_results(run, plan)):
                 print("starting Ray and the workers", flush=True)
                 cpus = lanes * resolved.plan.workers_per_trial + 1
                 with watching_ray(lambda name: leave_stuck(run, name)):
@@ -104,7 +107,7 @@ def train_confirmation(
         _tuner(resolved, plan, searcher, lanes, seconds).fit()
     except Exception as error:
         raise fault_behind(error, resolved.run) from error
-    return len(read_results(resolved.run, plan).wanted()), len(searcher.failed)
+    return len(wanted_runs(read_results(resolved.run, plan))), len(searcher.failed)
 
 
 def leave_stuck(run: Path, name: str) -> None:

@@ -11,7 +11,7 @@ from search.confirmation.estimates import mean_interval
 from search.confirmation.finalists import Finalist
 from search.confirmation.results import VALIDATION, Confirmation, cell_name
 from search.plan.checks import STAGES
-from search.plan.search_plan import Preference
+from search.plan.preferences import Preference
 from strategies import strategy_class
 from trainables.store.records import ScoreRecord
 from trainables.store.stage_store import StageStore

@@ -7,13 +7,11 @@ Benchmarks that train every seed on every ordering have crossed units, which are
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
-
-from search.confirmation.spread import Spread
 
 LEVEL = 0.95
 """Level of every interval that is not said to have another."""
@@ -39,6 +37,19 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variance of the difference of two finalists on one unit, the same for all pairs."""
+
+    variance: float
+    df: int
+    """Degrees of freedom of its estimate."""
+
+    def is_pooled(self, units: int) -> bool:
+        """Return whether it tells more than one pair's own differences on so many units."""
+        return self.df > units - 1
 
 
 def t_quantile(level: float, df: float) -> float:
@@ -73,22 +84,49 @@ def standard_error(
 ) -> tuple[float, float]:
     """Return the standard error of the mean of two values or more, and its degrees of freedom.
 
-    `spread`: if they are differences of two finalists, the spread common to all pairs. The larger of it
-    and their own counts, with the degrees of freedom of the common one: finalists need not vary alike.
-    `step`: what one example adds to a score. A difference of d then takes d / step examples at least that
-    one finalist answers right and the other wrong. Their number varies as a count does, so that a value
-    varies by sqrt(d step) at least (the variance of McNemar's test, 1947). Equal differences of few
-    examples would otherwise be sure. With a step of 0, which is not known, differences that are all equal
-    count as one step.
+    `spread`: that of all pairs of finalists, if the values are one pair's differences. The pair's own
+    deviation replaces it where that is larger, for this pair may vary more than the others; it then still
+    has the degrees of freedom of all, which the level allows for (`looks.POOLED_FACTOR`).
+    `step`: what one example adds to a score; None for values that are no scores. A difference of d then
+    takes d / step examples at least that one finalist answers right and the other wrong. Their number
+    varies as a count does, so that a value varies by sqrt(d step) at least (the variance of McNemar's
+    test, 1947). Equal differences of few examples would otherwise be sure. With a step of 0, which is not
+    known, differences that are all equal count as one step.
     """
     count, mean = len(values), abs(float(np.mean(values)))
     deviation, df = float(np.std(values, ddof=1)), count - 1
-    if spread is not None and spread.df > df:
+    if spread is not None and spread.is_pooled(count):
         deviation, df = max(deviation, math.sqrt(spread.variance)), spread.df
     if step is not None:
         unknown = step <= 0 and deviation <= NO_SPREAD * mean
         deviation = max(deviation, mean if unknown else math.sqrt(mean * max(0.0, step)))
     return deviation / math.sqrt(count), df
+
+
+def pooled_spread(columns: Iterable[Sequence[float]]) -> Spread | None:
+    """Return the spread by the residuals of score = finalist + unit; None without any to spare.
+
+    Few units tell little of one pair's own spread, and all pairs together tell more: the analysis of a
+    randomised block design, whose blocks are the units (Hsu 1996, Multiple Comparisons, chapter 7). Each
+    finalist has scores on the first units, as many as it was trained on. Finalists that are equal on all
+    units count once.
+    """
+    scores = list(dict.fromkeys(map(tuple, columns)))
+    counts = [len(own) for own in scores]
+    if len(counts) < 2 or max(counts) < 2:
+        return None
+    rows = np.repeat(np.arange(len(counts)), counts)
+    units = np.concatenate([np.arange(count) for count in counts])
+    design = np.zeros((len(rows), len(counts) + max(counts)))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), len(counts) + units] = 1
+    values = np.concatenate([np.asarray(own, float) for own in scores])
+    fit, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    df = len(values) - int(rank)
+    if df < 1:
+        return None
+    residuals = values - design @ fit
+    return Spread(2 * float(residuals @ residuals) / df, df)
 
 
 def ratio_interval(
@@ -108,7 +146,7 @@ def ratio_interval(
         return None
     above, below = float(np.mean(numerators)), float(np.mean(denominators))
     covariance, df = np.cov(numerators, denominators, ddof=1), count - 1
-    if spread is not None and spread.df > df:
+    if spread is not None and spread.is_pooled(count):
         variance = max(spread.variance, covariance[0, 0], covariance[1, 1])
         covariance, df = variance * np.array([[1.0, 0.5], [0.5, 1.0]]), spread.df
     (var_above, shared), (_, var_below) = covariance / count

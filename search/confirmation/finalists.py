@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search.confirmation.scope import Scope
 from search.confirmation.units import draw_units, fresh_orderings
-from search.plan.search_plan import Preference
+from search.plan.preferences import Preference
 from search.results.cautions import validation_sizes
 from search.results.outcome import Outcome
 from search.results.pareto import maximised
@@ -89,6 +89,11 @@ class ConfirmationRecord(Record):
     """Cost by which one of several finalists that are not told apart is recommended."""
     examples: dict[str, int] = Field(default_factory=dict)
     """Validation examples of each task; empty where they are not known."""
+
+    @property
+    def units_were_given(self) -> bool:
+        """Whether the user said how many units; only a number in proportion to the search has a limit."""
+        return self.most_stages is None
 
     @property
     def step(self) -> float:
@@ -229,7 +234,7 @@ def search_stages(outcome: Outcome) -> float:
 
 
 def plan_confirmation(
-    outcome: Outcome, finalists: list[Finalist], scope: Scope
+    outcome: Outcome, finalists: list[Finalist], scope: Scope, prefer: Preference
 ) -> ConfirmationRecord:
     """Return the plan of a confirmation with fresh units."""
     (metric, mode), saved = outcome.objectives[0], outcome.run.plan
@@ -243,6 +248,6 @@ def plan_confirmation(
         most_stages=scope.stages,
         metric=metric,
         higher_is_better=mode == "max",
-        prefer=saved.plan.prefer,  # type: ignore[arg-type]  # checked with the plan
+        prefer=prefer,
         examples=validation_sizes(outcome, saved.confirmed_tasks),
     )

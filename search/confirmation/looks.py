@@ -7,31 +7,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.confirmation.estimates import holm, paired_p
-from search.confirmation.spread import Spread
+from search.confirmation.estimates import Spread, holm, paired_p
 
 ERROR = 0.05
 """Greatest probability that the best finalist is dropped, over all looks and finalists."""
 LOOKS = (2, 3, 5, 8, 12)
 """Units of each finalist after which they are compared."""
-NOMINAL = {1: 0.05, 2: 0.028, 3: 0.0199, 4: 0.0138}
-"""Two-sided level of every look, by their number: equal at all looks (Pocock 1977).
+ALPHA = {1: 0.05, 2: 0.028, 3: 0.0199, 4: 0.0138}
+"""Two-sided level of the test at every look, by the number of looks planned (Pocock 1977).
 
 Pocock's own levels are for equal steps and known variance. These hold `ERROR` for t tests after `LOOKS`,
-by simulation of 400,000 confirmations; the test of this module simulates them again. The last one also
-holds it where the fourth look is after many more units than 12.
+by simulation; the test of this module simulates them again. The last one also holds it where the fourth
+look is after many more units than 12.
 """
-COMMON = 0.5
-"""Factor of the level where the spread is that of all pairs: a pair of its own may vary more.
+POOLED_FACTOR = 0.5
+"""Factor of the level where the spread is pooled over all finalists: one pair may vary more than the rest.
 
-`benchmarks.calibration.simulate` does so with pairs that vary up to 2.5 times as much as the others.
+With it, two equal ones that vary 1.5 times as much as the others are called best in about 4 %, and with
+2.5 times in about 6 % (`benchmarks.calibration.simulate`); without it, in about 10 %.
 """
-FEWEST = 2
+MIN_UNITS = 2
 """Units below which nothing is told apart."""
-SURE = 3
+PREFERRED_UNITS = 3
 """Units of the first look where they are paid for: on fewer, a mean's own interval is wide."""
-FEWEST_FREE = 2
-"""Degrees of freedom below which nothing is: those of two on `SURE` units, or of three on `FEWEST`."""
+MIN_DF = 2
+"""Degrees of freedom that telling apart takes: those of two finalists on 3 units, or of three on 2."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,30 @@ class Comparison:
     """The finalist with the highest mean."""
     adjusted: Mapping[str, float]
     """Adjusted p of the leader's difference to each other finalist that is still in."""
-    behind: tuple[str, ...]
-    """Finalists that are surely behind the leader."""
-    level: float = ERROR
+    surely_behind: tuple[str, ...]
+    """Finalists whose lead to the leader is no chance."""
+    alpha: float = ERROR
     """Level at which each p was tested."""
 
     @property
     def together(self) -> tuple[str, ...]:
         """The leader and those that are not told apart from it."""
-        return (self.leader, *(name for name in self.adjusted if name not in self.behind))
+        return (self.leader, *(name for name in self.adjusted if name not in self.surely_behind))
 
 
-def looks_within(units: int, first: int = SURE) -> tuple[int, ...]:
-    """Return the looks for so many units at most, from `first` on; the last look is at the last unit."""
+def looks_within(units: int, first: int = PREFERRED_UNITS) -> tuple[int, ...]:
+    """Return the looks for so many units at most, from `first` on; the last look is at the last unit.
+
+    There are as many as `ALPHA` has levels for: of more units, the last look alone comes later.
+    """
     before = [look for look in LOOKS if first <= look < units]
-    return (*before[: len(NOMINAL) - 1], units)
+    return (*before[: len(ALPHA) - 1], units)
 
 
 def tells(units: int, spread: Spread | None) -> bool:
     """Return whether so many units can tell anything apart."""
-    return units >= FEWEST and max(units - 1, spread.df if spread else 0) >= FEWEST_FREE
+    df = spread.df if spread is not None and spread.is_pooled(units) else units - 1
+    return units >= MIN_UNITS and df >= MIN_DF
 
 
 def compare(
@@ -80,12 +84,12 @@ def compare(
     means = {name: float(np.mean(own)) for name, own in scores.items()}
     leader = max(means, key=lambda name: means[name])
     others = [name for name in scores if name != leader]
-    units, level = len(scores[leader]), NOMINAL[looks]
-    if spread is not None and spread.df > units - 1:
-        level *= COMMON
+    units, alpha = len(scores[leader]), ALPHA[looks]
+    if spread is not None and spread.is_pooled(units):
+        alpha *= POOLED_FACTOR
     differences = [np.subtract(scores[leader], scores[name]) for name in others]
     told = tells(units, spread)
     ps = [paired_p(one.tolist(), step, spread) if told else 1.0 for one in differences]
     adjusted = dict(zip(others, holm(ps), strict=True))
-    behind = tuple(name for name, p in adjusted.items() if p < level)
-    return Comparison(leader, adjusted, behind, level)
+    behind = tuple(name for name, p in adjusted.items() if p < alpha)
+    return Comparison(leader, adjusted, behind, alpha)

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.confirmation.estimates import Spread, pooled_spread
 from search.confirmation.finalists import FOLDER, ConfirmationRecord
 from search.confirmation.looks import Comparison, compare
-from search.confirmation.spread import Spread, common_spread
-from search.plan.search_plan import Preference
+from search.plan.preferences import Preference
 from spaces.errors import InputError
-from spaces.references import REFERENCES
 from trainables.trial_record import TrialRecord, trial_path
 
 VALIDATION, TEST = "validation", "test"
@@ -84,63 +83,14 @@ class Confirmation:
                 own = [self.score(unit, finalist.name) for unit in range(units)]
                 known = itertools.takewhile(lambda score: score is not None, own)
                 found.append([score for score in known if score is not None])
-        return common_spread(filter(None, found))
-
-    def contenders(self) -> tuple[int, list[str], bool]:
-        """Return the units of the current look, the finalists still in, and whether it is over."""
-        units, names, over, _ = self._course()
-        return units, names, over
-
-    def dropped(self) -> list[str]:
-        """Return the finalists that were surely behind at a look, the first ones first."""
-        return self._course()[-1]
-
-    def _course(self) -> tuple[int, list[str], bool, list[str]]:
-        out, dropped, before, spent = self.out(), list[str](), 0, 0
-        names = [f.name for f in self.plan.finalists if f.may_win and f.name not in out]
-        for units in self.plan.looks:
-            spent += self._stages_of(names, units - before)
-            if before and self.plan.most_stages is not None and spent > self.plan.most_stages:
-                return before, names, True, dropped
-            before, scores = units, self.paired(names, units)
-            if names and scores is None:
-                return units, names, False, dropped
-            if scores:
-                found = self.compared(scores, units)
-                dropped += sorted(found.behind, key=found.adjusted.__getitem__)
-            names = [name for name in names if name not in dropped]
-            if len(names) < 2:
-                return units, names, True, dropped
-        return self.plan.looks[-1], names, True, dropped
+        return pooled_spread(filter(None, found))
 
     def compared(self, scores: Mapping[str, Sequence[float]], units: int) -> Comparison:
-        """Compare the scores of some finalists on the first units."""
-        return compare(scores, len(self.plan.looks), self.plan.step, self.spread(units))
-
-    def _stages_of(self, names: Sequence[str], units: int) -> int:
-        """Return the stages of some finalists and the references on further units."""
-        trained = {*names, *(f.name for f in self.plan.finalists if f.strategy in REFERENCES)}
-        return len(trained) * units * len(self.plan.unit(0).ordering)
-
-    def wanted(self) -> list[tuple[int, str, str]]:
-        """Return (unit, finalist, split) of the runs that are missing before the next look or the end.
-
-        Who has dropped out is still scored on the test split, where it was trained: the two columns of
-        the table are over the same units.
-        """
-        units, names, _ = self.contenders()
-        out = self.out()
-        # The gap between floor and ceiling is measured on all units.
-        stay = {*names, *(f.name for f in self.plan.finalists if f.strategy in REFERENCES)}
-        every = [f.name for f in self.plan.finalists if f.name not in out]
-        return [
-            (unit, name, split)
-            for unit in range(units)
-            for name in every
-            for split in SPLITS
-            if (name in stay or (split == TEST and self.ended(unit, name, VALIDATION)))
-            and not self.ended(unit, name, split)
-        ]
+        """Compare finalists by their scores on the first units; before the first look nobody is behind."""
+        found = compare(scores, len(self.plan.looks), self.plan.step, self.spread(units))
+        if units < self.plan.looks[0]:
+            return dataclasses.replace(found, surely_behind=())
+        return found
 
 
 def read_results(run: Path, plan: ConfirmationRecord) -> Confirmation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from search.confirmation.looks import FEWEST, LOOKS, NOMINAL, SURE, looks_within
+from search.confirmation.looks import LOOKS, MIN_UNITS, PREFERRED_UNITS, looks_within
 from spaces.references import REFERENCES
 
 SHARE = 0.35
@@ -49,24 +49,24 @@ def confirmation_scope(
 ) -> Scope:
     """Return the scope of the confirmation of a search that trains so many stages.
 
-    `finalists` and `units` are those asked for. Without them, `SHARE` of the search's stages pays for
-    the best trial of each of its `strategies`, for close followers of the leader, and for as many looks
-    as the references and two finalists may need. `FEWEST` units are always trained, and `SURE` before
-    the first look where they are paid for.
+    `finalists` and `units` are those asked for. Without them, `SHARE` of the stages of both pays for the
+    best trial of each of its `strategies`, for close followers of the leader, and for as many looks as
+    the references and two finalists may need. `MIN_UNITS` units are always trained, and
+    `PREFERRED_UNITS` before the first look where they are paid for.
     """
     paid = SHARE / (1 - SHARE) * search_stages
     asked = finalists if finalists is not None else min(strategies, MOST_FINALISTS)
     every = (asked + len(REFERENCES)) * tasks
-    first = SURE if SURE * every <= paid else FEWEST
+    first = PREFERRED_UNITS if PREFERRED_UNITS * every <= paid else MIN_UNITS
     if finalists is None:
         affordable = math.floor(paid / (first * tasks)) - len(REFERENCES)
         finalists = max(asked, min(MOST_FINALISTS, affordable))
     if units is not None:
-        return Scope(finalists, looks_within(units, SURE), None)
+        return Scope(finalists, looks_within(units, PREFERRED_UNITS), None)
     count, spent = first, (finalists + len(REFERENCES)) * first * tasks
     for look in (one for one in LOOKS if one > first):
         spent += (CONTENDERS + len(REFERENCES)) * (look - count) * tasks
-        if spent > paid or len(looks_within(look, first)) > len(NOMINAL):
+        if spent > paid:
             break
         count = look
     return Scope(finalists, looks_within(count, first), math.floor(paid))

@@ -1,14 +1,18 @@
-"""Searcher of Ray Tune that hands out the runs of a confirmation, look by look."""
+"""Ray Tune's side of a confirmation: its runs are handed out look by look, and a line tells their ends."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
+from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.finalists import ConfirmationRecord
 from search.confirmation.results import TEST, VALIDATION, cell_name, read_results
+from search.results.formatting import format_duration, format_number
 from search.tuning.searcher import read_record
 
 Cell = tuple[int, str, str]
@@ -35,7 +39,7 @@ class ConfirmationSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:  # Tune's annotation leaves FINISHED out
         """Return the next run; None while all that are known are under way, `FINISHED` at the end."""
-        wanted = read_results(self.run, self.plan).wanted()
+        wanted = wanted_runs(read_results(self.run, self.plan))
         begun = {*self.under_way.values(), *self.failed}
         for unit, name, split in sorted(wanted, key=lambda cell: -self._seconds[cell[1]]):
             waits = split == TEST and (unit, name, VALIDATION) in wanted
@@ -65,6 +69,29 @@ class ConfirmationSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
+
+
+class ConfirmationProgress(tune.Callback):
+    """Callback of Tune that says which run has ended, and how many the next look still needs."""
+
+    def __init__(self, plan: ConfirmationRecord, run: Path) -> None:
+        self.plan, self.run = plan, run
+        self.begun, self.done = time.monotonic(), 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.done += 1
+        if trial.config["split"] != VALIDATION:
+            return
+        result = trial.last_result or {}
+        results = read_results(self.run, self.plan)
+        units, left = course_of(results).units, len(wanted_runs(results))
+        each = (time.monotonic() - self.begun) / self.done
+        about = f"{left} runs left, about {format_duration(each * left)}" if left else "none left"
+        print(
+            f"confirmed: {trial.config['name']} {format_number(result.get(self.plan.metric))} · up to "
+            f"unit {units}: {about}",
+            flush=True,
+        )
 
 
 def _seconds_in_search(run: Path, name: str) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from search.confirmation.costs import Costs
 from search.confirmation.estimates import Interval
 from search.confirmation.finalists import ConfirmationRecord, Finalist
-from search.confirmation.looks import FEWEST, SURE
+from search.confirmation.looks import MIN_DF, MIN_UNITS, PREFERRED_UNITS
 from search.confirmation.verdict import Verdict
 from search.plan.protocol import chose_nothing
 from search.results.formatting import format_duration, format_metric
@@ -35,7 +35,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     tied = _joined([called(named[name]) for name in verdict.together])
     tied = f"{tied} are not told apart {over}: {own} for the first."
     chosen = _recommended(verdict, named)
-    return [*plain, tied, *_spread(verdict), *chosen, *_closed(verdict)]
+    return [*plain, tied, *_precision(verdict), *chosen, *_closed(verdict)]
 
 
 def _plain(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
@@ -109,10 +109,11 @@ def _cannot_tell(verdict: Verdict, plan: ConfirmationRecord) -> str:
     if all(finalist.name in verdict.out for finalist in plan.finalists if finalist.may_win):
         return "Cannot tell: every finalist has a run that ended without a score."
     if verdict.too_few:
-        return (
-            f"Cannot tell: {verdict.units} units have been confirmed, and to tell anything apart takes "
-            f"{SURE}, or {FEWEST} of {FEWEST + 1} finalists."
-        )
+        first = f"finalists are first compared after {plan.looks[0]}"
+        if verdict.units >= plan.looks[0]:
+            several = f"{MIN_UNITS} of {MIN_DF + 1} finalists"
+            first = f"to tell anything apart takes {PREFERRED_UNITS}, or {several}"
+        return f"Cannot tell: {verdict.units} units have been confirmed, and {first}."
     widest = max(verdict.behind[name].half for name in verdict.together[1:])
     return (
         f"Cannot tell: after {verdict.units} units, differences between {len(verdict.together)} finalists "
@@ -133,7 +134,7 @@ def _nearest(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
     ]
 
 
-def _spread(verdict: Verdict) -> list[str]:
+def _precision(verdict: Verdict) -> list[str]:
     leads = [verdict.behind[name] for name in verdict.together if name in verdict.behind]
     if not leads:
         return []

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 
 from search.confirmation.costs import Costs, measure_costs
+from search.confirmation.course import course_of
 from search.confirmation.estimates import Interval, mean_interval, ratio_interval
 from search.confirmation.finalists import Finalist
 from search.confirmation.looks import Comparison, tells
 from search.confirmation.results import TEST, VALIDATION, Confirmation
-from search.plan.search_plan import Preference
+from search.plan.preferences import Preference
 from spaces.references import CEILING, FLOOR
 
 Kind = Literal[
@@ -69,7 +70,7 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
     """
     if preference:
         confirmation = confirmation.preferring(preference)
-    units, names = _common(confirmation)
+    units, names = _units_to_judge(confirmation)
     named = {finalist.name: finalist for finalist in confirmation.plan.finalists}
     paired = confirmation.paired(names, units) if units else None
     comparison = confirmation.compared(paired, units) if paired else Comparison("", {}, ())
@@ -82,7 +83,7 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
     scores = _means(confirmation, units, VALIDATION)
     recommended = max(costs.cheapest() or [leader], key=lambda name: _estimate(scores, name))
     gap, closed = _gap(confirmation, recommended, units)
-    too_few = not tells(units, confirmation.spread(units))
+    too_few = units < confirmation.plan.looks[0] or not tells(units, confirmation.spread(units))
     return Verdict(
         kind=_kind(too_few, [named[name] for name in together], behind, gap),
         leader=leader,
@@ -127,15 +128,18 @@ def _kind(
     return "not told apart" if together[1:] else "best"
 
 
-def _common(confirmation: Confirmation) -> tuple[int, list[str]]:
-    """Return the units of the last look and the finalists still in.
+def _units_to_judge(confirmation: Confirmation) -> tuple[int, list[str]]:
+    """Return the units of the last look, and the contenders.
 
     Units beyond that look wait for the next one: each comparison in between would add to the error.
-    Before the first look, these are the units that all have in common.
+    Before the first look, these are the units that all have in common, and nothing is told apart on them.
     """
-    units, names, over = confirmation.contenders()
-    if over or not names:
-        return units if names else 0, names
+    course = course_of(confirmation)
+    units, names = course.units, course.contenders
+    if not names:
+        return 0, []
+    if course.ended:
+        return units, names
     if done := [look for look in confirmation.plan.looks if look < units]:
         return done[-1], names
     while units and confirmation.paired(names, units) is None:
@@ -170,7 +174,7 @@ def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> d
 
     That is the level of a look, divided by the finalists that were not yet behind.
     """
-    leader, out, dropped = comparison.leader, confirmation.out(), confirmation.dropped()
+    leader, out, dropped = comparison.leader, confirmation.out(), course_of(confirmation).dropped
     left = max(1, len(comparison.together) - 1)
     tests = dict.fromkeys(comparison.together, left)
     tests |= {
@@ -181,7 +185,7 @@ def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> d
     for name in (finalist.name for finalist in confirmation.plan.finalists):
         own = _differences(confirmation, leader, name, units)
         if own and name != leader and name not in out:
-            level = 1 - comparison.level / tests.get(name, 1)
+            level = 1 - comparison.alpha / tests.get(name, 1)
             found[name] = mean_interval(own, level, step, spread)
     return found
 

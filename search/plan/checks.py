@@ -12,7 +12,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from models.location import folder_family, image_token
 from search.plan.bounds import check_number, check_numbers
-from search.plan.search_plan import FEATURE_CACHES, PREFERENCES, STOPPING, SearchPlan
+from search.plan.preferences import PREFERENCES
+from search.plan.search_plan import FEATURE_CACHES, STOPPING, SearchPlan
 from search.plan.space import PARTS, ConfigSpace
 from spaces import Adapter, InputError, unknown
 from spaces.errors import shown

@@ -35,8 +35,8 @@ def searched_tasks(plan: SearchPlan, benchmark: Benchmark) -> tuple[str, ...]:
     if held_out and len(held_out) < FEWEST_HELD_OUT:
         number, orderings = len(held_out), math.factorial(len(held_out))
         raise InputError(
-            f"held_out_tasks must be {FEWEST_HELD_OUT} at least, got {', '.join(held_out)}: two finalists are "
-            "told apart on 3 units at least, each with an ordering of its own, and "
+            f"held_out_tasks must be {FEWEST_HELD_OUT} at least, got {', '.join(held_out)}: two finalists "
+            "are told apart on 3 units at least, each with an ordering of its own, and "
             f"{number} task{'s have' if number > 1 else ' has'} {orderings}; further ones could be "
             f"{_others(benchmark, held_out)}"
         )

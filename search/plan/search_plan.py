@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 from search.plan.objectives import Objective, parse_objectives
 
@@ -14,10 +14,6 @@ STOPPING = {
     "racing": "from the third ordering to the last but one, a trial behind the leader on this panel stops",
     "none": "every trial trains the whole panel",
 }
-
-Preference = Literal["training", "memory", "latency", "mean"]
-"""Cost of training, of what is stored beside the model, or of an answer; or none, and the mean decides."""
-PREFERENCES: tuple[str, ...] = get_args(Preference)
 
 FEATURE_CACHES = {
     "auto": "on disk if the features need more than a worker caches in memory",

@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from search.confirmation.answer import closing_lines, read_answer, spread_lines
+from search.confirmation.answer import closing_lines, example_lines, read_answer
 from search.confirmation.results import VALIDATION, Confirmation
 from search.confirmation.sentences import COLUMNS, called, verdict_rows
 from search.confirmation.verdict import Verdict
@@ -44,7 +44,7 @@ def section(outcome: Outcome) -> Section | None:
         head=COLUMNS,
         rows=verdict_rows(verdict, confirmation.plan),
         leader=named.get(verdict.leader, ""),
-        notes=spread_lines(confirmation, verdict),
+        notes=example_lines(confirmation, verdict),
         figure=units_figure(confirmation, verdict),
     )
 

@@ -23,6 +23,7 @@ from records import ORDERINGS, record, references, sampled, write_run
 from search import cli, commands
 from search.cli import parser, plan_from_flags
 from search.confirmation.answer import recommended
+from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.results import SPLITS, TEST, VALIDATION, Confirmation
 from search.confirmation.verdict import judge
 from search.plan.plan_file import with_fields
@@ -146,7 +147,7 @@ def test_a_confirmation_compares_by_the_validation_split_alone(
     before, after = judge(made), judge(changed)
     assert dataclasses.replace(after, tested={}) == dataclasses.replace(before, tested={})
     assert after.tested != before.tested
-    assert changed.contenders() == made.contenders() and changed.dropped() == made.dropped()
+    assert course_of(changed) == course_of(made)
     assert changed.out() == made.out()
     made.plan.write(tmp_path)
     written(changed, tmp_path)
@@ -160,5 +161,5 @@ def test_runs_on_the_test_split_follow_those_that_choose() -> None:
     assert dataclasses.replace(judge(left), tested={}) == dataclasses.replace(
         judge(made), tested={}
     )
-    assert {split for *_, split in left.wanted()} == {TEST}
+    assert {split for *_, split in wanted_runs(left)} == {TEST}
     assert SPLITS == (VALIDATION, TEST) and CHOOSING_SPLIT == VALIDATION

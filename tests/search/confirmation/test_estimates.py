@@ -181,6 +181,6 @@ def test_of_equal_finalists_with_coarse_scores_none_is_called_best(
     for one, other in zip(*right, strict=True):
         scores = {"a": (40 + one) * STEP, "b": (40 + other) * STEP}
         for end, step in zip(ends, (STEP, None), strict=True):
-            end.append(bool(compare(scores, 1, step).behind))
+            end.append(bool(compare(scores, 1, step).surely_behind))
     assert np.mean(ends[0]) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / tries)
     assert np.mean(ends[0]) <= np.mean(ends[1])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.confirmation.looks import ERROR, LOOKS, NOMINAL, compare, looks_within
-from search.confirmation.spread import common_spread
+from search.confirmation.estimates import pooled_spread
+from search.confirmation.looks import ALPHA, ERROR, LOOKS, compare, looks_within
 
 TRIES = 500
 SPREAD = 0.05
@@ -33,10 +33,10 @@ def left_at_the_end(
     left, looks, seen = list(range(len(means))), looks_within(units), [0] * len(means)
     for look in looks:
         seen = [look if one in left else units for one, units in enumerate(seen)]
-        spread = common_spread(row[:units].tolist() for row, units in zip(cells, seen, strict=True))
+        spread = pooled_spread(row[:units].tolist() for row, units in zip(cells, seen, strict=True))
         scores = {str(one): cells[one, :look].tolist() for one in left}
         found = compare(scores, len(looks), spread=spread)
-        left = [one for one in left if str(one) not in found.behind]
+        left = [one for one in left if str(one) not in found.surely_behind]
         if len(left) == 1:
             break
     return left
@@ -58,7 +58,7 @@ def test_the_levels_hold_wherever_the_last_look_is(units: int) -> None:
     cells, rejected = np.random.default_rng(1).normal(size=(tries, units)), np.zeros(tries, bool)
     for look in looks:
         p = stats.ttest_1samp(cells[:, :look], 0, axis=1).pvalue
-        rejected |= p < NOMINAL[len(looks)]
+        rejected |= p < ALPHA[len(looks)]
     assert rejected.mean() <= ERROR + 0.0031  # two standard errors
 
 
@@ -79,8 +79,8 @@ def test_a_lead_of_two_deviations_of_a_unit_is_found(others: int) -> None:
 
 def test_nothing_is_told_apart_on_two_units_of_two_finalists() -> None:
     scores = {"a": [0.9, 0.9], "b": [0.1, 0.11]}
-    found = compare(scores, 1, spread=common_spread(scores.values()))
-    assert (found.leader, found.behind, found.together) == ("a", (), ("a", "b"))
+    found = compare(scores, 1, spread=pooled_spread(scores.values()))
+    assert (found.leader, found.surely_behind, found.together) == ("a", (), ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_the_last_look_is_at_the_last_unit(units: int, looks: tuple[int, ...]) -
     assert looks_within(units) == looks
     early = looks_within(units, LOOKS[0])
     assert early == (units,) if units <= 2 else early[0] == 2
-    assert (early[-1], len(early) <= len(NOMINAL)) == (units, True)
-    assert len(looks) in NOMINAL
+    assert (early[-1], len(early) <= len(ALPHA)) == (units, True)
+    assert len(looks) in ALPHA

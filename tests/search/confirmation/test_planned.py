@@ -66,6 +66,7 @@ def test_the_preference_is_that_of_the_plan(search: tuple[Outcome, ResolvedPlan]
     begun.write(resolved.run)
     assert begun.prefer == outcome.run.plan.plan.prefer == "training"
     other = dataclasses.replace(resolved, plan=dataclasses.replace(resolved.plan, prefer="memory"))
+    assert planned(outcome, other, finalists=1).prefer == "memory"  # a new one
     assert planned(outcome, other) == begun.model_copy(update={"prefer": "memory"})
 
 

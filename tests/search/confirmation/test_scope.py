@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from search.confirmation.looks import FEWEST
+from search.confirmation.looks import MIN_UNITS
 from search.confirmation.scope import SHARE, confirmation_scope
 
 
 @pytest.mark.parametrize("stages", [0, 50, 205, 300, 1_000, 10_000])
 def test_the_share_of_the_whole_is_kept_unless_the_fewest_units_cost_more(stages: float) -> None:
     scope = confirmation_scope(stages, tasks=4, strategies=4)
-    assert scope.looks[0] >= FEWEST
-    fewest, most = (scope.finalists + 2) * FEWEST * 4, scope.most_stages(4)
+    assert scope.looks[0] >= MIN_UNITS
+    fewest, most = (scope.finalists + 2) * MIN_UNITS * 4, scope.most_stages(4)
     assert most <= fewest or most <= SHARE * (stages + most)
 
 

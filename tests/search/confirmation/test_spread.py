@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.confirmation.estimates import mean_interval, paired_p, ratio_interval
-from search.confirmation.looks import COMMON, ERROR, looks_within
-from search.confirmation.spread import Spread, common_spread
+from search.confirmation.estimates import (
+    Spread,
+    mean_interval,
+    paired_p,
+    pooled_spread,
+    ratio_interval,
+)
+from search.confirmation.looks import ERROR, POOLED_FACTOR, looks_within
 from tests.search.confirmation.test_looks import left_at_the_end
 
 TRIES = 400
@@ -15,7 +20,7 @@ TRIES = 400
 
 def test_of_two_finalists_it_is_the_variance_of_their_difference() -> None:
     a, b = [0.5, 0.6, 0.4], [0.3, 0.5, 0.35]
-    found = common_spread([a, b])
+    found = pooled_spread([a, b])
     assert found is not None and found.df == 2
     assert found.variance == pytest.approx(np.var(np.subtract(a, b), ddof=1))
     assert paired_p(np.subtract(a, b).tolist(), spread=found) == pytest.approx(
@@ -26,7 +31,7 @@ def test_of_two_finalists_it_is_the_variance_of_their_difference() -> None:
 def test_it_is_that_of_a_block_design_and_right_on_average() -> None:
     rng = np.random.default_rng(0)
     found = [
-        common_spread(rng.normal(0, 0.05, (5, 3)) + rng.normal(0, 1, 3) + rng.normal(0, 1, (5, 1)))
+        pooled_spread(rng.normal(0, 0.05, (5, 3)) + rng.normal(0, 1, 3) + rng.normal(0, 1, (5, 1)))
         for _ in range(TRIES)
     ]
     assert {one.df for one in found if one} == {8}
@@ -35,17 +40,17 @@ def test_it_is_that_of_a_block_design_and_right_on_average() -> None:
 
 def test_a_finalist_that_dropped_out_counts_with_the_units_that_it_has() -> None:
     scores = [[0.5, 0.6, 0.55], [0.4, 0.52, 0.45], [0.2, 0.29]]
-    found = common_spread(scores)
+    found = pooled_spread(scores)
     assert found is not None and found.df == 3
-    one, other = (common_spread([own, scores[2]]) for own in (scores[0], scores[0][:2]))
+    one, other = (pooled_spread([own, scores[2]]) for own in (scores[0], scores[0][:2]))
     assert one is not None and other is not None and one.variance == pytest.approx(other.variance)
 
 
 def test_equal_finalists_count_once_and_one_unit_tells_nothing() -> None:
     a, b = [0.5, 0.6, 0.4], [0.3, 0.5, 0.35]
-    assert common_spread([a, b, a]) == common_spread([a, b])
-    assert common_spread([[0.5], [0.4], [0.1]]) is None
-    assert common_spread([a, a]) is common_spread([]) is None
+    assert pooled_spread([a, b, a]) == pooled_spread([a, b])
+    assert pooled_spread([[0.5], [0.4], [0.1]]) is None
+    assert pooled_spread([a, a]) is pooled_spread([]) is None
 
 
 def test_a_pair_that_varies_more_keeps_its_own_spread() -> None:
@@ -82,4 +87,4 @@ def test_two_units_find_what_five_finalists_show_to_be_far_apart() -> None:
     means = [0.5, 0.3, 0.3, 0.2, 0.1]  # the first leads by four deviations of a unit's difference
     ends = [left_at_the_end(means, 2, rng) for _ in range(TRIES)]
     assert np.mean([left == [0] for left in ends]) >= 0.6
-    assert looks_within(2) == (2,) and COMMON < 1
+    assert looks_within(2) == (2,) and POOLED_FACTOR < 1

@@ -59,19 +59,19 @@ def test_many_tasks_are_not_listed() -> None:
 def test_units_are_orderings_of_the_tasks_held_out_alone(tmp_path: Path) -> None:
     plan = SearchPlan("default", held_out_tasks=("x", "y", "z"))
     outcome = read_outcome(write_run(tmp_path / "run", plan=plan))
-    made = plan_confirmation(outcome, [], Scope(1, (6,), None))
+    made = plan_confirmation(outcome, [], Scope(1, (6,), None), "training")
     assert len({tuple(unit["ordering"]) for unit in made.units}) == 6
     assert {task for unit in made.units for task in unit["ordering"]} == {"x", "y", "z"}
     assert made.held_out_tasks == ("x", "y", "z")
     assert made.fresh_orderings == 6
-    assert plan_confirmation(outcome, [], Scope(1, (7,), None)).fresh_orderings == 5
+    assert plan_confirmation(outcome, [], Scope(1, (7,), None), "training").fresh_orderings == 5
 
 
 def test_a_search_of_first_stages_is_confirmed_on_whole_orderings(tmp_path: Path) -> None:
     whole = (TASKS, ("c", "a", "d", "b"))
     panel, plan = Panel(tuple(o[:2] for o in whole)), SearchPlan("default", search_stages=2)
     folder = write_run(tmp_path / "run", [], panel, plan=plan, whole_orderings=whole)
-    made = plan_confirmation(read_outcome(folder), [], Scope(1, (8,), None))
+    made = plan_confirmation(read_outcome(folder), [], Scope(1, (8,), None), "training")
     orderings = [made.unit(n).ordering for n in range(8)]
     assert all(sorted(ordering) == sorted(TASKS) for ordering in orderings)
     assert not {ordering[:2] for ordering in orderings} & set(panel.orderings)

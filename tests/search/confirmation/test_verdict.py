@@ -9,6 +9,7 @@ import pytest
 from confirmations import confirmation
 
 from search.confirmation.answer import result_lines
+from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.sentences import verdict_sentences, verdict_table
 from search.confirmation.verdict import Verdict, judge
 
@@ -72,6 +73,16 @@ def test_too_few_units_cannot_tell(units: int, finalists: int) -> None:
     assert f"Cannot tell: {units} units have been confirmed" in told(scores)
 
 
+def test_nothing_is_told_apart_before_the_first_look() -> None:
+    made = confirmation({"0000": GOOD[:2], "0001": LESS[:2], "finetune": FLOOR[:2]}, units=5)
+    found = judge(made)
+    assert (found.kind, found.units, found.together[1:]) == ("cannot tell", 2, ("0001", "finetune"))
+    text = " ".join(verdict_sentences(found, made.plan))
+    assert text == (
+        "Cannot tell: 2 units have been confirmed, and finalists are first compared after 3."
+    )
+
+
 def test_two_units_of_several_finalists_tell_what_is_far_apart() -> None:
     made = {"0000": GOOD[:2], "0001": LESS[:2], "finetune": FLOOR[:2], "finetune-1": FLOOR[1::-1]}
     found = verdict(made)
@@ -121,10 +132,10 @@ def test_finalists_that_drop_out_ask_for_no_further_units() -> None:
     close = [round(one + float(rng.normal(0, 0.02)), 3) for one in GOOD]
     scores = {"0000": GOOD, "0001": close, "0002": LESS[:3], "finetune": FLOOR, "joint": CEILING}
     made = confirmation(scores, units=8)
-    units, names, over = made.contenders()
-    assert (units, over) == (8, False)
-    assert "0002" not in names and "finetune" not in names
-    wanted = {(unit, name) for unit, name, _ in made.wanted()}
+    course = course_of(made)
+    assert (course.units, course.ended) == (8, False)
+    assert "0002" not in course.contenders and "finetune" not in course.contenders
+    wanted = {(unit, name) for unit, name, _ in wanted_runs(made)}
     assert wanted == {(u, n) for u in (5, 6, 7) for n in ("0000", "0001", "finetune", "joint")}
 
 
@@ -147,7 +158,7 @@ def test_a_metric_that_joint_tuning_lacks_ends_the_confirmation() -> None:
         for name, one in made.records.items()
     }
     made = dataclasses.replace(made, records=lacking)
-    assert not made.wanted()
+    assert not wanted_runs(made)
     assert judge(made).kind == "best"
     assert [
         row.split()[0] for row in verdict_table(judge(made), made.plan) if row.endswith("out")
@@ -204,7 +215,7 @@ def test_who_is_compared_with_none_is_not_called_best() -> None:
 def test_who_drops_out_is_still_scored_on_the_test_split() -> None:
     made = confirmation({"0000": GOOD, "0001": LESS[:3], "finetune": FLOOR, "joint": CEILING})
     records = {name: one for name, one in made.records.items() if name != "unit3-0001-test"}
-    assert dataclasses.replace(made, records=records).wanted() == [(2, "0001", "test")]
+    assert wanted_runs(dataclasses.replace(made, records=records)) == [(2, "0001", "test")]
 
 
 def test_the_table_has_both_splits_and_the_distance_to_the_leader() -> None:
@@ -237,7 +248,7 @@ def test_a_tuned_finetune_is_the_floor_and_is_called_so() -> None:
 def test_tuned_reference_runs_stay_to_the_last_unit() -> None:
     scores = {"0000": GOOD, "0001": [0.47, 0.45, 0.46, 0.44, 0.49], "finetune-1": FLOOR}
     made = confirmation(scores, units=8)
-    assert {name for _, name, _ in made.wanted()} == {"0000", "0001", "finetune-1"}
+    assert {name for _, name, _ in wanted_runs(made)} == {"0000", "0001", "finetune-1"}
 
 
 def test_the_share_of_a_gap_is_that_of_the_recommended_one_and_may_be_none() -> None:
