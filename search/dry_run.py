@@ -60,8 +60,10 @@ def _confirmation(resolved: ResolvedPlan, stages: StageCounts) -> list[str]:
     tasks = len(plan.held_out_tasks or resolved.whole_panel.tasks)
     if plan.confirm == 0:
         return ["confirm     off"]
+    joint = len(resolved.references) // len(REFERENCES)  # each trains all tasks as one stage
+    searched = stages.distinct + joint * (len(resolved.panel.tasks) - 1)
     scope = confirmation_scope(
-        stages.distinct, tasks, len(plan.strategies), plan.confirm, plan.confirm_seeds
+        searched, tasks, len(plan.strategies), plan.confirm, plan.confirm_seeds
     )
     units = str(scope.units) if scope.units == scope.looks[0] else f"up to {scope.units}"
     return [

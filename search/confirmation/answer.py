@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.estimates import mean_interval
 from search.confirmation.finalists import read_confirmation
-from search.confirmation.results import TEST, Confirmation, cell_name, read_results
+from search.confirmation.results import TEST, VALIDATION, Confirmation, cell_name, read_results
 from search.confirmation.sentences import called, verdict_sentences, verdict_table
 from search.confirmation.verdict import Verdict, judge
+from search.plan.protocol import chose_nothing
+from search.plan.saved_plan import read_saved_plan
 from search.results.example_bootstrap import example_line, example_spread
 from trainables.metrics.glossary import GENERAL_KL, OF_GENERAL
 
@@ -69,6 +73,44 @@ def confirmed_lines(run: Path) -> list[str]:
     return result_lines(answer[0]) if answer else []
 
 
+def confirmed_on(run: Path) -> str:
+    """Return what the units of a search's confirmation, made or to be made, have that chose nothing."""
+    if (answer := read_answer(run)) is None:
+        return chose_nothing(read_saved_plan(run).plan.held_out_tasks)
+    confirmation, verdict = answer
+    plan = confirmation.plan
+    return chose_nothing(plan.held_out_tasks, plan.repeats(verdict.units or len(plan.units)))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Stages of a confirmation; joint tuning is one."""
+
+    trained: int
+    shared: int
+    """Stages taken from the store."""
+    seconds: float
+    """Seconds of training of one rank."""
+
+
+def confirmation_spent(run: Path) -> Spent | None:
+    """Return what a search's confirmation trained; None if it has none.
+
+    Runs on the test split train nothing: they score the stages of the others.
+    """
+    if (answer := read_answer(run)) is None:
+        return None
+    stages = [
+        stage
+        for name, record in answer[0].records.items()
+        if name.endswith(f"-{VALIDATION}")
+        for stage in record.stages
+    ]
+    trained = [stage for stage in stages if stage.trained]
+    seconds = math.fsum(stage.train_seconds for stage in trained)
+    return Spent(len(trained), len(stages) - len(trained), seconds)
+
+
 def recommended(run: Path) -> str | None:
     """Return the trial that a search's confirmation recommends; None if it has none, or cannot tell."""
     answer = read_answer(run)
@@ -83,7 +125,13 @@ def recommended(run: Path) -> str | None:
 def export_notes(run: Path, chosen: str) -> list[str]:
     """Return what a confirmation says against an exported trial, in lines; nothing if it agrees."""
     answer = read_answer(run)
-    if answer is None or answer[1].kind == "cannot tell" or answer[1].recommended == chosen:
+    if answer is None:
+        return []
+    if answer[1].kind == "cannot tell":
+        return [
+            "the confirmation cannot tell the finalists apart: this is the best of the search itself"
+        ]
+    if answer[1].recommended == chosen:
         return []
     confirmation, verdict = answer
     named = {one.name: one for one in confirmation.plan.finalists}

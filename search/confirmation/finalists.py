@@ -46,6 +46,8 @@ class Finalist(BaseModel):
     strategy: str
     config: dict[str, dict[str, Any]]
     """`TrialConfig.to_dict()`."""
+    tuned: bool = False
+    """Whether a reference run is the best of several, over the shared knobs that were searched."""
 
     @property
     def may_win(self) -> bool:
@@ -59,8 +61,8 @@ class Finalist(BaseModel):
 
     @property
     def is_tuned(self) -> bool:
-        """True for a trial of a search; a reference run at the plan's own knobs has none."""
-        return self.name != self.strategy
+        """True for a trial of a search, and for the best of several runs of a reference."""
+        return self.tuned or self.name != self.strategy
 
 
 class ConfirmationRecord(Record):
@@ -180,7 +182,8 @@ def _reference(outcome: Outcome, strategy: str, planned: TrialConfig) -> Finalis
     if row is None:
         return Finalist(name=strategy, strategy=strategy, config=planned.to_dict())
     config = outcome.run.trial(row["best"]).config
-    return Finalist(name=row["best"], strategy=strategy, config=config)
+    runs = sum(one["strategy"] == strategy for one in outcome.trials.values())
+    return Finalist(name=row["best"], strategy=strategy, config=config, tuned=runs > 1)
 
 
 def followers(outcome: Outcome, chosen: Sequence[str], count: int) -> list[str]:
@@ -210,10 +213,10 @@ def followers(outcome: Outcome, chosen: Sequence[str], count: int) -> list[str]:
 
 
 def _difference_error(rows: Sequence[Sequence[float]]) -> float:
-    """Return the standard error of the difference of two trials' means; 0 where nothing tells it."""
+    """Return the standard error of the difference of two trials' means; infinite where nothing tells it."""
     cells = np.array(rows, dtype=np.float64)
     if cells.ndim != 2 or min(cells.shape) < 2:
-        return 0.0
+        return math.inf
     rest = cells - cells.mean(0) - cells.mean(1, keepdims=True) + cells.mean()
     degrees = (cells.shape[0] - 1) * (cells.shape[1] - 1)
     return math.sqrt(2 * float((rest**2).sum()) / degrees / cells.shape[1])
@@ -224,13 +227,18 @@ def _rank(outcome: Outcome) -> Callable[[str], list[float]]:
     return lambda name: [-v for v in maximised(outcome.trials[name], outcome.objectives)]
 
 
-def search_stages(outcome: Outcome) -> float:
-    """Return the stages that a search trained, joint tuning on T tasks counted as T."""
+def search_stages(outcome: Outcome) -> int:
+    """Return the distinct stages of a search's trials, joint tuning on T tasks counted as T.
+
+    Stages that the store had before count as well: a search that is repeated is confirmed like the first.
+    """
     tasks = len(outcome.run.orderings[0])
-    return math.fsum(
-        (row["stages_trained"] or 0) * (tasks if row["strategy"] == CEILING else 1)
-        for row in outcome.trials.values()
-    )
+    weights = {
+        stage.key: tasks if trial.strategy == CEILING else 1
+        for trial in outcome.run.trials
+        for stage in trial.stages
+    }
+    return sum(weights.values())
 
 
 def plan_confirmation(

@@ -50,23 +50,33 @@ def confirmation_scope(
     """Return the scope of the confirmation of a search that trains so many stages.
 
     `finalists` and `units` are those asked for. Without them, `SHARE` of the stages of both pays for the
-    best trial of each of its `strategies`, for close followers of the leader, and for as many looks as
-    the references and two finalists may need. `MIN_UNITS` units are always trained, and
-    `PREFERRED_UNITS` before the first look where they are paid for.
+    best trial of each of its `strategies`, then for as many looks as the references and two finalists may
+    need, and then for close followers of the leader. `MIN_UNITS` units are always trained, and
+    `PREFERRED_UNITS` before the first look where they and a second one are paid for.
     """
-    paid = SHARE / (1 - SHARE) * search_stages
-    asked = finalists if finalists is not None else min(strategies, MOST_FINALISTS)
-    every = (asked + len(REFERENCES)) * tasks
-    first = PREFERRED_UNITS if PREFERRED_UNITS * every <= paid else MIN_UNITS
-    if finalists is None:
-        affordable = math.floor(paid / (first * tasks)) - len(REFERENCES)
-        finalists = max(asked, min(MOST_FINALISTS, affordable))
     if units is not None:
-        return Scope(finalists, looks_within(units, PREFERRED_UNITS), None)
-    count, spent = first, (finalists + len(REFERENCES)) * first * tasks
+        return Scope(finalists or min(strategies, MOST_FINALISTS), looks_within(units), None)
+    paid = SHARE / (1 - SHARE) * search_stages
+    best = finalists if finalists is not None else min(strategies, MOST_FINALISTS)
+    every = (best + len(REFERENCES)) * tasks
+    looks, spent = _looks(paid, PREFERRED_UNITS, every, tasks)
+    if len(looks) < 2 or spent > paid:  # one that comes early, and others while they are paid for
+        looks, spent = _looks(paid, MIN_UNITS, every, tasks)
+    if finalists is None:
+        followers = math.floor(max(0.0, paid - spent) / (looks[0] * tasks))
+        best = min(best + followers, max(best, MOST_FINALISTS))
+    return Scope(best, looks, math.floor(paid))
+
+
+def _looks(paid: float, first: int, every: int, tasks: int) -> tuple[tuple[int, ...], int]:
+    """Return the looks that so many stages pay for, and their stages; the first one is always made.
+
+    `every` are the stages of all finalists on one unit; beyond the first look, `CONTENDERS` are left.
+    """
+    count, spent = first, every * first
     for look in (one for one in LOOKS if one > first):
-        spent += (CONTENDERS + len(REFERENCES)) * (look - count) * tasks
-        if spent > paid:
+        more = (CONTENDERS + len(REFERENCES)) * (look - count) * tasks
+        if spent + more > paid:
             break
-        count = look
-    return Scope(finalists, looks_within(count, first), math.floor(paid))
+        count, spent = look, spent + more
+    return looks_within(count, first), spent

@@ -24,7 +24,7 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
     if verdict.kind == "cannot tell":
         return [_cannot_tell(verdict, plan)]
     leader = called(named[verdict.leader])
-    own = f"{format_metric(plan.metric)} {_shown(verdict.scores[verdict.leader], plan)}"
+    own = f"{format_metric(plan.metric)} {_reported(verdict, plan)}"
     over = f"over {verdict.units} {chose_nothing(plan.held_out_tasks, plan.repeats(verdict.units))}"
     plain = _plain(verdict, named)
     if not verdict.together[1:]:
@@ -33,9 +33,18 @@ def verdict_sentences(verdict: Verdict, plan: ConfirmationRecord) -> list[str]:
             lead = f"{leader} alone has a score on every unit: {own} {over}."
         return [*plain, lead, *_nearest(verdict, named), *_closed(verdict)]
     tied = _joined([called(named[name]) for name in verdict.together])
-    tied = f"{tied} are not told apart {over}: {own} for the first."
+    tied = (
+        f"{tied} are not told apart {over}: {own} for the first, which is the highest of several."
+    )
     chosen = _recommended(verdict, named)
     return [*plain, tied, *_precision(verdict), *chosen, *_closed(verdict)]
+
+
+def _reported(verdict: Verdict, plan: ConfirmationRecord) -> str:
+    """Return the leader's mean on the test split; if it is not scored there, on the one that chose."""
+    if (tested := verdict.tested.get(verdict.leader)) is not None:
+        return f"{_shown(tested, plan)} on the test split"
+    return f"{_shown(verdict.scores[verdict.leader], plan)} on the split that chose it"
 
 
 def _plain(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
@@ -44,7 +53,7 @@ def _plain(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
         return []
     plain = "plain tuning" if verdict.kind == "nothing beats plain tuning" else "tuned finetune"
     others = [named[name] for name in verdict.together if not named[name].is_plain]
-    return [f"Nothing is told apart from {plain}." if others else f"Nothing beats {plain}."]
+    return [f"Nothing is surely better than {plain}." if others else f"Nothing beats {plain}."]
 
 
 def _recommended(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
@@ -128,9 +137,9 @@ def _nearest(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
         return []
     nearest = min(others, key=lambda name: verdict.behind[name].estimate)
     lead = verdict.behind[nearest]
+    shown = f"{lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, at {lead.level:.1%}"
     return [
-        f"It leads {called(named[nearest])} by {lead.estimate:.3f} ({lead.low:.3f} to {lead.high:.3f}, "
-        f"at {lead.level:.1%}, for several finalists and looks)."
+        f"On validation it leads {called(named[nearest])} by {shown}, for several finalists and looks)."
     ]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from search.confirmation.costs import Costs, measure_costs
 from search.confirmation.course import course_of
-from search.confirmation.estimates import Interval, mean_interval, ratio_interval
+from search.confirmation.estimates import LEVEL, Interval, Spread, mean_interval, ratio_interval
 from search.confirmation.finalists import Finalist
-from search.confirmation.looks import Comparison, tells
+from search.confirmation.looks import POOLED_FACTOR, PREFERRED_UNITS, Comparison, tells
 from search.confirmation.results import TEST, VALIDATION, Confirmation
 from search.plan.preferences import Preference
 from spaces.references import CEILING, FLOOR
@@ -25,6 +25,10 @@ Kind = Literal[
     "nothing beats plain tuning",
     "cannot tell",
 ]
+
+
+CLOSE = 0.1
+"""Share of joint tuning's score to which differences are known well enough, however small the gap is."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class Verdict:
     The interval of a finalist that may win leaves 0 out only where `compare` finds it behind.
     """
     closed: Interval | None
-    """Share of the gap that the recommended one closes; None where the gap itself is not clear."""
+    """Share of the gap that the recommended one closes, on the test split; None if the gap is not clear."""
     gap: Interval | None
-    """Difference of ceiling and floor; None if either is missing."""
+    """Difference of ceiling and floor on the validation split; None if either is missing."""
     out: frozenset[str]
     """Finalists that are compared with none, since a run ended without a score."""
     costs: Costs
@@ -82,10 +86,11 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
         costs = measure_costs(confirmation, together, units)
     scores = _means(confirmation, units, VALIDATION)
     recommended = max(costs.cheapest() or [leader], key=lambda name: _estimate(scores, name))
-    gap, closed = _gap(confirmation, recommended, units)
+    gap = _gap(confirmation, units)
+    ceiling = _estimate(scores, confirmation.plan.reference(CEILING))
     too_few = units < confirmation.plan.looks[0] or not tells(units, confirmation.spread(units))
     return Verdict(
-        kind=_kind(too_few, [named[name] for name in together], behind, gap),
+        kind=_kind(too_few, [named[name] for name in together], behind, gap, ceiling),
         leader=leader,
         recommended=recommended,
         together=together,
@@ -94,7 +99,7 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
         scores=scores,
         tested=_means(confirmation, units, TEST),
         behind=behind,
-        closed=closed,
+        closed=_closed(confirmation, recommended, units),
         gap=gap,
         out=frozenset(confirmation.out()),
         costs=costs,
@@ -116,11 +121,12 @@ def _kind(
     together: Sequence[Finalist],
     behind: Mapping[str, Interval],
     gap: Interval | None,
+    ceiling: float,
 ) -> Kind:
     if too_few or not together:
         return "cannot tell"
     widest = max((behind[one.name].half for one in together[1:]), default=0.0)
-    if gap is not None and widest > abs(gap.estimate):
+    if gap is not None and widest > max(abs(gap.estimate), CLOSE * abs(ceiling)):
         return "cannot tell"
     if plain := [one for one in together if one.is_plain]:
         tuned = any(one.is_tuned for one in plain)
@@ -190,16 +196,44 @@ def _behind(confirmation: Confirmation, comparison: Comparison, units: int) -> d
     return found
 
 
-def _gap(
-    confirmation: Confirmation, name: str, units: int
-) -> tuple[Interval | None, Interval | None]:
-    """Return the gap from floor to ceiling, and a finalist's share of it, on common units."""
-    floor, ceiling = (confirmation.plan.reference(one) for one in (FLOOR, CEILING))
-    columns = [_values(confirmation, one, units) for one in (floor, ceiling, name)]
-    rows = [row for row in zip(*columns, strict=True) if None not in row]
-    if not rows:
-        return None, None
-    low, high, own = np.array(rows, dtype=np.float64).T
-    gap, gain, spread = (high - low).tolist(), (own - low).tolist(), confirmation.spread(units)
-    share = None if name == floor else ratio_interval(gain, gap, spread=spread)
-    return mean_interval(gap, spread=spread), share
+def _gap(confirmation: Confirmation, units: int) -> Interval | None:
+    """Return the gap from floor to ceiling on the validation split; None without common units."""
+    columns = _reference_columns(confirmation, units, VALIDATION, ())
+    if not columns:
+        return None
+    level, spread = _reference_spread(confirmation, units)
+    return mean_interval(np.subtract(columns[1], columns[0]).tolist(), level, spread=spread)
+
+
+def _closed(confirmation: Confirmation, name: str, units: int) -> Interval | None:
+    """Return the share of the gap that a finalist closes, on the test split where that is scored."""
+    chose, tested = (
+        _reference_columns(confirmation, units, split, (name,)) for split in (VALIDATION, TEST)
+    )
+    known = tested if [*map(len, tested)] == [*map(len, chose)] else chose
+    if not known or name == confirmation.plan.reference(FLOOR):
+        return None
+    floor, ceiling, own = known
+    level, spread = _reference_spread(confirmation, units)
+    gain, gap = np.subtract(own, floor).tolist(), np.subtract(ceiling, floor).tolist()
+    return ratio_interval(gain, gap, level, spread)
+
+
+def _reference_columns(
+    confirmation: Confirmation, units: int, split: str, names: Sequence[str]
+) -> list[list[float]]:
+    """Return the scores of floor, ceiling and some finalists on their common units."""
+    every = (*map(confirmation.plan.reference, (FLOOR, CEILING)), *names)
+    columns = [_values(confirmation, one, units, split) for one in every]
+    rows = [[s for s in row if s is not None] for row in zip(*columns, strict=True)]
+    return [list(column) for column in zip(*(r for r in rows if len(r) == len(every)), strict=True)]
+
+
+def _reference_spread(confirmation: Confirmation, units: int) -> tuple[float, Spread | None]:
+    """Return level and spread of a comparison with the references, which vary otherwise than the rest.
+
+    With few units alone, the spread of all replaces their own; the level allows for it.
+    """
+    if units >= PREFERRED_UNITS or (spread := confirmation.spread(units)) is None:
+        return LEVEL, None
+    return 1 - (1 - LEVEL) * POOLED_FACTOR, spread

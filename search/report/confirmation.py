@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from search.confirmation.answer import closing_lines, example_lines, read_answer
+from search.confirmation.answer import closing_lines, example_lines, read_answer, recommended
 from search.confirmation.results import VALIDATION, Confirmation
 from search.confirmation.sentences import COLUMNS, called, verdict_rows
 from search.confirmation.verdict import Verdict
@@ -50,8 +50,8 @@ def section(outcome: Outcome) -> Section | None:
 
 
 def notes(outcome: Outcome) -> list[str]:
-    """Return what to know of the best trial, as on the screen."""
-    return cautions(outcome, validation_sizes(outcome))
+    """Return what to know of the recommended trial, or else of the best one, as on the screen."""
+    return cautions(outcome, validation_sizes(outcome), recommended(outcome.run.folder))
 
 
 def units_figure(confirmation: Confirmation, verdict: Verdict) -> go.Figure:

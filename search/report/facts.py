@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from search.confirmation.answer import confirmation_spent
 from search.plan.saved_plan import PLAN_FILE
 from search.results.formatting import format_duration, format_metric
 from search.results.outcome import Outcome
@@ -118,6 +119,15 @@ def cost(outcome: Outcome) -> dict[str, Any]:
     def duration(column: str, less: float = 0.0) -> str:
         return format_duration(max(0.0, outcome.worker_seconds(column) - less))
 
+    confirming = {}
+    if (spent := confirmation_spent(outcome.run.folder)) is not None:
+        confirming = {
+            "stages trained by the confirmation": str(spent.trained),
+            "stages of it taken from the store": str(spent.shared),
+            "worker time training for the confirmation": format_duration(
+                spent.seconds * plan.plan.workers_per_trial
+            ),
+        }
     return {
         "stages trained": f"{outcome.total('stages_trained'):.0f}",
         "stages taken from the store": f"{outcome.total('stages_shared'):.0f}",
@@ -130,6 +140,7 @@ def cost(outcome: Outcome) -> dict[str, Any]:
         "worker time waiting for another trial's stage": duration("seconds_waited"),
         "stages configured": plan.stages_configured,
         "stages distinct": plan.stages_distinct,
+        **confirming,
     }
 
 

@@ -12,7 +12,7 @@ import jinja2
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from search.plan.protocol import chose_nothing
+from search.confirmation.answer import confirmed_on
 from search.report import confirmation, facts, heat_maps, plots, similarity
 from search.report.terminal import export_command
 from search.results.formatting import format_knobs, format_mean_std, format_metric, format_number
@@ -60,7 +60,7 @@ def environment() -> jinja2.Environment:
     modules = {"confirmation": confirmation, "facts": facts, "heat_maps": heat_maps}
     modules |= {"plots": plots, "similarity": similarity}
     made.globals |= {**modules, "export_command": export_command}
-    made.globals |= {"chose_nothing": chose_nothing}
+    made.globals |= {"confirmed_on": confirmed_on}
     made.globals |= {"front_marks": front_marks, "panel_note": panel_note}
     made.globals |= {"EXTRA_SCORES": EXTRA_SCORES, "GLOSSARY": GLOSSARY}
     made.globals |= {"plotly_div": _plotly_div, "plotly_source": get_plotlyjs}

@@ -12,8 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.confirmation.answer import confirmed_lines
-from search.plan.protocol import chose_nothing
+from search.confirmation.answer import (
+    confirmation_spent,
+    confirmed_lines,
+    confirmed_on,
+    recommended,
+)
 from search.results.cautions import cautions, general_loss, little_learned, validation_sizes
 from search.results.formatting import (
     format_duration,
@@ -46,7 +50,8 @@ GENERAL_COLUMNS = (*OF_GENERAL, GENERAL_KL)
 """Numbers of a strategy on general tasks, in a table of their own: the first one is as wide as a log."""
 
 LEGEND = (
-    "Best trial of each strategy; mean ± deviation over orderings. * finished/stopped/failed.\n"
+    "Best trial of each strategy, by these figures: they are optimistic; mean ± deviation over orderings.\n"
+    "* finished/stopped/failed. "
     "front (n): n trials of the strategy are on the Pareto front."
 )
 
@@ -63,7 +68,7 @@ def show_results(folder: Path, console: Console | None = None) -> None:
         console.print(_general_table(outcome))
         console.print(Text(f"On {', '.join(tasks)}, which nothing trains.", style="dim"))
     console.print(Text(f"\n{outcome.summary()}\n"))
-    notes = [_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
+    notes = [*_cost(outcome), *unfinished(outcome), *_skipped(outcome), *_next_steps(outcome)]
     for line in [*_front(outcome), "", *_answer(outcome), *notes]:
         # One line stays one line in a log: a command broken in two cannot be pasted.
         console.print(Text(line), soft_wrap=True)
@@ -72,10 +77,10 @@ def show_results(folder: Path, console: Console | None = None) -> None:
 def _answer(outcome: Outcome) -> list[str]:
     """Return the verdict of the confirmation, or else how to get one, and what to know of the best."""
     lines = [f"Protocol: {outcome.run.plan.protocol}."]
-    lines += [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome))]
+    chosen = recommended(outcome.run.folder)
+    lines += [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome), chosen)]
     if confirmed := confirmed_lines(outcome.run.folder):
-        fresh = chose_nothing(outcome.run.plan.plan.held_out_tasks)
-        return [*lines, "", f"Confirmed on {fresh}:", *confirmed, ""]
+        return [*lines, "", f"Confirmed on {confirmed_on(outcome.run.folder)}:", *confirmed, ""]
     if outcome.best_trial:
         folder = shlex.quote(str(_from_here(outcome.run.folder)))
         lines.append(f"How sure it is: python search/confirm.py {folder}")
@@ -141,7 +146,9 @@ def chosen_lines(outcome: Outcome, name: str) -> list[str]:
     """Return what an export chose, in which respect it is not the best, and what else is on the front."""
     row = outcome.trials[name]
     scores = ", ".join(f"{m} {format_number(row[m])}" for m, _ in outcome.objectives)
-    lines = [f"chosen      {name} ({row['strategy']}): {scores}"]
+    lines = [
+        f"chosen      {name} ({row['strategy']}): {scores} (optimistic, for figures like it chose)"
+    ]
     notes = [line for line in little_learned(outcome) if line.startswith(name)]
     lines += [f"note        {line}" for line in [*notes, *general_loss(outcome, name)]]
     others = [other for other in outcome.front if other != name]
@@ -153,15 +160,22 @@ def chosen_lines(outcome: Outcome, name: str) -> list[str]:
     return lines
 
 
-def _cost(outcome: Outcome) -> str:
+def _cost(outcome: Outcome) -> list[str]:
     trained, shared = outcome.total("stages_trained"), outcome.total("stages_shared")
     spent, saved = (
         format_duration(outcome.worker_seconds(n)) for n in ("seconds_trained", "seconds_shared")
     )
-    return (
+    lines = [
         f"Stages: {trained:.0f} trained in {spent} of workers' time, {shared:.0f} taken from the store, "
         f"which saved {saved}."
-    )
+    ]
+    if (confirming := confirmation_spent(outcome.run.folder)) is not None:
+        seconds = confirming.seconds * outcome.run.plan.plan.workers_per_trial
+        lines.append(
+            f"Confirmation: {confirming.trained} trained in {format_duration(seconds)}, "
+            f"{confirming.shared} taken from the store."
+        )
+    return lines
 
 
 def unfinished(outcome: Outcome) -> list[str]:

@@ -19,27 +19,31 @@ from trainables.metrics.score_matrix import ScoreMatrix
 EDGE = 0.02
 """Share of a knob's range, at either end, that counts as its end."""
 LEARNS_LITTLE = 0.5
-"""Share of finetune's learning average below which a trial of the front learns little."""
+"""Share of finetune's learning average up to which a trial of the front learns little."""
 LOSES = 0.05
 """General drift above which a trial is said to lose general ability."""
 UNCLEAR = 0.1
 """Half of the width that a score's interval may have; with a wider one, a split is called small."""
 
 
-def cautions(outcome: Outcome, examples: Mapping[str, int] | None = None) -> list[str]:
-    """Return what to know of the best trial, in lines: where it learns less, and where it lies.
+def cautions(
+    outcome: Outcome, examples: Mapping[str, int] | None = None, chosen: str | None = None
+) -> list[str]:
+    """Return what to know of a trial before using it: where it learns less, and where it lies.
 
-    `examples`: validation examples of each task, where they are known.
+    `examples`: validation examples of each task, where they are known. `chosen`: the trial that a
+    confirmation recommends; by default the best one of the search.
     """
     if outcome.best_trial is None:
         return []
+    name, sizes = chosen or outcome.best_trial, examples or {}
     return [
         *_optimistic(outcome),
-        *_worse_tasks(outcome),
-        *_edges(outcome),
+        *_worse_tasks(outcome, name, sizes),
+        *_edges(outcome, name),
         *little_learned(outcome),
-        *general_loss(outcome, outcome.best_trial),
-        *_small_splits(outcome, examples or {}),
+        *general_loss(outcome, name),
+        *_small_splits(outcome, sizes),
     ]
 
 
@@ -67,20 +71,30 @@ def _optimistic(outcome: Outcome) -> Iterator[str]:
         )
 
 
-def _worse_tasks(outcome: Outcome) -> Iterator[str]:
-    """Name the tasks learned less than half as well as by finetune, or not as well as before training."""
-    best = outcome.run.trial(str(outcome.best_trial)).matrices
+def _worse_tasks(outcome: Outcome, name: str, examples: Mapping[str, int]) -> Iterator[str]:
+    """Name the tasks learned surely worse than by finetune, or not as well as before training."""
     row = outcome.reference_row(FLOOR)
     floor = outcome.run.trial(row["best"]) if row else None
-    learned, untrained = _learned(best), _untrained(best)
-    plain = _learned(floor.matrices) if floor and outcome.best_trial != floor.name else {}
+    matrices = outcome.run.trial(name).matrices
+    learned, untrained = _learned(matrices), _untrained(matrices)
+    plain = _learned(floor.matrices) if floor and name != floor.name else {}
     for task, score in learned.items():
         if score < untrained.get(task, -math.inf):
             yield (
                 f"{task}: {score:.3f} after its own stage, and {untrained[task]:.3f} before any training"
             )
-        elif score < plain.get(task, -math.inf) / 2:
+        elif task in plain and score < plain[task] - math.sqrt(2) * _half(
+            plain[task], examples.get(task)
+        ):
             yield f"{task}: {score:.3f} after its own stage, and {plain[task]:.3f} with {FLOOR}"
+
+
+def _half(score: float, count: int | None) -> float:
+    """Return half of the 95 % interval of a score of so many answers; a coarse one if that is unknown."""
+    if not count:
+        return UNCLEAR
+    share = min(max(score, 0.0), 1.0)
+    return 1.96 * math.sqrt(max(share * (1 - share), 0.25 / count) / count)
 
 
 def _learned(matrices: tuple[ScoreMatrix, ...]) -> dict[str, float]:
@@ -98,20 +112,21 @@ def _untrained(matrices: tuple[ScoreMatrix, ...]) -> dict[str, float]:
     return {task: s for row in scores for task, s in row.items() if not math.isnan(s)}
 
 
-def _edges(outcome: Outcome) -> Iterator[str]:
-    """Name the knobs of the best trial that lie at an end of their range."""
-    plan, config = outcome.run.plan.plan, outcome.run.trial(str(outcome.best_trial)).config
+def _edges(outcome: Outcome, name: str) -> Iterator[str]:
+    """Name the knobs of a trial that lie at an end of their range."""
+    plan, config = outcome.run.plan.plan, outcome.run.trial(name).config
     fixed = {"training": plan.training, "adapter": plan.adapter}
     try:
         space = config_space(plan.strategies, fixed, plan.space)
     except InputError:  # another version's plan is still read
         return
-    for name, value in searched_knobs(space, config):
-        domain = _domain(space, config, name)
+    for knob, value in searched_knobs(space, config):
+        domain = _domain(space, config, knob)
         if (side := end_of_range(domain, value)) is not None:
+            low, high = _ends(domain)
             yield (
-                f"{name} {value:g} lies at the {side} end of its range ({domain.low:g} to "
-                f"{domain.high:g}): a wider one may be better"
+                f"{knob} {value:g} lies at the {side} end of its range ({low:g} to {high:g}): a wider one "
+                "may be better"
             )
 
 
@@ -137,9 +152,19 @@ def _domain(space: ConfigSpace, config: Mapping[str, Mapping[str, Any]], name: s
 
 
 def end_of_range(domain: Any, value: Any) -> str | None:
-    """Return "lower" or "upper" for a number at an end of its range; None elsewhere."""
-    if isinstance(domain, CategoricalDistribution) or isinstance(value, bool | str):
+    """Return "lower" or "upper" for a number at an end of its range; None elsewhere.
+
+    A list of numbers is a range, if it has one between its ends: of two values, either one is an end.
+    """
+    if isinstance(value, bool | str):
         return None
+    if isinstance(domain, CategoricalDistribution):
+        numbers = {
+            c for c in domain.choices if isinstance(c, int | float) and not isinstance(c, bool)
+        }
+        if len(numbers) < 3:
+            return None
+        return {min(numbers): "lower", max(numbers): "upper"}.get(value)
     assert isinstance(domain, FloatDistribution | IntDistribution)
     low, high, here = float(domain.low), float(domain.high), float(value)
     if domain.log and low > 0 and here > 0:
@@ -152,18 +177,25 @@ def end_of_range(domain: Any, value: Any) -> str | None:
     return "upper" if high - here <= EDGE * width else None
 
 
+def _ends(domain: Any) -> tuple[float, float]:
+    if isinstance(domain, CategoricalDistribution):
+        numbers = [c for c in domain.choices if isinstance(c, int | float)]
+        return min(numbers), max(numbers)
+    return domain.low, domain.high
+
+
 def trials_with_little_learned(outcome: Outcome) -> dict[str, float]:
-    """Return the learning average of each trial of the front with less than half of finetune's."""
+    """Return the learning average of each trial of the front with half of finetune's at most."""
     floor = outcome.reference_row(FLOOR)
     if floor is None or not floor.get("learning_average"):
         return {}
     learned = {name: outcome.trials[name].get("learning_average") for name in outcome.front}
     least = LEARNS_LITTLE * floor["learning_average"]
-    return {name: value for name, value in learned.items() if value is not None and value < least}
+    return {name: value for name, value in learned.items() if value is not None and value <= least}
 
 
 def little_learned(outcome: Outcome) -> list[str]:
-    """Return a line for each trial of the front that learned less than half of what finetune did."""
+    """Return a line for each trial of the front that learned half of what finetune did at most."""
     floor = outcome.reference_row(FLOOR) or {}
     return [
         f"{name} is on the front, and learns little: {learned:.3f} after each task's own stage, "
@@ -189,7 +221,6 @@ def _small_splits(outcome: Outcome, examples: Mapping[str, int]) -> Iterator[str
     best = outcome.run.trial(str(outcome.best_trial)).matrices
     final = _learned(best)
     for task, count in examples.items():
-        share = min(max(final.get(task, 0.5), 0.0), 1.0)
-        half = 1.96 * math.sqrt(max(share * (1 - share), 0.25 / count) / count) if count else 1.0
+        half = _half(final.get(task, 0.5), count) if count else 1.0
         if half > UNCLEAR:
             yield f"{task}: {count} validation examples, so that a score is good to about ± {half:.2f}"

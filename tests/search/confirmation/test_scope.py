@@ -16,11 +16,12 @@ def test_the_share_of_the_whole_is_kept_unless_the_fewest_units_cost_more(stages
     assert most <= fewest or most <= SHARE * (stages + most)
 
 
-def test_a_larger_search_pays_for_a_later_first_look_more_finalists_and_more_looks() -> None:
-    least, small, large = (confirmation_scope(n, tasks=4, strategies=3) for n in (90, 150, 1_500))
-    assert (least.finalists, least.looks) == (4, (2,))
-    assert (small.finalists, small.looks) == (4, (3,))
-    assert (large.finalists, large.looks) == (8, (3, 5, 8, 12))
+def test_a_larger_search_pays_for_more_looks_then_a_later_first_one_then_followers() -> None:
+    found = {n: confirmation_scope(n, tasks=4, strategies=4) for n in (90, 120, 200, 300, 1_500)}
+    assert [scope.looks for scope in found.values()] == [
+        (2,), (2, 3), (3, 5), (3, 5, 8), (3, 5, 8, 12)
+    ]  # fmt: skip
+    assert [scope.finalists for scope in found.values()] == [4, 4, 4, 4, 8]
 
 
 def test_numbers_that_are_asked_for_are_kept() -> None:
