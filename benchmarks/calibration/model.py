@@ -66,15 +66,15 @@ class Components:
         return float(np.hypot(self.ordering_own, self.seed_own))
 
     @property
+    def answers(self) -> float:
+        """Variance of one configuration near `mean` on a unit by its answers alone."""
+        fresh = 1 - self.difficulty - self.difficulty_own
+        return self.mean * (1 - self.mean) / self.examples * fresh
+
+    @property
     def paired(self) -> float:
         """Deviation of a unit's paired difference of two configurations near `mean`."""
-        answers = (
-            self.mean
-            * (1 - self.mean)
-            / self.examples
-            * (1 - self.difficulty - self.difficulty_own)
-        )
-        return float(np.sqrt(2 * (self.unit_own**2 + answers)))
+        return float(np.sqrt(2 * (self.unit_own**2 + self.answers)))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from search.plan.presets import default
 from search.plan.resolve import resolve_plan
 from search.plan.resolved_plan import ResolvedPlan
 from search.plan.space import SHARED, config_space
+from spaces.errors import InputError
 from spaces.files import write_atomically
+from tasks import load_benchmark
 from trainables.config import TrialConfig
 
 TASKS = ("animal", "flag_continent", "digit")
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a name and a configuration for each row of the table; the last two are joint tuning."""
+    """Yield a name and a configuration for each row of the table; the last ones are joint tuning."""
     slow, plain = RATES
     for rate, rank in ((SLOWEST, 8), (slow, 8), (plain, 8), (plain, 32)):
         yield _named({"name": "finetune"}, rate, rank)
@@ -60,8 +62,8 @@ def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
         yield _named(both, plain)
     for threshold, rate in itertools.product((0.5, 1.0), RATES):
         yield _named({"name": "eproj", "threshold": threshold}, rate)
-    for rate in RATES:
-        yield _named({"name": "joint"}, rate)
+    for rate, rank in itertools.product(RATES, (8, 32)):
+        yield _named({"name": "joint"}, rate, rank)
 
 
 def _named(strategy: dict[str, Any], rate: float, rank: int = 8) -> tuple[str, dict[str, Any]]:
@@ -105,7 +107,9 @@ def write_table(work: Path) -> None:
     whole = [s for s in seeds if len({r["name"] for r in rows if r["seed"] == s}) == count]
     kept = [row for row in rows if row["seed"] in whole]
     lines = ",\n".join(json.dumps(row) for row in kept)
-    write_atomically(TABLE, f'{{"tasks": {json.dumps(TASKS)}, "rows": [\n{lines}\n]}}\n')
+    benchmark = load_benchmark(default().benchmark)
+    examples = {task: len(benchmark.task(task).examples("validation")) for task in TASKS}
+    write_atomically(TABLE, f'{{"examples": {json.dumps(examples)}, "rows": [\n{lines}\n]}}\n')
     print(f"{TABLE.name}: {len(kept)} rows of seeds {whole}", flush=True)
 
 
@@ -118,7 +122,9 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
         seconds = round(one["metrics"]["train_seconds"], 2)
         yield {**about, "ordering": one["ordering"], "scores": scores, "train_seconds": seconds}
     if not result["orderings"]:
-        yield {**about, "ordering": [], "scores": [], "train_seconds": 0.0}
+        raise InputError(
+            f"{file}: the run diverged, and the table must be whole; leave its knobs out"
+        )
 
 
 def _rounded(row: Sequence[float | None]) -> list[float | None]:

@@ -106,6 +106,17 @@ def power_gap(
     return float("nan"), 0.0
 
 
+def power_table(model: Components, searches: int) -> list[str]:
+    """Return how often a leader is found, by its lead in deviations of a unit's difference, and by units."""
+    leads, units = (1, 2, 3, 4), (2, 3, 5, 8)
+    lines = ["lead, in deviations of a unit's difference" + "".join(f"{lead:8}" for lead in leads)]
+    for count in units:
+        found = [simulate(equal(model), [n * model.paired], searches, count) for n in leads]
+        shares = "".join(f"{rightly_best(one):8.0%}" for one in found)
+        lines.append(f"found on {count} units at most, of {model.strategies} strategies" + shares)
+    return lines
+
+
 def report(
     model: Components, searches: int, units: int, say: Callable[[str], None] = print
 ) -> None:
@@ -134,17 +145,19 @@ def report(
         say(f"two that vary {factor:g} times as much as the others    {called_best(found):.1%}")
     differ = simulate(equal_on_average(model), [], searches, units)
     say(f"strategies that differ on these examples alone   {called_best(differ):.1%}")
-    for deviations, of in (
-        (2.0, "a unit's difference"),
-        (2 / np.sqrt(units), "the mean difference"),
+    for deviations, label in (
+        (2.0, "two equal but for 2 deviations of a unit's difference"),
+        (2 / np.sqrt(units), "two equal but for 2 standard errors of its mean"),
     ):
         found = simulate(equal(model, 2), [deviations * model.paired], searches, units)
-        say(f"gap of 2 standard errors of {of:20} {rightly_best(found):.1%}")
+        say(f"{label:54} {rightly_best(found):.1%}")
     gap, share = power_gap(model, max(10, searches // 5), units)
     say(
         f"a gap of {gap:.1f} deviations of a unit's difference ({gap * model.paired:.3f}, "
         f"{gap * np.sqrt(units):.1f} standard errors of its mean) is found in {share:.0%}"
     )
+    for line in power_table(model, max(10, searches // 5)):
+        say(line)
 
 
 def parser() -> argparse.ArgumentParser:

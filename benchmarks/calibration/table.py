@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Table:
     orderings: tuple[Ordering, ...]
     seconds: Mapping[str, float]
     """Mean seconds of training an ordering, by configuration."""
+    examples: Mapping[str, int]
+    """Validation examples of each task."""
 
     def cells(self, name: str) -> np.ndarray:
         """Return a configuration's scores, seeds x orderings."""
@@ -41,7 +44,8 @@ class Table:
 
 def read_table(path: Path = TABLE) -> Table:
     """Read the table; joint tuning, which has one ordering, is repeated for all of them."""
-    rows = json.loads(path.read_text())["rows"]
+    content = json.loads(path.read_text())
+    rows = content["rows"]
     strategies = {row["name"]: row["strategy"] for row in rows}
     orderings = sorted({tuple(row["ordering"]) for row in rows if row["strategy"] != CEILING})
     scores: dict[tuple[str, int, Ordering], float] = {}
@@ -54,7 +58,7 @@ def read_table(path: Path = TABLE) -> Table:
         for name in strategies
     }
     seeds = tuple(sorted({row["seed"] for row in rows}))
-    return Table(scores, strategies, seeds, tuple(orderings), seconds)
+    return Table(scores, strategies, seeds, tuple(orderings), seconds, content["examples"])
 
 
 def spreads(table: Table) -> list[str]:
@@ -77,7 +81,8 @@ def fitted(table: Table) -> Components:
 
     Configuration x seed x ordering is a full factorial design with one run a cell, and all effects but the
     configuration's are random (Searle, Casella and McCulloch 1992, chapter 4). Negative components are 0.
-    Examples are scored alike in all cells, and their share is the model's own.
+    Fresh luck of the answers is a part of the rest, and the model adds it by itself: it is taken away. How
+    much of an answer's variance comes with its example is not in the table, and keeps the model's default.
     """
     names = [n for n, strategy in table.strategies.items() if strategy not in REFERENCES]
     cells = np.array([table.cells(name) for name in names])
@@ -94,9 +99,13 @@ def fitted(table: Table) -> Components:
         for strategy in dict.fromkeys(table.strategies[name] for name in names)
     }
     within = np.mean([own.var(ddof=1) for own in means.values()])
-    model = Components(
+    mean = float(np.mean([own.mean() for own in means.values()]))
+    # The mean over tasks of equal weight is as precise as one over so many examples of one task.
+    count = round(len(table.examples) ** 2 / sum(1 / n for n in table.examples.values()))
+    given = Components(examples=count, tasks=len(table.examples), mean=mean)
+    return dataclasses.replace(
+        given,
         strategies=len(means),
-        mean=float(np.mean([own.mean() for own in means.values()])),
         floor=max(table.cells(name).mean() for name in table.of(FLOOR)),
         ceiling=max(table.cells(name).mean() for name in table.of(CEILING)),
         strategy=float(np.std([own.mean() for own in means.values()], ddof=1)),
@@ -104,9 +113,8 @@ def fitted(table: Table) -> Components:
         ordering=_deviation(ordering),
         seed=_deviation(seed + both / configs),
         ordering_own=_deviation(ordering_own),
-        seed_own=_deviation(seed_own + rest),
+        seed_own=_deviation(seed_own + rest - given.answers),
     )
-    return model
 
 
 def _mean_squares(cells: np.ndarray) -> dict[str, float]:
