@@ -107,7 +107,7 @@ def power_gap(
 
 
 def power_table(model: Components, searches: int) -> list[str]:
-    """Return how often a leader is found, by its lead in deviations of a unit's difference, and by units."""
+    """Return how often a leader is found, for leads in deviations of a unit's difference, and for units."""
     leads, units = (1, 2, 3, 4), (2, 3, 5, 8)
     lines = ["lead, in deviations of a unit's difference" + "".join(f"{lead:8}" for lead in leads)]
     for count in units:

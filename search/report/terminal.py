@@ -129,7 +129,7 @@ def _front(outcome: Outcome) -> list[str]:
     objectives = ", ".join(f"{metric} {mode}" for metric, mode in outcome.objectives)
     if not outcome.front:
         return [f"Pareto front ({objectives}): empty"]
-    lines = [f"Pareto front ({objectives}) over finished trials:"]
+    lines = [f"Pareto front ({objectives}) over finished trials, by figures that chose them:"]
     marks = front_marks(outcome)
     for name in outcome.front:
         row = outcome.trials[name]
@@ -146,9 +146,7 @@ def chosen_lines(outcome: Outcome, name: str) -> list[str]:
     """Return what an export chose, in which respect it is not the best, and what else is on the front."""
     row = outcome.trials[name]
     scores = ", ".join(f"{m} {format_number(row[m])}" for m, _ in outcome.objectives)
-    lines = [
-        f"chosen      {name} ({row['strategy']}): {scores} (optimistic, for figures like it chose)"
-    ]
+    lines = [f"chosen      {name} ({row['strategy']}): {scores} (optimistic: it chose)"]
     notes = [line for line in little_learned(outcome) if line.startswith(name)]
     lines += [f"note        {line}" for line in [*notes, *general_loss(outcome, name)]]
     others = [other for other in outcome.front if other != name]

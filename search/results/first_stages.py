@@ -96,7 +96,7 @@ def first_stages_lines(outcome: Outcome, stages: int) -> list[str]:
     behind = maximised(rows[best], first_metric)[0] - maximised(rows[chosen], first_metric)[0]
     lines = [
         f"Chosen by the first {stages} of {len(outcome.run.orderings[0])} tasks (Lee et al. 2024):",
-        f"  {chosen} ({rows[chosen]['strategy']}): {_shown(first, metrics)} after {stages} stages",
+        f"  {chosen} ({rows[chosen]['strategy']}): {_shown(first, metrics)} after {stages} stages, optimistic: it chose",
         f"  on whole orderings: {_on_whole(outcome, chosen, stages)}",
         "Chosen by whole orderings, so that its figures are optimistic:",
         f"  {best} ({rows[best]['strategy']}): {_on_whole(outcome, best, stages)}",
