@@ -94,9 +94,10 @@ def first_stages_lines(outcome: Outcome, stages: int) -> list[str]:
     metrics, rows = outcome.objectives, outcome.trials
     first_metric = metrics[:1]
     behind = maximised(rows[best], first_metric)[0] - maximised(rows[chosen], first_metric)[0]
+    after = f"{_shown(first, metrics)} after {stages} stages, optimistic: it chose"
     lines = [
         f"Chosen by the first {stages} of {len(outcome.run.orderings[0])} tasks (Lee et al. 2024):",
-        f"  {chosen} ({rows[chosen]['strategy']}): {_shown(first, metrics)} after {stages} stages, optimistic: it chose",
+        f"  {chosen} ({rows[chosen]['strategy']}): {after}",
         f"  on whole orderings: {_on_whole(outcome, chosen, stages)}",
         "Chosen by whole orderings, so that its figures are optimistic:",
         f"  {best} ({rows[best]['strategy']}): {_on_whole(outcome, best, stages)}",

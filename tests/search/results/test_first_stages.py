@@ -71,7 +71,10 @@ def test_the_choice_is_by_the_scores_up_to_the_stage_alone(outcome: Outcome) -> 
 def test_both_choices_are_shown_on_whole_orderings(outcome: Outcome) -> None:
     lines = first_stages_lines(outcome, 2)
     assert lines[0] == "Chosen by the first 2 of 3 tasks (Lee et al. 2024):"
-    assert lines[1] == "  0001 (ewc): final average 0.800, forgetting 0.100 after 2 stages"
+    assert (
+        lines[1]
+        == "  0001 (ewc): final average 0.800, forgetting 0.100 after 2 stages, optimistic: it chose"
+    )
     # forgetting: (.9 - .2 + .8 - .3) / 2
     whole = "final average 0.300, forgetting 0.600; tasks after stage 2 end at 0.400"
     assert lines[2] == f"  on whole orderings: {whole}"
