@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from confirmations import confirmation
 from confirmations import plan as made_by_hand
-from records import references, write_run
+from records import ORDERINGS, matrix, record, references, write_run
 
 from search.confirmation.after_search import search_budget, wanted_confirmation
 from search.confirmation.confirm import planned
-from search.confirmation.finalists import ConfirmationRecord, check_units
+from search.confirmation.finalists import (
+    ConfirmationRecord,
+    check_units,
+    followers,
+    search_stages,
+)
 from search.confirmation.scope import SHARE
 from search.confirmation.sentences import verdict_sentences
 from search.confirmation.verdict import judge
@@ -98,3 +103,51 @@ def test_a_time_budget_keeps_a_part_for_the_confirmation() -> None:
 
 def test_a_plan_by_hand_repeats_nothing() -> None:
     assert not made_by_hand(["0000", "joint"], 3).repeats(3)
+
+
+def one_ordering(folder: Path) -> Outcome:
+    """Return a search on one ordering, in which nothing tells two trials of a strategy apart."""
+    trials = [
+        record(f"000{number}", "replay", [matrix(ORDERINGS[0], learned, 0.9)])
+        for number, learned in enumerate((0.8, 0.7, 0.6))
+    ]
+    return read_outcome(write_run(folder, [*references(ORDERINGS[:1]), *trials]))
+
+
+def test_on_one_ordering_every_trial_follows_the_leader(tmp_path: Path) -> None:
+    outcome = one_ordering(tmp_path / "run")
+    assert followers(outcome, ["0000"], 5) == ["0001", "0002"]
+    assert followers(outcome, ["0000"], 1) == ["0001"]
+
+
+def test_stages_count_for_the_budget_once_wherever_they_were_trained(tmp_path: Path) -> None:
+    outcome = one_ordering(tmp_path / "run")
+    fresh = [
+        one.model_copy(
+            update={
+                "stages": tuple(
+                    stage.model_copy(update={"key": f"{one.name}{number}", "trained": False})
+                    for number, stage in enumerate(one.stages)
+                )
+            }
+        )
+        for one in outcome.run.trials
+    ]
+    again = read_outcome(write_run(tmp_path / "again", fresh))
+    joint = next(one for one in fresh if one.strategy == "joint")
+    others = sum(len(one.stages) for one in fresh if one is not joint)
+    assert search_stages(again) == others + len(ORDERINGS[0]) * len(joint.stages)
+    twice = [one.model_copy(update={"name": f"1{one.name}"}) for one in fresh]
+    both = read_outcome(write_run(tmp_path / "both", [*fresh, *twice]))
+    assert search_stages(both) == search_stages(again)
+
+
+def test_a_reference_of_several_runs_is_called_tuned(tmp_path: Path) -> None:
+    more = record("finetune-2", "finetune", [matrix(o, 0.7, 0.5) for o in ORDERINGS])
+    run = write_run(tmp_path / "run", [*references(), record("0000"), more])
+    resolved = resolve_plan(smoke(), "other", tmp_path, resume=False)
+    made = planned(read_outcome(run), dataclasses.replace(resolved, run=run), units=3)
+    (floor,) = [one for one in made.finalists if one.strategy == "finetune"]
+    assert (floor.name, floor.is_tuned) == ("finetune", True)
+    (ceiling,) = [one for one in made.finalists if one.strategy == "joint"]
+    assert not ceiling.is_tuned

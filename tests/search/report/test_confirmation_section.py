@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from confirmations import confirmation, written
 from markupsafe import escape
-from records import write_run
+from records import screen, write_run
 
-from search.confirmation.answer import closing_lines, export_notes
+from search.confirmation.answer import Spent, closing_lines, confirmation_spent, export_notes
 from search.confirmation.verdict import judge
 from search.report.confirmation import section, units_figure
 from search.report.html import render, write_report
 from search.report.terminal import show_results
 from search.results.cautions import cautions
 from search.results.outcome import read_outcome
+from trainables.trial_record import StageCost
 
 SCORES = {
     "0000": [0.45, 0.47, 0.44, 0.46, 0.48],
@@ -95,3 +97,34 @@ def test_an_export_says_that_finetune_leads_the_confirmation(run: Path) -> None:
     assert export_notes(run, "0000") == [
         "finetune leads the confirmation, and 0000 is not told apart from it"
     ]
+
+
+def test_an_export_says_that_the_confirmation_cannot_tell(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    written(confirmation({"0000": [0.5], "finetune": [0.2]}, units=3), run)
+    (line,) = export_notes(run, "0000")
+    assert line.startswith("the confirmation cannot tell the finalists apart")
+
+
+def test_the_stages_of_a_confirmation_are_in_the_report_of_costs(run: Path) -> None:
+    made = confirmation({"0000": [0.5, 0.5, 0.5], "finetune": [0.2, 0.2, 0.2]})
+    stage = StageCost(
+        tasks=(("a",),), key="0", train_seconds=4.0, trained=True, waited=0.0, seconds={}
+    )
+    shared = stage.model_copy(update={"trained": False})
+    records = {
+        n: one.model_copy(update={"stages": (stage, shared)}) for n, one in made.records.items()
+    }
+    written(dataclasses.replace(made, records=records), run)
+    spent = confirmation_spent(run)
+    assert spent == Spent(6, 6, 24.0)  # the runs on the test split train nothing
+    assert "Confirmation: 6 trained in 24 s, 6 taken from the store." in screen(run)
+    assert "stages trained by the confirmation" in render("cost.html", read_outcome(run))
+
+
+def test_two_tasks_are_not_said_to_have_fresh_orderings(run: Path) -> None:
+    made = confirmation({"0000": [0.5, 0.6, 0.5], "finetune": [0.2, 0.2, 0.2]})
+    few = made.plan.model_copy(update={"fresh_orderings": 0})
+    written(dataclasses.replace(made, plan=few), run)
+    assert "Confirmed on seeds (there are too few orderings) that chose nothing:" in screen(run)
+    assert "seeds (there are too few orderings)" in render("confirmation.html", read_outcome(run))

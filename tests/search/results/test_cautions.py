@@ -36,6 +36,25 @@ def test_a_small_validation_split_is_named(tmp_path: Path) -> None:
     assert not any(line.startswith("b: 1000") for line in lines)
 
 
+def test_tasks_learned_surely_worse_than_by_finetune_are_named(tmp_path: Path) -> None:
+    worse = record("0005", "replay", [matrix(o, 0.68, 1.0) for o in ORDERINGS])
+    outcome = read_outcome(write_run(tmp_path / "run", [*references(), worse]))
+
+    def named(count: int) -> list[str]:
+        sizes = dict.fromkeys(ORDERINGS[0], count)
+        return [line for line in cautions(outcome, sizes) if line.endswith("with finetune")]
+
+    assert len(named(400)) == len(ORDERINGS[0])  # .12 less, which 400 answers tell
+    assert named(60) == []
+
+
+def test_cautions_speak_of_the_trial_that_is_recommended(tmp_path: Path) -> None:
+    worse = record("0005", "replay", [matrix(o, 0.3, 1.0) for o in ORDERINGS])
+    outcome = read_outcome(write_run(tmp_path / "run", [*references(), *sampled(), worse]))
+    assert not any("with finetune" in line for line in cautions(outcome))
+    assert any("with finetune" in line for line in cautions(outcome, chosen="0005"))
+
+
 @pytest.mark.parametrize(
     ("domain", "value", "end"),
     [
@@ -47,6 +66,11 @@ def test_a_small_validation_split_is_named(tmp_path: Path) -> None:
         (IntDistribution(2, 64, log=True), 2, "lower"),
         (IntDistribution(4, 4), 4, None),
         (CategoricalDistribution(["a", "b"]), "a", None),
+        (CategoricalDistribution([8, 32]), 8, None),  # of two, either one is an end
+        (CategoricalDistribution([64, 8, 32]), 8, "lower"),
+        (CategoricalDistribution([64, 8, 32]), 64, "upper"),
+        (CategoricalDistribution([64, 8, 32]), 32, None),
+        (CategoricalDistribution([False, True]), True, None),
     ],
 )
 def test_ends_of_ranges(domain: object, value: object, end: str | None) -> None:
