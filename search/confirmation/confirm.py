@@ -55,7 +55,7 @@ def planned(
     """
     check_units(resolved.run, units)
     prefer: Preference = resolved.plan.prefer  # type: ignore[assignment]  # checked with the plan
-    earlier = read_confirmation(resolved.run)
+    earlier, asked = read_confirmation(resolved.run), units
     strategies = sum(
         bool(row["best"]) and row["strategy"] not in REFERENCES
         for row in outcome.strategies.values()
@@ -69,7 +69,8 @@ def planned(
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
     if earlier is None or earlier.finalists != tuple(chosen):
         return plan_confirmation(outcome, chosen, scope, prefer)
-    return earlier.model_copy(update={"prefer": prefer})
+    most = None if asked is not None else earlier.most_stages  # a number that is asked for has no budget
+    return earlier.model_copy(update={"prefer": prefer, "most_stages": most})
 
 
 def confirm(search: PreparedSearch, plan: ConfirmationRecord) -> Confirmation:

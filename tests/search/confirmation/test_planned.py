@@ -65,6 +65,17 @@ def test_other_finalists_begin_it_anew_on_the_same_units(
     assert more.units == begun.units and more.looks == begun.looks
 
 
+def test_units_that_are_asked_for_afterwards_have_no_budget(
+    search: tuple[Outcome, ResolvedPlan],
+) -> None:
+    outcome, resolved = search
+    begun = planned(outcome, resolved)
+    begun.write(resolved.run)
+    assert begun.most_stages is not None
+    assert planned(outcome, resolved) == begun
+    assert planned(outcome, resolved, units=len(begun.units)).most_stages is None
+
+
 def test_the_preference_is_that_of_the_plan(search: tuple[Outcome, ResolvedPlan]) -> None:
     outcome, resolved = search
     begun = planned(outcome, resolved)
