@@ -69,7 +69,9 @@ def planned(
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
     if earlier is None or earlier.finalists != tuple(chosen):
         return plan_confirmation(outcome, chosen, scope, prefer)
-    most = None if asked is not None else earlier.most_stages  # a number that is asked for has no budget
+    most = (
+        None if asked is not None else earlier.most_stages
+    )  # a number that is asked for has no budget
     return earlier.model_copy(update={"prefer": prefer, "most_stages": most})
 
 

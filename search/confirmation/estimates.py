@@ -35,6 +35,11 @@ class Interval:
         """Half of the interval's width."""
         return (self.high - self.low) / 2
 
+    @property
+    def error(self) -> float:
+        """Standard error of the estimate; infinite where nothing is known of it."""
+        return self.half / t_quantile(self.level, self.df) if self.df else math.inf
+
     def __str__(self) -> str:
         return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
 

@@ -62,11 +62,14 @@ def _recommended(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
     text = f"Recommended among them: {called(named[chosen])}, "
     if costs.preference == "mean":
         return [f"{text}which has the highest mean."]
-    if costs.unknown or not costs.values:
-        why = costs.unknown or "none is known"
-        return [f"{text}by its mean, since {costs.preference} is not compared: {why}."]
+    if costs.unknown:
+        return [f"{text}by its mean, since {costs.preference} is not compared: {costs.unknown}."]
+    if not costs.values:
+        return [f"{text}by its mean: the others are more than one standard error behind."]
     equal = [name for name in costs.cheapest() if name != chosen]
-    dearer = [n for n in verdict.together if n not in (*equal, chosen)]
+    dearer = [name for name in costs.values if name not in (*equal, chosen)]
+    if set(costs.values) != set(verdict.together):
+        text += "of those within one standard error of the first "
     spent = _cost(costs, chosen)
     if not dearer:
         return [

@@ -62,7 +62,7 @@ class Verdict:
     out: frozenset[str]
     """Finalists that are compared with none, since a run ended without a score."""
     costs: Costs
-    """Costs of those that are not told apart; without values if there is only one."""
+    """Costs of those within one standard error of the leader; without values if there is only one."""
     rival: str
     """Finalist to compare the recommended one with: the leader, or the next one; empty without one."""
 
@@ -81,9 +81,9 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
     leader = comparison.leader
     together = comparison.together if leader else tuple(names)
     behind = _behind(confirmation, comparison, units) if leader else {}
-    costs = Costs(confirmation.plan.prefer)
-    if leader and together[1:]:
-        costs = measure_costs(confirmation, together, units)
+    costs, near = Costs(confirmation.plan.prefer), _near(together, behind)
+    if leader and near[1:]:
+        costs = measure_costs(confirmation, near, units)
     scores = _means(confirmation, units, VALIDATION)
     recommended = max(costs.cheapest() or [leader], key=lambda name: _estimate(scores, name))
     gap = _gap(confirmation, units)
@@ -105,6 +105,17 @@ def judge(confirmation: Confirmation, preference: Preference | None = None) -> V
         costs=costs,
         rival=leader if recommended != leader else _next(confirmation, behind),
     )
+
+
+def _near(together: Sequence[str], behind: Mapping[str, Interval]) -> list[str]:
+    """Return the leader, and of those not told apart from it the ones at most one standard error behind.
+
+    Few units tell little apart, and a cheaper finalist that is far behind is no good choice: the cheapest
+    within one standard error of the best is taken (Breiman et al. 1984, Classification and Regression
+    Trees, section 3.4.3).
+    """
+    close = [n for n in together[1:] if n in behind and behind[n].estimate <= behind[n].error]
+    return [*together[:1], *close]
 
 
 def _next(confirmation: Confirmation, behind: Mapping[str, Interval]) -> str:
