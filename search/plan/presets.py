@@ -45,7 +45,7 @@ def default() -> SearchPlan:
         strategies=("replay", "ewc", "eproj", "replay+ewc"),
         samples=16,
         balanced=True,
-        reference_samples=3,
+        reference_samples=2,
         training=MINI_TRAINING,
         adapter={"rank": 8},
         space={**MINI_SPACE, **MINI_STRENGTHS, **FEW_SHARED},
