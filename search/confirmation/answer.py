@@ -9,6 +9,7 @@ from pathlib import Path
 from search.confirmation.course import course_of, wanted_runs
 from search.confirmation.estimates import mean_interval
 from search.confirmation.finalists import read_confirmation
+from search.confirmation.looks import LOOKS
 from search.confirmation.results import TEST, VALIDATION, Confirmation, cell_name, read_results
 from search.confirmation.sentences import called, verdict_sentences, verdict_table
 from search.confirmation.verdict import Verdict, judge
@@ -109,6 +110,14 @@ def confirmation_spent(run: Path) -> Spent | None:
     trained = [stage for stage in stages if stage.trained]
     seconds = math.fsum(stage.train_seconds for stage in trained)
     return Spent(len(trained), len(stages) - len(trained), seconds)
+
+
+def units_that_tell_more(run: Path) -> int | None:
+    """Return the units to ask for if a finished confirmation names no single best; None otherwise."""
+    answer = read_answer(run)
+    if answer is None or wanted_runs(answer[0]) or not answer[1].together[1:]:
+        return None
+    return next((look for look in LOOKS if look >= 2 * answer[1].units), None)
 
 
 def recommended(run: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from search.confirmation.finalists import (
     read_confirmation,
     search_stages,
 )
+from search.confirmation.looks import extended
 from search.confirmation.results import Confirmation, read_results
 from search.confirmation.scope import confirmation_scope
 from search.confirmation.searcher import ConfirmationProgress, ConfirmationSearcher
@@ -51,7 +53,8 @@ def planned(
     One begun earlier keeps its numbers, and is replaced if the search has found other finalists since, or
     others are asked for; what was trained for it is in the store. The preference is that of
     `resolved.plan`, which a flag may have changed since the search.
-    Raises `InputError` if `units` differs from that of one begun earlier.
+    More units than it was begun with extend it: its looks stay, at the stricter level of more of them.
+    Raises `InputError` for fewer.
     """
     check_units(resolved.run, units)
     prefer: Preference = resolved.plan.prefer  # type: ignore[assignment]  # checked with the plan
@@ -62,11 +65,14 @@ def planned(
     )
     if earlier is not None:
         finalists = finalists or sum(f.strategy not in REFERENCES for f in earlier.finalists)
-        units = len(earlier.units) if earlier.units_were_given else units
+        units = units or (len(earlier.units) if earlier.units_were_given else None)
     scope = confirmation_scope(
         search_stages(outcome), len(outcome.run.plan.confirmed_tasks), strategies, finalists, units
     )
     chosen = choose_finalists(outcome, resolved.references, scope.finalists)
+    if earlier is not None and asked is not None and asked > len(earlier.units):
+        scope = dataclasses.replace(scope, looks=extended(earlier.looks, asked))
+        return plan_confirmation(outcome, chosen, scope, prefer)
     if earlier is None or earlier.finalists != tuple(chosen):
         return plan_confirmation(outcome, chosen, scope, prefer)
     most = (

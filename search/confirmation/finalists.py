@@ -143,12 +143,13 @@ def read_confirmation(run: Path) -> ConfirmationRecord | None:
 
 
 def check_units(run: Path, units: int | None) -> None:
-    """Raise `InputError` if a search's confirmation was begun with another number of units."""
+    """Raise `InputError` if a search's confirmation was begun with more units than are asked for."""
     earlier = read_confirmation(run)
-    if earlier is not None and units not in (None, len(earlier.units)):
+    if earlier is not None and units is not None and units < len(earlier.units):
         raise InputError(
             f'the confirmation of "{run.name}" must keep the {len(earlier.units)} units that it was begun '
-            f"with, got {units}: go on without that number, or delete {run / FOLDER} to begin anew"
+            f"with, or have more, got {units}: go on without that number, or delete {run / FOLDER} to "
+            "begin anew"
         )
 
 

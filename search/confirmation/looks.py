@@ -62,6 +62,12 @@ def looks_within(units: int, first: int = PREFERRED_UNITS) -> tuple[int, ...]:
     return (*before[: len(ALPHA) - 1], units)
 
 
+def extended(looks: Sequence[int], units: int) -> tuple[int, ...]:
+    """Return the looks of a confirmation that is given more units than its last look has."""
+    later = [look for look in LOOKS if looks[-1] < look < units]
+    return (*[*looks, *later][: len(ALPHA) - 1], units)
+
+
 def tells(units: int, spread: Spread | None) -> bool:
     """Return whether so many units can tell anything apart."""
     df = spread.df if spread is not None and spread.is_pooled(units) else units - 1

@@ -17,6 +17,7 @@ from search.confirmation.answer import (
     confirmed_lines,
     confirmed_on,
     recommended,
+    units_that_tell_more,
 )
 from search.results.cautions import cautions, general_loss, little_learned, validation_sizes
 from search.results.formatting import (
@@ -79,10 +80,13 @@ def _answer(outcome: Outcome) -> list[str]:
     lines = [f"Protocol: {outcome.run.plan.protocol}."]
     chosen = recommended(outcome.run.folder)
     lines += [f"Note: {line}." for line in cautions(outcome, validation_sizes(outcome), chosen)]
+    folder = shlex.quote(str(_from_here(outcome.run.folder)))
     if confirmed := confirmed_lines(outcome.run.folder):
-        return [*lines, "", f"Confirmed on {confirmed_on(outcome.run.folder)}:", *confirmed, ""]
+        lines += ["", f"Confirmed on {confirmed_on(outcome.run.folder)}:", *confirmed]
+        if more := units_that_tell_more(outcome.run.folder):
+            lines.append(f"To tell more: python search/confirm.py {folder} --units {more}")
+        return [*lines, ""]
     if outcome.best_trial:
-        folder = shlex.quote(str(_from_here(outcome.run.folder)))
         lines.append(f"How sure it is: python search/confirm.py {folder}")
     return [*lines, ""]
 

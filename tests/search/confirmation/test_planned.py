@@ -48,10 +48,24 @@ def test_one_begun_earlier_keeps_its_numbers(search: tuple[Outcome, ResolvedPlan
     assert len(searched(begun)) == 1 and len(begun.units) == 4
     assert planned(outcome, resolved) == begun
     assert planned(outcome, resolved, units=4) == begun
-    for units in (3, 5):
-        with pytest.raises(InputError, match="must keep the 4 units that it was begun with, got"):
-            planned(outcome, resolved, units=units)
+    with pytest.raises(
+        InputError, match="must keep the 4 units that it was begun with, or have more"
+    ):
+        planned(outcome, resolved, units=3)
     check_units(resolved.run, None)
+
+
+def test_one_that_cannot_tell_is_given_more_units(search: tuple[Outcome, ResolvedPlan]) -> None:
+    outcome, resolved = search
+    begun = planned(outcome, resolved)
+    begun.write(resolved.run)
+    more = planned(outcome, resolved, units=8)
+    assert begun.looks == (2,) and more.looks == (2, 3, 5, 8)
+    assert more.units[: len(begun.units)] == begun.units and len(more.units) == 8
+    assert more.finalists == begun.finalists and more.most_stages is None
+    more.write(resolved.run)
+    assert planned(outcome, resolved) == more
+    assert planned(outcome, resolved, units=20).looks == (2, 3, 5, 20)
 
 
 def test_other_finalists_begin_it_anew_on_the_same_units(
