@@ -65,11 +65,13 @@ def _recommended(verdict: Verdict, named: Mapping[str, Finalist]) -> list[str]:
     if costs.unknown:
         return [f"{text}by its mean, since {costs.preference} is not compared: {costs.unknown}."]
     if not costs.values:
-        return [f"{text}by its mean: the others are more than one standard error behind."]
+        return [
+            f"{text}by its mean: the others are not close enough to go by their {costs.preference}."
+        ]
     equal = [name for name in costs.cheapest() if name != chosen]
     dearer = [name for name in costs.values if name not in (*equal, chosen)]
     if set(costs.values) != set(verdict.together):
-        text += "of those within one standard error of the first "
+        text += "of those close to the first "
     spent = _cost(costs, chosen)
     if not dearer:
         return [

@@ -33,8 +33,8 @@ SITUATIONS: dict[str, tuple[Sequence[str], int, str, str]] = {
         "replay (trial 0001) and replay (trial 0002) are not told apart over 5 orderings and seeds that "
         "chose nothing: final average 0.398 (0.321 to 0.475) on the test split for the first, which is "
         "the highest of several. Their differences are known to ± 0.187. Recommended among them: replay "
-        "(trial 0001), by its mean: the others are more than one standard error behind. It closes 42% of "
-        "the gap from finetune to joint tuning (17% to 62%).",
+        "(trial 0001), by its mean: the others are not close enough to go by their training. It closes "
+        "42% of the gap from finetune to joint tuning (17% to 62%).",
     ),
     "nothing beats tuned finetune": (
         ("0003", "0004", "finetune-1", "joint"),
@@ -44,8 +44,8 @@ SITUATIONS: dict[str, tuple[Sequence[str], int, str, str]] = {
         "and ewc (trial 0004) are not told apart over 5 orderings and seeds that chose nothing: final "
         "average 0.167 (0.029 to 0.304) on the test split for the first, which is the highest of several. "
         "Their differences are known to ± 0.168. "
-        "Recommended among them: tuned finetune (trial finetune-1), by its mean, since their training "
-        "costs about the same (SECONDS a unit).",
+        "Recommended among them: tuned finetune (trial finetune-1), of those close to the first by its mean, "
+        "since their training costs about the same (SECONDS a unit).",
     ),
     "too few units": (
         ("0001", *REFERENCES),
