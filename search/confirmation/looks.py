@@ -23,8 +23,8 @@ look is after many more units than 12.
 POOLED_FACTOR = 0.5
 """Factor of the level where the spread is pooled over all finalists: one pair may vary more than the rest.
 
-With it, two equal ones that vary 1.5 times as much as the others are called best in about 4 %, and with
-2.5 times in about 6 % (`benchmarks.calibration.simulate`); without it, in about 10 %.
+With it, one of two equal ones that vary 1.5 times as much as the others is called best in about 5 %, and
+with 2.5 times in about 7 % (`benchmarks.calibration.simulate`).
 """
 MIN_UNITS = 2
 """Units below which nothing is told apart."""
