@@ -44,7 +44,8 @@ SITUATIONS: dict[str, tuple[Sequence[str], int, str, str]] = {
         "and ewc (trial 0004) are not told apart over 5 orderings and seeds that chose nothing: final "
         "average 0.167 (0.029 to 0.304) on the test split for the first, which is the highest of several. "
         "Their differences are known to ± 0.168. Recommended among them: tuned finetune (trial "
-        "finetune-1), of those close to the first by its mean, since their training costs about the same (SECONDS a unit).",
+        "finetune-1), of those close to the first by its mean, since their training costs about the same "
+        "(SECONDS a unit).",
     ),
     "too few units": (
         ("0001", *REFERENCES),
