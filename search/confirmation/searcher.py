@@ -15,6 +15,8 @@ from search.confirmation.results import TEST, VALIDATION, cell_name, read_result
 from search.results.formatting import format_duration, format_number
 from search.tuning.searcher import read_record
 
+SCORING = 0.1
+"""Time of scoring a run's last stage, as a share of its training; for estimates alone."""
 Cell = tuple[int, str, str]
 """Unit, finalist and split of a run."""
 
@@ -72,26 +74,42 @@ class ConfirmationSearcher(Searcher):
 
 
 class ConfirmationProgress(tune.Callback):
-    """Callback of Tune that says which run has ended, and how many the next look still needs."""
+    """Callback of Tune that says which run has ended, and how long those before the next look take."""
 
     def __init__(self, plan: ConfirmationRecord, run: Path) -> None:
         self.plan, self.run = plan, run
-        self.begun, self.done = time.monotonic(), 0
+        self.begun, self.done = time.monotonic(), 0.0
+        self.under_way: dict[str, float] = {}
+        """Weights of the runs under way, by Tune's trial id."""
+        self._seconds = {one.name: _seconds_in_search(run, one.name) for one in plan.finalists}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name, split = trial.config["name"], trial.config["split"]
+        finalist = name.partition("-")[2].removesuffix(f"-{split}")
+        self.under_way[trial.trial_id] = self._weight(finalist, split)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.done += 1
+        self.done += self.under_way.pop(trial.trial_id, 0.0)
         if trial.config["split"] != VALIDATION:
             return
         result = trial.last_result or {}
         results = read_results(self.run, self.plan)
-        units, left = course_of(results).units, len(wanted_runs(results))
-        each = (time.monotonic() - self.begun) / self.done
-        about = f"{left} runs left, about {format_duration(each * left)}" if left else "none left"
+        left = wanted_runs(results)
+        about = "none left"
+        if left:
+            begun = sum(self.under_way.values()) / 2  # half done, on average
+            more = sum(self._weight(name, split) for _, name, split in left) - begun
+            seconds = (time.monotonic() - self.begun) / max(self.done + begun, 1e-9) * more
+            about = f"{len(left)} runs left, about {format_duration(max(seconds, 0.0))}"
         print(
             f"confirmed: {trial.config['name']} {format_number(result.get(self.plan.metric))} · up to "
-            f"unit {units}: {about}",
+            f"unit {course_of(results).units}: {about}",
             flush=True,
         )
+
+    def _weight(self, name: str, split: str) -> float:
+        """Return how long a run takes beside others; on the test split, it only scores."""
+        return max(self._seconds.get(name, 0.0), 1.0) * (1.0 if split == VALIDATION else SCORING)
 
 
 def _seconds_in_search(run: Path, name: str) -> float:
