@@ -163,7 +163,7 @@ def _closed(verdict: Verdict) -> list[str]:
         return []
     if gap.low <= 0:
         return [
-            f"{CEILING} tuning and {FLOOR} differ by {_signed(gap)}: this benchmark has no clear gap."
+            f"{CEILING} tuning and {FLOOR} differ by {_signed(gap)}: on these units that is no clear gap."
         ]
     if closed is None:
         return []

@@ -123,7 +123,7 @@ def test_a_share_above_the_whole_gap_is_not_a_percentage() -> None:
 def test_a_gap_that_is_not_clear_has_no_share() -> None:
     flat = [0.21, 0.20, 0.22, 0.19, 0.24]
     text = told({"0000": GOOD, "0001": LESS, "finetune": FLOOR, "joint": flat})
-    assert "this benchmark has no clear gap" in text
+    assert "on these units that is no clear gap" in text
     assert "closes" not in text
 
 
