@@ -47,7 +47,7 @@ class Finalist(BaseModel):
     config: dict[str, dict[str, Any]]
     """`TrialConfig.to_dict()`."""
     tuned: bool = False
-    """Whether a reference run is the best of several, over the shared knobs that were searched."""
+    """True for the best of several runs of a reference, over the shared knobs that were searched."""
 
     @property
     def may_win(self) -> bool:
@@ -94,7 +94,7 @@ class ConfirmationRecord(Record):
 
     @property
     def units_were_given(self) -> bool:
-        """Whether the user said how many units; only a number in proportion to the search has a limit."""
+        """True for a number of units that the user gave; one in proportion to the search has a limit."""
         return self.most_stages is None
 
     @property

@@ -26,11 +26,8 @@ Kind = Literal[
     "cannot tell",
 ]
 
-
 CLOSE = 0.1
 """Share of joint tuning's score to which differences are known well enough, however small the gap is."""
-
-
 NEAR = 1 / 3
 """Standard errors behind the leader up to which the cheaper finalist is taken.
 
@@ -54,7 +51,7 @@ class Verdict:
     units: int
     """Units of the last look; before the first one, those that all finalists have in common."""
     too_few: bool
-    """Whether these units are too few to tell anything apart."""
+    """True where these units are too few to tell anything apart."""
     scores: Mapping[str, Interval]
     """Mean of each finalist on the validation split, over the units that it has up to that look."""
     tested: Mapping[str, Interval]

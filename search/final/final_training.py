@@ -17,6 +17,7 @@ from models.location import folder_family
 from search.final.adapter_export import save_model, save_routing_keys
 from search.final.best_config import BestConfig, read_best
 from search.plan.checks import DATA, STAGES, check_routed, row_requirements
+from search.plan.space import PARTS
 from search.results.predictions import FOLDER, answered_cells, write_predictions
 from search.results.sums import FINAL, summed
 from spaces import InputError
@@ -103,7 +104,7 @@ def _check_inputs(best: BestConfig) -> None:
     check_parts(folder_family(best.model), config.adapter)
     check_routed(config.strategy, config.adapter)
     check_loading(config.training.loading)
-    adapters = {config.strategy.name: [config.adapter]}
+    adapters = {PARTS: [config.adapter]}
     demands = row_requirements(best.model, adapters, best.workers, [config.training.zero])
     tasks = best.panel.all_tasks
     check_rows(best.benchmark, tasks, requirements=demands).raise_if_broken()

@@ -27,7 +27,7 @@ class RowRequirements:
     """Requirements of the model, and of the parts that are trained, on every row."""
 
     image: str = ""
-    """Who needs an image with every question; empty: nobody does."""
+    """Part of the search that needs an image with every question; empty if none does."""
     reserved: str | None = None
     """Token of the image, which the model's own template puts into the prompt."""
     several_images: bool = True
